@@ -1,0 +1,54 @@
+"""nextpixel: exact, tractable probability models of images, one sub-pixel after another.
+
+The public names below are imported when first used, so that the command line can answer without loading torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nextpixel.causality import check_causality
+    from nextpixel.checkpoint import load, save
+    from nextpixel.data import load_data
+    from nextpixel.layers.conditioning import ClassCondition
+    from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+    from nextpixel.sampling import complete, sample
+    from nextpixel.scoring import bits_per_dim, score
+    from nextpixel.training import TrainConfig, train
+
+__version__ = "0.1.0"
+__all__ = [
+    "ClassCondition",
+    "GatedPixelCNN",
+    "TrainConfig",
+    "bits_per_dim",
+    "check_causality",
+    "complete",
+    "load",
+    "load_data",
+    "sample",
+    "save",
+    "score",
+    "train",
+]
+
+_HOMES = {
+    "ClassCondition": "layers.conditioning",
+    "GatedPixelCNN": "models.gated_pixel_cnn",
+    "TrainConfig": "training",
+    "bits_per_dim": "scoring",
+    "check_causality": "causality",
+    "complete": "sampling",
+    "load": "checkpoint",
+    "load_data": "data",
+    "sample": "sampling",
+    "save": "checkpoint",
+    "score": "scoring",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nextpixel' has no attribute {name!r}")
+    return getattr(import_module(f"nextpixel.{_HOMES[name]}"), name)
