@@ -1,0 +1,100 @@
+"""What a walk over an image has computed so far.
+
+A full pass computes every layer's map for all sites at once. A walk fills the same maps site by site, and a layer that
+looks at neighbours keeps in the cache what it will look at again: the last rows of its input, and the row in progress.
+The numbers are those of the full pass; only the order in which they come is another.
+
+A cache is at one of two places at a time, and `model(x, condition, cache)` computes just that place:
+
+- at **rows** (`move_to_rows`): whole rows whose pixels are all known, any number at once. This is how a walk takes in
+  known rows, and how large images are scored a few rows at a time;
+- at a **site** (`move_to_site`): one colour of one pixel, given everything before it.
+
+Places must follow each other in raster order, as a layer only remembers what later places need.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+__all__ = ["Cache", "Site", "raster_order"]
+
+State = TypeVar("State")
+
+
+class Site(NamedTuple):
+    """One sub-pixel: a colour of a pixel."""
+
+    channel: int
+    row: int
+    column: int
+
+
+def raster_order(channels: int, height: int, width: int) -> Iterator[Site]:
+    """All sites in the order of the factorisation: row by row, pixel by pixel, colour by colour."""
+    for row in range(height):
+        for column in range(width):
+            for channel in range(channels):
+                yield Site(channel, row, column)
+
+
+class Cache:
+    """The causal layers' memory during one walk over a batch of images.
+
+    Weights are read when a layer is first used, so a cache belongs to the model as it was then: make a new one after
+    training on.
+
+    Args:
+        batch: images walked side by side.
+        channels: colours of the images.
+        height: rows of the images.
+        width: columns of the images.
+    """
+
+    def __init__(self, batch: int, channels: int, height: int, width: int) -> None:
+        self.batch, self.channels, self.height, self.width = batch, channels, height, width
+        self.rows = range(0)
+        self.site: Site | None = None
+        self._states: dict[nn.Module, object] = {}
+        self._row_maps: dict[nn.Module, tuple[int, list[tuple[Tensor, ...]]]] = {}
+
+    def move_to_rows(self, start: int, stop: int) -> None:
+        """Goes to the rows start … stop-1, which are known and are taken in at once."""
+        if start != self.rows.stop:
+            raise ValueError(f"rows must follow one another: expected row {self.rows.stop}, received {start}")
+        self.rows, self.site = range(start, stop), None
+
+    def move_to_site(self, site: Site) -> None:
+        """Goes to one site. The first site of a row enters that row."""
+        if site.row != self.rows.stop - 1 or self.site is None:
+            self.move_to_rows(site.row, site.row + 1)
+        self.site = site
+
+    def state(self, layer: nn.Module, create: Callable[[], State]) -> State:
+        """What `layer` keeps, made by `create` when it is first asked for."""
+        state = self._states.get(layer)
+        if state is None:
+            state = self._states[layer] = create()
+        return state  # type: ignore[return-value]
+
+    def at_site(self, layer: nn.Module, row_maps: Callable[[], list[Tensor]]) -> tuple[Tensor, ...]:
+        """Maps that are computed once per row, (B, F, 1, W) each, cut to the site: (B, F / C) each."""
+        assert self.site is not None
+        channel, row, column = self.site
+        kept = self._row_maps.get(layer)
+        if kept is None or kept[0] != row:
+            cuts = [
+                m.view(self.batch, -1, self.channels, self.width).permute(3, 2, 0, 1).contiguous().flatten(0, 1)
+                for m in row_maps()
+            ]
+            kept = self._row_maps[layer] = row, list(zip(*(cut.unbind(0) for cut in cuts), strict=True))
+        return kept[1][column * self.channels + channel]
+
+    def previous_site(self) -> Site | None:
+        """The sub-pixel just before the current site in its row, or None at the start of the row."""
+        assert self.site is not None
+        channel, row, column = self.site
+        if channel:
+            return Site(channel - 1, row, column)
+        return Site(self.channels - 1, row, column - 1) if column else None

@@ -1,0 +1,1 @@
+"""Layers that see only the past, and the pieces they are made of."""

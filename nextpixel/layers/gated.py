@@ -1,0 +1,101 @@
+"""The gated layer with two stacks and no blind spot.
+
+Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1 to 2.3 and figure 2:
+
+    vertical in ─► k×k conv (F → 2F) ─┬─ + V·h ─────────────► gate ─► vertical out
+                                      └─► 1×1 (2F → 2F) ─┐
+    horizontal in ─► 1×k conv (F → 2F) ────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+ horizontal in)─► horizontal out
+
+The link leaves the vertical stack before its gate; only the horizontal stack has a residual; nothing flows from the
+horizontal to the vertical stack. The vertical input is one row behind: at row r it knows rows above r only, so every
+tap of the vertical convolution and of the link is past, for all colours.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nextpixel.cache import Cache
+from nextpixel.layers.conditioning import Condition, ConditionBias
+from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
+
+__all__ = ["GatedBlock", "gate"]
+
+
+def gate(y: Tensor) -> Tensor:
+    """tanh(a) ⊙ σ(b), where a and b are the two halves of the channels of y (equation 2)."""
+    a, b = y.chunk(2, dim=1)
+    return torch.tanh(a) * torch.sigmoid(b)
+
+
+class GatedBlock(nn.Module):
+    """One layer of both stacks.
+
+    Args:
+        inputs: feature maps of both inputs: `features`, or the image's channels in the first layer.
+        features: feature maps F of both outputs.
+        kernel_size: k, odd.
+        channels: number of colours C.
+        condition: what the layer is conditioned on; each stack has a bias V·h of its own.
+        first: the first layer reads the image: mask "A" and no residual.
+        last: the last layer's vertical output has no reader and is not computed.
+        skip: whether the layer also sends a 1×1 convolution of its gated maps to the output.
+        dropout: share of gated features that are dropped in training.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        features: int,
+        kernel_size: int,
+        *,
+        channels: int,
+        condition: Condition | None,
+        first: bool,
+        last: bool,
+        skip: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.residual, self.last = not first, last
+        self.vertical_conv = VerticalConv2d(inputs, 2 * features, kernel_size)
+        self.link = VerticalConv2d(2 * features, 2 * features, 1)
+        # Its bias is the link's: the two maps are added.
+        self.horizontal_conv = MaskedConv2d(
+            inputs, 2 * features, kernel_size, channels=channels, mask_type="A" if first else "B", bias=False
+        )
+        # Where there is a residual, a bias would only repeat that of the first layer.
+        self.out = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=first)
+        self.skip = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=False) if skip else None
+        self.vertical_bias = ConditionBias(condition, 2 * features) if condition and not last else None
+        self.horizontal_bias = ConditionBias(condition, 2 * features) if condition else None
+        self.dropout = dropout
+
+    def vertical(self, v: Tensor, condition: Tensor | None, cache: Cache | None) -> tuple[Tensor | None, Tensor]:
+        """The vertical stack over rows.
+
+        Returns:
+            The vertical output (B, F, rows, W), and the (B, 2F, rows, W) that the horizontal stack adds to its
+            convolution: the link and the condition's bias.
+        """
+        y = self.vertical_conv(v, cache)
+        link = self.link(y, cache)
+        if self.horizontal_bias is not None:
+            link = link + self.horizontal_bias(condition)
+        if self.last:
+            return None, link
+        if self.vertical_bias is not None:
+            y = y + self.vertical_bias(condition)
+        return self._gate(y), link
+
+    def _gate(self, y: Tensor) -> Tensor:
+        return functional.dropout(gate(y), self.dropout) if self.training and self.dropout else gate(y)
+
+    def horizontal(
+        self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The horizontal stack, over rows or at a site; returns its output and the sum of skips so far."""
+        gated = self._gate(self.horizontal_conv(h, cache, onto=link))
+        if self.skip is not None:
+            skips = self.skip(gated, cache, onto=skips)
+        return self.out(gated, cache, onto=h if self.residual else None), skips

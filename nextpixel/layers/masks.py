@@ -1,0 +1,58 @@
+"""Which weights may stay: mask types A and B, with colours.
+
+Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.4 and figure 4. Every feature channel belongs to
+one colour. The paper splits the channels into consecutive parts; here they interleave: **channel k belongs to colour
+k mod C**, and every width is a multiple of C. Splitting a convolution's output into 2 gates or 4 LSTM gates then keeps
+colours apart, which consecutive parts do not: a gate's slice would hold the wrong colours, and the model would leak.
+
+Only the centre tap of a kernel needs a mask. Rows above and pixels to the left are past for every colour, so layers
+hold weights for those alone instead of masking the rest away.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+__all__ = ["MaskType", "check_kernel_size", "check_width", "colour_mask"]
+
+MaskType = Literal["A", "B"]
+
+
+def colour_mask(outputs: int, inputs: int, channels: int, mask_type: MaskType) -> Bool[Tensor, "outputs inputs"]:
+    """Tells which output channel may read which input channel of the *same pixel*.
+
+    Type "A" (the first layer) lets a colour read the earlier colours only; type "B" (all later layers) also itself.
+
+    Args:
+        outputs: output channels, a multiple of `channels`.
+        inputs: input channels, a multiple of `channels`.
+        channels: number of colours C; channel k belongs to colour k mod C.
+        mask_type: "A" or "B".
+
+    Example:
+        >>> colour_mask(3, 3, 3, "A").int().tolist()
+        [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
+        >>> colour_mask(6, 3, 3, "B").int().tolist()
+        [[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    check_width("outputs", outputs, channels)
+    check_width("inputs", inputs, channels)
+    reader = torch.arange(outputs)[:, None] % channels
+    source = torch.arange(inputs)[None, :] % channels
+    return source < reader if mask_type == "A" else source <= reader
+
+
+def check_width(name: str, width: int, channels: int) -> None:
+    """Raises ValueError unless `width` is a positive multiple of the number of colours."""
+    if width < 1 or width % channels:
+        below, above = width // channels * channels, (max(width, 0) // channels + 1) * channels
+        use = f"{below} or {above}" if below > 0 else f"{above}"
+        raise ValueError(f"{name} (={width}) must be a positive multiple of channels (={channels}); use {use}")
+
+
+def check_kernel_size(name: str, size: int, *, at_least: int = 1) -> None:
+    """Raises ValueError unless `size` is odd and large enough."""
+    if size < at_least or size % 2 == 0:
+        raise ValueError(f"{name} (={size}) must be an odd number of at least {at_least}, so that it has a centre")

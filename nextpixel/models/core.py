@@ -1,0 +1,139 @@
+"""The contract that every model fulfils.
+
+A model is the conditional distribution of the next sub-pixel: p(x) = Π p(x_i | x_<i) over sub-pixels in raster order,
+row by row, pixel by pixel, colour by colour (Pixel Recurrent Neural Networks, sections 2.1 and 2.2). Training, scoring,
+sampling and completing are functions that call it; models have no such methods.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nextpixel.cache import Cache
+from nextpixel.heads import HEADS, Distribution
+from nextpixel.layers.conditioning import Condition, check_condition, parse_condition
+
+__all__ = ["AutoregressiveModel", "check_values", "evaluating"]
+
+
+class AutoregressiveModel(nn.Module, ABC):
+    """A distribution over images (B, C, H, W) of integers 0 … levels-1, of any height and width.
+
+    Args:
+        channels: number of colours C.
+        levels: number of values of a sub-pixel.
+        condition: what the distribution is conditioned on, or None.
+        head: "softmax" or "bernoulli"; None takes "bernoulli" for two levels, otherwise "softmax".
+
+    Attributes:
+        channels, levels, condition, head: as given, resolved.
+    """
+
+    _minus_one: Tensor
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        levels: int,
+        condition: Condition | dict[str, int] | None = None,
+        head: str | None = None,
+    ) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels (={channels}) must be at least 1")
+        if levels < 2:
+            raise ValueError(f"levels (={levels}) must be at least 2")
+        if head is None:
+            head = "bernoulli" if levels == 2 else "softmax"
+        if head not in HEADS:
+            raise ValueError(f"head (={head!r}) must be one of {', '.join(map(repr, HEADS))}")
+        self.channels, self.levels, self.head = channels, levels, head
+        self.condition = parse_condition(condition)
+        self.register_buffer("_minus_one", torch.tensor(-1.0), persistent=False)
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild the model, as plain JSON values: `type(model)(**model.config())`."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+        """The distribution of every sub-pixel of x given its past.
+
+        Args:
+            x: integers (B, C, H, W).
+            condition: a batch of what the model is conditioned on: for classes, integers (B,).
+            cache: None for all sites in one pass; otherwise the result covers only the place where the cache is,
+                while x is still the whole image, of which nothing later than that place is read.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self._minus_one.device
+
+    def _head(self, outputs: Tensor, cache: Cache | None) -> Distribution:
+        """The head's distribution, at a site or over rows."""
+        if cache is not None and cache.site is not None:
+            return HEADS[self.head](outputs[:, :, None, None], 1)
+        return HEADS[self.head](outputs, self.channels)
+
+    def _head_width(self) -> int:
+        """Output channels that the head needs."""
+        return HEADS[self.head].outputs(self.levels) * self.channels
+
+    def _core_config(self) -> dict[str, Any]:
+        """The part of `config()` that all models share."""
+        condition = None if self.condition is None else {"classes": self.condition.classes}
+        return {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
+
+    def _check(self, x: Tensor, condition: Tensor | None) -> None:
+        """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)")
+        check_condition(self.condition, condition, x.shape[0])
+
+    def _rows(self, x: Tensor, cache: Cache | None) -> Tensor:
+        """The rows that a pass works on, scaled to [-1, 1]."""
+        return self._centre(x if cache is None else x[:, :, cache.rows.start : cache.rows.stop])
+
+    def _rows_above(self, x: Tensor, cache: Cache | None) -> Tensor:
+        """The same rows one row behind, scaled; above the first row there are zeros."""
+        start, stop = (0, x.shape[2]) if cache is None else (cache.rows.start, cache.rows.stop)
+        above = self._centre(x[:, :, max(start - 1, 0) : stop - 1])
+        return nn.functional.pad(above, (0, 0, 1, 0)) if start == 0 else above
+
+    def _previous(self, x: Tensor, cache: Cache) -> Tensor:
+        """The sub-pixel before the cache's site, scaled, (B, 1); of no meaning at the start of a row."""
+        channel, row, column = cache.previous_site() or (0, 0, 0)
+        return self._centre(x[:, channel, row, column, None])
+
+    def _centre(self, x: Tensor) -> Tensor:
+        """Integers 0 … levels-1 to floats -1 … 1, in the precision of the parameters."""
+        return torch.add(self._minus_one, x.to(self._minus_one.dtype), alpha=2 / (self.levels - 1))
+
+
+def check_values(model: AutoregressiveModel, x: Tensor) -> None:
+    """Raises unless x holds integers that the model knows."""
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"x has type {x.dtype}; give integers 0 … {model.levels - 1}")
+    if x.numel():
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high >= model.levels:
+            wrong = low if low < 0 else high
+            raise ValueError(f"x contains the value {wrong}; this model knows 0 … {model.levels - 1}")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while: dropout off, then as before."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,130 @@
+"""Gated PixelCNN (Conditional Image Generation with PixelCNN Decoders, van den Oord et al., 2016)."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from nextpixel.cache import Cache
+from nextpixel.heads import Distribution
+from nextpixel.layers.conditioning import Condition
+from nextpixel.layers.gated import GatedBlock
+from nextpixel.layers.masked_conv import MaskedConv2d
+from nextpixel.layers.masks import check_width
+from nextpixel.models.core import AutoregressiveModel
+
+__all__ = ["GatedPixelCNN"]
+
+
+class GatedPixelCNN(AutoregressiveModel):
+    """A vertical and a horizontal stack of gated convolutions that together see all of the past within reach.
+
+    With k×k kernels and L layers, a sub-pixel sees L·(k//2) rows up, and in each of them as many pixels to either side
+    (plus what `first_kernel_size` adds), and as many to its left in its own row: a rectangle, no blind spot.
+
+    Where the paper is silent: the head is that of the PixelRNN paper, ReLU–1×1–ReLU–1×1; the first layer may have a
+    larger kernel, as there (7×7); conditions enter both stacks.
+
+    Args:
+        channels: number of colours C of an image; any number.
+        levels: number of values of a sub-pixel.
+        features: feature maps F per stack, a multiple of `channels`. The paper's ImageNet model: 384.
+        layers: number of gated layers, the first included. The paper's ImageNet model: 20.
+        kernel_size: k, odd, at least 3. The paper's ImageNet model: 5.
+        condition: None, or `ClassCondition(n)`.
+        first_kernel_size: the first layer's k, odd, at least 3; None takes `kernel_size`.
+        head_features: width of the head, a multiple of `channels`; None takes `features`.
+        skip: whether every layer also feeds the head directly, through a 1×1 convolution (not in the paper's figure).
+        dropout: share of gated features dropped in training.
+        head: "softmax" or "bernoulli"; None takes "bernoulli" for two levels, otherwise "softmax".
+
+    Raises:
+        ValueError: a width is no multiple of `channels`, a kernel size is even, or another value is out of range.
+
+    Example:
+        >>> import torch
+        >>> model = GatedPixelCNN(channels=1, levels=4, features=8, layers=2)
+        >>> x = torch.randint(4, (2, 1, 5, 7))
+        >>> model(x).log_prob(x).shape
+        torch.Size([2, 1, 5, 7])
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 1,
+        levels: int = 256,
+        features: int = 48,
+        layers: int = 8,
+        kernel_size: int = 5,
+        condition: Condition | dict[str, int] | None = None,
+        first_kernel_size: int | None = None,
+        head_features: int | None = None,
+        skip: bool = False,
+        dropout: float = 0.0,
+        head: str | None = None,
+    ) -> None:
+        super().__init__(channels=channels, levels=levels, condition=condition, head=head)
+        check_width("features", features, channels)
+        if layers < 1:
+            raise ValueError(f"layers (={layers}) must be at least 1")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
+        self.features, self.layers, self.kernel_size = features, layers, kernel_size
+        self.first_kernel_size = kernel_size if first_kernel_size is None else first_kernel_size
+        self.head_features = features if head_features is None else head_features
+        check_width("head_features", self.head_features, channels)
+        self.skip, self.dropout = skip, dropout
+
+        self.blocks = nn.ModuleList(
+            GatedBlock(
+                features if layer else channels,
+                features,
+                kernel_size if layer else self.first_kernel_size,
+                channels=channels,
+                condition=self.condition,
+                first=layer == 0,
+                last=layer == layers - 1,
+                skip=skip,
+                dropout=dropout,
+            )
+            for layer in range(layers)
+        )
+        self.head_hidden = MaskedConv2d(features, self.head_features, 1, channels=channels, mask_type="B")
+        self.head_out = MaskedConv2d(self.head_features, self._head_width(), 1, channels=channels, mask_type="B")
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild this model."""
+        own = ("features", "layers", "kernel_size", "first_kernel_size", "head_features", "skip", "dropout")
+        return self._core_config() | {name: getattr(self, name) for name in own}
+
+    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+        """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
+        if cache is None:
+            self._check(x, condition)
+        links: Iterable[Tensor]
+        if cache is None or cache.site is None:
+            links = self._vertical(x, condition, cache)
+            h = self._rows(x, cache)
+        else:
+            links = cache.at_site(self, lambda: self._vertical(x, condition, cache))
+            h = self._previous(x, cache)
+        skips = None
+        for block, link in zip(self._gated_blocks, links, strict=True):
+            h, skips = block.horizontal(h, link, skips, cache)
+        y = self.head_hidden((h if skips is None else h + skips).relu(), cache)
+        return self._head(self.head_out(y.relu(), cache), cache)
+
+    @property
+    def _gated_blocks(self) -> Iterable[GatedBlock]:
+        return cast(Iterable[GatedBlock], self.blocks)
+
+    def _vertical(self, x: Tensor, condition: Tensor | None, cache: Cache | None) -> list[Tensor]:
+        """Runs the vertical stack over rows; returns what each layer's horizontal stack adds to its convolution."""
+        v: Tensor | None = self._rows_above(x, cache)
+        links = []
+        for block in self._gated_blocks:
+            assert v is not None  # only the last layer has no vertical output
+            v, link = block.vertical(v, condition, cache)
+            links.append(link)
+        return links
