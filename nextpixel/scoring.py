@@ -1,0 +1,82 @@
+"""How probable images are: nats, bits per dimension, maps.
+
+Exact: the sum of log p(x_i | x_<i) over all sub-pixels, in float32 or better, with dropout off. Images are scored a few
+rows at a time if they are large; the result is the same and memory does not grow with their height.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nextpixel.cache import Cache
+from nextpixel.layers.conditioning import one_each
+from nextpixel.models.core import AutoregressiveModel, check_values, evaluating
+
+__all__ = ["bits_per_dim", "log_prob_map", "score"]
+
+# Outputs of one pass, B·C·levels·rows·W: 2^26 floats are 256 MB, and a pass holds a few times as much.
+_OUTPUTS_PER_PASS = 1 << 26
+
+
+def bits_per_dim(model: AutoregressiveModel, x: Int[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
+    """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
+
+    Args:
+        model: any model; dropout is switched off meanwhile.
+        x: integers 0 … levels-1.
+        condition: a batch of B conditions, or one for all images. The result is then that of NLL(x | condition),
+            which does not compare with that of an unconditional model.
+
+    Raises:
+        ValueError: x is empty, or x or condition does not fit the model.
+        TypeError: x does not hold integers.
+    """
+    if not x.numel():
+        raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
+    return -float(score(model, x, condition).double().sum()) / (x.numel() * math.log(2))
+
+
+def score(
+    model: AutoregressiveModel, x: Int[Tensor, "B C H W"], condition: Tensor | None = None
+) -> Float[Tensor, " B"]:
+    """The log-likelihood of each image in nats, float64. Arguments as for `bits_per_dim`."""
+    nats = torch.zeros(len(x), dtype=torch.float64, device=model.device)
+    for images, _, log_prob in _passes(model, x, condition):
+        nats[images] += log_prob.double().sum(dim=(1, 2, 3))
+    return nats
+
+
+def log_prob_map(
+    model: AutoregressiveModel, x: Int[Tensor, "B C H W"], condition: Tensor | None = None
+) -> Float[Tensor, "B C H W"]:
+    """The log-probability of each sub-pixel given its past, in nats. Arguments as for `bits_per_dim`."""
+    nats = torch.zeros(x.shape, dtype=torch.float64, device=model.device)
+    for images, rows, log_prob in _passes(model, x, condition):
+        nats[images, :, rows] = log_prob.double()
+    return nats
+
+
+def _passes(model: AutoregressiveModel, x: Tensor, condition: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Scores some images, some rows at a time; yields which images, which rows, and their log-probabilities."""
+    check_values(model, x)
+    condition = one_each(model.condition, condition, len(x), model.device)
+    batch, channels, height, width = x.shape
+    row_outputs = channels * model.levels * width
+    images_at_once = max(1, _OUTPUTS_PER_PASS // (row_outputs * height))
+    rows_at_once = min(height, max(1, _OUTPUTS_PER_PASS // row_outputs))
+    with evaluating(model):
+        for first in range(0, batch, images_at_once):
+            images = slice(first, min(first + images_at_once, batch))
+            part = x[images].to(model.device)
+            given = None if condition is None else condition[images]
+            cache = Cache(*part.shape) if rows_at_once < height else None
+            for start in range(0, height, rows_at_once):
+                rows = slice(start, min(start + rows_at_once, height))
+                if cache is not None:
+                    cache.move_to_rows(rows.start, rows.stop)
+                with torch.no_grad():
+                    log_prob = model(part, given, cache).log_prob(part[:, :, rows])
+                yield images, rows, log_prob

@@ -1,0 +1,53 @@
+"""The walk over an image: every site in raster order, each with the distribution of its value.
+
+Sampling, completing and coding are this one loop with different ways to choose the value. The loop belongs to the
+caller, who writes each value into x before taking the next site:
+
+    for site, log_pmf in walk(model, x, condition):
+        x[:, site.channel, site.row, site.column] = ...
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from nextpixel.cache import Cache, Site
+from nextpixel.models.core import AutoregressiveModel, evaluating
+
+__all__ = ["walk"]
+
+
+def walk(
+    model: AutoregressiveModel, x: Tensor, condition: Tensor | None = None, *, rows: Bool[Tensor, " H"] | None = None
+) -> Iterator[tuple[Site, Tensor]]:
+    """Visits the sites of x in raster order and yields each with the law of its value.
+
+    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The model is in
+    evaluation mode until the walk ends.
+
+    Args:
+        model: the distribution.
+        x: images (B, C, H, W), integers. At a site everything earlier must be in place; the rest is not read.
+        condition: what the model is conditioned on.
+        rows: which rows to visit; the others are taken from x as they stand, many at a time. None visits all.
+
+    Yields:
+        The site and its log-probabilities (B, levels) in nats. Write the chosen values into x before going on.
+    """
+    batch, channels, height, width = x.shape
+    cache = Cache(batch, channels, height, width)
+    with evaluating(model):
+        for row in range(height) if rows is None else rows.nonzero().flatten().tolist():
+            if row > cache.rows.stop:
+                cache.move_to_rows(cache.rows.stop, row)
+                with torch.inference_mode():
+                    model(x, condition, cache)
+            for column in range(width):
+                for channel in range(channels):
+                    site = Site(channel, row, column)
+                    cache.move_to_site(site)
+                    with torch.inference_mode():  # not around the yield: the caller is in a mode of its own
+                        log_pmf = model(x, condition, cache).log_pmf(x, channel)[:, :, 0, 0]
+                    yield site, log_pmf

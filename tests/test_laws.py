@@ -1,0 +1,325 @@
+"""The laws that every model obeys, asserted over all of `cases.CASES`."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
+
+from nextpixel import GatedPixelCNN, bits_per_dim, check_causality, complete, sample, score
+from nextpixel.cache import Cache, raster_order
+from nextpixel.causality import dependencies
+from nextpixel.models.core import AutoregressiveModel
+from nextpixel.scoring import log_prob_map
+from nextpixel.walk import walk
+
+every_case = pytest.mark.parametrize("name", CASES)
+every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
+
+
+@every_case
+def test_log_prob_has_the_shape_of_x_and_is_finite(name: str) -> None:
+    model = build(name)
+    x = images(model, 5, (4, 3))
+    log_prob = model(x, conditions(model, 5)).log_prob(x)
+    assert log_prob.shape == x.shape
+    assert log_prob.isfinite().all()
+    assert (log_prob < 0).all()
+
+
+@every_case
+@every_shape
+@pytest.mark.parametrize("make", [build, trained])
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_causality_is_two_sided(name: str, shape: tuple[int, int], make: type, training: bool) -> None:
+    model = make(name)
+    depends = dependencies(model, shape, condition=_first(model), draws=6, training=training)
+    sites = len(depends)
+    past = torch.ones(sites, sites).tril(-1).bool()
+    assert not depends[~past].any(), "leak"
+    if name not in UNSEEN and not (training and name == "gated-dropout"):  # dropout blocks paths at random
+        assert depends[past].all(), "unseen past"
+
+
+@every_case
+def test_probabilities_sum_to_one(name: str) -> None:
+    model = build(name)
+    for shape in [(2, 2), (1, 3), (3, 1)]:
+        sites = model.channels * math.prod(shape)
+        if model.levels**sites <= 1 << 12:
+            values = itertools.product(range(model.levels), repeat=sites)
+            x = torch.tensor(list(values)).view(-1, model.channels, *shape)
+            total = score(model, x, _first(model)).exp().sum()
+            assert abs(float(total) - 1) < 1e-10
+
+
+@every_case
+def test_log_pmf_is_normalised_and_agrees_with_log_prob(name: str) -> None:
+    model = build(name)
+    x = images(model, 4, (3, 4))
+    law = model(x, conditions(model, 4))
+    for channel in range(model.channels):
+        log_pmf = law.log_pmf(x, channel)
+        assert log_pmf.shape == (4, model.levels, 3, 4)
+        torch.testing.assert_close(log_pmf.exp().sum(1), torch.ones(4, 3, 4).double())
+        chosen = log_pmf.gather(1, x[:, None, channel])[:, 0]
+        torch.testing.assert_close(chosen, law.log_prob(x)[:, channel])
+
+
+@every_case
+@every_shape
+@pytest.mark.parametrize("rows", ["all", "one", "gaps"])
+@torch.no_grad()
+def test_a_walk_equals_the_full_pass(name: str, shape: tuple[int, int], rows: str) -> None:
+    model = trained(name)
+    x, condition = images(model, 3, shape), conditions(model, 3)
+    law = model(x, condition)
+    full = torch.stack([law.log_pmf(x, channel) for channel in range(model.channels)], dim=2)
+    visited = torch.ones(shape[0], dtype=torch.bool)
+    if rows != "all":
+        visited[:] = False
+        visited[[-1] if rows == "one" else [0, -1]] = True
+    seen = 0
+    for (channel, row, column), log_pmf in walk(model, x, condition, rows=visited):
+        torch.testing.assert_close(log_pmf, full[:, :, channel, row, column], rtol=1e-10, atol=1e-10)
+        seen += 1
+    assert seen == int(visited.sum()) * shape[1] * model.channels
+
+
+@every_case
+@torch.no_grad()
+def test_a_walk_reads_nothing_later(name: str) -> None:
+    model = build(name)
+    x, condition = images(model, 2, (3, 4)), conditions(model, 2)
+    law = model(x, condition)
+    blank = torch.zeros_like(x)
+    for (channel, row, column), log_pmf in walk(model, blank, condition):
+        torch.testing.assert_close(log_pmf, law.log_pmf(x, channel)[:, :, row, column], rtol=1e-10, atol=1e-10)
+        blank[:, channel, row, column] = x[:, channel, row, column]
+
+
+@every_case
+@torch.no_grad()
+def test_rows_at_a_time_equal_the_full_pass(name: str) -> None:
+    model = trained(name)
+    x, condition = images(model, 2, (6, 4)), conditions(model, 2)
+    cache, parts = Cache(*x.shape), []
+    for start, stop in [(0, 1), (1, 4), (4, 6)]:
+        cache.move_to_rows(start, stop)
+        parts.append(model(x, condition, cache).log_prob(x[:, :, start:stop]))
+    torch.testing.assert_close(torch.cat(parts, dim=2), model(x, condition).log_prob(x), rtol=1e-10, atol=1e-10)
+
+
+@every_case
+def test_sample_frequencies_match_the_probabilities(name: str) -> None:
+    model = trained(name)
+    shape = (2, 1) if model.channels < 4 else (1, 1)
+    sites = model.channels * math.prod(shape)
+    x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites))).view(-1, model.channels, *shape)
+    n, condition = 20_000, _first(model)
+    expected = score(model, x, condition).exp() * n
+    draws = sample(model, n, shape, condition=condition, generator=torch.Generator().manual_seed(0), batch_size=n)
+    place = model.levels ** torch.arange(sites).flip(0)
+    observed = (draws.flatten(1) * place).sum(1).bincount(minlength=len(x)).double()
+    assert _chi_squared_ok(observed, expected)
+
+
+@every_case
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float) -> None:
+    model = trained(name)
+    n, condition = 20_000, _first(model)
+    generator = torch.Generator().manual_seed(1)
+    draws = sample(model, n, (1, 1), condition=condition, temperature=temperature, generator=generator, batch_size=n)[
+        :, 0, 0, 0
+    ]
+    first = model(torch.zeros(1, model.channels, 1, 1, dtype=torch.int64), condition).log_pmf(draws, 0)[0, :, 0, 0]
+    expected = torch.softmax(first / temperature, 0).detach() * n
+    assert _chi_squared_ok(draws.bincount(minlength=model.levels).double(), expected)
+
+
+@every_case
+def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
+    model = trained(name)
+    x = sample(model, 1, (3, 3), condition=_first(model), temperature=0.0)
+    law = model(x, _first(model))
+    for channel in range(model.channels):
+        assert torch.equal(law.log_pmf(x, channel).argmax(1), x[:, channel])
+
+
+@every_case
+def test_the_same_seed_gives_the_same_pictures_whatever_the_batch(name: str) -> None:
+    model = build(name)
+    draw = lambda n, **kw: sample(  # noqa: E731
+        model, n, (4, 3), condition=_first(model), generator=torch.Generator().manual_seed(7), **kw
+    )
+    assert torch.equal(draw(6), draw(6))
+    assert torch.equal(draw(6), draw(6, batch_size=4))
+    assert torch.equal(draw(6)[:2], draw(2))
+    assert not torch.equal(draw(6)[0], draw(6)[1])
+
+
+@every_case
+def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: str) -> None:
+    """Of two pixels, the first known: frequencies of the second against p(both) / p(first)."""
+    model = trained(name)
+    x = images(model, 1, (1, 2))
+    known = torch.tensor([[True, False]])
+    condition = _first(model)
+    n = 20_000
+    drawn = complete(
+        model, x, known, draws=n, condition=condition, generator=torch.Generator().manual_seed(3), batch_size=n
+    )
+    assert drawn.shape == (1, n, model.channels, 1, 2)
+    assert (drawn[..., 0] == x[:, None, ..., 0]).all()
+    ends = torch.tensor(list(itertools.product(range(model.levels), repeat=model.channels)))
+    both = x.repeat(len(ends), 1, 1, 1)
+    both[:, :, 0, 1] = ends
+    joint = score(model, both, condition).exp()
+    place = model.levels ** torch.arange(model.channels).flip(0)
+    observed = (drawn[0, :, :, 0, 1] * place).sum(1).bincount(minlength=len(ends)).double()
+    assert _chi_squared_ok(observed, joint / joint.sum() * n)
+
+
+@every_case
+def test_completion_takes_any_mask(name: str) -> None:
+    model = build(name)
+    x = images(model, 2, (4, 5))
+    known = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    drawn = complete(model, x, known, draws=3, condition=conditions(model, 2))
+    assert (drawn == x[:, None]).masked_select(known[:, None].expand(drawn.shape)).all()
+    assert ((drawn >= 0) & (drawn < model.levels)).all()
+    everything = complete(model, x, torch.ones(1, dtype=torch.bool), condition=conditions(model, 2))
+    assert torch.equal(everything[:, 0], x)
+
+
+@every_case
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model = build(name)
+    x = images(model, 16, (6, 6))
+    (-model(x, conditions(model, 16)).log_prob(x).mean()).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), parameter_name
+
+
+@every_case
+def test_config_rebuilds_the_model(name: str) -> None:
+    model = build(name)
+    again = type(model)(**model.config()).double().eval()
+    again.load_state_dict(model.state_dict())
+    x = images(model, 2, (4, 4))
+    assert torch.equal(again(x, conditions(model, 2)).log_prob(x), model(x, conditions(model, 2)).log_prob(x))
+
+
+@every_case
+def test_a_batch_equals_its_items(name: str) -> None:
+    model = trained(name)
+    x, condition = images(model, 4, (4, 3)), conditions(model, 4)
+    alone = [score(model, x[i : i + 1], None if condition is None else condition[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(torch.cat(alone), score(model, x, condition), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().condition is not None])
+def test_another_condition_gives_another_likelihood(name: str) -> None:
+    model = build(name)
+    x = images(model, 3, (4, 4))
+    a, b = (score(model, x, torch.tensor([c])) for c in (0, 1))
+    assert ((a - b).abs() > 1e-6).all()
+
+
+@every_case
+def test_a_uniform_model_scores_log2_levels(name: str) -> None:
+    model = build(name)
+    torch.nn.init.zeros_(model.head_out.weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.zeros_(model.head_out.bias)  # type: ignore[union-attr, arg-type]
+    x = images(model, 3, (5, 4))
+    assert bits_per_dim(model, x, _first(model)) == pytest.approx(math.log2(model.levels), abs=1e-12)
+
+
+@every_case
+def test_nothing_beats_the_entropy_of_noise(name: str) -> None:
+    """Trained on fresh uniform noise, a model that saw its target would score below log2(levels)."""
+    model = trained(name, steps=60)
+    x = images(model, 500, (4, 4), torch.Generator().manual_seed(99))
+    # A cheat gains whole bits; chance, over 8000 values and more, less than a hundredth.
+    assert bits_per_dim(model, x, _first(model)) > math.log2(model.levels) - 0.01
+
+
+@every_case
+def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(name)
+    x, condition = images(model, 5, (4, 3)), conditions(model, 5)
+    per_site = log_prob_map(model, x, condition)
+    torch.testing.assert_close(per_site.sum((1, 2, 3)), score(model, x, condition))
+    assert bits_per_dim(model, x, condition) == pytest.approx(-float(per_site.mean()) / math.log(2), rel=1e-12)
+    # Two rows of one image at a time.
+    monkeypatch.setattr("nextpixel.scoring._OUTPUTS_PER_PASS", model.channels * model.levels * 3 * 2)
+    torch.testing.assert_close(log_prob_map(model, x, condition), per_site, rtol=1e-10, atol=1e-10)
+
+
+@every_case
+def test_the_public_check_agrees(name: str) -> None:
+    report = check_causality(build(name), shape=(3, 4))
+    assert report.ok, str(report)
+    assert not report.unseen
+    assert report.total_probability == pytest.approx(1, abs=1e-10)
+
+
+@every_case
+def test_training_mode_is_left_as_it_was(name: str) -> None:
+    model = build(name).train()
+    sample(model, 1, (2, 2), condition=_first(model))
+    bits_per_dim(model, images(model, 1, (2, 2)), _first(model))
+    check_causality(model, shape=(2, 2), draws=1)
+    assert model.training
+    assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [1, 3])
+def test_learns_a_source_to_its_entropy(channels: int) -> None:
+    """A Markov chain along the sites: each value repeats the previous one with probability 0.8, else is uniform."""
+    levels, shape = 4, (6, 6)
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int) -> torch.Tensor:
+        x = torch.randint(levels, (n, channels, *shape), generator=generator)
+        repeat = torch.rand(x.shape, generator=generator) < 0.8
+        previous = None
+        for site in raster_order(channels, *shape):
+            if previous is not None:
+                x[:, *site] = torch.where(repeat[:, *site], x[:, *previous], x[:, *site])
+            previous = site
+        return x
+
+    same, other = 0.8 + 0.2 / levels, 0.2 / levels
+    entropy = -same * math.log2(same) - (levels - 1) * other * math.log2(other)
+    sites = channels * math.prod(shape)
+    exact = (math.log2(levels) + (sites - 1) * entropy) / sites
+    model = GatedPixelCNN(channels=channels, levels=levels, features=24, layers=3, kernel_size=3, first_kernel_size=11)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(600):
+        x = draw(64)
+        loss = -model(x).log_prob(x).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert exact - 0.01 < bits_per_dim(model, draw(2000)) < exact + 0.05
+
+
+def _first(model: AutoregressiveModel) -> torch.Tensor | None:
+    return conditions(model, 1)
+
+
+def _chi_squared_ok(observed: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Pearson's test with cells of at least 5; one false alarm in 10,000 (Wilson-Hilferty)."""
+    order = expected.argsort()
+    cells = (expected[order].cumsum(0) / 5).floor().clamp(max=expected.sum() // 5 - 1)
+    cells = torch.where(expected[order] >= 5, torch.arange(len(order)) + 10_000, cells).long()
+    index = cells.unique(return_inverse=True)[1]
+    merged = [torch.zeros(int(index.max()) + 1).double().index_add_(0, index, v[order]) for v in (observed, expected)]
+    statistic = float(((merged[0] - merged[1]) ** 2 / merged[1].clamp(min=1e-9)).sum())
+    freedom = max(1, len(merged[0]) - 1)
+    z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
+    return z < 3.72
