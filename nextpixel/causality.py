@@ -218,7 +218,8 @@ class _Probe:
         if law.shape[1] != self.levels:
             wanted = f"(B, {self.levels}, {self.channels}, H, W)"
             raise ValueError(f"the model gave logits of shape {tuple(law.shape)}; expected {wanted}")
-        return Categorical(law.reshape(len(x), self.levels * self.channels, *x.shape[2:]), self.channels)
+        logits = law.reshape(len(x), self.levels, self.channels, *x.shape[2:])
+        return Categorical(logits.transpose(1, 2).flatten(1, 2), self.channels)
 
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
         """Dependency matrix, over several random images, by derivatives and by changes."""

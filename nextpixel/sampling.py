@@ -131,6 +131,7 @@ def complete(
     return filled.view(batch, draws, *x.shape[1:])
 
 
+@torch.inference_mode()
 def _fill(
     model: AutoregressiveModel,
     x: Tensor,
@@ -148,7 +149,9 @@ def _fill(
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     condition = one_each(model.condition, condition, x.shape[0], model.device)
     device = generator.device if generator is not None else torch.device("cpu")
-    noise = torch.rand(x.shape, generator=generator, device=device).to(x.device)
+    # In the model's precision; the factor keeps it below 1 when it is rounded.
+    noise = torch.rand(x.shape, generator=generator, device=device) * (1 - 2**-22)
+    noise = noise.to(x.device, model.dtype)
 
     rows = torch.ones(x.shape[2], dtype=torch.bool) if known is None else (~known).any(dim=(0, 1, 3)).cpu()
 
@@ -171,12 +174,10 @@ def _fill(
 def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
     """The value at which the distribution function passes a uniform number: (B, levels) and (B,) to (B,).
 
-    Never a value of probability zero. Temperature 0 takes the likeliest value.
+    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0 takes the likeliest.
     """
     if temperature == 0:
         return log_pmf.argmax(dim=1)
     pmf = log_pmf.exp() if temperature == 1 else torch.softmax(log_pmf / temperature, dim=1)
     cdf = pmf.cumsum(dim=1)
-    # The factor keeps the product below the last entry when it is rounded, so that an entry above it exists.
-    target = uniform[:, None].to(cdf.dtype) * cdf[:, -1:] * (1 - 2**-22)
-    return torch.searchsorted(cdf, target, right=True)[:, 0]
+    return torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True)[:, 0]

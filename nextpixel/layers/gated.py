@@ -25,6 +25,10 @@ __all__ = ["GatedBlock", "gate"]
 def gate(y: Tensor) -> Tensor:
     """tanh(a) ⊙ σ(b), where a and b are the two halves of the channels of y (equation 2)."""
     a, b = y.chunk(2, dim=1)
+    if y.ndim == 4:  # Over whole maps, strided halves cost two to three times what contiguous copies do.
+        channels_last = y.is_contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
     return torch.tanh(a) * torch.sigmoid(b)
 
 

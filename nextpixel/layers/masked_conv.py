@@ -81,17 +81,26 @@ class MaskedConv2d(nn.Module):
         channels: number of colours C.
         mask_type: "A" for the first layer, whose input is the image; "B" for all others.
         bias: whether to add one learned number per output channel.
+        output_blocks: whether the output channels come in blocks, one per colour, instead of interleaved.
     """
 
     mask: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, kernel_size: int, *, channels: int, mask_type: MaskType, bias: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        *,
+        channels: int,
+        mask_type: MaskType,
+        bias: bool = True,
+        output_blocks: bool = False,
     ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3 if mask_type == "A" else 1)
-        centre = colour_mask(outputs, inputs, channels, mask_type)
-        self.channels, self.mask_type = channels, mask_type
+        centre = colour_mask(outputs, inputs, channels, mask_type, output_blocks=output_blocks)
+        self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
         self.reach = kernel_size // 2
         # With one colour, mask A leaves nothing of the centre: that tap is not stored.
         taps = self.reach + 1 if centre.any() else self.reach
@@ -130,11 +139,11 @@ class MaskedConv2d(nn.Module):
             if source is not None:
                 state.inlets[source.column][source.channel].copy_(x)
             window = state.windows[site.column]
-        bias = state.biases[site.channel]
-        if onto is None:
-            return torch.addmm(bias, window, state.weights[site.channel])
-        y = torch.addmm(onto, window, state.weights[site.channel])
-        return y if self.bias is None else y.add_(bias)
+        weight = state.weights[site.channel]
+        if state.biases is None:
+            return window @ weight if onto is None else torch.addmm(onto, window, weight)
+        y = torch.addmm(state.biases[site.channel], window, weight)
+        return y if onto is None else y.add_(onto)
 
     def _site_state(self, x: Tensor, cache: Cache) -> "_SiteState":
         colours = self.channels
@@ -142,9 +151,12 @@ class MaskedConv2d(nn.Module):
         # Rows of each matrix in the order of a window: tap, colour, feature of the colour.
         weight = self.masked_weight().detach().view(outputs, inputs // colours, colours, taps).permute(3, 2, 1, 0)
         weight = weight.reshape(taps * inputs, outputs)
-        weights = [weight[:, c::colours].contiguous() for c in range(colours)]
-        zero = weight.new_zeros(())
-        biases = [zero if self.bias is None else self.bias.detach()[c::colours].contiguous() for c in range(colours)]
+        block = outputs // colours
+        of_colour = [
+            slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours) for c in range(colours)
+        ]
+        weights = [weight[:, of].contiguous() for of in of_colour]
+        biases = None if self.bias is None else [self.bias.detach()[of].contiguous() for of in of_colour]
         if self.reach == 0 and colours == 1:
             return _SiteState(weights, biases, None, [], [])
         row = x.new_zeros(x.shape[0], self.reach + cache.width, colours, inputs // colours)
@@ -158,7 +170,7 @@ class _SiteState:
     """One matrix per colour, and the current row of the input with its window and inlet for every column (views)."""
 
     weights: list[Tensor]
-    biases: list[Tensor]
+    biases: list[Tensor] | None
     row: Tensor | None
     windows: list[Tensor]
     inlets: list[list[Tensor]]

@@ -20,7 +20,9 @@ __all__ = ["MaskType", "check_kernel_size", "check_width", "colour_mask"]
 MaskType = Literal["A", "B"]
 
 
-def colour_mask(outputs: int, inputs: int, channels: int, mask_type: MaskType) -> Bool[Tensor, "outputs inputs"]:
+def colour_mask(
+    outputs: int, inputs: int, channels: int, mask_type: MaskType, *, output_blocks: bool = False
+) -> Bool[Tensor, "outputs inputs"]:
     """Tells which output channel may read which input channel of the *same pixel*.
 
     Type "A" (the first layer) lets a colour read the earlier colours only; type "B" (all later layers) also itself.
@@ -30,6 +32,8 @@ def colour_mask(outputs: int, inputs: int, channels: int, mask_type: MaskType) -
         inputs: input channels, a multiple of `channels`.
         channels: number of colours C; channel k belongs to colour k mod C.
         mask_type: "A" or "B".
+        output_blocks: whether the outputs come in consecutive blocks, one per colour, instead of interleaved: for the
+            last layer, whose outputs are no longer split and are read colour by colour.
 
     Example:
         >>> colour_mask(3, 3, 3, "A").int().tolist()
@@ -39,7 +43,8 @@ def colour_mask(outputs: int, inputs: int, channels: int, mask_type: MaskType) -
     """
     check_width("outputs", outputs, channels)
     check_width("inputs", inputs, channels)
-    reader = torch.arange(outputs)[:, None] % channels
+    order = torch.arange(outputs)[:, None]
+    reader = order // (outputs // channels) if output_blocks else order % channels
     source = torch.arange(inputs)[None, :] % channels
     return source < reader if mask_type == "A" else source <= reader
 

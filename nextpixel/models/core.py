@@ -76,6 +76,11 @@ class AutoregressiveModel(nn.Module, ABC):
         """Where the parameters are."""
         return self._minus_one.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return self._minus_one.dtype
+
     def _head(self, outputs: Tensor, cache: Cache | None) -> Distribution:
         """The head's distribution, at a site or over rows."""
         if cache is not None and cache.site is not None:
@@ -114,7 +119,7 @@ class AutoregressiveModel(nn.Module, ABC):
 
     def _centre(self, x: Tensor) -> Tensor:
         """Integers 0 … levels-1 to floats -1 … 1, in the precision of the parameters."""
-        return torch.add(self._minus_one, x.to(self._minus_one.dtype), alpha=2 / (self.levels - 1))
+        return torch.add(self._minus_one, x.to(self.dtype), alpha=2 / (self.levels - 1))
 
 
 def check_values(model: AutoregressiveModel, x: Tensor) -> None:

@@ -91,7 +91,9 @@ class GatedPixelCNN(AutoregressiveModel):
             for layer in range(layers)
         )
         self.head_hidden = MaskedConv2d(features, self.head_features, 1, channels=channels, mask_type="B")
-        self.head_out = MaskedConv2d(self.head_features, self._head_width(), 1, channels=channels, mask_type="B")
+        self.head_out = MaskedConv2d(
+            self.head_features, self._head_width(), 1, channels=channels, mask_type="B", output_blocks=True
+        )
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""

@@ -1,0 +1,58 @@
+"""What a sample costs, as a multiple of one forward pass of the same batch, in one run on one thread.
+
+    python benchmarks/sampling.py
+
+A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for 32×32×3. The floor is
+about 1: the same arithmetic, once per site. Figures are minima of several turns, taken in turn so that a change of the
+machine's speed meets both.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from nextpixel import GatedPixelCNN, sample
+from nextpixel.models.core import AutoregressiveModel
+
+CASES: list[tuple[str, Callable[[], AutoregressiveModel], tuple[int, int]]] = [
+    ("gated 7 × 32, 28×28×1", lambda: GatedPixelCNN(features=32, layers=7, kernel_size=3), (28, 28)),
+    ("gated 7 × 32, 32×32×3", lambda: GatedPixelCNN(channels=3, features=33, layers=7, kernel_size=3), (32, 32)),
+    ("gated 8 × 54, 32×32×3", lambda: GatedPixelCNN(channels=3, features=54, layers=8, kernel_size=3), (32, 32)),
+]
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def measure(model: AutoregressiveModel, batch: int, shape: tuple[int, int], turns: int = 5) -> tuple[float, float]:
+    """Seconds of a forward pass with its likelihood, and of a sample."""
+    x = torch.randint(model.levels, (batch, model.channels, *shape))
+    forward, draw = [], []
+    for _ in range(turns):
+        forward.append(seconds(lambda: model(x).log_prob(x)))
+        draw.append(seconds(lambda: sample(model, batch, shape)))
+    return min(forward), min(draw)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, one thread\n")
+    print("| model | parameters | batch | one pass, ms | sample, ms | passes | images/s |")
+    print("|---|---|---|---|---|---|---|")
+    for name, build, shape in CASES:
+        for batch in (1, 16, 64):
+            torch.manual_seed(0)
+            model = build().eval()
+            parameters = sum(p.numel() for p in model.parameters())
+            forward, draw = measure(model, batch, shape)
+            figures = f"{forward * 1e3:.1f} | {draw * 1e3:.0f} | {draw / forward:.1f} | {batch / draw:.1f}"
+            print(f"| {name} | {parameters:,} | {batch} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
