@@ -12,16 +12,18 @@ import math
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
 from nextpixel.heads import Categorical, Distribution
+from nextpixel.images import grid
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.walk import walk
 
-__all__ = ["CausalityReport", "check_causality", "dependencies", "receptive_field"]
+__all__ = ["CausalityReport", "check_causality", "dependencies", "receptive_field", "receptive_field_picture"]
 
 # Relative size below which a derivative or a change counts as rounding.
 _TOLERANCE = 1e-12
@@ -37,7 +39,7 @@ class CausalityReport:
         shape: their (H, W).
         depends: whether the law of site o (row) changes with site i (column), sites in raster order.
         leaks_in_training: leaks seen in training mode alone, as from normalisation over a batch.
-        normalisation_error: largest |Σ_v p(v) - 1| over all sites.
+        normalisation_error: largest deviation of a law's total probability from 1, over all sites.
         consistency_error: largest difference between `log_prob` and `log_pmf` at the value that x has, in nats.
         batch_error: largest change of a log-probability when an image is evaluated alone instead of in a batch.
         step_error: largest difference between a cached walk and the full pass, in nats; None for a model that is not
@@ -165,7 +167,13 @@ def dependencies(
 
 
 def receptive_field(
-    model: nn.Module, shape: tuple[int, int], *, pixel: tuple[int, int] | None = None, condition: Tensor | None = None
+    model: nn.Module,
+    shape: tuple[int, int],
+    *,
+    pixel: tuple[int, int] | None = None,
+    condition: Tensor | None = None,
+    channels: int | None = None,
+    levels: int | None = None,
 ) -> Bool[Tensor, "C C H W"]:
     """What the laws of one pixel's colours depend on.
 
@@ -173,17 +181,37 @@ def receptive_field(
         model: any model, as for `check_causality`.
         shape: (H, W) of the image.
         pixel: (row, column); None takes the middle of the last row but one, below most of the image.
-        condition: as for `check_causality`.
+        condition, channels, levels: as for `check_causality`.
 
     Returns:
         For each colour of the pixel (first axis), whether it depends on each sub-pixel of the image.
     """
     row, column = (max(0, shape[0] - 2), shape[1] // 2) if pixel is None else pixel
-    probe = _Probe(model, None, None, condition, None)
-    sites = [Site(channel, row, column) for channel in range(probe.channels)]
-    seen = torch.stack([probe.derivatives(shape, sites) for _ in range(3)]).any(dim=0)
-    order = torch.tensor([[r * shape[1] + c for c in range(shape[1])] for r in range(shape[0])])
-    return seen[:, (order[None] * probe.channels) + torch.arange(probe.channels)[:, None, None]]
+    probe = _Probe(model, channels, levels, condition, None)
+    outputs = [Site(channel, row, column) for channel in range(probe.channels)]
+    found = [probe.derivatives(shape, outputs) for _ in range(3)]
+    seen = torch.stack([f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]])
+    return seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+
+
+def receptive_field_picture(model: nn.Module, shape: tuple[int, int]) -> UInt8[np.ndarray, "3 height width"]:
+    """Draws `receptive_field`: a panel for each colour that sees (down) and that is seen (across).
+
+    Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future white.
+    """
+    row, column = max(0, shape[0] - 2), shape[1] // 2
+    seen = receptive_field(model, shape, pixel=(row, column)).numpy()
+    channels = len(seen)
+    order = np.arange(shape[0] * shape[1]).reshape(shape) * channels
+    panels = []
+    for reader, source in itertools.product(range(channels), repeat=2):
+        here = (row * shape[1] + column) * channels + reader
+        past, own, sees = order + source < here, order + source == here, seen[reader, source]
+        colours = np.select(
+            [past & sees, past, own & ~sees, sees], [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]], 255
+        )
+        panels.append(colours)
+    return grid(np.stack(panels), columns=channels, levels=256, scale=8, background=128)
 
 
 class _Probe:
@@ -227,40 +255,51 @@ class _Probe:
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
         for _ in range(draws):
-            found |= self.derivatives(shape, sites)
-            if not training:  # Dropout changes every law from call to call.
-                found |= self.changes(shape, sites)
+            derivatives = self.derivatives(shape, sites)
+            if derivatives is not None:
+                found |= derivatives
+            # In training mode items of a batch may differ by their dropout, or even know each other: one by one.
+            found |= self.changes(shape, one_by_one=training)
         self.model.eval()
         return found
 
-    def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor:
-        """Which sites each output's law has a derivative for, on one random image per output: (outputs, sites)."""
-        x = self.images(len(outputs), shape).double().requires_grad_()
-        gradient: Tensor | None = None
+    def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
+        """Which sites each output's law has a derivative for, on one random image per output: (outputs, sites).
+
+        None if the model takes integers only, as one with an embedding does.
+        """
+        x = self.images(len(outputs), shape)
+        self.law(x)  # What fails here is no matter of derivatives.
+        real = x.double().requires_grad_()
         try:
-            law = self.law(x)
-            log_pmf = torch.stack([law.log_pmf(x, c) for c in range(self.channels)], dim=2)
+            law = self.law(real)
+            log_pmf = torch.stack([law.log_pmf(real, c) for c in range(self.channels)], dim=2)
         except (RuntimeError, IndexError, TypeError):
-            pass  # It takes integers only, as an embedding does: then changes must tell.
-        else:
-            chosen = torch.stack([log_pmf[n, :, c, row, column] for n, (c, row, column) in enumerate(outputs)])
-            projection = torch.randn(chosen.shape, generator=self.generator, dtype=torch.float64)
-            if chosen.requires_grad:
-                (gradient,) = torch.autograd.grad((chosen * projection).sum(), x, allow_unused=True)
-        if gradient is None:
-            gradient = torch.zeros_like(x)
-        return _noticeable(gradient.permute(0, 2, 3, 1).flatten(1))
+            return None
+        chosen = torch.stack([log_pmf[n, :, c, row, column] for n, (c, row, column) in enumerate(outputs)])
+        projection = torch.randn(chosen.shape, generator=self.generator, dtype=torch.float64)
+        if not chosen.requires_grad:
+            return None
+        (gradient,) = torch.autograd.grad((chosen * projection).sum(), real, allow_unused=True)
+        return None if gradient is None else _noticeable(gradient.permute(0, 2, 3, 1).flatten(1))
 
     @torch.no_grad()
-    def changes(self, shape: tuple[int, int], sites: list[Site]) -> Tensor:
+    def changes(self, shape: tuple[int, int], *, one_by_one: bool = False) -> Tensor:
         """Which laws change when each site in turn is given another value: (sites, sites)."""
+        sites = list(raster_order(self.channels, *shape))
         x = self.images(1, shape).repeat(len(sites) + 1, 1, 1, 1)
         shift = torch.randint(1, self.levels, (len(sites),), generator=self.generator)
         for n, (site, by) in enumerate(zip(sites, shift, strict=True)):
             x[n, *site] = (x[n, *site] + by) % self.levels
-        law = self.law(x)
-        # A law of a site may depend on earlier colours of x itself, so each is asked with its own x.
-        log_pmf = torch.stack([law.log_pmf(x, c) for c in range(self.channels)], dim=2)
+        laws = []
+        for start in range(0, len(x), 1 if one_by_one else len(x)):
+            part = x[start : start + 1] if one_by_one else x
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                law = self.law(part)
+            # A law of a site may depend on earlier colours of x itself, so each is asked with its own x.
+            laws.append(torch.stack([law.log_pmf(part, c) for c in range(self.channels)], dim=2))
+        log_pmf = torch.cat(laws)
         change = (log_pmf[:-1] - log_pmf[-1:]).abs().amax(dim=1)
         return _noticeable(change.permute(0, 2, 3, 1).flatten(1).T)
 
@@ -278,6 +317,11 @@ class _Probe:
         values = itertools.product(range(self.levels), repeat=self.channels * math.prod(shape))
         x = torch.tensor(list(values)).view(-1, self.channels, *shape)
         return float(self.law(x).log_prob(x).sum(dim=(1, 2, 3)).exp().sum())
+
+
+def _numbers(sites: list[Site], shape: tuple[int, int]) -> list[int]:
+    """The places of the colours of one pixel in raster order."""
+    return [(site.row * shape[1] + site.column) * len(sites) + site.channel for site in sites]
 
 
 def _described(model: nn.Module, name: str, given: int | None) -> int:

@@ -33,7 +33,7 @@ _BLOCK_BYTES = 2**24
 def load_data(
     source: str | Path,
     *,
-    size: int | Sequence[int] | None = None,
+    size: int | Sequence[int] | Literal["auto"] | None = None,
     levels: int | None = None,
     from_levels: int | None = None,
     binarise: Literal["threshold", "draw"] | None = None,
@@ -55,6 +55,8 @@ def load_data(
             ``valid`` and ``test`` (`nextpixel.picture_sets.read_folder`); one picture; ``hf:NAME`` or
             ``hf:NAME:CONFIGURATION``. A folder called digits is ``./digits``.
         size: Crop every image centrally to this side or (height, width) and average areas; never enlarges.
+            "auto" leaves images of one size up to 64 as they are, and makes others squares of 32, or of the shortest
+            side of all.
         levels: Reduce to so many levels, ``x * levels // from_levels``; None keeps what there are. The values of a
             file of arrays that are all below `levels` already are kept as they are.
         from_levels: The number of levels the stored values have. If None: 256 for pictures; for arrays 2 if nothing
@@ -86,10 +88,12 @@ def load_data(
         >>> len(data.train), len(data.valid), len(data.test), data.train.images.shape[1:], data.levels
         (40, 5, 5, (1, 8, 8), 4)
     """
+    if size == "auto" and ragged:
+        raise DataError("size='auto' makes all images one size, and ragged=True keeps their sizes; give one of the two")
     _check_options(size, levels, from_levels, binarise, channels, seed, memory_bytes)
     folder = Path(cache_folder or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nextpixel").expanduser()
     options = PictureOptions(
-        size=None if size is None else pair(size),
+        size="auto" if isinstance(size, str) else None if size is None else pair(size),
         channels=channels,
         ragged=ragged,
         labels=bool(labels),
@@ -118,7 +122,7 @@ def load_data(
         **splits,
         preparation={
             "source": place,
-            "size": None if size is None else list(pair(size)),
+            "size": _size_kept(size, shape),
             "levels": wanted,
             "from_levels": stored,
             "binarise": binarise,
@@ -132,8 +136,17 @@ def load_data(
     )
 
 
+def _size_kept(
+    size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None
+) -> list[int] | None:
+    """The size for `preparation`: "auto" as it turned out."""
+    if isinstance(size, str):
+        return shape and list(shape)
+    return None if size is None else list(pair(size))
+
+
 def _check_options(
-    size: int | Sequence[int] | None,
+    size: int | Sequence[int] | Literal["auto"] | None,
     levels: int | None,
     from_levels: int | None,
     method: str | None,
@@ -141,7 +154,7 @@ def _check_options(
     seed: int,
     memory_bytes: int,
 ) -> None:
-    if size is not None and (
+    if size not in (None, "auto") and (
         (not isinstance(size, int) and (isinstance(size, str) or len(size) != 2)) or min(pair(size)) < 1
     ):
         raise DataError(f"size (={size}) must be a number of pixels, at least 1, or (height, width)")

@@ -41,7 +41,7 @@ class Categorical:
     """
 
     def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int) -> None:
-        self.logits = outputs.unflatten(1, (channels, -1))
+        self.logits = torch.unflatten(outputs, 1, (channels, -1))
 
     @staticmethod
     def outputs(levels: int) -> int:

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nextpixel.images import ImageError, image_shape, read_image, resize
-from nextpixel.sources import SPLIT_NAMES, DataError, Integers, RawSplit, Source, Storage, optional_package, split_of
+from nextpixel.sources import (
+    SPLIT_NAMES,
+    DataError,
+    Integers,
+    RawSplit,
+    Size,
+    Source,
+    Storage,
+    automatic_size,
+    optional_package,
+    split_of,
+)
 
 __all__ = ["Picture", "PictureOptions", "is_picture", "is_saved_dataset", "read_dataset", "read_folder", "read_picture"]
 
@@ -40,7 +51,7 @@ _BLOCK = 1024
 class PictureOptions:
     """How pictures are decoded; the arguments of `nextpixel.data.load_data` of the same names."""
 
-    size: int | tuple[int, int] | None
+    size: Size
     channels: int | None
     ragged: bool
     labels: bool
@@ -174,7 +185,7 @@ def _decoded(pictures: list[Picture], options: PictureOptions, pool: ThreadPoolE
     shapes = _attempt(lambda picture: image_shape(picture.open(), name=picture.where), pictures, pool)
     channels = options.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
     sizes = [shape[1:] for shape in shapes]
-    size = options.size
+    size = automatic_size(sizes) if options.size == "auto" else options.size
     if size is not None:
         size = (size, size) if isinstance(size, int) else size
         _require_large(pictures, sizes, size)

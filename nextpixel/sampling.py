@@ -8,7 +8,7 @@ noise gives the same picture whatever the batch, and similar distributions give 
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Site
@@ -53,7 +53,7 @@ def sample(
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
 
     Raises:
-        ValueError: n, shape, temperature or condition is out of range.
+        ValueError: n, shape, temperature or condition is out of range, or the model's weights are NaN.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -70,8 +70,8 @@ def sample(
 
 def complete(
     model: AutoregressiveModel,
-    x: Int[Tensor, "B C H W"],
-    known: Bool[Tensor, "..."],
+    x: Shaped[Tensor, "B C H W"],
+    known: Shaped[Tensor, "..."],
     *,
     draws: int = 1,
     condition: Tensor | None = None,
@@ -149,10 +149,9 @@ def _fill(
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     condition = one_each(model.condition, condition, x.shape[0], model.device)
     device = generator.device if generator is not None else torch.device("cpu")
-    # In the model's precision; the factor keeps it below 1 when it is rounded.
+    # The factor keeps it below 1 when it is multiplied and rounded.
     noise = torch.rand(x.shape, generator=generator, device=device) * (1 - 2**-22)
-    noise = noise.to(x.device, model.dtype)
-
+    noise = noise.to(x.device, torch.promote_types(model.dtype, torch.float32))
     rows = torch.ones(x.shape[2], dtype=torch.bool) if known is None else (~known).any(dim=(0, 1, 3)).cpu()
 
     def fill_batches() -> Iterator[Site]:
@@ -168,13 +167,16 @@ def _fill(
     steps = -(-len(x) // batch_size) * int(rows.sum()) * x.shape[3] * x.shape[1]
     for _ in progress(fill_batches(), steps) if progress else fill_batches():
         pass
+    if x.numel() and int(x.max()) >= model.levels:
+        raise ValueError("the model's probabilities are NaN: its weights are damaged; load or train others")
     return x
 
 
 def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
     """The value at which the distribution function passes a uniform number: (B, levels) and (B,) to (B,).
 
-    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0 takes the likeliest.
+    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0 takes the
+    likeliest value.
     """
     if temperature == 0:
         return log_pmf.argmax(dim=1)

@@ -8,20 +8,17 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.layers.conditioning import one_each
-from nextpixel.models.core import AutoregressiveModel, check_values, evaluating
+from nextpixel.models.core import AutoregressiveModel, check_values, evaluating, rows_per_pass
 
 __all__ = ["bits_per_dim", "log_prob_map", "score"]
 
-# Outputs of one pass, B·C·levels·rows·W: 2^26 floats are 256 MB, and a pass holds a few times as much.
-_OUTPUTS_PER_PASS = 1 << 26
 
-
-def bits_per_dim(model: AutoregressiveModel, x: Int[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
+def bits_per_dim(model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
@@ -40,7 +37,7 @@ def bits_per_dim(model: AutoregressiveModel, x: Int[Tensor, "B C H W"], conditio
 
 
 def score(
-    model: AutoregressiveModel, x: Int[Tensor, "B C H W"], condition: Tensor | None = None
+    model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
 ) -> Float[Tensor, " B"]:
     """The log-likelihood of each image in nats, float64. Arguments as for `bits_per_dim`."""
     nats = torch.zeros(len(x), dtype=torch.float64, device=model.device)
@@ -50,7 +47,7 @@ def score(
 
 
 def log_prob_map(
-    model: AutoregressiveModel, x: Int[Tensor, "B C H W"], condition: Tensor | None = None
+    model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
 ) -> Float[Tensor, "B C H W"]:
     """The log-probability of each sub-pixel given its past, in nats. Arguments as for `bits_per_dim`."""
     nats = torch.zeros(x.shape, dtype=torch.float64, device=model.device)
@@ -63,10 +60,9 @@ def _passes(model: AutoregressiveModel, x: Tensor, condition: Tensor | None) -> 
     """Scores some images, some rows at a time; yields which images, which rows, and their log-probabilities."""
     check_values(model, x)
     condition = one_each(model.condition, condition, len(x), model.device)
-    batch, channels, height, width = x.shape
-    row_outputs = channels * model.levels * width
-    images_at_once = max(1, _OUTPUTS_PER_PASS // (row_outputs * height))
-    rows_at_once = min(height, max(1, _OUTPUTS_PER_PASS // row_outputs))
+    batch, _, height, width = x.shape
+    rows_of_one = rows_per_pass(model, 1, width)
+    images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     with evaluating(model):
         for first in range(0, batch, images_at_once):
             images = slice(first, min(first + images_at_once, batch))

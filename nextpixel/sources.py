@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ SPLIT_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "valida
 """The splits, and what folders, files and data sets call them."""
 
 _MOST_CLASSES = 2**20
+
+
+Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 
 
 class DataError(ValueError):
@@ -125,20 +128,18 @@ class Storage:
             )
 
 
-def read_digits(*, size: int | tuple[int, int] | None, channels: int | None, labels: bool, storage: Storage) -> Source:
+def read_digits(*, size: Size, channels: int | None, labels: bool, storage: Storage) -> Source:
     """Read scikit-learn's 1797 handwritten digits: 8x8, 17 levels, 10 classes."""
     bunch = optional_package("sklearn.datasets", extra="demo").load_digits()
     x = _arrange(bunch.images.astype(np.uint8), "digits", channels)
     split = RawSplit(
-        images=x if size is None else _resized(x, size, "digits", ["digits"], storage),
+        images=_resized(x, size, "digits", ["digits"], storage),
         labels=bunch.target.astype(np.int64) if labels else None,
     )
     return Source(splits={"train": split}, classes=tuple("0123456789") if labels else (), levels=17)
 
 
-def read_arrays(
-    path: Path, *, size: int | tuple[int, int] | None, channels: int | None, labels: str | Path | bool, storage: Storage
-) -> Source:
+def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | Path | bool, storage: Storage) -> Source:
     """Read a `.npy` or `.npz` file.
 
     A `.npy` file, or an `.npz` file with one array, holds images (N, H, W), (N, H, W, C) or (N, C, H, W): of axes
@@ -174,10 +175,18 @@ def read_arrays(
         where = f"{split}_images of {path}" if path.suffix == ".npz" else str(path)
         x = _arrange(images, where, channels)
         splits[split] = RawSplit(
-            images=x if size is None else _resized(x, size, where, [_stamp(path), split], storage),
+            images=_resized(x, size, where, [_stamp(path), split], storage),
             labels=None if given is None else _checked_labels(given, len(x), len(names), f"{split} labels of {path}"),
         )
     return Source(splits=splits, classes=names or _numbered_classes(splits.values()))
+
+
+def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square of at most 32."""
+    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
+        return None
+    side = min(32, *map(min, sizes))
+    return side, side
 
 
 def split_of(name: str) -> str | None:
@@ -276,8 +285,12 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
     return x
 
 
-def _resized(x: Integers, size: int | tuple[int, int], where: str, key: object, storage: Storage) -> Integers:
-    shape = (*x.shape[:2], *((size, size) if isinstance(size, int) else size))
+def _resized(x: Integers, size: Size, where: str, key: object, storage: Storage) -> Integers:
+    target = automatic_size([(x.shape[2], x.shape[3])]) if size == "auto" else size
+    if target is None:
+        return x
+    size = (target, target) if isinstance(target, int) else target
+    shape = (*x.shape[:2], *size)
     if shape == x.shape:
         return x
 

@@ -14,7 +14,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nextpixel.cache import Cache, Site
-from nextpixel.models.core import AutoregressiveModel, evaluating
+from nextpixel.layers.conditioning import one_each
+from nextpixel.models.core import AutoregressiveModel, check_values, evaluating, rows_per_pass
 
 __all__ = ["walk"]
 
@@ -33,15 +34,23 @@ def walk(
         condition: what the model is conditioned on.
         rows: which rows to visit; the others are taken from x as they stand, many at a time. None visits all.
 
+    Raises:
+        ValueError: x or the condition does not fit the model.
+        TypeError: x does not hold integers.
+
     Yields:
         The site and its log-probabilities (B, levels) in nats. Write the chosen values into x before going on.
     """
+    model.check(x, condition)
     batch, channels, height, width = x.shape
+    check_values(model, x)
+    condition = one_each(model.condition, condition, batch, model.device)
     cache = Cache(batch, channels, height, width)
+    rows_at_once = rows_per_pass(model, batch, width)
     with evaluating(model):
         for row in range(height) if rows is None else rows.nonzero().flatten().tolist():
-            if row > cache.rows.stop:
-                cache.move_to_rows(cache.rows.stop, row)
+            while cache.rows.stop < row:
+                cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
                 with torch.inference_mode():
                     model(x, condition, cache)
             for column in range(width):

@@ -786,3 +786,16 @@ def test_damaged_arrays_give_data_or_our_error(tmp_path: Path, suffix: str, data
         assert len(load_data(path).train) > 0
     except DataError as error:
         assert str(path) in str(error)
+
+
+def test_automatic_size_leaves_small_equal_images_and_makes_others_squares(tmp_path: Path) -> None:
+    assert load_data("digits", size="auto").shape == (8, 8)
+    for k, (height, width) in enumerate([(40, 90), (50, 50), (100, 36)] * 5):
+        Image.fromarray(np.full((height, width, 3), k, np.uint8)).save(tmp_path / f"{k}.png")
+    data = load_data(tmp_path, size="auto")
+    assert data.shape == (32, 32)
+    assert data.preparation["size"] == [32, 32]
+    Image.fromarray(np.zeros((20, 25, 3), np.uint8)).save(tmp_path / "small.png")
+    assert load_data(tmp_path, size="auto").shape == (20, 20)
+    with pytest.raises(DataError, match="give one of the two"):
+        load_data(tmp_path, size="auto", ragged=True)

@@ -254,7 +254,7 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(per_site.sum((1, 2, 3)), score(model, x, condition))
     assert bits_per_dim(model, x, condition) == pytest.approx(-float(per_site.mean()) / math.log(2), rel=1e-12)
     # Two rows of one image at a time.
-    monkeypatch.setattr("nextpixel.scoring._OUTPUTS_PER_PASS", model.channels * model.levels * 3 * 2)
+    monkeypatch.setattr("nextpixel.models.core._OUTPUTS_PER_PASS", model.channels * model.levels * 3 * 2)
     torch.testing.assert_close(log_prob_map(model, x, condition), per_site, rtol=1e-10, atol=1e-10)
 
 
@@ -274,6 +274,20 @@ def test_training_mode_is_left_as_it_was(name: str) -> None:
     check_causality(model, shape=(2, 2), draws=1)
     assert model.training
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_models_in_any_precision_draw_values_that_exist(dtype: torch.dtype) -> None:
+    model = GatedPixelCNN(levels=4, features=8, layers=2).to(dtype)
+    x = sample(model, 256, (16, 16), generator=torch.Generator().manual_seed(0))
+    assert x.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_a_model_with_damaged_weights_does_not_draw() -> None:
+    model = GatedPixelCNN(levels=4, features=8, layers=2)
+    torch.nn.init.constant_(model.head_out.weight, math.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        sample(model, 1, (2, 2))
 
 
 @pytest.mark.slow

@@ -28,12 +28,12 @@ Condition = ClassCondition
 
 
 class ConditionBias(nn.Module):
-    """V·h: one learned bias per class and feature map, starting at zero so that training starts unconditionally."""
+    """V·h: one learned bias per class and feature map, small at first: training starts almost unconditionally."""
 
     def __init__(self, condition: Condition, features: int) -> None:
         super().__init__()
         self.bias = nn.Embedding(condition.classes, features)
-        nn.init.zeros_(self.bias.weight)
+        nn.init.normal_(self.bias.weight, std=0.05)
 
     def forward(self, condition: Int[Tensor, " B"]) -> Tensor:
         """(B,) classes to (B, features, 1, 1)."""

@@ -38,7 +38,7 @@ class VerticalConv2d(nn.Module):
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """(B, inputs, rows, W) to (B, outputs, rows, W)."""
-        if cache is None:
+        if cache is None or self.reach == 0:
             x = functional.pad(x, (0, 0, self.reach, 0))
         else:
             x = cache.state(self, lambda: _PastRows(x, self.reach)).and_now(x)
@@ -64,7 +64,7 @@ class _PastRows:
     def and_now(self, x: Tensor) -> Tensor:
         """The past rows followed by x, whose last rows are the new past."""
         both = torch.cat([self.rows, x], dim=2)
-        self.rows = both[:, :, both.shape[2] - self.count :]
+        self.rows = both[:, :, -self.count :].clone()  # a view would keep all of both
         return both
 
 

@@ -1,9 +1,10 @@
 """Which weights may stay: mask types A and B, with colours.
 
-Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.4 and figure 4. Every feature channel belongs to
-one colour. The paper splits the channels into consecutive parts; here they interleave: **channel k belongs to colour
-k mod C**, and every width is a multiple of C. Splitting a convolution's output into 2 gates or 4 LSTM gates then keeps
-colours apart, which consecutive parts do not: a gate's slice would hold the wrong colours, and the model would leak.
+Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.4. Every feature channel belongs to one colour;
+the paper does not say which. Here they interleave: **channel k belongs to colour k mod C**, and every width is a
+multiple of C. Splitting a convolution's output into 2 gates or 4 LSTM gates then keeps colours apart, which blocks of
+channels per colour do not: a gate's slice would hold the wrong colours, and the model would leak. Only the head's
+outputs, which are not split again, come in blocks.
 
 Only the centre tap of a kernel needs a mask. Rows above and pixels to the left are past for every colour, so layers
 hold weights for those alone instead of masking the rest away.

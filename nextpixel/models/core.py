@@ -17,7 +17,7 @@ from nextpixel.cache import Cache
 from nextpixel.heads import HEADS, Distribution
 from nextpixel.layers.conditioning import Condition, check_condition, parse_condition
 
-__all__ = ["AutoregressiveModel", "check_values", "evaluating"]
+__all__ = ["AutoregressiveModel", "check_values", "evaluating", "rows_per_pass"]
 
 
 class AutoregressiveModel(nn.Module, ABC):
@@ -96,7 +96,7 @@ class AutoregressiveModel(nn.Module, ABC):
         condition = None if self.condition is None else {"classes": self.condition.classes}
         return {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
 
-    def _check(self, x: Tensor, condition: Tensor | None) -> None:
+    def check(self, x: Tensor, condition: Tensor | None) -> None:
         """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)")
@@ -131,6 +131,15 @@ def check_values(model: AutoregressiveModel, x: Tensor) -> None:
         if low < 0 or high >= model.levels:
             wrong = low if low < 0 else high
             raise ValueError(f"x contains the value {wrong}; this model knows 0 … {model.levels - 1}")
+
+
+# Outputs of one pass, B·C·levels·rows·W: 2^26 floats are 256 MB, and a pass holds a few times as much.
+_OUTPUTS_PER_PASS = 1 << 26
+
+
+def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
+    """How many rows of so many images of that width can be computed at once without filling the memory."""
+    return max(1, _OUTPUTS_PER_PASS // (batch * model.channels * model.levels * width))
 
 
 @contextmanager

@@ -19,8 +19,8 @@ __all__ = ["GatedPixelCNN"]
 class GatedPixelCNN(AutoregressiveModel):
     """A vertical and a horizontal stack of gated convolutions that together see all of the past within reach.
 
-    With k×k kernels and L layers, a sub-pixel sees L·(k//2) rows up, and in each of them as many pixels to either side
-    (plus what `first_kernel_size` adds), and as many to its left in its own row: a rectangle, no blind spot.
+    With k×k kernels and L layers, a sub-pixel sees L·(k//2) pixels to its left in its own row, and as many to either
+    side in each of L·(k//2) + 1 rows above (plus what a larger first kernel adds): a rectangle, no blind spot.
 
     Where the paper is silent: the head is that of the PixelRNN paper, ReLU–1×1–ReLU–1×1; the first layer may have a
     larger kernel, as there (7×7); conditions enter both stacks.
@@ -103,7 +103,7 @@ class GatedPixelCNN(AutoregressiveModel):
     def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
         if cache is None:
-            self._check(x, condition)
+            self.check(x, condition)
         links: Iterable[Tensor]
         if cache is None or cache.site is None:
             links = self._vertical(x, condition, cache)
