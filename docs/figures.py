@@ -1,0 +1,295 @@
+"""The figures of the pages: `python docs/figures.py` writes them all into docs/figures, the same each time.
+
+Receptive fields come from `nextpixel.causality.receptive_field` on real models, and the curves and pictures from short
+trainings on the digits. One thread and fixed seeds: about a minute.
+"""
+
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nextpixel import GatedPixelCNN, load_data, sample
+from nextpixel.cache import Cache
+from nextpixel.causality import receptive_field
+from nextpixel.layers.masks import colour_mask
+from nextpixel.scoring import log_prob_map
+from nextpixel.walk import walk
+
+FOLDER = Path(__file__).parent / "figures"
+
+SEEN, UNSEEN, TARGET, FUTURE, VERTICAL = "#4c78a8", "#e45756", "#222222", "#eeeeee", "#9ecae9"
+RGB = ["#d62728", "#2ca02c", "#1f77b4"]
+
+
+def main() -> None:
+    """Draws every figure."""
+    torch.set_num_threads(1)
+    matplotlib.use("Agg")
+    matplotlib.rcParams |= {"svg.hashsalt": "nextpixel", "font.size": 9, "figure.facecolor": "white"}
+    FOLDER.mkdir(exist_ok=True)
+    masks()
+    blind_spot()
+    two_stacks()
+    walk_in_progress()
+    images = digits("train")
+    honest, honest_curve = train(seeded(GatedPixelCNN), images)
+    leaky, leaky_curve = train(seeded(Unshifted), images)
+    leak(honest, honest_curve, leaky, leaky_curve)
+    bits(honest)
+
+
+class MaskedStack(nn.Module):
+    """A stack of masked 3×3 convolutions: mask A first, mask B after it, and nothing else."""
+
+    channels, levels = 1, 2
+
+    def __init__(self, layers: int, features: int = 8) -> None:
+        super().__init__()
+        widths = [1, *[features] * (layers - 1), self.levels]
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(o, i, 3, 3) / 3) for i, o in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, levels, H, W)."""
+        h = x.to(self.weights[0].dtype)
+        for layer, weight in enumerate(self.weights):
+            centre = 1.0 if layer else 0.0
+            mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, centre, 0.0], [0.0, 0.0, 0.0]])
+            h = functional.conv2d(h.tanh() if layer else h, weight * mask, padding=1)
+        return h
+
+
+class Unshifted(GatedPixelCNN):
+    """A Gated PixelCNN with a fault: the vertical stack starts at its own row instead of one row behind."""
+
+    def _rows_above(self, x: Tensor, cache: Cache | None) -> Tensor:
+        return self._rows(x, cache)
+
+
+def masks() -> None:
+    """Mask types A and B of a 3×3 kernel, for three colours."""
+    figure, axes = pyplot.subplots(2, 3, figsize=(6.2, 4.4))
+    for row, mask_type in enumerate(("A", "B")):
+        centre = colour_mask(3, 3, 3, mask_type)
+        for reader in range(3):
+            axis = axes[row, reader]
+            colours = np.full((3, 3, 3), FUTURE, dtype=object)
+            for r, c, source in np.ndindex(3, 3, 3):
+                if r == 0 or (r, c) == (1, 0) or ((r, c) == (1, 1) and centre[reader, source]):
+                    colours[r, c, source] = RGB[source]
+            cells(axis, colours.reshape(3, 9), width=1 / 3)
+            for tap in np.ndindex(3, 3):
+                axis.add_patch(Rectangle(tap, 1, 1, fill=False, edgecolor="#666666"))
+            axis.add_patch(Rectangle((1, 1), 1, 1, fill=False, edgecolor=TARGET, linewidth=2.5))
+            plain(axis, 3, 3)
+            axis.set_title(f"type {mask_type}, read by {('red', 'green', 'blue')[reader]}", color=RGB[reader])
+    figure.tight_layout()
+    save(figure, "masks.svg")
+
+
+def blind_spot() -> None:
+    """What a pixel sees through a single masked stack, and through two stacks, at three depths."""
+    shape, pixel = (9, 15), (8, 7)
+    figure, axes = pyplot.subplots(2, 3, figsize=(8.4, 4.4))
+    for column, layers in enumerate((2, 4, 8)):
+        torch.manual_seed(0)
+        stack = MaskedStack(layers)
+        torch.manual_seed(0)
+        gated = GatedPixelCNN(levels=2, features=8, layers=layers, kernel_size=3)
+        for row, (name, model) in enumerate((("one masked stack", stack), ("two stacks", gated))):
+            seen = receptive_field(model, shape, pixel=pixel)[0, 0]
+            unseen = int((past(shape, pixel) & ~seen).sum())
+            field(axes[row, column], seen, pixel)
+            axes[row, column].set_title(f"{name}, {layers} layers: {unseen} unseen", fontsize=8)
+    legend(figure, {"the pixel": TARGET, "seen": SEEN, "past, unseen": UNSEEN, "future": FUTURE})
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    save(figure, "blind_spot.svg")
+
+
+def two_stacks() -> None:
+    """What each stack of a Gated PixelCNN contributes, found by cutting the other one."""
+    shape, pixel = (6, 11), (5, 5)
+    figure, axes = pyplot.subplots(1, 3, figsize=(8.4, 2.5))
+    for axis, layers in zip(axes, (1, 2, 3), strict=True):
+        torch.manual_seed(0)
+        whole = GatedPixelCNN(levels=2, features=8, layers=layers, kernel_size=3)
+        torch.manual_seed(0)
+        cut = GatedPixelCNN(levels=2, features=8, layers=layers, kernel_size=3)
+        for block in cut.blocks:
+            nn.init.zeros_(block.link.weight)
+        seen = receptive_field(whole, shape, pixel=pixel)[0, 0]
+        horizontal = receptive_field(cut, shape, pixel=pixel)[0, 0]
+        field(axis, seen, pixel, horizontal)
+        axis.set_title(f"{layers} layer{'s' * (layers > 1)} of 3×3")
+    legend(
+        figure,
+        {
+            "the pixel": TARGET,
+            "without the links: horizontal stack": SEEN,
+            "only by the links: vertical stack": VERTICAL,
+            "past, not yet in reach": UNSEEN,
+        },
+    )
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    save(figure, "two_stacks.svg")
+
+
+def walk_in_progress() -> None:
+    """What a walk has kept, where it is, and what it has not read."""
+    height, width, row, column, reach = 8, 12, 5, 6, 2
+    kinds = {
+        "past, no longer needed": "#d4dfea",
+        "rows that every layer keeps (k // 2)": VERTICAL,
+        "row in progress": SEEN,
+        "the site": TARGET,
+        "not read": FUTURE,
+    }
+    figure, axis = pyplot.subplots(figsize=(7.2, 3.0), layout="constrained")
+    colours = np.full((height, width), kinds["not read"], dtype=object)
+    colours[:row] = kinds["past, no longer needed"]
+    colours[row - reach : row] = kinds["rows that every layer keeps (k // 2)"]
+    colours[row, :column] = kinds["row in progress"]
+    colours[row, column] = kinds["the site"]
+    cells(axis, colours)
+    plain(axis, height, width)
+    handles = [Patch(facecolor=colour, label=name) for name, colour in kinds.items()]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    save(figure, "walk.svg")
+
+
+def leak(honest: GatedPixelCNN, honest_curve: list[float], leaky: GatedPixelCNN, leaky_curve: list[float]) -> None:
+    """Training curves and samples of a causal model, and of the same one with a fault."""
+    figure = pyplot.figure(figsize=(8.4, 3.0), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr, call-arg]
+    curves, *pictures = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    for curve, name, colour in ((honest_curve, "causal", SEEN), (leaky_curve, "leaking", UNSEEN)):
+        smooth = np.convolve(curve, np.ones(10) / 10, mode="valid")
+        curves.plot(np.arange(len(smooth)) + 10, smooth, color=colour, label=name)
+    curves.set(xlabel="step", ylabel="training loss, bits/dim", ylim=(0, None))
+    curves.legend()
+    for axis, model, name in zip(pictures, (honest, leaky), ("causal", "leaking"), strict=True):
+        drawn = sample(model, 16, (8, 8), generator=torch.Generator().manual_seed(0))
+        axis.imshow(sheet(drawn[:, 0], 4), cmap="gray", vmin=0, vmax=16)
+        axis.set_title(f"16 samples, {name}")
+        axis.axis("off")
+    save(figure, "leak.svg")
+
+
+def bits(model: GatedPixelCNN) -> None:
+    """Test digits, how surprising each pixel was, and how uncertain the model was before it."""
+    x = digits("test")[:4]
+    surprise = -log_prob_map(model, x)[:, 0] / math.log(2)
+    entropy = torch.zeros(surprise.shape)
+    for (_, row, column), log_pmf in walk(model, x):
+        entropy[:, row, column] = -(log_pmf.exp() * log_pmf).sum(dim=1) / math.log(2)
+    figure, axes = pyplot.subplots(1, 3, figsize=(8.4, 2.7), width_ratios=(1, 1.15, 1.15), layout="constrained")
+    axes[0].imshow(sheet(x[:, 0], 2), cmap="gray", vmin=0, vmax=16)
+    axes[0].set_title("4 test digits")
+    for axis, values, name in ((axes[1], surprise, "bits spent"), (axes[2], entropy, "bits expected (entropy)")):
+        shown = axis.imshow(sheet(values, 2), cmap="viridis", vmin=0, vmax=6)
+        axis.set_title(f"{name}: mean {float(values.mean()):.2f}")
+        figure.colorbar(shown, ax=axis, shrink=0.8, extend="max")
+    for axis in axes:
+        axis.axis("off")
+    save(figure, "bits.svg")
+
+
+def seeded(kind: type[GatedPixelCNN]) -> GatedPixelCNN:
+    """A small model of the digits."""
+    torch.manual_seed(0)
+    return kind(levels=17, features=24, layers=4, kernel_size=3)
+
+
+def train(model: GatedPixelCNN, images: Tensor, steps: int = 500) -> tuple[GatedPixelCNN, list[float]]:
+    """The model after some steps, and its training loss in bits per dimension."""
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    curve = []
+    for _ in range(steps):
+        x = images[torch.randint(len(images), (64,), generator=generator)]
+        loss = -model(x).log_prob(x).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        curve.append(float(loss.detach()) / math.log(2))
+    return model.eval(), curve
+
+
+def digits(split: str) -> Tensor:
+    """The train or test images of scikit-learn's digits, (N, 1, 8, 8)."""
+    data = load_data("digits")
+    chosen = data.train if split == "train" else data.test
+    return torch.from_numpy(np.asarray(chosen.images)).long()
+
+
+def past(shape: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
+    """Which pixels come before one in raster order."""
+    order = torch.arange(math.prod(shape)).view(shape)
+    return order < order[pixel]
+
+
+def field(axis: Axes, seen: Tensor, pixel: tuple[int, int], inner: Tensor | None = None) -> None:
+    """Draws a receptive field; where `inner` is given, the rest of what is seen is the vertical stack's."""
+    height, width = seen.shape
+    earlier = past((height, width), pixel)
+    assert not (seen & ~earlier).any(), "a leak"
+    colours = np.where(earlier, UNSEEN, FUTURE).astype(object)
+    colours[seen.numpy()] = SEEN if inner is None else VERTICAL
+    if inner is not None:
+        colours[inner.numpy()] = SEEN
+    colours[pixel] = TARGET
+    cells(axis, colours)
+    plain(axis, height, width)
+
+
+def cells(axis: Axes, colours: np.ndarray, width: float = 1.0) -> None:
+    """Coloured cells with white lines between them; runs of a colour are one rectangle, for a small file."""
+    height, columns = colours.shape
+    for row in range(height):
+        starts = [c for c in range(columns) if c == 0 or colours[row, c] != colours[row, c - 1]]
+        for start, stop in zip(starts, [*starts[1:], columns], strict=True):
+            place, size = (start * width, row), (stop - start) * width
+            axis.add_patch(Rectangle(place, size, 1, facecolor=colours[row, start], linewidth=0))
+    axis.hlines(range(1, height), 0, columns * width, color="white", linewidth=0.8)
+    axis.vlines([c * width for c in range(1, columns)], 0, height, color="white", linewidth=0.8)
+
+
+def plain(axis: Axes, height: int, width: int) -> None:
+    """Rows from the top down, square cells, no frame."""
+    axis.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
+    axis.axis("off")
+
+
+def legend(figure: Figure, colours: dict[str, str]) -> None:
+    """One legend under all panels."""
+    handles = [Patch(facecolor=colour, edgecolor="#999999", label=name) for name, colour in colours.items()]
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False)
+
+
+def sheet(images: Tensor, columns: int) -> np.ndarray:
+    """Images (N, H, W) side by side, in rows, a blank line between them."""
+    padded = functional.pad(images.double(), (1, 1, 1, 1), value=float("nan"))
+    rows = [torch.cat(list(padded[i : i + columns]), dim=1) for i in range(0, len(padded), columns)]
+    return torch.cat(rows).numpy()
+
+
+def save(figure: Figure, name: str) -> None:
+    """Writes a figure without the date, and tells its size."""
+    figure.savefig(FOLDER / name, metadata={"Date": None})
+    pyplot.close(figure)
+    print(f"{name}: {(FOLDER / name).stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
