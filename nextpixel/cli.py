@@ -1,0 +1,59 @@
+"""The command line: parses, calls one function, prints. Commands are loaded when they are called, torch even later."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Toml
+
+from nextpixel import __version__
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="nextpixel",
+    help="Exact probability models of images: train, evaluate, sample, complete.",
+    version=f"nextpixel {__version__}",
+    help_format="markdown",
+    result_action="return_value",
+)
+for _name, _help in {
+    "train": "Train a model on pictures.",
+    "evaluate": "Bits per dimension of a trained model on all of a split.",
+    "sample": "Draw pictures from a trained model.",
+    "complete": "Fill in hidden parts of pictures, several times each.",
+    "info": "What a checkpoint is, and how it was trained.",
+    "data": "Describe a source of pictures.",
+    "check": "What a model leaks, what of the past it never sees, and whether its probabilities sum to one.",
+}.items():
+    app.command(f"nextpixel.commands.{_name}:{_name}", name=_name, help=_help)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; a mistake in its use ends in one line and exit code 2."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if tokens[:1] == ["train"]:
+            recipe = _recipe(tokens)
+            app["train"].config = Toml(recipe, must_exist=True, use_commands_as_keys=False) if recipe else ()
+        app(tokens, exit_on_error=False)
+    except CycloptsError:  # already printed
+        sys.exit(2)
+    except (ValueError, OSError, ImportError) as error:
+        system = isinstance(error, OSError) and error.filename and error.strerror
+        text = f"{error.filename}: {error.strerror}" if system else str(error)
+        print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"nextpixel: {stop or 'stopped'}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _recipe(tokens: Sequence[str]) -> str | None:
+    """The file given as --recipe: it must be known before the other flags are parsed, as they go over it."""
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        if token == "--recipe":
+            return following
+        if token.startswith("--recipe="):
+            return token.removeprefix("--recipe=")
+    return None

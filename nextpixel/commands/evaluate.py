@@ -1,0 +1,75 @@
+"""nextpixel evaluate: how well a trained model predicts."""
+
+import json as json_format
+import math
+from typing import Literal
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    data: str | None = None,
+    split: Literal["train", "valid", "test"] = "test",
+    json: bool = False,
+    device: str = "auto",
+) -> None:
+    """Bits per dimension of a trained model on all of a split, in float32.
+
+    Parameters
+    ----------
+    model
+        A run folder or a checkpoint.
+    data
+        Another source of pictures, prepared as the training data were; by default the training data's.
+    split
+        Which part of the data.
+    json
+        Print one JSON object.
+    device
+        auto, cpu, cuda, cuda:1 …
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from nextpixel.commands.opening import open_data, open_model
+    from nextpixel.data import histogram_bits_per_dim
+    from nextpixel.training import evaluate as bits_per_dim_of
+
+    network, metadata = open_model(model, device)
+    pictures = open_data(metadata, data)
+    part = getattr(pictures, split)
+    if not len(part):
+        raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
+    if pictures.channels != network.channels:
+        raise ValueError(
+            f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
+        )
+    bits = bits_per_dim_of(network, part)
+    sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
+    figures = {
+        "source": pictures.source,
+        "split": split,
+        "images": len(part),
+        "bits_per_dim": bits,
+        "nats_per_image": bits * math.log(2) * sub_pixels / len(part),
+        "conditional": network.condition is not None,
+        "uniform_bits_per_dim": math.log2(network.levels),
+    }
+    if split == "test" and pictures.shape is not None:
+        figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
+    if json:
+        print(json_format.dumps(figures))
+        return
+    table = Table(title=f"{pictures.source}, {split}: {len(part)} images", title_justify="left")
+    table.add_column("")
+    table.add_column("bits/dim", justify="right")
+    given = " given the class" if network.condition is not None else ""
+    table.add_row(f"the model{given}", f"{bits:.4f}")
+    if "histogram_bits_per_dim" in figures:
+        table.add_row("a histogram per pixel", f"{figures['histogram_bits_per_dim']:.4f}")
+    table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")
+    Console().print(table)
+    print(f"{figures['nats_per_image']:.2f} nats per image")

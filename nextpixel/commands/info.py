@@ -1,0 +1,37 @@
+"""nextpixel info: what a checkpoint says about itself."""
+
+import json as json_format
+
+__all__ = ["info"]
+
+
+def info(model: str, /, *, json: bool = False) -> None:
+    """What a checkpoint is, and how it was trained.
+
+    Parameters
+    ----------
+    model
+        A run folder or a checkpoint.
+    json
+        Print one JSON object.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from nextpixel.checkpoint import load, read_metadata
+
+    metadata = read_metadata(model)
+    metadata["parameters"] = sum(p.numel() for p in load(model).parameters())
+    if json:
+        print(json_format.dumps(metadata))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in metadata.items():
+        if isinstance(value, dict):
+            shown = "\n".join(f"{k} = {v}" for k, v in value.items())
+        elif isinstance(value, list):
+            shown = ", ".join(map(str, value))
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(f"[bold]{name}[/]", shown)
+    Console().print(table)

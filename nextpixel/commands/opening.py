@@ -1,0 +1,77 @@
+"""What several commands begin with: a model, its data, a device, a progress bar."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+    from nextpixel.data import ImageData
+    from nextpixel.models.core import AutoregressiveModel
+
+__all__ = ["class_indices", "open_data", "open_model", "pick_device", "progress_bar"]
+
+Item = TypeVar("Item")
+
+
+def pick_device(name: str) -> "torch.device":
+    """The device of that name; "auto" takes an accelerator if there is one."""
+    import torch
+
+    if name == "auto":
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"device {name!r} is not there; use auto, cpu, cuda or cuda:1") from None
+    return device
+
+
+def open_model(path: str, device: str) -> tuple["AutoregressiveModel", dict[str, Any]]:
+    """A trained model on its device, and what its checkpoint says of it."""
+    from nextpixel.checkpoint import load, read_metadata
+
+    return load(path, device=pick_device(device)), read_metadata(path)
+
+
+def open_data(metadata: dict[str, Any], source: str | None, *, all_in_train: bool = False) -> "ImageData":
+    """The data that a model was trained on, or another source prepared in the same way, if wanted without splits."""
+    from nextpixel.data import load_data
+
+    preparation = dict(metadata.get("data") or {})
+    if source is None and "source" not in preparation:
+        raise ValueError("the checkpoint does not say what data it was trained on; give --data")
+    if source is not None and source != preparation.get("source"):
+        preparation["source"] = source
+        preparation.pop("from_levels", None)
+    if all_in_train:
+        preparation |= {"validation": 0, "test": 0, "labels": False}
+    return load_data(preparation.pop("source"), **preparation)
+
+
+def class_indices(name: str, classes: list[str], count: int) -> list[int]:
+    """The class of that name or number; "all" stands for all of them."""
+    if name == "all":
+        return list(range(count))
+    if name in classes:
+        return [classes.index(name)]
+    if name.isdecimal() and int(name) < count:
+        return [int(name)]
+    known = ", ".join(classes) if classes else f"0 to {count - 1}"
+    raise ValueError(f"--class {name!r} is not a class of this model; use all, or one of {known}")
+
+
+def progress_bar(description: str, *, show: bool = True) -> Callable[[Iterable[Item], int], Iterator[Item]]:
+    """Wraps an iteration of known length in a progress bar on standard error."""
+
+    def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True)
+        yield from track(
+            items, description, total, console=console, transient=True, disable=not (show and console.is_terminal)
+        )
+
+    return wrap

@@ -1,0 +1,197 @@
+"""nextpixel train: a model of pictures, in a run folder."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.types import ExistingFile
+
+from nextpixel.commands.options import DataOptions, ModelOptions, given
+from nextpixel.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from nextpixel.models.core import AutoregressiveModel
+    from nextpixel.splits import ImageData
+
+__all__ = ["train"]
+
+
+def train(
+    source: str | None = None,
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+    recipe: ExistingFile | None = None,
+    conditional: bool | None = None,
+    data: Annotated[DataOptions | None, Parameter(name="*")] = None,
+    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    training: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    device: str = "auto",
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train a model on pictures.
+
+    Without further options it picks sensible sizes, says which, and trains for ten minutes.
+
+    Parameters
+    ----------
+    source
+        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), or `hf:NAME`.
+    out
+        The run's folder; by default runs/ and the source's name. Every later command takes it.
+    resume
+        Go on with the run in this folder, exactly as if it had not stopped; only its length may be changed.
+    recipe
+        A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options given here go over it.
+    conditional
+        Condition the model on the classes; by default if there are any.
+    device
+        auto, cpu, cuda, cuda:1 …
+    tensorboard
+        Also write for TensorBoard, with samples.
+    quiet
+        Print only the result.
+    """
+    from nextpixel.commands.opening import pick_device
+    from nextpixel.runs import reopen, run
+
+    if resume is not None:
+        network, pictures, config = reopen(resume)
+        if training is not None:
+            config = _longer(config, training)
+        if changed := [*(data or DataOptions()).keywords(), *given(model or ModelOptions())]:
+            raise ValueError(f"--resume goes on as the run began: leave out --{changed[0].replace('_', '-')}")
+        folder = resume
+    else:
+        if source is None:
+            raise ValueError("give a source of pictures, such as a folder or digits, or --resume with a run's folder")
+        config = training or TrainConfig()
+        pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None)
+        network = _build(pictures, (model or ModelOptions()), conditional, config.seed)
+        folder = out or Path("runs") / (Path(source).stem or "run").replace(":", "-")
+    network.to(pick_device(device))
+    first = _first_process()
+    if first and not quiet:
+        _introduce(network, pictures, config, folder)
+    steps = run(folder, network, pictures, config, resume=resume is not None, tensorboard=tensorboard)
+    best = _follow(steps, config, quiet=quiet or not first)
+    if first:
+        _conclude(folder, network.device, pictures, best)
+
+
+def _load(source: str, keywords: dict[str, Any], *, crop: bool) -> "ImageData":
+    from nextpixel.data import load_data
+
+    if crop:
+        keywords |= {"ragged": "size" not in keywords}
+    else:
+        keywords.setdefault("size", "auto")
+    return load_data(source, **keywords)
+
+
+def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | None, seed: int) -> "AutoregressiveModel":
+    """A model for these pictures: what was not asked for is chosen to suit them."""
+    import torch
+
+    from nextpixel import ClassCondition, GatedPixelCNN
+
+    if conditional and not pictures.classes:
+        raise ValueError(f"--conditional was given, but {pictures.source} has no classes; leave it out")
+    keywords = given(options)
+    if "features" not in keywords:
+        keywords["features"] = -(-48 // pictures.channels) * pictures.channels
+    condition = ClassCondition(len(pictures.classes)) if pictures.classes and conditional is not False else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return GatedPixelCNN(channels=pictures.channels, levels=pictures.levels, condition=condition, **keywords)
+
+
+def _longer(config: TrainConfig, asked: TrainConfig) -> TrainConfig:
+    """A resumed run's configuration with another length; everything else must stay as it was."""
+    from dataclasses import asdict, replace
+
+    lengths = ("steps", "epochs", "minutes")
+    fresh = asdict(TrainConfig(steps=1))
+    changed = [k for k, v in asdict(asked).items() if k not in lengths and v != fresh[k] and v != getattr(config, k)]
+    if changed:
+        raise ValueError(f"--resume goes on as the run began: leave out --{changed[0].replace('_', '-')}")
+    return replace(config, **{name: getattr(asked, name) for name in lengths})
+
+
+def _first_process() -> bool:
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _introduce(network: "AutoregressiveModel", pictures: "ImageData", config: TrainConfig, folder: Path) -> None:
+    size = "several sizes" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
+    counts = f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid / test)"
+    colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"
+    print(f"data      {pictures.source}: {counts}, {size}, {colours}, {pictures.levels} levels")
+    own = ("features", "layers", "kernel_size", "dropout", "head")
+    parts = ", ".join(f"{name} {value}" for name, value in network.config().items() if name in own)
+    parameters = sum(p.numel() for p in network.parameters())
+    given_class = f", conditioned on {len(pictures.classes)} classes" if network.condition else ""
+    print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
+    length = next(f"{v:g} {k}" for k in ("steps", "epochs", "minutes") if (v := getattr(config, k)) is not None)
+    crop = f", crops of {config.crop}" if config.crop else ""
+    rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
+    print(f"training  {length}, batches of {config.batch_size}{crop}, {rate}, on {network.device}")
+    print(f"run       {folder}", flush=True)
+
+
+def _follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
+    """Draws progress while the run goes on; returns the best validation figure."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("step {task.fields[step]:>6}"),
+        BarColumn(),
+        TextColumn("train {task.fields[train]:.3f}  valid {task.fields[valid]} bits/dim"),
+        TextColumn("{task.fields[speed]:.0f} images/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    best, smooth, began = None, None, None
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
+        for step in steps:
+            began = began or (step.step - 1, step.seconds)
+            smooth = step.bits_per_dim if smooth is None else 0.95 * smooth + 0.05 * step.bits_per_dim
+            if step.valid_bits_per_dim is not None:
+                best = step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
+                if not quiet and not console.is_terminal:
+                    print(
+                        f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f} bits/dim, "
+                        f"{step.seconds:.0f} s",
+                        flush=True,
+                    )
+            elapsed = step.seconds - began[1]
+            bar.update(
+                task,
+                completed=step.progress,
+                step=step.step,
+                train=smooth,
+                valid="–" if best is None else f"{best:.3f}",
+                speed=(step.step - 1 - began[0]) * config.batch_size / elapsed if elapsed > 0 else 0.0,
+            )
+    return best
+
+
+def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best: float | None) -> None:
+    from nextpixel.checkpoint import load
+    from nextpixel.training import evaluate
+
+    network = load(folder, device=device)
+    given_class = " given the class" if network.condition else ""
+    split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
+    if len(part):
+        print(f"{split}      {evaluate(network, part):.4f} bits/dim{given_class}, on all {len(part):,} images")
+    print(f"next      nextpixel sample {folder}", file=sys.stdout)

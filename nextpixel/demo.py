@@ -1,0 +1,57 @@
+"""The main job end to end on scikit-learn's digits, in about a minute: `python -m nextpixel.demo [FOLDER]`.
+
+Trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws samples, completions
+and the training curve.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from nextpixel.cli import main
+from nextpixel.plots import training_curve
+from nextpixel.runs import read_metrics
+from nextpixel.summary import histogram_bits_per_dim
+
+__all__ = ["demo"]
+
+RECIPE = {
+    "steps": 1000,
+    "batch-size": 64,
+    "learning-rate": 3e-3,
+    "weight-decay": 0.01,
+    "ema-decay": 0.995,
+    "features": 48,
+    "layers": 5,
+    "kernel-size": 3,
+    "first-kernel-size": 5,
+    "head-features": 96,
+    "dropout": 0.25,
+}
+
+
+def demo(folder: Path) -> None:
+    """Runs the commands a user would, and prints them."""
+    run = folder / "run"
+    if run.exists():
+        shutil.rmtree(run)
+    options = [word for name, value in RECIPE.items() for word in (f"--{name}", str(value))]
+    _command("train", "digits", "--out", str(run), *options)
+    _command("evaluate", str(run))
+    _command("sample", str(run), "--n", "100", "--scale", "4", "--out", str(folder / "samples.png"))
+    completions = str(folder / "completions.png")
+    _command("complete", str(run), "--n", "10", "--draws", "6", "--scale", "4", "--out", completions)
+    from nextpixel.data import load_data
+
+    baselines = {"a histogram per pixel": histogram_bits_per_dim(load_data("digits"))}
+    training_curve(read_metrics(run), folder / "curve.png", baselines=baselines)
+    print(f"training curve: {folder / 'curve.png'}")
+
+
+def _command(*arguments: str) -> None:
+    print(f"\n$ nextpixel {' '.join(arguments)}", flush=True)
+    main(arguments)
+
+
+if __name__ == "__main__":
+    demo(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))

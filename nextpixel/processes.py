@@ -1,0 +1,76 @@
+"""This process among others: its rank, torchrun's group, agreement with the others, and signals to stop."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+__all__ = ["any_process", "process_group", "rank_and_processes", "stop_requests", "wait_for_all"]
+
+
+def rank_and_processes() -> tuple[int, int]:
+    """The number of this process, from 0, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+@contextmanager
+def process_group(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Joins the other processes of torchrun, if any.
+
+    A model on CUDA moves to the device of the local rank.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(local)
+        model.to(f"cuda:{local}")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+        # Without it gloo aborts in some exits.
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def any_process(wish: bool, device: torch.device) -> bool:
+    """Whether the wish of any process is true: what all must do together, after the same step."""
+    if rank_and_processes()[1] == 1:
+        return wish
+    wishes = torch.tensor(int(wish), device=device)
+    dist.all_reduce(wishes, dist.ReduceOp.MAX)
+    return bool(wishes)
+
+
+def wait_for_all() -> None:
+    """Returns when all processes have come here."""
+    if rank_and_processes()[1] > 1:
+        dist.barrier()
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Takes SIGINT and SIGTERM as wishes to stop, which the yielded function tells; a second SIGINT stops at once."""
+    requested = False
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+    # Only the main thread may handle signals.
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, request) for number in numbers}
+    try:
+        yield lambda: requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

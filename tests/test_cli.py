@@ -1,0 +1,243 @@
+"""The commands, end to end on tiny runs, and what they say to mistakes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nextpixel import load, sample
+from nextpixel.cli import main
+
+SMALL = ["--features", "8", "--layers", "2", "--kernel-size", "3", "--batch-size", "32"]
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    main(["train", "digits", "--out", str(folder), "--steps", "20", "--quiet", *SMALL])
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Pictures of different sizes and formats in two classes."""
+    folder = tmp_path_factory.mktemp("photographs")
+    generator = np.random.default_rng(0)
+    for k in range(24):
+        kind = folder / ("cats" if k % 2 else "dogs")
+        kind.mkdir(exist_ok=True)
+        height, width = generator.integers(20, 40, 2)
+        picture = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        picture.save(kind / f"{k}.{'png' if k % 3 else 'jpg'}")
+    return str(folder)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says on its way to exit code 2."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return said.err + said.out
+
+
+def test_help_needs_no_torch() -> None:
+    script = (
+        "import sys; from nextpixel.cli import main\n"
+        "for words in [['--help'], ['--version'], ['train', '--help'], ['sample', '--help'], ['data', '--help']]:\n"
+        "    main(words)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in (
+        "train",
+        "evaluate",
+        "sample",
+        "complete",
+        "info",
+        "data",
+        "check",
+        "--features",
+        "--minutes",
+        "--class",
+    ):
+        assert word in done.stdout
+
+
+def test_a_run_says_what_it_chose(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "digits", "--out", str(tmp_path / "run"), "--steps", "2", *SMALL])
+    said = capsys.readouterr().out
+    for text in (
+        "8×8",
+        "17 levels",
+        "GatedPixelCNN",
+        "conditioned on 10 classes",
+        "2 steps",
+        "bits/dim given the class",
+    ):
+        assert text in said
+    assert {"run.json", "metrics.jsonl", "state.safetensors", "best.safetensors"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+
+
+def test_a_folder_of_pictures_needs_no_options(
+    photographs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["train", photographs, "--steps", "2", "--features", "6", "--layers", "1"])
+    said = capsys.readouterr().out
+    assert "3 channels, 256 levels" in said
+    assert "conditioned on 2 classes" in said
+    run = str(tmp_path / "runs" / Path(photographs).name)
+    main(["sample", run, "--class", "cats", "--n", "2", "--size", "6x5", "--out", "cats.npy"])
+    assert np.load("cats.npy").shape == (2, 3, 6, 5)
+
+
+def test_crops_train_a_model_for_any_size(photographs: str, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    main(
+        ["train", photographs, "--out", run, "--crop", "16", "--no-conditional", "--steps", "2", "--quiet", *SMALL[2:]]
+    )
+    main(["evaluate", run])
+    main(["sample", run, "--n", "1", "--out", str(tmp_path / "x.npy")])
+    assert np.load(tmp_path / "x.npy").shape == (1, 3, 16, 16)
+    picture = next(Path(photographs).glob("cats/*.png"))
+    main(["complete", run, "--data", str(picture), "--draws", "1", "--out", str(tmp_path / "whole.png")])
+    assert picture_size(tmp_path / "whole.png")[1] == picture_size(picture)[1] + 2
+
+
+def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", digits_run, "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["images"] == 179
+    assert figures["conditional"]
+    assert figures["nats_per_image"] == pytest.approx(figures["bits_per_dim"] * 64 * np.log(2))
+    assert 2.3 < figures["histogram_bits_per_dim"] < 2.5
+    main(["evaluate", digits_run, "--split", "valid"])
+    assert "given the class" in capsys.readouterr().out
+
+
+def test_samples_as_a_grid_an_array_and_a_folder(digits_run: str, tmp_path: Path) -> None:
+    main(["sample", digits_run, "--n", "20", "--out", str(tmp_path / "grid.png"), "--scale", "2"])
+    assert picture_size(tmp_path / "grid.png") == (2 * 17 + 1, 10 * 17 + 1)  # two columns, a row a class
+    main(["sample", digits_run, "--n", "3", "--class", "7", "--seed", "5", "--out", str(tmp_path / "sevens.npy")])
+    sevens = np.load(tmp_path / "sevens.npy")
+    import torch
+
+    again = sample(load(digits_run), 3, (8, 8), condition=torch.tensor(7), generator=torch.Generator().manual_seed(5))
+    assert np.array_equal(sevens, again.numpy())
+    main(["sample", digits_run, "--n", "3", "--class", "7", "--out", str(tmp_path / "folder")])
+    assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+def test_completions(digits_run: str, tmp_path: Path) -> None:
+    out = tmp_path / "completions.png"
+    main(["complete", digits_run, "--n", "3", "--draws", "2", "--out", str(out)])
+    assert picture_size(out) == (4 * 9 + 1, 3 * 9 + 1)
+    mask = np.full((8, 8), 255, np.uint8)
+    mask[2:4, 3:6] = 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    main(["complete", digits_run, "--n", "2", "--mask", str(tmp_path / "mask.png"), "--out", str(tmp_path / "x.npy")])
+    drawn = np.load(tmp_path / "x.npy")
+    assert drawn.shape == (2, 4, 1, 8, 8)
+    from nextpixel import load_data
+
+    originals = load_data("digits").test.batch(range(2))
+    assert (drawn == originals[:, None])[..., mask == 255].all()
+
+
+def test_info_and_check(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", digits_run, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "GatedPixelCNN"
+    assert told["config"]["features"] == 8
+    assert told["parameters"] == sum(p.numel() for p in load(digits_run).parameters())
+    main(["info", digits_run])
+    assert "GatedPixelCNN" in capsys.readouterr().out
+    main(["check", digits_run, "--size", "3x4", "--picture", str(tmp_path / "field.png")])
+    assert "causal and normalised" in capsys.readouterr().out
+    assert picture_size(tmp_path / "field.png") == (15 * 8 + 2, 15 * 8 + 2)
+
+
+def test_data(photographs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["data", "digits", "--json"])
+    assert json.loads(capsys.readouterr().out)["levels"] == 17
+    main(["data", photographs])
+    said = capsys.readouterr().out
+    assert "sizes differ" in said
+    assert "2 classes" in said
+    main(["data", "digits", "--binarise", "threshold"])
+    assert "2 levels" in capsys.readouterr().out
+
+
+def test_resume_only_lengthens(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    main(["train", "digits", "--out", run, "--steps", "4", "--quiet", *SMALL])
+    main(["train", "--resume", run, "--steps", "6", "--quiet"])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 6
+    assert "leave out --learning-rate" in fails(
+        ["train", "--resume", run, "--steps", "9", "--learning-rate", "1"], capsys
+    )
+    assert "leave out --features" in fails(["train", "--resume", run, "--steps", "9", "--features", "16"], capsys)
+    assert "holds a run already" in fails(["train", "digits", "--out", run, "--steps", "4", *SMALL], capsys)
+
+
+def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text('source = "digits"\nfeatures = 6\nlayers = 1\nsteps = 2\nkernel_size = 3\n')
+    main(["train", "--recipe", str(recipe), "--features", "10", "--out", str(tmp_path / "run"), "--quiet"])
+    config = load(tmp_path / "run").config()
+    assert (config["features"], config["layers"]) == (10, 1)
+    recipe.write_text('source = "digits"\nfeatuers = 6\n')
+    assert "features" in fails(["train", "--recipe", str(recipe), "--out", str(tmp_path / "other")], capsys)
+    assert not (tmp_path / "other").exists()
+    assert "nowhere.toml" in fails(["train", "--recipe", str(tmp_path / "nowhere.toml")], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "/nowhere"], "no such file or folder"),
+        (["train"], "give a source of pictures"),
+        (["train", "digits", "--featres", "3"], "--features"),
+        (["train", "digits", "--steps", "0", "--out", "unused"], "steps (=0) must be a whole number of at least 1"),
+        (["train", "digits", "--steps", "1", "--epochs", "1", "--out", "unused"], "steps=1 and epochs=1"),
+        (["train", "digits", "--size", "big"], "--size big is no size"),
+        (["train", "digits", "--features", "0", "--steps", "1", "--out", "unused"], "features (=0)"),
+        (["train", "digits", "--device", "tpu9"], "'tpu9'"),
+        (["train", "--resume", "/nowhere"], "/nowhere holds no run"),
+        (["evaluate", "/nowhere"], "/nowhere does not exist"),
+        (["sample", "/nowhere"], "/nowhere does not exist"),
+        (["complete", "/nowhere"], "/nowhere does not exist"),
+        (["info", "/nowhere"], "/nowhere does not exist"),
+        (["check", "/nowhere"], "/nowhere does not exist"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in " ".join(fails(arguments, capsys).replace("│", " ").split())
+
+
+def test_mistakes_with_a_run(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not a class of this model; use all, or one of 0, 1" in fails(
+        ["sample", digits_run, "--class", "x"], capsys
+    )
+    assert "use .png, .npy, or a folder" in fails(["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys)
+    Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "mask.png")
+    mask = ["complete", digits_run, "--mask", str(tmp_path / "mask.png")]
+    assert "is 3×3, but the pictures are 8×8" in fails(mask, capsys)
+    colour = tmp_path / "colour.npy"
+    np.save(colour, np.zeros((20, 8, 8, 3), np.uint8))
+    assert "channels" in fails(["evaluate", digits_run, "--data", str(colour)], capsys)

@@ -1,0 +1,201 @@
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_training import dataset, network, split, weights
+
+from nextpixel import ClassCondition, load, load_data
+from nextpixel.checkpoint import CheckpointError, read_metadata
+from nextpixel.runs import load_state, read_metrics, read_run, reopen, run, save_state
+from nextpixel.training import TrainConfig, TrainingError, evaluate, initial_state
+
+CONFIG = TrainConfig(steps=12, batch_size=8, evaluate_every=4, learning_rate=0.01)
+
+
+def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
+    folder, data = tmp_path / "runs" / "one", dataset(classes=2)
+    steps = list(run(folder, network(condition=ClassCondition(2)), data, CONFIG, log_every=5))
+    assert [step.step for step in steps] == list(range(1, 13))
+    assert {file.name for file in folder.iterdir()} == {
+        "run.json",
+        "metrics.jsonl",
+        "state.safetensors",
+        "best.safetensors",
+    }
+    asked = read_run(folder)
+    assert asked["data"] == {"source": "ramps"} and asked["classes"] == ["a", "b"]
+    assert asked["model"]["class"] == "GatedPixelCNN" and asked["model"]["config"]["condition"] == {"classes": 2}
+    assert TrainConfig(**asked["training"]) == CONFIG
+
+    lines = read_metrics(folder)
+    assert [line["step"] for line in lines if "train_bits_per_dim" in line] == [1, 4, 5, 8, 10, 12]
+    validations = {line["step"]: line["valid_bits_per_dim"] for line in lines if "valid_bits_per_dim" in line}
+    assert validations == {step.step: step.valid_bits_per_dim for step in steps if step.valid_bits_per_dim is not None}
+    assert all(line["images_per_second"] > 0 for line in lines if "train_bits_per_dim" in line)
+
+    best = load(folder)
+    assert evaluate(best, data.valid) == pytest.approx(min(validations.values()), abs=1e-6)
+    metadata = read_metadata(folder)
+    assert metadata["training"]["valid_bits_per_dim"] == min(validations.values())
+    assert (metadata["source"], metadata["data"], metadata["classes"]) == ("ramps", {"source": "ramps"}, ["a", "b"])
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
+    list(run(tmp_path, network(), dataset(), CONFIG))
+    before = (tmp_path / "state.safetensors").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"holds a run already; resume it \(resume=True, --resume\), or choose another"
+    ):
+        next(run(tmp_path, network(), dataset(), CONFIG))
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_resume_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        next(run(tmp_path / "none", network(), dataset(), CONFIG, resume=True))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: (network(layers=3), dataset(), CONFIG), "model config.layers=2, but is resumed with 3"),
+        (lambda: (network(), dataset(), replace(CONFIG, batch_size=9)), "training batch_size=8, but is resumed with 9"),
+        (
+            lambda: (network(), replace(dataset(), preparation={"source": "x"}), CONFIG),
+            "data source='ramps', but is resumed with 'x'",
+        ),
+    ],
+    ids=["model", "training", "data"],
+)
+def test_resuming_another_run_is_refused(tmp_path: Path, change: Callable[[], Any], message: str) -> None:
+    next(run(tmp_path, network(), dataset(), CONFIG))
+    with pytest.raises(ValueError, match=message):
+        next(run(tmp_path, *change(), resume=True))
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    list(run(tmp_path, network(), dataset(), CONFIG))
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="truncated"):
+        next(run(tmp_path, network(), dataset(), CONFIG, resume=True))
+    with pytest.raises(CheckpointError, match="is not the state of a training with AdamW"):
+        load_state(initial_state(network(), CONFIG), tmp_path / "best.safetensors")
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path) -> None:
+    list(run(tmp_path, network(), dataset(), CONFIG))
+    assert list(run(tmp_path, network(), dataset(), CONFIG, resume=True)) == []
+    longer = replace(CONFIG, steps=None, epochs=3)
+    assert [step.step for step in run(tmp_path, network(), dataset(), longer, resume=True)] == [13, 14, 15]
+    assert read_run(tmp_path)["training"]["epochs"] == 3
+
+
+def test_leaving_the_loop_saves_the_state(tmp_path: Path) -> None:
+    model = network()
+    for step in run(tmp_path, model, dataset(), CONFIG):
+        if step.step == 6:
+            break
+    state = initial_state(network(seed=1), CONFIG)
+    load_state(state, tmp_path / "state.safetensors")
+    assert state.step == 6
+    assert torch.equal(weights(state.model), weights(model))
+
+
+def test_minutes_count_on_where_the_run_stopped(tmp_path: Path) -> None:
+    config = TrainConfig(minutes=1 / 60, batch_size=8)
+    for step in run(tmp_path, network(), dataset(), config):
+        if step.seconds > 0.5:
+            break
+    resumed = list(run(tmp_path, network(), dataset(), config, resume=True))
+    assert step.seconds < resumed[0].seconds < 1.0 < resumed[-1].seconds
+    assert resumed[-1].progress == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_state_comes_back_whole(tmp_path: Path, optimizer: Any, channels_last: bool) -> None:
+    config = replace(CONFIG, optimizer=optimizer, channels_last=channels_last)
+    first, second = (initial_state(network(seed=seed), config) for seed in (0, 1))
+    list(run(tmp_path / "run", first.model, dataset(), config))
+    load_state(second, tmp_path / "run" / "state.safetensors")
+    save_state(second, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "run" / "state.safetensors").read_bytes()
+    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert a.stride() == b.stride()
+        assert all(t.stride() == b.stride() for t in second.optimizer.state[b].values() if t.shape == b.shape)
+
+
+def test_a_failing_loss_leaves_the_last_good_files(tmp_path: Path) -> None:
+    model = network()
+    steps = run(tmp_path, model, dataset(), CONFIG, save_seconds=0.0)
+    for _ in range(7):
+        next(steps)
+    good = {name: (tmp_path / name).read_bytes() for name in ("state.safetensors", "best.safetensors")}
+    with torch.no_grad():
+        model.head_out.bias.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 8"):
+        next(steps)
+    assert good == {name: (tmp_path / name).read_bytes() for name in good}
+    resumed = list(run(tmp_path, network(), dataset(), CONFIG, resume=True))
+    assert [step.step for step in resumed] == [8, 9, 10, 11, 12]
+    assert all(np.isfinite(step.bits_per_dim) for step in resumed)
+
+
+def test_without_validation_the_last_weights_are_the_best(tmp_path: Path) -> None:
+    list(run(tmp_path, network(), replace(dataset(), valid=split(0)), CONFIG))
+    assert read_metadata(tmp_path)["training"] | {"seconds": 0, "config": 0} == {
+        "step": 12,
+        "seconds": 0,
+        "valid_bits_per_dim": None,
+        "config": 0,
+    }
+
+
+def test_reopen_makes_everything_again_from_the_folder(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", split(40).images)
+    data = load_data(tmp_path / "images.npy", levels=4, seed=3)
+    next(run(tmp_path / "run", network(), data, CONFIG))
+    model, again, config = reopen(tmp_path / "run")
+    assert model.config() == network().config() and config == CONFIG
+    assert np.array_equal(again.test.images, data.test.images)
+    assert len(list(run(tmp_path / "run", model, again, config, resume=True))) == 11
+
+
+def test_metrics_of_a_line_that_was_being_written_are_dropped(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds": 0.1}\n{"step": 2, "sec')
+    assert read_metrics(tmp_path) == [{"step": 1, "seconds": 0.1}]
+    assert read_metrics(tmp_path / "absent") == []
+
+
+def test_tensorboard_gets_scalars_and_samples(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    list(run(tmp_path, network(), dataset(), replace(CONFIG, steps=4), tensorboard=True))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    data = events.read_bytes()
+    assert all(name in data for name in (b"train_bits_per_dim", b"valid_bits_per_dim", b"samples", b"\x89PNG"))
+
+
+def test_tensorboard_that_is_missing_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match=r"install nextpixel\[tensorboard\]"):
+        next(run(tmp_path / "run", network(), dataset(), CONFIG, tensorboard=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_are_plain(tmp_path: Path) -> None:
+    """JSON, JSON lines and safetensors: nothing that a reader would have to execute."""
+    list(run(tmp_path, network(), dataset(), CONFIG))
+    json.loads((tmp_path / "run.json").read_text())
+    for name in ("state.safetensors", "best.safetensors"):
+        head = (tmp_path / name).read_bytes()
+        json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])
