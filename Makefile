@@ -12,7 +12,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees
 # One thread a process: two OpenMP threads on a busy machine can be ten times slower than one. No test needs a network or a screen.
@@ -101,6 +101,7 @@ $(VENV)/.torch: $(BIN)/python constraints.txt
 
 # hatchling stands in the environment, so that the build uses the pinned one: pip 23 does not apply constraints to a build of its own.
 $(READY): $(VENV)/.torch pyproject.toml constraints.txt
-	$(INSTALL) hatchling
-	$(INSTALL) --no-build-isolation --editable '.[data,plots,tensorboard,demo,dev,docs]'
+	@echo "Installing nextpixel and what it needs; this takes a minute."
+	@$(INSTALL) hatchling
+	@$(INSTALL) --no-build-isolation --editable '.[data,plots,tensorboard,demo,dev,docs]'
 	@touch $@

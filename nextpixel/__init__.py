@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import bits_per_dim, score
-    from nextpixel.training import TrainConfig, train
+    from nextpixel.train_config import TrainConfig
+    from nextpixel.training import initial_state, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "bits_per_dim",
     "check_causality",
     "complete",
+    "initial_state",
     "load",
     "load_data",
     "sample",
@@ -35,10 +37,11 @@ __all__ = [
 _HOMES = {
     "ClassCondition": "layers.conditioning",
     "GatedPixelCNN": "models.gated_pixel_cnn",
-    "TrainConfig": "training",
+    "TrainConfig": "train_config",
     "bits_per_dim": "scoring",
     "check_causality": "causality",
     "complete": "sampling",
+    "initial_state": "training",
     "load": "checkpoint",
     "load_data": "data",
     "sample": "sampling",

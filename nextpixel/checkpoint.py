@@ -7,6 +7,7 @@ a path holds either the previous checkpoint or the new one.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,17 +164,22 @@ def load_weights(model: AutoregressiveModel, tensors: Mapping[str, Tensor], path
 
 @contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary file to write; it takes the place of `path` when all is on the disk, or disappears."""
+    """Gives a temporary file to write; it takes the place of `path` when all is on the disk, or disappears.
+
+    It lies in a hidden folder `.NAME.PROCESS.tmp`, so that what a killed process leaves behind, writers' own
+    temporary files included, is found by that name.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} of {path.name} does not exist; make it first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    workplace = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    workplace.mkdir(exist_ok=True)
     try:
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
+        yield workplace / path.name
+        _flush(workplace / path.name)
+        os.replace(workplace / path.name, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(workplace, ignore_errors=True)
     # The move itself is on the disk only when the folder is.
     _flush(path.parent)
 

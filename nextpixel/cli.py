@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError:  # already printed
         sys.exit(2)
     except (ValueError, OSError, ImportError) as error:
-        system = isinstance(error, OSError) and error.filename and error.strerror
-        text = f"{error.filename}: {error.strerror}" if system else str(error)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
         print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:

@@ -136,9 +136,7 @@ def load_data(
     )
 
 
-def _size_kept(
-    size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None
-) -> list[int] | None:
+def _size_kept(size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None) -> list[int] | None:
     """The size for `preparation`: "auto" as it turned out."""
     if isinstance(size, str):
         return shape and list(shape)

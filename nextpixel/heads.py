@@ -7,7 +7,7 @@ Bernoulli. A distribution covers a block of sites: all of an image, some rows of
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,7 +48,7 @@ class Categorical:
         """One logit per value."""
         return levels
 
-    def log_prob(self, x: Int[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def log_prob(self, x: Integer[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
         # Values last: with channels-last maps they lie side by side already, and the softmax is several times faster.
         logits = _full_precision(self.logits.permute(0, 3, 4, 1, 2))
@@ -80,7 +80,7 @@ class Bernoulli:
             raise ValueError(f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'")
         return 1
 
-    def log_prob(self, x: Int[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def log_prob(self, x: Integer[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
         return -functional.binary_cross_entropy_with_logits(self.logits, x.to(self.logits.dtype), reduction="none")
 

@@ -1,4 +1,4 @@
-"""The run folder: what was asked, what came out, and what it takes to go on.
+"""The run folder: what was asked, what came out, and what it takes to go on::
 
     run.json            what was asked: data and its preparation, model, training, version
     metrics.jsonl       one JSON object for each logged step and each validation
@@ -13,6 +13,7 @@ state is the oldest of the three, and going on from it writes the same lines and
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -138,8 +139,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """What was asked of a run, as JSON.
 
     Returns:
-        "version", "source", "data" (the keywords of `load_data`), "classes", "shape" of the images, "model" (its "class" and "config") and
-        "training" (the keywords of `TrainConfig`).
+        "version", "source", "data" (the keywords of `load_data`), "classes", "shape" (of whole images, or of crops),
+        "model" (its "class" and "config") and "training" (the keywords of `TrainConfig`).
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -240,7 +241,7 @@ def _prepare(
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):
-            left.unlink()
+            shutil.rmtree(left)
         kept = [line for line in read_metrics(folder) if line["step"] <= state.step] if resume else []
         with replace_file(folder / METRICS) as path:
             path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

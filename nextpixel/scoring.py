@@ -6,6 +6,7 @@ rows at a time if they are large; the result is the same and memory does not gro
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Shaped
@@ -73,6 +74,17 @@ def _passes(model: AutoregressiveModel, x: Tensor, condition: Tensor | None) -> 
                 rows = slice(start, min(start + rows_at_once, height))
                 if cache is not None:
                     cache.move_to_rows(rows.start, rows.stop)
-                with torch.no_grad():
+                with torch.no_grad(), _full_precision(model.device):
                     log_prob = model(part, given, cache).log_prob(part[:, :, rows])
                 yield images, rows, log_prob
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Neither half precision, should the caller have asked for it, nor the short products of TF32."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield

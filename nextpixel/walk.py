@@ -1,7 +1,7 @@
 """The walk over an image: every site in raster order, each with the distribution of its value.
 
 Sampling, completing and coding are this one loop with different ways to choose the value. The loop belongs to the
-caller, who writes each value into x before taking the next site:
+caller, who writes each value into x before taking the next site::
 
     for site, log_pmf in walk(model, x, condition):
         x[:, site.channel, site.row, site.column] = ...

@@ -276,6 +276,14 @@ def test_training_mode_is_left_as_it_was(name: str) -> None:
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
 
 
+def test_scores_are_those_of_float32_whatever_surrounds_them() -> None:
+    model = GatedPixelCNN(levels=4, features=8, layers=2)
+    x = images(model, 3, (5, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = score(model, x.to(torch.uint8))
+    assert torch.equal(inside, score(model, x))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_models_in_any_precision_draw_values_that_exist(dtype: torch.dtype) -> None:
     model = GatedPixelCNN(levels=4, features=8, layers=2).to(dtype)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -136,6 +137,16 @@ def test_killed_within_a_save_it_goes_on_bit_identically(
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert_loads(folder)
+    assert any(folder.glob(".*.tmp")) or dies_at[0] == "fsync"
+    finish(folder)
+    assert_same(folder, uninterrupted)
+
+
+def test_what_a_killed_writer_leaves_is_removed(tmp_path: Path, uninterrupted: Path) -> None:
+    folder = shutil.copytree(uninterrupted, tmp_path / "run")
+    left = folder / ".state.safetensors.123.tmp"
+    left.mkdir()
+    (left / ".tmpYZDJKf").write_bytes(b"half of a state")
     finish(folder)
     assert_same(folder, uninterrupted)
 

@@ -58,6 +58,7 @@ def train(
     """
     from nextpixel.commands.opening import pick_device
     from nextpixel.runs import reopen, run
+    from nextpixel.training import TrainingError
 
     if resume is not None:
         network, pictures, config = reopen(resume)
@@ -78,7 +79,10 @@ def train(
     if first and not quiet:
         _introduce(network, pictures, config, folder)
     steps = run(folder, network, pictures, config, resume=resume is not None, tensorboard=tensorboard)
-    best = _follow(steps, config, quiet=quiet or not first)
+    try:
+        best = _follow(steps, config, quiet=quiet or not first)
+    except TrainingError as error:
+        raise ValueError(f"{error}; the run is kept in {folder}") from error
     if first:
         _conclude(folder, network.device, pictures, best)
 

@@ -1,0 +1,6 @@
+"""`python -m nextpixel`, as torchrun needs it."""
+
+from nextpixel.cli import main
+
+if __name__ == "__main__":
+    main()
