@@ -1,4 +1,6 @@
-"""The run folder: what was asked, what came out, and what it takes to go on::
+"""The run folder: what was asked, what came out, and what it takes to go on.
+
+::
 
     run.json            what was asked: data and its preparation, model, training, version
     metrics.jsonl       one JSON object for each logged step and each validation

@@ -1,4 +1,6 @@
-"""Training: maximum likelihood, as a generator that yields steps; the caller owns the loop::
+"""Training: maximum likelihood, as a generator that yields steps; the caller owns the loop.
+
+::
 
     state = initial_state(model, config)
     for step in train(state, data, config):
