@@ -1,12 +1,13 @@
-"""What a sample costs, as a multiple of one forward pass of the same batch, in one run on one thread.
+"""What a sample costs, as a multiple of one forward pass of the same batch, in one run.
 
-    python benchmarks/sampling.py
+    python benchmarks/sampling.py [--threads 1]
 
 A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for 32×32×3. The floor is
 about 1: the same arithmetic, once per site. Figures are minima of several turns, taken in turn so that a change of the
 machine's speed meets both.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -40,8 +41,11 @@ def measure(model: AutoregressiveModel, batch: int, shape: tuple[int, int], turn
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    threads = parser.parse_args().threads
+    torch.set_num_threads(threads)
+    print(f"torch {torch.__version__}, threads: {threads}\n")
     print("| model | parameters | batch | one pass, ms | sample, ms | passes | images/s |")
     print("|---|---|---|---|---|---|---|")
     for name, build, shape in CASES:
