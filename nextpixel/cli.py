@@ -1,5 +1,6 @@
 """The command line: parses, calls one function, prints. Commands are loaded when they are called, torch even later."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(tokens, exit_on_error=False)
     except CycloptsError:  # already printed
         sys.exit(2)
+    except BrokenPipeError:  # whoever read our output, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename and error.strerror:

@@ -16,7 +16,7 @@ from nextpixel.summary import histogram_bits_per_dim
 __all__ = ["demo"]
 
 RECIPE = {
-    "steps": 1000,
+    "steps": 800,
     "batch-size": 64,
     "learning-rate": 3e-3,
     "weight-decay": 0.01,

@@ -30,7 +30,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.batches import dropout_seed, tensors, training_parts
 from nextpixel.models.core import AutoregressiveModel
-from nextpixel.processes import rank_and_processes
+from nextpixel.processes import keep_freed_memory, rank_and_processes
 from nextpixel.scoring import score
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig, learning_rate, total_steps
@@ -127,6 +127,8 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     _check(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
     device = state.model.device
+    if device.type == "cpu":
+        keep_freed_memory()
     network = _replicate(state) if processes > 1 else state.model
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, device))
     started = time.monotonic() - state.seconds

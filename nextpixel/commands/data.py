@@ -29,10 +29,12 @@ def data(
     from rich.console import Console
     from rich.table import Table
 
+    from nextpixel.commands.opening import counted_bar
     from nextpixel.data import describe, histogram_bits_per_dim, load_data
 
     keywords = (options or DataOptions()).keywords()
-    pictures = load_data(source, **{"ragged": keywords.get("size") is None} | keywords)
+    with counted_bar("Reading") as progress:
+        pictures = load_data(source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress)
     figures = describe(pictures)
     if pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)

@@ -34,7 +34,7 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.commands.opening import open_data, open_model
+    from nextpixel.commands.opening import counted_bar, open_data, open_model
     from nextpixel.data import histogram_bits_per_dim
     from nextpixel.training import evaluate as bits_per_dim_of
 
@@ -47,7 +47,8 @@ def evaluate(
         raise ValueError(
             f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
         )
-    bits = bits_per_dim_of(network, part)
+    with counted_bar("Evaluating") as progress:
+        bits = bits_per_dim_of(network, part, progress=progress)
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     figures = {
         "source": pictures.source,

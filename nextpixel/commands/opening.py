@@ -1,6 +1,7 @@
 """What several commands begin with: a model, its data, a device, a progress bar."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from nextpixel.data import ImageData
     from nextpixel.models.core import AutoregressiveModel
 
-__all__ = ["class_indices", "open_data", "open_model", "pick_device", "progress_bar"]
+__all__ = ["class_indices", "counted_bar", "open_data", "open_model", "pick_device", "progress_bar"]
 
 Item = TypeVar("Item")
 
@@ -47,7 +48,8 @@ def open_data(metadata: dict[str, Any], source: str | None, *, all_in_train: boo
         preparation.pop("from_levels", None)
     if all_in_train:
         preparation |= {"validation": 0, "test": 0, "labels": False}
-    return load_data(preparation.pop("source"), **preparation)
+    with counted_bar("Reading") as progress:
+        return load_data(preparation.pop("source"), **preparation, progress=progress)
 
 
 def class_indices(name: str, classes: list[str], count: int) -> list[int]:
@@ -62,7 +64,7 @@ def class_indices(name: str, classes: list[str], count: int) -> list[int]:
     raise ValueError(f"--class {name!r} is not a class of this model; use all, or one of {known}")
 
 
-def progress_bar(description: str, *, show: bool = True) -> Callable[[Iterable[Item], int], Iterator[Item]]:
+def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[Item]]:
     """Wraps an iteration of known length in a progress bar on standard error."""
 
     def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
@@ -70,8 +72,19 @@ def progress_bar(description: str, *, show: bool = True) -> Callable[[Iterable[I
         from rich.progress import track
 
         console = Console(stderr=True)
-        yield from track(
-            items, description, total, console=console, transient=True, disable=not (show and console.is_terminal)
-        )
+        yield from track(items, description, total, console=console, transient=True, disable=not console.is_terminal)
 
     return wrap
+
+
+@contextmanager
+def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error that is told how many are done, and of how many; shown after the first word."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

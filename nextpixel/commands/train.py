@@ -88,13 +88,15 @@ def train(
 
 
 def _load(source: str, keywords: dict[str, Any], *, crop: bool) -> "ImageData":
+    from nextpixel.commands.opening import counted_bar
     from nextpixel.data import load_data
 
     if crop:
         keywords |= {"ragged": "size" not in keywords}
     else:
         keywords.setdefault("size", "auto")
-    return load_data(source, **keywords)
+    with counted_bar("Reading") as progress:
+        return load_data(source, **keywords, progress=progress)
 
 
 def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | None, seed: int) -> "AutoregressiveModel":
