@@ -63,6 +63,8 @@ class Cache:
         """Goes to the rows start … stop-1, which are known and are taken in at once."""
         if start != self.rows.stop:
             raise ValueError(f"rows must follow one another: expected row {self.rows.stop}, received {start}")
+        if stop > self.height:
+            raise ValueError(f"row {stop - 1} is outside the image, which has {self.height} rows")
         self.rows, self.site = range(start, stop), None
 
     def move_to_site(self, site: Site) -> None:

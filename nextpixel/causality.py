@@ -27,6 +27,7 @@ __all__ = ["CausalityReport", "check_causality", "dependencies", "receptive_fiel
 
 # Relative size below which a derivative or a change counts as rounding.
 _TOLERANCE = 1e-12
+_CLASSES = 16
 _ENUMERATED_IMAGES = 1 << 12
 
 
@@ -122,7 +123,8 @@ def check_causality(
     Args:
         model: the model.
         shape: (H, W) of the images probed; take H ≠ W. The cost grows with (C·H·W)².
-        condition: one condition (of batch 1) for a conditional model; None takes class 0 where there are classes.
+        condition: one condition (of batch 1) for a conditional model; None takes each class in turn, of the
+            first 16, to look for leaks, and the last of them for the sums.
         channels: colours C; None takes `model.channels`.
         levels: values of a sub-pixel; None takes `model.levels`.
         draws: random images per site. A ReLU may block a path on one image and not on another.
@@ -228,7 +230,8 @@ class _Probe:
         self.channels = _described(model, "channels", channels)
         self.levels = _described(model, "levels", levels)
         self.model = copy.deepcopy(model).cpu().double()
-        if condition is None and getattr(model, "condition", None) is not None:
+        self.any_class = condition is None and getattr(model, "condition", None) is not None
+        if self.any_class:
             condition = torch.zeros(1, dtype=torch.int64)
         self.condition = condition
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -254,7 +257,10 @@ class _Probe:
         self.model.train(training)
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
-        for _ in range(draws):
+        classes = getattr(getattr(self.model, "condition", None), "classes", 1) if self.any_class else 1
+        for draw in range(max(draws, min(classes, _CLASSES))):
+            if self.any_class:
+                self.condition = torch.tensor([draw % classes])
             derivatives = self.derivatives(shape, sites)
             if derivatives is not None:
                 found |= derivatives

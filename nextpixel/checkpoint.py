@@ -92,6 +92,8 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Aut
     """
     path = _resolve(path_or_name)
     tensors, metadata = read_tensors(path)
+    if "state" in metadata:
+        raise CheckpointError(f"{path} is the state of a training run, to go on from; give the run's folder")
     model = build(metadata.get("model"), metadata.get("config"), path)
     if floating := [t.dtype for t in tensors.values() if t.is_floating_point()]:
         model.to(floating[0])
@@ -177,6 +179,9 @@ def replace_file(path: str | Path) -> Iterator[Path]:
     try:
         yield workplace / path.name
         _flush(workplace / path.name)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(workplace / path.name, 0o666 & ~mask)  # some writers make files that nobody else may read
         os.replace(workplace / path.name, path)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)

@@ -1,7 +1,9 @@
 """The command line: parses, calls one function, prints. Commands are loaded when they are called, torch even later."""
 
 import os
+import re
 import sys
+import tomllib
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -17,6 +19,7 @@ app = App(
     version=f"nextpixel {__version__}",
     help_format="markdown",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 for _name, _help in {
     "train": "Train a model on pictures.",
@@ -30,20 +33,26 @@ for _name, _help in {
     app.command(f"nextpixel.commands.{_name}:{_name}", name=_name, help=_help)
 
 
+# Errors name the keywords of Python functions; on the command line they are options.
+_OPTIONS = {f"{name}=": f"--{name.replace('_', '-')}" for name in ("size", "levels", "from_levels", "channels", "crop")}
+_OPTIONS |= {"labels=False": "--ignore-labels", "ragged=True": "--crop"}
+_KEYWORD = re.compile("|".join(rf"\b{re.escape(word)}(?![^\s,;)])" for word in _OPTIONS))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one line and exit code 2."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if tokens[:1] == ["train"]:
             recipe = _recipe(tokens)
-            app["train"].config = Toml(recipe, must_exist=True, use_commands_as_keys=False) if recipe else ()
+            app["train"].config = Toml(_readable(recipe), use_commands_as_keys=False) if recipe else ()
         app(tokens, exit_on_error=False)
     except CycloptsError:  # already printed
         sys.exit(2)
     except BrokenPipeError:  # whoever read our output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        text = str(error)
+        text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
         if isinstance(error, OSError) and error.filename and error.strerror:
             text = f"{error.filename}: {error.strerror}"
         print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)
@@ -51,6 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         print(f"nextpixel: {stop or 'stopped'}", file=sys.stderr)
         sys.exit(130)
+
+
+def _readable(recipe: str) -> str:
+    """The recipe's path, if it can be read as TOML."""
+    try:
+        with open(recipe, "rb") as file:
+            tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{recipe} is not TOML: {error}") from error
+    return recipe
 
 
 def _recipe(tokens: Sequence[str]) -> str | None:

@@ -7,7 +7,7 @@ Bernoulli. A distribution covers a block of sites: all of an image, some rows of
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,12 +19,19 @@ class Distribution(Protocol):
     """The conditional distributions of a block of sub-pixels, each given its past."""
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats, same shape."""
+        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats, same shape.
+
+        x holds integers 0 … levels-1; `nextpixel.score` checks that, this does not.
+        """
         ...
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
         """The log-probability of every value of one colour, given the earlier colours of x: (B, levels, H, W)."""
         ...
+
+
+# A target that cross_entropy passes over; its default, -100, would make a wrong value free of cost.
+_NO_VALUE = torch.iinfo(torch.int64).min
 
 
 def _full_precision(logits: Tensor) -> Tensor:
@@ -48,12 +55,14 @@ class Categorical:
         """One logit per value."""
         return levels
 
-    def log_prob(self, x: Integer[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
         # Values last: with channels-last maps they lie side by side already, and the softmax is several times faster.
         logits = _full_precision(self.logits.permute(0, 3, 4, 1, 2))
         values = x.permute(0, 2, 3, 1)
-        nats = functional.cross_entropy(logits.flatten(0, 3), values.flatten().long(), reduction="none")
+        nats = functional.cross_entropy(
+            logits.flatten(0, 3), values.flatten().long(), reduction="none", ignore_index=_NO_VALUE
+        )
         return -nats.view(values.shape).permute(0, 3, 1, 2)
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
@@ -80,9 +89,11 @@ class Bernoulli:
             raise ValueError(f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'")
         return 1
 
-    def log_prob(self, x: Integer[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
-        return -functional.binary_cross_entropy_with_logits(self.logits, x.to(self.logits.dtype), reduction="none")
+        return -functional.binary_cross_entropy_with_logits(
+            self.logits, x.detach().to(self.logits.dtype), reduction="none"
+        )
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B 2 H W"]:
         """Log-probability of 0 and of 1."""

@@ -15,6 +15,7 @@ state is the oldest of the three, and going on from it writes the same lines and
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -41,8 +42,8 @@ from nextpixel.models.core import AutoregressiveModel
 from nextpixel.processes import any_process, process_group, rank_and_processes, stop_requests, wait_for_all
 from nextpixel.sampling import sample
 from nextpixel.splits import ImageData
-from nextpixel.train_config import TrainConfig
-from nextpixel.training import Step, TrainState, initial_state, train
+from nextpixel.train_config import MAY_CHANGE, TrainConfig
+from nextpixel.training import Step, TrainState, check_fit, initial_state, train
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -51,7 +52,6 @@ __all__ = ["load_state", "read_metrics", "read_run", "reopen", "run", "save_stat
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state.safetensors"
 
-_LENGTHS = ("steps", "epochs", "minutes")
 _SCALARS = ("step", "seconds", "best_bits_per_dim", "stale", "next_evaluation")
 
 
@@ -76,9 +76,9 @@ def run(
         folder: made if need be.
         model: a new model; if resumed, one of the same configuration, whose weights are replaced.
         data: what to train and validate on.
-        config: how; if resumed, what it was, but the length may differ.
+        config: how; if resumed, what it was, but for what `MAY_CHANGE` lists: the length, the learning rate ...
         resume: go on from the state in the folder. On the CPU, in one process, the weights and metrics are those of a
-            run that never stopped, except for timings, unless the length is in minutes.
+            run that never stopped, except for timings, unless something was changed or the length is in minutes.
         log_every: steps between lines in the metrics.
         save_seconds: least time between two saves of the state, apart from those at validations and at the end.
         tensorboard: also write scalars, and samples of every new best, for TensorBoard.
@@ -98,7 +98,7 @@ def run(
     asked = _describe(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
-        state = _prepare(folder, asked, model, config, resume=resume, first=first)
+        state = _prepare(folder, asked, model, data, config, resume=resume, first=first)
         board = None
         if first and summary_writer is not None:
             board = summary_writer(str(folder / "tensorboard"), purge_step=state.step + 1)
@@ -124,7 +124,7 @@ def run(
                     wait_for_all()
                     raise KeyboardInterrupt(
                         f"stopped after step {step.step} with the state saved; to go on: "
-                        f"nextpixel train --resume {folder}"
+                        f"nextpixel train --resume {shlex.quote(str(folder))}"
                     )
         except GeneratorExit:
             if first:
@@ -150,14 +150,23 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     path = Path(folder).expanduser() / RUN
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} holds no run ({RUN} is missing); give the folder of a run")
-    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); start a new run in another folder") from error
 
 
-def reopen(folder: str | Path) -> tuple[AutoregressiveModel, ImageData, TrainConfig]:
-    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model, the data, and how."""
+def reopen(folder: str | Path, *, source: str | None = None) -> tuple[AutoregressiveModel, ImageData, TrainConfig]:
+    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model, the data, and how.
+
+    Args:
+        folder: of the run.
+        source: where the same data are now, if they were moved.
+    """
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
-    return model, load_data(**asked["data"]), TrainConfig(**asked["training"])
+    moved = {} if source is None else {"source": source}
+    return model, load_data(**asked["data"] | moved), TrainConfig(**asked["training"])
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
@@ -231,15 +240,23 @@ def _describe(model: AutoregressiveModel, data: ImageData, config: TrainConfig) 
 
 
 def _prepare(
-    folder: Path, asked: dict[str, Any], model: AutoregressiveModel, config: TrainConfig, *, resume: bool, first: bool
+    folder: Path,
+    asked: dict[str, Any],
+    model: AutoregressiveModel,
+    data: ImageData,
+    config: TrainConfig,
+    *,
+    resume: bool,
+    first: bool,
 ) -> TrainState:
     """The state to start from. The first process also brings the folder there."""
+    check_fit(model, data, config, rank_and_processes()[1])
     state = initial_state(model, config)
     if resume:
         _check_same(folder, read_run(folder), asked)
         load_state(state, folder / STATE)
-    elif first and (folder / RUN).exists():
-        raise ValueError(f"{folder} holds a run already; resume it (resume=True, --resume), or choose another folder")
+    elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
+        raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):
@@ -259,7 +276,8 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
     for part in ("data", "model", "training"):
         old, new = _flat(before.get(part, {})), _flat(now[part])
         for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key) and not (part == "training" and key in _LENGTHS):
+            may_change = key in MAY_CHANGE if part == "training" else (part, key) == ("data", "source")
+            if old.get(key) != new.get(key) and not may_change:
                 raise ValueError(
                     f"{folder} was run with {part} {key}={old.get(key)!r}, but is resumed with {new.get(key)!r}; "
                     f"give the same, or start a new run in another folder"

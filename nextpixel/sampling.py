@@ -45,7 +45,8 @@ def sample(
         temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and more uniform
             pictures, 0 takes the likeliest value every time. Only at 1 does the model's likelihood describe samples.
         generator: source of randomness; None takes torch's default generator. The same state gives the same images,
-            and image i does not depend on n.
+            and image i does not depend on n, nor on the batch but for rounding: in float32 a batch of another size
+            may add in another order, which now and then tips a draw.
         batch_size: images walked at once.
         progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable, length).
 
@@ -180,6 +181,6 @@ def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> T
     """
     if temperature == 0:
         return log_pmf.argmax(dim=1)
-    pmf = log_pmf.exp() if temperature == 1 else torch.softmax(log_pmf / temperature, dim=1)
+    pmf = log_pmf.exp() if temperature == 1 else torch.softmax(log_pmf.double() / temperature, dim=1)
     cdf = pmf.cumsum(dim=1)
-    return torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True)[:, 0]
+    return torch.searchsorted(cdf, uniform[:, None].to(cdf.dtype) * cdf[:, -1:], right=True)[:, 0]

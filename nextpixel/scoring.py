@@ -40,20 +40,20 @@ def bits_per_dim(model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condi
 def score(
     model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
 ) -> Float[Tensor, " B"]:
-    """The log-likelihood of each image in nats, float64. Arguments as for `bits_per_dim`."""
-    nats = torch.zeros(len(x), dtype=torch.float64, device=model.device)
+    """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for `bits_per_dim`."""
+    nats = torch.zeros(len(x), dtype=torch.float64)
     for images, _, log_prob in _passes(model, x, condition):
-        nats[images] += log_prob.double().sum(dim=(1, 2, 3))
+        nats[images] += log_prob.cpu().double().sum(dim=(1, 2, 3))  # not every accelerator has float64
     return nats
 
 
 def log_prob_map(
     model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
 ) -> Float[Tensor, "B C H W"]:
-    """The log-probability of each sub-pixel given its past, in nats. Arguments as for `bits_per_dim`."""
-    nats = torch.zeros(x.shape, dtype=torch.float64, device=model.device)
+    """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for `bits_per_dim`."""
+    nats = torch.zeros(x.shape, dtype=torch.float64)
     for images, rows, log_prob in _passes(model, x, condition):
-        nats[images, :, rows] = log_prob.double()
+        nats[images, :, rows] = log_prob.cpu().double()
     return nats
 
 

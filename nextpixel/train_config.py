@@ -4,7 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["TrainConfig", "learning_rate", "total_steps"]
+__all__ = ["LENGTHS", "MAY_CHANGE", "TrainConfig", "learning_rate", "total_steps"]
+
+LENGTHS = ("steps", "epochs", "minutes")
+
+MAY_CHANGE = (*LENGTHS, "learning_rate", "warmup_steps", "clip_norm", "precision", "evaluate_every", "patience")
+"""What may be another when a run is resumed: its length, and what mends a run that diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,7 @@ class TrainConfig:
         accumulate: parts in which each process computes its share of a batch, to save memory; the result is the same.
         optimizer: "adamw", or "rmsprop" as in the papers.
         learning_rate: its highest value.
-        weight_decay: decoupled for AdamW, an L2 penalty for RMSProp; not on biases.
+        weight_decay: decoupled for AdamW, an L2 penalty for RMSProp; not on biases, those of conditions included.
         warmup_steps: updates in which the learning rate rises linearly; None for a tenth of the run, at most 100.
         schedule: "cosine" falls to zero over the run (over its minutes, if that is its length); "constant" stays.
         clip_norm: greatest norm of the gradient, which is that of the loss in bits/dim; None for no limit.
@@ -60,7 +65,7 @@ class TrainConfig:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        lengths = {name: getattr(self, name) for name in ("steps", "epochs", "minutes")}
+        lengths = {name: getattr(self, name) for name in LENGTHS}
         given = {name: value for name, value in lengths.items() if value is not None}
         if len(given) > 1:
             received = " and ".join(f"{name}={value}" for name, value in given.items())

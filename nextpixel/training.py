@@ -35,7 +35,7 @@ from nextpixel.scoring import score
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig, learning_rate, total_steps
 
-__all__ = ["Step", "TrainConfig", "TrainState", "TrainingError", "evaluate", "initial_state", "train"]
+__all__ = ["Step", "TrainConfig", "TrainState", "TrainingError", "check_fit", "evaluate", "initial_state", "train"]
 
 _EVALUATIONS = 20
 
@@ -99,8 +99,8 @@ def initial_state(model: AutoregressiveModel, config: TrainConfig) -> TrainState
     """The state before the first step. `model` itself is trained, on the device where it is."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
+    decayed = [p for name, p in model.named_parameters() if "bias" not in name]
+    others = [p for name, p in model.named_parameters() if "bias" in name]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others}]
     optimizer: torch.optim.Optimizer
     if config.optimizer == "adamw":
@@ -124,7 +124,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
         TrainingError: the loss or its gradient is not finite; the update is not applied.
     """
     rank, processes = rank_and_processes()
-    _check(state.model, data, config, processes)
+    check_fit(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
     device = state.model.device
     if device.type == "cpu":
@@ -208,13 +208,13 @@ def evaluate(
             done += len(part)
             if progress is not None:
                 progress(done, count)
-    nats = torch.tensor(-math.fsum(sums), dtype=torch.float64, device=model.device)
+    nats = torch.tensor(-math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu")
     if processes > 1:
         dist.all_reduce(nats)
     return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
 
 
-def _check(model: AutoregressiveModel, data: ImageData, config: TrainConfig, processes: int) -> None:
+def check_fit(model: AutoregressiveModel, data: ImageData, config: TrainConfig, processes: int) -> None:
     """Raises ValueError unless model, data and configuration fit together."""
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel import GatedPixelCNN, check_causality
+from nextpixel import ClassCondition, GatedPixelCNN, check_causality
 from nextpixel.causality import receptive_field, receptive_field_picture
 
 
@@ -114,3 +114,14 @@ def test_what_is_missing_is_asked_for() -> None:
         check_causality(nn.Conv2d(1, 3, 3))
     with pytest.raises(ValueError, match=r"logits of shape .* expected \(B, 5, 1, H, W\)"):
         check_causality(SingleStack(), levels=5)
+
+
+def test_a_leak_under_one_class_alone_is_found() -> None:
+    class Treacherous(SingleStack):
+        condition = ClassCondition(4)
+
+        def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+            return super().forward(x) + (condition == 2).view(-1, 1, 1, 1) * x
+
+    assert check_causality(Treacherous()).leaks
+    assert not check_causality(Treacherous(), condition=torch.tensor([1])).leaks

@@ -1,9 +1,12 @@
 """The commands, end to end on tiny runs, and what they say to mistakes."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from PIL import Image
 
 from nextpixel import load, sample
 from nextpixel.cli import main
+from nextpixel.commands.options import TrainOptions
+from nextpixel.train_config import TrainConfig
 
 SMALL = ["--features", "8", "--layers", "2", "--kernel-size", "3", "--batch-size", "32"]
 
@@ -182,17 +187,88 @@ def test_data(photographs: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 levels" in capsys.readouterr().out
 
 
-def test_resume_only_lengthens(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_changes_the_length_and_what_mends_a_run_alone(
+    digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = str(tmp_path / "run")
     main(["train", "digits", "--out", run, "--steps", "4", "--quiet", *SMALL])
-    main(["train", "--resume", run, "--steps", "6", "--quiet"])
+    main(["train", "--resume", run, "--steps", "6", "--learning-rate", "1e-4", "--precision", "float32"])
+    assert "6 steps" in capsys.readouterr().out
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 6
-    assert "leave out --learning-rate" in fails(
-        ["train", "--resume", run, "--steps", "9", "--learning-rate", "1"], capsys
-    )
-    assert "leave out --features" in fails(["train", "--resume", run, "--steps", "9", "--features", "16"], capsys)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"]["learning_rate"] == 1e-4
+    main(["train", "digits", "--resume", run])
+    assert "6 steps" in capsys.readouterr().out
+    for words, name in [
+        (["--batch-size", "32"], "--batch-size"),
+        (["--features", "16"], "--features"),
+        (["--no-conditional"], "--conditional"),
+        (["--out", "elsewhere"], "--out"),
+        (["--levels", "4"], "--levels"),
+    ]:
+        assert f"leave out {name}" in fails(["train", "--resume", run, "--steps", "9", *words], capsys)
     assert "holds a run already" in fails(["train", "digits", "--out", run, "--steps", "4", *SMALL], capsys)
+
+
+def test_options_of_training_are_the_fields_of_its_configuration() -> None:
+    config, options = get_type_hints(TrainConfig), get_type_hints(TrainOptions)
+    assert options == {name: kind | None for name, kind in config.items()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(number: int, tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    words = ["train", "digits", "--out", str(run), "--steps", "100000", "--evaluate-every", "100000", *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nextpixel", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"nextpixel train --resume '{run}'" in said
+    assert "Traceback" not in said
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = ["train", "digits", "--out", str(tmp_path / "run"), "--patience", "1", "--validation", "0"]
+    assert "needs a validation split" in fails(refused, capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_data_are_taken_whole_and_their_classes_by_name(
+    digits_run: str, photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "[odd] digits"
+    for name in ("7", "3"):
+        (folder / name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), 100, np.uint8)).save(folder / name / "a.png")
+    other = str(folder)
+    main(["train", "digits", "--levels", "16", "--steps", "1", "--out", str(tmp_path / "run"), "--quiet", *SMALL])
+    capsys.readouterr()
+    main(["evaluate", str(tmp_path / "run"), "--data", other, "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["images"], figures["split"]) == (2, "all")
+    from nextpixel import load_data, score
+
+    x = load_data(other, levels=16, validation=0, test=0).train
+    assert [x.names[k][0] for k in range(2)] == ["3", "7"]
+    import torch
+
+    nats = -float(
+        score(load(tmp_path / "run"), torch.from_numpy(x.batch(range(2))).long(), torch.tensor([3, 7])).mean()
+    )
+    assert figures["nats_per_image"] == pytest.approx(nats)
+    main(["evaluate", str(tmp_path / "run"), "--data", other])
+    assert "[odd] digits" in capsys.readouterr().out
+    main(["complete", str(tmp_path / "run"), "--data", other, "--out", str(tmp_path / "x.npy")])
+    assert np.load(tmp_path / "x.npy").shape == (2, 4, 1, 8, 8)
+    plain = str(folder / "7" / "a.png")
+    assert "give --class" in fails(["complete", str(tmp_path / "run"), "--data", plain], capsys)
+    main(["complete", str(tmp_path / "run"), "--data", plain, "--class", "7", "--out", str(tmp_path / "x.npy")])
+    (folder / "7").rename(folder / "cat")
+    assert "the class 'cat'" in fails(["evaluate", str(tmp_path / "run"), "--data", other], capsys)
 
 
 def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +281,8 @@ def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "features" in fails(["train", "--recipe", str(recipe), "--out", str(tmp_path / "other")], capsys)
     assert not (tmp_path / "other").exists()
     assert "nowhere.toml" in fails(["train", "--recipe", str(tmp_path / "nowhere.toml")], capsys)
+    recipe.write_text("features =")
+    assert "tiny.toml is not TOML" in fails(["train", "--recipe", str(recipe)], capsys)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +296,8 @@ def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--size", "big"], "--size big is no size"),
         (["train", "digits", "--features", "0", "--steps", "1", "--out", "unused"], "features (=0)"),
         (["train", "digits", "--device", "tpu9"], "'tpu9'"),
+        (["sample", "unused", "--n", "0"], "--n (=0) must be at least 1"),
+        (["sample", "unused", "--scale", "0"], "--scale (=0) must be at least 1"),
         (["train", "--resume", "/nowhere"], "/nowhere holds no run"),
         (["evaluate", "/nowhere"], "/nowhere does not exist"),
         (["sample", "/nowhere"], "/nowhere does not exist"),
@@ -234,7 +314,7 @@ def test_mistakes_with_a_run(digits_run: str, tmp_path: Path, capsys: pytest.Cap
     assert "is not a class of this model; use all, or one of 0, 1" in fails(
         ["sample", digits_run, "--class", "x"], capsys
     )
-    assert "use .png, .npy, or a folder" in fails(["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys)
+    assert "use .png, .npy, a folder" in fails(["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys)
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "mask.png")
     mask = ["complete", digits_run, "--mask", str(tmp_path / "mask.png")]
     assert "is 3×3, but the pictures are 8×8" in fails(mask, capsys)

@@ -291,6 +291,24 @@ def test_models_in_any_precision_draw_values_that_exist(dtype: torch.dtype) -> N
     assert x.unique().tolist() == [0, 1, 2, 3]
 
 
+@every_case
+def test_log_prob_has_no_derivative_in_what_it_scores_alone(name: str) -> None:
+    """Through log_prob itself: a law must not learn from the value that it is asked about."""
+    model = build(name)
+    x = images(model, 1, (3, 3)).double().requires_grad_()
+    log_prob = model(x, _first(model)).log_prob(x)
+    sites = list(raster_order(model.channels, 3, 3))
+    for k, site in enumerate(sites):
+        (gradient,) = torch.autograd.grad(log_prob[0, *site], x, retain_graph=True)
+        assert not any(gradient[0, *later] for later in sites[k:])
+
+
+def test_a_tiny_temperature_takes_the_likeliest_value() -> None:
+    model = build("gated").float()
+    cold = sample(model, 2, (3, 3), temperature=1e-30, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(cold, sample(model, 2, (3, 3), temperature=0.0))
+
+
 def test_a_model_with_damaged_weights_does_not_draw() -> None:
     model = GatedPixelCNN(levels=4, features=8, layers=2)
     torch.nn.init.constant_(model.head_out.weight, math.nan)

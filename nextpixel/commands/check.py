@@ -25,8 +25,11 @@ def check(model: str, /, *, size: str = "4x5", picture: Path | None = None, fiel
     from nextpixel.causality import check_causality, receptive_field_picture
     from nextpixel.checkpoint import load
     from nextpixel.commands.options import parse_size
+    from nextpixel.commands.output import check_out
     from nextpixel.images import write_image
 
+    if picture is not None:
+        check_out(picture, (".png",))
     network = load(model)
     report = check_causality(network, shape=parse_size(size))
     print(report)

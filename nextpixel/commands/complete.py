@@ -1,9 +1,10 @@
 """nextpixel complete: hidden parts of pictures, filled in several times."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from cyclopts import Parameter
 from numpy.typing import NDArray
 
 __all__ = ["complete"]
@@ -18,6 +19,7 @@ def complete(
     n: int = 8,
     hide: Literal["bottom", "top", "left", "right", "centre"] = "bottom",
     mask: Path | None = None,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
     draws: int = 4,
     out: Path = Path("completions.png"),
     temperature: float = 1.0,
@@ -38,13 +40,15 @@ def complete(
     data
         Other pictures than the training data's: any source, also a single picture.
     split
-        Which part of the data; of a single picture or other data without splits, all are taken.
+        Which part of the data; of other data without splits of their own, all are taken.
     n
         Number of pictures, the first ones.
     hide
         Which half is hidden, or the centre quarter.
     mask
         Instead of --hide: a picture of the same size, black where pixels are hidden.
+    class_
+        For a class-conditional model and pictures without labels: their class, by name or number.
     draws
         Completions of each picture.
     out
@@ -61,16 +65,21 @@ def complete(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.commands.opening import open_data, open_model, progress_bar
-    from nextpixel.commands.output import write_pictures
+    from nextpixel.commands.opening import class_indices, open_model, open_split, progress_bar
+    from nextpixel.commands.output import check_out, write_pictures
     from nextpixel.images import read_image
 
+    check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
-    pictures = open_data(metadata, data, all_in_train=data is not None)
-    part = pictures.train if data is not None else getattr(pictures, split)
+    conditional = network.condition is not None
+    pictures, part, _ = open_split(metadata, data, split, labelled=conditional and class_ is None)
     n = min(n, len(part))
-    if not n:
-        raise ValueError(f"{pictures.source} has no {split} images to complete; choose another --split or --n")
+    if n < 1:
+        raise ValueError(f"--n (={n}) must be at least 1")
+    if any(size != part.sizes[0].tolist() for size in part.sizes[:n].tolist()):
+        raise ValueError(
+            f"the first {n} pictures of {pictures.source} differ in size; complete them one by one, or --n 1"
+        )
     x = part.batch(range(n))
     if mask is None:
         known = ~_hidden(hide, x.shape[2], x.shape[3])
@@ -80,9 +89,16 @@ def complete(
             raise ValueError(f"--mask {mask} is {_size(known.shape)}, but the pictures are {_size(x.shape[2:])}")
     condition = None
     if network.condition is not None:
-        if part.labels is None:
-            raise ValueError(f"the model is conditioned on classes, but {pictures.source} has no labels")
-        condition = torch.from_numpy(part.labels[:n].astype(np.int64))
+        if class_ is not None:
+            condition = torch.tensor(class_indices(class_, metadata.get("classes") or [], network.condition.classes))
+            if len(condition) > 1:
+                raise ValueError("--class all is for samples; give the one class of these pictures")
+        elif part.labels is None:
+            raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")
+        else:
+            condition = torch.from_numpy(part.labels[:n].astype(np.int64))
+    elif class_ is not None:
+        raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
     drawn = sampling.complete(
         network,
         torch.from_numpy(x.astype(np.int64)),

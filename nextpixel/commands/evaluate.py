@@ -23,7 +23,8 @@ def evaluate(
     model
         A run folder or a checkpoint.
     data
-        Another source of pictures, prepared as the training data were; by default the training data's.
+        Another source of pictures, prepared as the training data were; all of it is evaluated, unless it has splits of
+        its own. By default the training data.
     split
         Which part of the data.
     json
@@ -34,15 +35,12 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.commands.opening import counted_bar, open_data, open_model
+    from nextpixel.commands.opening import counted_bar, open_model, open_split
     from nextpixel.data import histogram_bits_per_dim
     from nextpixel.training import evaluate as bits_per_dim_of
 
     network, metadata = open_model(model, device)
-    pictures = open_data(metadata, data)
-    part = getattr(pictures, split)
-    if not len(part):
-        raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
+    pictures, part, what = open_split(metadata, data, split, labelled=network.condition is not None)
     if pictures.channels != network.channels:
         raise ValueError(
             f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
@@ -52,19 +50,20 @@ def evaluate(
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     figures = {
         "source": pictures.source,
-        "split": split,
+        "split": what,
         "images": len(part),
         "bits_per_dim": bits,
         "nats_per_image": bits * math.log(2) * sub_pixels / len(part),
         "conditional": network.condition is not None,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
-    if split == "test" and pictures.shape is not None:
+    if data is None and split == "test" and pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
     if json:
         print(json_format.dumps(figures))
         return
-    table = Table(title=f"{pictures.source}, {split}: {len(part)} images", title_justify="left")
+    print(f"{pictures.source}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
+    table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
     given = " given the class" if network.condition is not None else ""

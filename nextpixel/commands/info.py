@@ -17,6 +17,7 @@ def info(model: str, /, *, json: bool = False) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from nextpixel.checkpoint import load, read_metadata
 
@@ -33,5 +34,5 @@ def info(model: str, /, *, json: bool = False) -> None:
             shown = ", ".join(map(str, value))
         else:
             shown = f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(f"[bold]{name}[/]", shown)
+        table.add_row(Text(name, style="bold"), Text(shown))
     Console().print(table)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
-    from nextpixel.data import ImageData
+    from nextpixel.data import ImageData, Split
     from nextpixel.models.core import AutoregressiveModel
 
-__all__ = ["class_indices", "counted_bar", "open_data", "open_model", "pick_device", "progress_bar"]
+__all__ = ["class_indices", "counted_bar", "open_model", "open_split", "pick_device", "progress_bar"]
 
 Item = TypeVar("Item")
 
@@ -36,20 +39,40 @@ def open_model(path: str, device: str) -> tuple["AutoregressiveModel", dict[str,
     return load(path, device=pick_device(device)), read_metadata(path)
 
 
-def open_data(metadata: dict[str, Any], source: str | None, *, all_in_train: bool = False) -> "ImageData":
-    """The data that a model was trained on, or another source prepared in the same way, if wanted without splits."""
+def open_split(
+    metadata: dict[str, Any], source: str | None, split: str, *, labelled: bool
+) -> tuple["ImageData", "Split", str]:
+    """The data, the part of them that is asked for, and what to call it.
+
+    Of the training data it is a split. Of another source, prepared in the same way, it is that split if the source has
+    splits of its own, otherwise all of it. If `labelled`, classes are those that the model was trained on.
+    """
     from nextpixel.data import load_data
 
     preparation = dict(metadata.get("data") or {})
     if source is None and "source" not in preparation:
         raise ValueError("the checkpoint does not say what data it was trained on; give --data")
-    if source is not None and source != preparation.get("source"):
-        preparation["source"] = source
+    if source is not None:
+        preparation |= {"source": source, "validation": 0, "test": 0}
         preparation.pop("from_levels", None)
-    if all_in_train:
-        preparation |= {"validation": 0, "test": 0, "labels": False}
+        if not labelled:
+            preparation["labels"] = False
     with counted_bar("Reading") as progress:
-        return load_data(preparation.pop("source"), **preparation, progress=progress)
+        pictures = load_data(preparation.pop("source"), **preparation, progress=progress)
+    part: Split = getattr(pictures, split)
+    if source is not None and not len(pictures.valid) and not len(pictures.test):
+        part, split = pictures.train, "all"
+    if not len(part):
+        raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
+    trained_on = list(metadata.get("classes") or [])
+    if labelled and source is not None and part.labels is not None and list(pictures.classes) != trained_on:
+        unknown = [name for name in pictures.classes if name not in trained_on]
+        if unknown:
+            known = ", ".join(trained_on)
+            raise ValueError(f"{pictures.source} has the class {unknown[0]!r}, but the model knows only {known}")
+        numbers = np.array([trained_on.index(name) for name in pictures.classes])
+        part = replace(part, labels=numbers[part.labels])
+    return pictures, part, split
 
 
 def class_indices(name: str, classes: list[str], count: int) -> list[int]:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["DataOptions", "ModelOptions", "given", "parse_size"]
+__all__ = ["DataOptions", "ModelOptions", "TrainOptions", "flag", "given", "parse_size"]
 
 
 @dataclass(kw_only=True)
@@ -18,10 +18,14 @@ class DataOptions:
     """Quantise to so many levels."""
     binarise: Literal["threshold", "draw"] | None = None
     """Reduce to two levels: from half on, or drawn once with the value as probability."""
+    from_levels: int | None = None
+    """How many levels the stored values have, where an array's values do not tell."""
     channels: int | None = None
     """1, 3 or 4; by default what the pictures have."""
     labels: Path | None = None
     """An .npy file of labels for an .npy file of images."""
+    ignore_labels: bool | None = None
+    """Take no notice of labels or of sub-folders' names."""
     validation: float | None = None
     """Share (below 1) or number of training images that become the validation split, if there is none."""
     test: float | None = None
@@ -34,10 +38,12 @@ class DataOptions:
         keywords = given(self)
         if self.size is not None:
             keywords["size"] = parse_size(self.size)
+        if keywords.pop("ignore_labels", False):
+            keywords["labels"] = False
         if "split_seed" in keywords:
             keywords["seed"] = keywords.pop("split_seed")
         for name in ("validation", "test"):
-            if keywords.get(name, 0) >= 1:
+            if keywords.get(name, 0) >= 1 and keywords[name].is_integer():
                 keywords[name] = int(keywords[name])
         return keywords
 
@@ -64,12 +70,61 @@ class ModelOptions:
     """Output distribution; by default bernoulli for two levels."""
 
 
+@dataclass(kw_only=True)
+class TrainOptions:
+    """How it is trained: the fields of `TrainConfig`."""
+
+    steps: int | None = None
+    """Length as a number of updates."""
+    epochs: int | None = None
+    """Length as a number of passes over the training split."""
+    minutes: float | None = None
+    """Length in wall-clock time; 10 if no length is given."""
+    batch_size: int | None = None
+    """Images per update, over all processes; by default 32."""
+    accumulate: int | None = None
+    """Parts in which a batch is computed, to save memory; the result is the same."""
+    optimizer: Literal["adamw", "rmsprop"] | None = None
+    """By default adamw; the papers used rmsprop."""
+    learning_rate: float | None = None
+    """Its highest value; by default 0.001."""
+    weight_decay: float | None = None
+    """Decoupled for adamw, an L2 penalty for rmsprop, not on biases; by default 0."""
+    warmup_steps: int | None = None
+    """Updates in which the learning rate rises; by default a tenth of the run, at most 100."""
+    schedule: Literal["cosine", "constant"] | None = None
+    """By default cosine: the learning rate falls to zero over the run."""
+    clip_norm: float | None = None
+    """Greatest norm of the gradient; by default 1."""
+    ema_decay: float | None = None
+    """Decay per step of the averaged weights, which are validated and kept; by default 0.999, 0 for no average."""
+    precision: Literal["auto", "float32", "bf16"] | None = None
+    """By default auto: bf16 where there is hardware for it; likelihoods are always float32."""
+    channels_last: bool | None = None
+    """Memory layout of the feature maps; by default channels last, usually the faster one."""
+    crop: int | None = None
+    """Train on random windows of this side, of pictures of any sizes."""
+    flip: bool | None = None
+    """Mirror images left to right at random; the likelihood is then that of the mirrored data, too."""
+    seed: int | None = None
+    """Of the initial weights and of all that is random in training; by default 0."""
+    evaluate_every: int | None = None
+    """Updates between validations; by default about twenty in a run."""
+    patience: int | None = None
+    """Stop after so many validations in a row without a new best."""
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """A side such as 32, or 48x64 for height and width."""
     sides = text.lower().replace("×", "x").split("x")
     if not (len(sides) in (1, 2) and all(side.isdecimal() and int(side) > 0 for side in sides)):
         raise ValueError(f"--size {text} is no size; use one side such as 32, or height and width such as 48x64")
     return int(sides[0]), int(sides[-1])
+
+
+def flag(name: str) -> str:
+    """The option of that field on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def given(options: object) -> dict[str, Any]:

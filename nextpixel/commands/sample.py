@@ -55,8 +55,12 @@ def sample(
     from nextpixel import sampling
     from nextpixel.commands.opening import class_indices, open_model, progress_bar
     from nextpixel.commands.options import parse_size
-    from nextpixel.commands.output import write_pictures
+    from nextpixel.commands.output import check_out, write_pictures
 
+    for name, number in (("n", n), ("scale", scale), ("columns", columns or 1)):
+        if number < 1:
+            raise ValueError(f"--{name} (={number}) must be at least 1")
+    check_out(out, (".png", ".npy", ""))
     network, metadata = open_model(model, device)
     shape = parse_size(size) if size else metadata.get("shape")
     if shape is None:

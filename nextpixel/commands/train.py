@@ -1,14 +1,17 @@
 """nextpixel train: a model of pictures, in a run folder."""
 
-import sys
+import os
+import shlex
+from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
-from nextpixel.commands.options import DataOptions, ModelOptions, given
-from nextpixel.train_config import TrainConfig
+from nextpixel.commands.options import DataOptions, ModelOptions, TrainOptions, flag, given
+from nextpixel.train_config import LENGTHS, MAY_CHANGE, TrainConfig
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +31,7 @@ def train(
     conditional: bool | None = None,
     data: Annotated[DataOptions | None, Parameter(name="*")] = None,
     model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
-    training: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    training: Annotated[TrainOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
     tensorboard: bool = False,
     quiet: bool = False,
@@ -42,9 +45,11 @@ def train(
     source
         `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), or `hf:NAME`.
     out
-        The run's folder; by default runs/ and the source's name. Every later command takes it.
+        The run's folder; by default runs/ and the source's name, numbered if need be. Every later command takes it.
     resume
-        Go on with the run in this folder, exactly as if it had not stopped; only its length may be changed.
+        Go on with the run in this folder, exactly as if it had not stopped. Its length may be changed, and what mends a
+        run that diverged: learning rate, warm-up, clipping, precision, how often and how long it validates. SOURCE
+        then tells where the same data are now, if they were moved.
     recipe
         A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options given here go over it.
     conditional
@@ -60,20 +65,23 @@ def train(
     from nextpixel.runs import reopen, run
     from nextpixel.training import TrainingError
 
+    asked = given(training or TrainOptions())
     if resume is not None:
-        network, pictures, config = reopen(resume)
-        if training is not None:
-            config = _longer(config, training)
-        if changed := [*(data or DataOptions()).keywords(), *given(model or ModelOptions())]:
-            raise ValueError(f"--resume goes on as the run began: leave out --{changed[0].replace('_', '-')}")
-        folder = resume
+        fixed = (data or DataOptions()).keywords() | given(model or ModelOptions())
+        fixed |= {name: value for name, value in (("out", out), ("conditional", conditional)) if value is not None}
+        fixed |= {name: value for name, value in asked.items() if name not in MAY_CHANGE}
+        if fixed:
+            raise ValueError(f"--resume goes on as the run began: leave out {flag(next(iter(fixed)))}")
+        network, pictures, config = reopen(resume, source=source)
+        other_length = dict.fromkeys(LENGTHS) if asked.keys() & set(LENGTHS) else {}
+        config, folder = TrainConfig(**asdict(config) | other_length | asked), resume
     else:
         if source is None:
             raise ValueError("give a source of pictures, such as a folder or digits, or --resume with a run's folder")
-        config = training or TrainConfig()
+        config = TrainConfig(**asked)
         pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None)
         network = _build(pictures, (model or ModelOptions()), conditional, config.seed)
-        folder = out or Path("runs") / (Path(source).stem or "run").replace(":", "-")
+        folder = out or _free_folder(source)
     network.to(pick_device(device))
     first = _first_process()
     if first and not quiet:
@@ -116,21 +124,14 @@ def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | Non
         return GatedPixelCNN(channels=pictures.channels, levels=pictures.levels, condition=condition, **keywords)
 
 
-def _longer(config: TrainConfig, asked: TrainConfig) -> TrainConfig:
-    """A resumed run's configuration with another length; everything else must stay as it was."""
-    from dataclasses import asdict, replace
-
-    lengths = ("steps", "epochs", "minutes")
-    fresh = asdict(TrainConfig(steps=1))
-    changed = [k for k, v in asdict(asked).items() if k not in lengths and v != fresh[k] and v != getattr(config, k)]
-    if changed:
-        raise ValueError(f"--resume goes on as the run began: leave out --{changed[0].replace('_', '-')}")
-    return replace(config, **{name: getattr(asked, name) for name in lengths})
+def _free_folder(source: str) -> Path:
+    """runs/ and the source's name, with a number if there is such a run already."""
+    folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
+    numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
+    return folder if not folder.exists() else next(path for path in numbers if not path.exists())
 
 
 def _first_process() -> bool:
-    import os
-
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -200,4 +201,4 @@ def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best:
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
         print(f"{split}      {evaluate(network, part):.4f} bits/dim{given_class}, on all {len(part):,} images")
-    print(f"next      nextpixel sample {folder}", file=sys.stdout)
+    print(f"next      nextpixel sample {shlex.quote(str(folder))}")
