@@ -93,13 +93,14 @@ class GatedBlock(nn.Module):
         return self._gate(y), link
 
     def _gate(self, y: Tensor) -> Tensor:
-        return functional.dropout(gate(y), self.dropout) if self.training and self.dropout else gate(y)
+        return functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
 
     def horizontal(
         self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None
     ) -> tuple[Tensor, Tensor | None]:
         """The horizontal stack, over rows or at a site; returns its output and the sum of skips so far."""
-        gated = self._gate(self.horizontal_conv(h, cache, onto=link))
+        # `forward` by name: at a site, the bookkeeping of a module's call costs as much as the product it makes.
+        gated = self._gate(self.horizontal_conv.forward(h, cache, onto=link))
         if self.skip is not None:
-            skips = self.skip(gated, cache, onto=skips)
-        return self.out(gated, cache, onto=h if self.residual else None), skips
+            skips = self.skip.forward(gated, cache, onto=skips)
+        return self.out.forward(gated, cache, onto=h if self.residual else None), skips

@@ -132,17 +132,15 @@ class MaskedConv2d(nn.Module):
 
     def _at_site(self, x: Tensor, cache: Cache, site: Site, onto: Tensor | None) -> Tensor:
         state = cache.state(self, lambda: self._site_state(x, cache))
-        if state.row is None:
-            window = x
-        else:
+        channel, _, column = site
+        if state.row is not None:
             source = cache.previous_site() if self.mask_type == "A" else site
             if source is not None:
                 state.inlets[source.column][source.channel].copy_(x)
-            window = state.windows[site.column]
-        weight = state.weights[site.channel]
+            x = state.windows[column]
         if state.biases is None:
-            return window @ weight if onto is None else torch.addmm(onto, window, weight)
-        y = torch.addmm(state.biases[site.channel], window, weight)
+            return x @ state.weights[channel] if onto is None else torch.addmm(onto, x, state.weights[channel])
+        y = torch.addmm(state.biases[channel], x, state.weights[channel])
         return y if onto is None else y.add_(onto)
 
     def _site_state(self, x: Tensor, cache: Cache) -> "_SiteState":
