@@ -1,0 +1,21 @@
+"""What the README shows works as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.replace("steps=1000", "steps=5"), str(README), "exec"), {})
+    assert (tmp_path / "digits.safetensors").exists()
+
+
+def test_its_links_and_pictures_exist() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8"))
+    assert len(targets) > 5
+    assert all((README.parent / target).exists() for target in targets if "://" not in target)
