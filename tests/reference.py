@@ -5,6 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
+from nextpixel import GatedPixelCNN
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 
 
@@ -35,4 +36,47 @@ def vertical_conv(layer: VerticalConv2d, x: Tensor) -> Tensor:
             row, column = r - layer.reach + dy, c - layer.reach + dx
             if row >= 0 and 0 <= column < width:
                 y[:, o, r, c] += layer.weight[o, i, dy, dx] * x[:, i, row, column]
+    return y
+
+
+def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Tensor | None) -> Tensor:
+    """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of the PixelRNN paper.
+
+    Vertical: y = W ∗ v, v' = gate(y + V h), no residual. Horizontal: gate(W ∗ h + link(y) + V h), 1×1, plus h except in
+    the first layer. The vertical stack is fed by the image one row down.
+    """
+    image = 2 * x.double() / (model.levels - 1) - 1
+    v, h = torch.zeros_like(image), image
+    v[:, :, 1:] = image[:, :, :-1]
+    skips = torch.zeros(()).double()
+    for layer, block in enumerate(model.blocks):
+        y = vertical_conv(block.vertical_conv, v)
+        a = masked_conv(block.horizontal_conv, h) + vertical_conv(block.link, y)
+        if condition is not None:
+            a = a + block.horizontal_bias.bias.weight[condition][:, :, None, None]
+        if layer < len(model.blocks) - 1:
+            if condition is not None:
+                y = y + block.vertical_bias.bias.weight[condition][:, :, None, None]
+            v = _gate(y)
+        gated = _gate(a)
+        out = masked_conv(block.out, gated)
+        h = out if layer == 0 else h + out
+        if block.skip is not None:
+            skips = skips + masked_conv(block.skip, gated)
+    hidden = masked_conv(model.head_hidden, (h + skips).clamp(min=0))
+    return _blocks(model.head_out, hidden.clamp(min=0))
+
+
+def _gate(y: Tensor) -> Tensor:
+    half = y.shape[1] // 2
+    return torch.tanh(y[:, :half]) / (1 + torch.exp(-y[:, half:]))
+
+
+def _blocks(layer: MaskedConv2d, x: Tensor) -> Tensor:
+    """A 1×1 convolution whose outputs come in blocks, one per colour."""
+    per_colour = len(layer.weight) // layer.channels
+    y = layer.bias[:, None, None].repeat(len(x), 1, *x.shape[2:])
+    for o, i in itertools.product(range(len(layer.weight)), range(x.shape[1])):
+        if i % layer.channels <= o // per_colour:
+            y[:, o] += layer.weight[o, i, 0, 0] * x[:, i]
     return y

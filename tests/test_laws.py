@@ -4,12 +4,14 @@ import itertools
 import math
 
 import pytest
+import reference
 import torch
 from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
 
 from nextpixel import GatedPixelCNN, bits_per_dim, check_causality, complete, sample, score
 from nextpixel.cache import Cache, raster_order
 from nextpixel.causality import dependencies
+from nextpixel.heads import HEADS
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
@@ -40,6 +42,16 @@ def test_causality_is_two_sided(name: str, shape: tuple[int, int], make: type, t
     assert not depends[~past].any(), "leak"
     if name not in UNSEEN and not (training and name == "gated-dropout"):  # dropout blocks paths at random
         assert depends[past].all(), "unseen past"
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("gated")])
+@torch.no_grad()
+def test_the_gated_model_is_the_papers(name: str) -> None:
+    """Its logits are those of plain loops over the published equations."""
+    model = build(name)
+    x, condition = images(model, 1, (2, 3)), conditions(model, 1)
+    expected = HEADS[model.head](reference.gated_pixel_cnn(model, x, condition), model.channels)
+    torch.testing.assert_close(model(x, condition).log_prob(x), expected.log_prob(x), rtol=1e-10, atol=1e-10)
 
 
 @every_case

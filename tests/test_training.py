@@ -145,10 +145,11 @@ def test_total_steps() -> None:
     assert total_steps(TrainConfig(minutes=1.0), 10) is None
 
 
-def test_loss_is_bits_per_dim_of_the_batch() -> None:
-    data = dataset(classes=2)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_loss_is_bits_per_dim_of_the_batch(channels: int) -> None:
+    data = dataset(shape=(channels, 6, 5), classes=2)
     config = TrainConfig(steps=1, batch_size=16, precision="float32")
-    model = network(condition=ClassCondition(2))
+    model = network(channels=channels, condition=ClassCondition(2))
     rows = batch_indices(40, 16, seed=0, step=0)
     x, labels = torch.from_numpy(data.train.images[rows]).long(), torch.from_numpy(data.train.labels[rows])
     expected = bits_per_dim(model, x, labels)
@@ -229,9 +230,14 @@ def test_gradient_is_clipped() -> None:
     seen: list[float] = []
     for parameter in state.model.parameters():
         parameter.register_post_accumulate_grad_hook(lambda p: seen.append(float(p.grad.square().sum())))
+    applied: list[float] = []
+    state.optimizer.register_step_pre_hook(
+        lambda *_: applied.append(math.sqrt(sum(float(p.grad.square().sum()) for p in state.model.parameters())))
+    )
     (step,) = train(state, dataset(), config)
     assert step.gradient_norm == pytest.approx(math.sqrt(sum(seen)), rel=1e-4)
     assert step.gradient_norm > 1e-2
+    assert applied == [pytest.approx(1e-3, rel=1e-3)]
 
 
 def test_stops_when_validation_does_not_improve() -> None:
@@ -272,16 +278,17 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_applied(bad: float) -> None:
     assert all(p.grad is None for p in state.model.parameters())
 
 
-def test_evaluate_is_exact_over_all_images() -> None:
-    model = network(condition=ClassCondition(2), dropout=0.5).train()
-    images = split(7, classes=2)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_evaluate_is_exact_over_all_images(channels: int) -> None:
+    model = network(channels=channels, condition=ClassCondition(2), dropout=0.5).train()
+    images = split(7, (channels, 6, 5), classes=2)
     nats = [
         float(
             score(model, torch.from_numpy(images.images[i : i + 1]).long(), torch.from_numpy(images.labels[i : i + 1]))
         )
         for i in range(7)
     ]
-    expected = -math.fsum(nats) / (7 * 30 * math.log(2))
+    expected = -math.fsum(nats) / (7 * channels * 30 * math.log(2))
     calls: list[tuple[int, int]] = []
     for batch_size in (1, 3, 7, 64):
         bits = evaluate(model, images, batch_size=batch_size, progress=lambda *done: calls.append(done))
