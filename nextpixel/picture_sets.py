@@ -182,6 +182,8 @@ def _decode(parts: dict[str, list[Picture]], classes: tuple[str, ...], options: 
 
 def _decoded(pictures: list[Picture], options: PictureOptions, pool: ThreadPoolExecutor) -> Any:
     """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may."""
+    if options.channels not in (None, 1, 3, 4):
+        raise DataError(f"channels (={options.channels}) must be 1, 3 or 4 for pictures, or left out")
     shapes = _attempt(lambda picture: image_shape(picture.open(), name=picture.where), pictures, pool)
     channels = options.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
     sizes = [shape[1:] for shape in shapes]

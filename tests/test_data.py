@@ -799,3 +799,9 @@ def test_automatic_size_leaves_small_equal_images_and_makes_others_squares(tmp_p
     assert load_data(tmp_path, size="auto").shape == (20, 20)
     with pytest.raises(DataError, match="give one of the two"):
         load_data(tmp_path, size="auto", ragged=True)
+
+
+def test_pictures_have_one_three_or_four_channels(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"^channels \(=2\) must be 1, 3 or 4 for pictures, or left out$"):
+        load_data(tmp_path, channels=2)
