@@ -96,7 +96,7 @@ $(VENV)/.torch: $(BIN)/python constraints.txt
 			|| { echo "No CPU build can be had from here: taking the ordinary one." >&2; $(INSTALL) $(TORCH); } \
 			|| exit 1; \
 	fi; \
-	$(BIN)/python -c 'import torch; print("torch", torch.__version__, "with CUDA" if torch.version.cuda else "without CUDA")'
+	$(BIN)/python -W ignore -c 'import torch; print("torch", torch.__version__, "with CUDA" if torch.version.cuda else "without CUDA")'
 	@touch $@
 
 # hatchling stands in the environment, so that the build uses the pinned one: pip 23 does not apply constraints to a build of its own.
