@@ -184,7 +184,12 @@ def _decoded(pictures: list[Picture], options: PictureOptions, pool: ThreadPoolE
     """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may."""
     if options.channels not in (None, 1, 3, 4):
         raise DataError(f"channels (={options.channels}) must be 1, 3 or 4 for pictures, or left out")
-    shapes = _attempt(lambda picture: image_shape(picture.open(), name=picture.where), pictures, pool)
+    try:
+        shapes = _attempt(lambda picture: image_shape(picture.open(), name=picture.where), pictures, pool)
+    except DataError:
+        # Name those whose header is sound but whose pixels are not, too.
+        _attempt(lambda picture: read_image(picture.open(), name=picture.where).shape, pictures, pool)
+        raise
     channels = options.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
     sizes = [shape[1:] for shape in shapes]
     size = automatic_size(sizes) if options.size == "auto" else options.size

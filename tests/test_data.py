@@ -805,3 +805,16 @@ def test_pictures_have_one_three_or_four_channels(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"^channels \(=2\) must be 1, 3 or 4 for pictures, or left out$"):
         load_data(tmp_path, channels=2)
+
+
+def test_all_broken_pictures_are_named_at_once_whatever_is_broken(tmp_path: Path) -> None:
+    for name in ("sound", "truncated"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+            tmp_path / f"{name}.png"
+        )
+    (tmp_path / "truncated.png").write_bytes((tmp_path / "truncated.png").read_bytes()[:3000])
+    (tmp_path / "fake.png").write_text("no picture")
+    with pytest.raises(DataError, match="^2 of 3 pictures cannot be read") as caught:
+        load_data(tmp_path)
+    assert "fake.png" in str(caught.value)
+    assert "truncated.png" in str(caught.value)
