@@ -13,6 +13,7 @@ from test_training import dataset, network, split, weights
 from nextpixel import ClassCondition, load, load_data
 from nextpixel.checkpoint import CheckpointError, read_metadata
 from nextpixel.runs import load_state, read_metrics, read_run, reopen, run, save_state
+from nextpixel.splits import Split
 from nextpixel.training import TrainConfig, TrainingError, evaluate, initial_state
 
 CONFIG = TrainConfig(steps=12, batch_size=8, evaluate_every=4, learning_rate=0.01)
@@ -197,3 +198,16 @@ def test_files_are_plain(tmp_path: Path) -> None:
     for name in ("state.safetensors", "best.safetensors"):
         head = (tmp_path / name).read_bytes()
         json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])
+
+
+def test_patience_counts_on_where_the_run_stopped(tmp_path: Path) -> None:
+    """Trained on white, validated on black: after the first validation or so, every one is worse."""
+    white, black = (Split(images=np.full((4, 1, 6, 5), value, np.uint8)) for value in (3, 0))
+    data = replace(dataset(), train=white, valid=black)
+    config = TrainConfig(steps=100, batch_size=4, learning_rate=0.01, evaluate_every=2, patience=3)
+    whole = [step.step for step in run(tmp_path / "whole", network(), data, config)]
+    for step in run(tmp_path / "parts", network(), data, config):
+        if step.step == whole[-1] - 1:
+            break
+    resumed = [step.step for step in run(tmp_path / "parts", network(), data, config, resume=True)]
+    assert resumed == [whole[-1]] != [100]
