@@ -64,12 +64,12 @@ class CausalityReport:
     @property
     def leaks(self) -> tuple[tuple[Site, Site], ...]:
         """Pairs (site, what it must not see but does): itself or something later."""
-        return self._pairs(self.depends.triu())
+        return _pairs(self.depends.triu(), self.channels, self.shape)
 
     @property
     def unseen(self) -> tuple[tuple[Site, Site], ...]:
         """Pairs (site, what of its past it does not see)."""
-        return self._pairs((~self.depends).tril(-1))
+        return _pairs((~self.depends).tril(-1), self.channels, self.shape)
 
     @property
     def ok(self) -> bool:
@@ -98,10 +98,6 @@ class CausalityReport:
             lines.append(f"  Σ p(x) over all {height}×{width} images = {self.total_probability:.12f}")
         lines.append("  causal and normalised" if self.ok else "  NOT a probability model of images")
         return "\n".join(lines)
-
-    def _pairs(self, chosen: Tensor) -> tuple[tuple[Site, Site], ...]:
-        sites = list(raster_order(self.channels, *self.shape))
-        return tuple((sites[o], sites[i]) for o, i in chosen.nonzero().tolist())
 
 
 def check_causality(
@@ -139,19 +135,18 @@ def check_causality(
     probe = _Probe(model, channels, levels, condition, generator)
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends
-    sites = list(raster_order(probe.channels, *shape))
     x = probe.images(8, shape)
     with torch.no_grad():
         law = probe.law(x)
         log_prob = law.log_prob(x)
-        log_pmf = torch.stack([law.log_pmf(x, c) for c in range(probe.channels)], dim=2)
+        log_pmf = probe.log_pmf(law, x)
         alone = torch.cat([probe.law(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))])
     enumerated = _largest_enumerable(probe.channels, probe.levels)
     return CausalityReport(
         channels=probe.channels,
         shape=shape,
         depends=depends,
-        leaks_in_training=tuple((sites[o], sites[i]) for o, i in in_training.nonzero().tolist()),
+        leaks_in_training=_pairs(in_training, probe.channels, shape),
         normalisation_error=_largest(log_pmf.exp().sum(dim=1) - 1),
         consistency_error=_largest(log_pmf.gather(1, x[:, None])[:, 0] - log_prob),
         batch_error=_largest(alone - log_prob),
@@ -188,7 +183,7 @@ def receptive_field(
     Returns:
         For each colour of the pixel (first axis), whether it depends on each sub-pixel of the image.
     """
-    row, column = (max(0, shape[0] - 2), shape[1] // 2) if pixel is None else pixel
+    row, column = _low_pixel(shape) if pixel is None else pixel
     probe = _Probe(model, channels, levels, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
@@ -201,7 +196,7 @@ def receptive_field_picture(model: nn.Module, shape: tuple[int, int]) -> UInt8[n
 
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future white.
     """
-    row, column = max(0, shape[0] - 2), shape[1] // 2
+    row, column = _low_pixel(shape)
     seen = receptive_field(model, shape, pixel=(row, column)).numpy()
     channels = len(seen)
     order = np.arange(shape[0] * shape[1]).reshape(shape) * channels
@@ -230,8 +225,10 @@ class _Probe:
         self.channels = _described(model, "channels", channels)
         self.levels = _described(model, "levels", levels)
         self.model = copy.deepcopy(model).cpu().double()
-        self.any_class = condition is None and getattr(model, "condition", None) is not None
-        if self.any_class:
+        described = getattr(model, "condition", None) if condition is None else None
+        # How many classes to take in turn, if none was given; 0 for an unconditional model.
+        self.classes = 0 if described is None else int(getattr(described, "classes", 1))
+        if self.classes:
             condition = torch.zeros(1, dtype=torch.int64)
         self.condition = condition
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -252,15 +249,18 @@ class _Probe:
         logits = law.reshape(len(x), self.levels, self.channels, *x.shape[2:])
         return Categorical(logits.transpose(1, 2).flatten(1, 2), self.channels)
 
+    def log_pmf(self, law: Distribution, x: Tensor) -> Tensor:
+        """The law of every sub-pixel, (B, levels, C, H, W)."""
+        return torch.stack([law.log_pmf(x, c) for c in range(self.channels)], dim=2)
+
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
         """Dependency matrix, over several random images, by derivatives and by changes."""
         self.model.train(training)
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
-        classes = getattr(getattr(self.model, "condition", None), "classes", 1) if self.any_class else 1
-        for draw in range(max(draws, min(classes, _CLASSES))):
-            if self.any_class:
-                self.condition = torch.tensor([draw % classes])
+        for draw in range(max(draws, min(self.classes, _CLASSES))):
+            if self.classes:
+                self.condition = torch.tensor([draw % self.classes])
             derivatives = self.derivatives(shape, sites)
             if derivatives is not None:
                 found |= derivatives
@@ -279,7 +279,7 @@ class _Probe:
         real = x.double().requires_grad_()
         try:
             law = self.law(real)
-            log_pmf = torch.stack([law.log_pmf(real, c) for c in range(self.channels)], dim=2)
+            log_pmf = self.log_pmf(law, real)
         except (RuntimeError, IndexError, TypeError):
             return None
         chosen = torch.stack([log_pmf[n, :, c, row, column] for n, (c, row, column) in enumerate(outputs)])
@@ -304,7 +304,7 @@ class _Probe:
                 torch.manual_seed(0)
                 law = self.law(part)
             # A law of a site may depend on earlier colours of x itself, so each is asked with its own x.
-            laws.append(torch.stack([law.log_pmf(part, c) for c in range(self.channels)], dim=2))
+            laws.append(self.log_pmf(law, part))
         log_pmf = torch.cat(laws)
         change = (log_pmf[:-1] - log_pmf[-1:]).abs().amax(dim=1)
         return _noticeable(change.permute(0, 2, 3, 1).flatten(1).T)
@@ -323,6 +323,17 @@ class _Probe:
         values = itertools.product(range(self.levels), repeat=self.channels * math.prod(shape))
         x = torch.tensor(list(values)).view(-1, self.channels, *shape)
         return float(self.law(x).log_prob(x).sum(dim=(1, 2, 3)).exp().sum())
+
+
+def _pairs(chosen: Tensor, channels: int, shape: tuple[int, int]) -> tuple[tuple[Site, Site], ...]:
+    """The chosen entries of a dependency matrix as sites."""
+    sites = list(raster_order(channels, *shape))
+    return tuple((sites[o], sites[i]) for o, i in chosen.nonzero().tolist())
+
+
+def _low_pixel(shape: tuple[int, int]) -> tuple[int, int]:
+    """The middle of the last row but one, below most of the image."""
+    return max(0, shape[0] - 2), shape[1] // 2
 
 
 def _numbers(sites: list[Site], shape: tuple[int, int]) -> list[int]:

@@ -34,7 +34,7 @@ def bits_per_dim(model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condi
     """
     if not x.numel():
         raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    return -float(score(model, x, condition).double().sum()) / (x.numel() * math.log(2))
+    return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
 
 
 def score(

@@ -88,17 +88,14 @@ def complete(
         if known.shape != x.shape[2:]:
             raise ValueError(f"--mask {mask} is {_size(known.shape)}, but the pictures are {_size(x.shape[2:])}")
     condition = None
-    if network.condition is not None:
-        if class_ is not None:
-            condition = torch.tensor(class_indices(class_, metadata.get("classes") or [], network.condition.classes))
-            if len(condition) > 1:
-                raise ValueError("--class all is for samples; give the one class of these pictures")
-        elif part.labels is None:
+    if class_ is not None:
+        condition = torch.tensor(class_indices(network, metadata, class_))
+        if len(condition) > 1:
+            raise ValueError("--class all is for samples; give the one class of these pictures")
+    elif conditional:
+        if part.labels is None:
             raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")
-        else:
-            condition = torch.from_numpy(part.labels[:n].astype(np.int64))
-    elif class_ is not None:
-        raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
+        condition = torch.from_numpy(part.labels[:n].astype(np.int64))
     drawn = sampling.complete(
         network,
         torch.from_numpy(x.astype(np.int64)),

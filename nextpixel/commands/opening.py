@@ -75,8 +75,11 @@ def open_split(
     return pictures, part, split
 
 
-def class_indices(name: str, classes: list[str], count: int) -> list[int]:
-    """The class of that name or number; "all" stands for all of them."""
+def class_indices(network: "AutoregressiveModel", metadata: dict[str, Any], name: str) -> list[int]:
+    """The class of that name or number as --class gives it; "all" stands for all of them."""
+    if network.condition is None:
+        raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
+    classes, count = list(metadata.get("classes") or []), network.condition.classes
     if name == "all":
         return list(range(count))
     if name in classes:

@@ -66,15 +66,13 @@ def sample(
     if shape is None:
         raise ValueError("the model was trained on pictures of several sizes; give --size, such as 32 or 48x64")
     condition = None
-    if network.condition is not None:
-        chosen = class_indices(class_ or "all", metadata.get("classes") or [], network.condition.classes)
+    if class_ is not None or network.condition is not None:
+        chosen = class_indices(network, metadata, class_ or "all")
         if class_ is None:
             n = max(1, n // len(chosen))
         columns = columns or (n if len(chosen) > 1 else None)
         condition = torch.tensor(chosen).repeat_interleave(n)
         n = len(condition)
-    elif class_ is not None:
-        raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
     x = sampling.sample(
         network,
         n,

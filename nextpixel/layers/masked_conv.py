@@ -38,10 +38,11 @@ class VerticalConv2d(nn.Module):
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """(B, inputs, rows, W) to (B, outputs, rows, W)."""
-        if cache is None or self.reach == 0:
-            x = functional.pad(x, (0, 0, self.reach, 0))
-        else:
-            x = cache.state(self, lambda: _PastRows(x, self.reach)).and_now(x)
+        if self.reach:  # otherwise padding would copy the map, and there is no past to keep
+            if cache is None:
+                x = functional.pad(x, (0, 0, self.reach, 0))
+            else:
+                x = cache.state(self, lambda: _PastRows(x, self.reach)).and_now(x)
         return functional.conv2d(x, self.weight, self.bias, padding=(0, self.reach))
 
 
