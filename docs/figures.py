@@ -1,7 +1,7 @@
 """The figures of the pages: `python docs/figures.py` writes them all into docs/figures, the same each time.
 
-Receptive fields come from `nextpixel.causality.receptive_field` on real models, and the curves and pictures from short
-trainings on the digits. One thread and fixed seeds: about a minute.
+Receptive fields come from `nextpixel.receptive_fields` on real models, and the curves and pictures from short trainings
+on the digits. One thread and fixed seeds: about a minute.
 """
 
 import math
@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from nextpixel import GatedPixelCNN, load_data, sample
 from nextpixel.cache import Cache
-from nextpixel.causality import receptive_field
 from nextpixel.layers.masks import colour_mask
+from nextpixel.receptive_fields import receptive_field
 from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
 

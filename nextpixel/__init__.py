@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from nextpixel.causality import check_causality
     from nextpixel.checkpoint import load, save
     from nextpixel.data import load_data
-    from nextpixel.layers.conditioning import ClassCondition
+    from nextpixel.layers.conditioning import ClassCondition, MapCondition
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+    from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import bits_per_dim, score
     from nextpixel.train_config import TrainConfig
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ClassCondition",
+    "DiagonalBiLSTM",
     "GatedPixelCNN",
+    "MapCondition",
+    "PixelCNN",
+    "RowLSTM",
     "TrainConfig",
     "bits_per_dim",
     "check_causality",
@@ -36,7 +41,11 @@ __all__ = [
 
 _HOMES = {
     "ClassCondition": "layers.conditioning",
+    "DiagonalBiLSTM": "models.pixel_rnn",
     "GatedPixelCNN": "models.gated_pixel_cnn",
+    "MapCondition": "layers.conditioning",
+    "PixelCNN": "models.pixel_rnn",
+    "RowLSTM": "models.pixel_rnn",
     "TrainConfig": "train_config",
     "bits_per_dim": "scoring",
     "check_causality": "causality",

@@ -13,12 +13,12 @@ A cache is at one of two places at a time, and `model(x, condition, cache)` comp
 Places must follow each other in raster order, as a layer only remembers what later places need.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["Cache", "Site", "raster_order"]
+__all__ = ["Cache", "RowInProgress", "Site", "once_per_row", "raster_order"]
 
 State = TypeVar("State")
 
@@ -47,7 +47,7 @@ class Cache:
 
     Args:
         batch: images walked side by side.
-        channels: colours of the images.
+        channels: colours of the images that the model predicts one after another: see `AutoregressiveModel.colours`.
         height: rows of the images.
         width: columns of the images.
     """
@@ -56,7 +56,7 @@ class Cache:
         self.batch, self.channels, self.height, self.width = batch, channels, height, width
         self.rows = range(0)
         self.site: Site | None = None
-        self._states: dict[nn.Module, object] = {}
+        self._states: dict[Hashable, object] = {}
         self._row_maps: dict[nn.Module, tuple[int, list[tuple[Tensor, ...]]]] = {}
 
     def move_to_rows(self, start: int, stop: int) -> None:
@@ -73,14 +73,14 @@ class Cache:
             self.move_to_rows(site.row, site.row + 1)
         self.site = site
 
-    def state(self, layer: nn.Module, create: Callable[[], State]) -> State:
-        """What `layer` keeps, made by `create` when it is first asked for."""
-        state = self._states.get(layer)
+    def state(self, key: Hashable, create: Callable[[], State]) -> State:
+        """What a layer keeps under `key`, such as itself; made by `create` when it is first asked for."""
+        state = self._states.get(key)
         if state is None:
-            state = self._states[layer] = create()
+            state = self._states[key] = create()
         return state  # type: ignore[return-value]
 
-    def at_site(self, layer: nn.Module, row_maps: Callable[[], list[Tensor]]) -> tuple[Tensor, ...]:
+    def at_site(self, layer: nn.Module, row_maps: Callable[[], Sequence[Tensor]]) -> tuple[Tensor, ...]:
         """Maps that are computed once per row, (B, F, 1, W) each, cut to the site: (B, F / C) each."""
         assert self.site is not None
         channel, row, column = self.site
@@ -100,3 +100,39 @@ class Cache:
         if channel:
             return Site(channel - 1, row, column)
         return Site(self.channels - 1, row, column - 1) if column else None
+
+
+class RowInProgress:
+    """One layer's map in the row that a walk is in, filled site by site.
+
+    Args:
+        like: features of one site, (B, F / C).
+        cache: the walk.
+        left: how many columns to hold to the left of the row; they are zero until something is put there.
+
+    Attributes:
+        values: (B, left + W, C, F / C), so that what lies side by side is one slice.
+    """
+
+    def __init__(self, like: Tensor, cache: Cache, left: int) -> None:
+        self.values = like.new_zeros(like.shape[0], left + cache.width, cache.channels, like.shape[1])
+        self._left = left
+        self._sites = [column.unbind(1) for column in self.values.unbind(1)[left:]]
+        self._begun = False
+
+    def put(self, site: Site, features: Tensor) -> None:
+        """Writes the features of a site."""
+        self._sites[site.column][site.channel].copy_(features)
+        self._begun = True
+
+    def take(self) -> Tensor | None:
+        """The map (B, F, 1, W) of a row that is complete, once; None if there is none."""
+        if not self._begun:
+            return None
+        self._begun = False
+        return self.values[:, self._left :].permute(0, 3, 2, 1).flatten(1, 2)[:, :, None]
+
+
+def once_per_row(cache: Cache | None, layer: nn.Module, maps: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
+    """Maps over the rows that a pass works on; at a site, their cuts there, of maps computed as the row is entered."""
+    return maps() if cache is None or cache.site is None else cache.at_site(layer, maps)

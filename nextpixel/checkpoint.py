@@ -21,6 +21,7 @@ from torch import Tensor
 from nextpixel import __version__
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 
 __all__ = [
     "BEST",
@@ -34,7 +35,12 @@ __all__ = [
     "write_tensors",
 ]
 
-MODELS: dict[str, type[AutoregressiveModel]] = {"GatedPixelCNN": GatedPixelCNN}
+MODELS: dict[str, type[AutoregressiveModel]] = {
+    "DiagonalBiLSTM": DiagonalBiLSTM,
+    "GatedPixelCNN": GatedPixelCNN,
+    "PixelCNN": PixelCNN,
+    "RowLSTM": RowLSTM,
+}
 """The classes that a checkpoint may name."""
 
 BEST = "best.safetensors"

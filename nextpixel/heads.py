@@ -1,9 +1,16 @@
 """From features to the conditional distribution of every sub-pixel.
 
 Pixel Recurrent Neural Networks, sections 2.2 and 5.1: a softmax over all values of a sub-pixel, or for two values a
-Bernoulli. A distribution covers a block of sites: all of an image, some rows of it, or one site.
+Bernoulli. PixelCNN++ (Salimans et al., 2017): a discretised mixture of logistics, whose density is also the continuous
+alternative that the papers compare with. A distribution covers a block of sites: all of an image, some rows of it, or
+one site.
+
+Images hold integers 0 … levels-1, and value v stands for the interval [v, v+1) when densities are spoken of: those are
+per unit of that scale, so that a density's bits per dimension compare with a probability's.
 """
 
+import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,7 +18,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["HEADS", "Bernoulli", "Categorical", "Distribution"]
+__all__ = ["HEADS", "Bernoulli", "Categorical", "Distribution", "LogisticMixture"]
 
 
 @runtime_checkable
@@ -27,6 +34,14 @@ class Distribution(Protocol):
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
         """The log-probability of every value of one colour, given the earlier colours of x: (B, levels, H, W)."""
+        ...
+
+    def log_density(self, y: Tensor) -> Tensor:
+        """The log-density of each sub-pixel of y (B, C, H, W) in nats, same shape; y holds reals in [0, levels).
+
+        The past counts as integers, ⌊y⌋. For a distribution over integers this is the density that is constant on
+        [v, v+1), so that it equals the log-probability of ⌊y⌋.
+        """
         ...
 
 
@@ -45,15 +60,19 @@ class Categorical:
     Args:
         outputs: logits (B, C·levels, H, W), channel k = colour·levels + value; or those of a single colour, if C is 1.
         channels: number of colours C that `outputs` covers.
+        levels: number of values.
     """
 
-    def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int) -> None:
-        self.logits = torch.unflatten(outputs, 1, (channels, -1))
+    at_once = False
+    """Whether all colours of a pixel come from one set of outputs, which knows none of them."""
+
+    def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int, levels: int) -> None:
+        self.logits = torch.unflatten(outputs, 1, (channels, levels))
 
     @staticmethod
-    def outputs(levels: int) -> int:
-        """One logit per value."""
-        return levels
+    def outputs(channels: int, levels: int) -> int:
+        """One logit per colour and value."""
+        return channels * levels
 
     def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
@@ -69,6 +88,10 @@ class Categorical:
         """Log-probability of every value of one colour. The logits already know the earlier colours: x is unused."""
         return functional.log_softmax(_full_precision(_colour(self.logits, channel)), dim=1)
 
+    def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Log-density, constant on [v, v+1)."""
+        return self.log_prob(y.floor())
+
 
 class Bernoulli:
     """One logit for the value 1 of each two-valued sub-pixel: the sigmoid of the binary MNIST experiments.
@@ -76,18 +99,21 @@ class Bernoulli:
     Args:
         outputs: logits (B, C, H, W), or (B, 1, H, W) for a single colour.
         channels: number of colours C that `outputs` covers.
+        levels: 2.
     """
 
-    def __init__(self, outputs: Float[Tensor, "B C H W"], channels: int) -> None:
-        assert outputs.shape[1] == channels
+    at_once = False
+
+    def __init__(self, outputs: Float[Tensor, "B C H W"], channels: int, levels: int) -> None:
+        assert outputs.shape[1] == channels and levels == 2
         self.logits = _full_precision(outputs)
 
     @staticmethod
-    def outputs(levels: int) -> int:
-        """One logit; raises ValueError unless there are two values."""
+    def outputs(channels: int, levels: int) -> int:
+        """One logit per colour; raises ValueError unless there are two values."""
         if levels != 2:
             raise ValueError(f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'")
-        return 1
+        return channels
 
     def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
@@ -100,10 +126,113 @@ class Bernoulli:
         logit = _colour(self.logits, channel)
         return functional.logsigmoid(torch.stack([-logit, logit], dim=1))
 
+    def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Log-density, constant on [v, v+1)."""
+        return self.log_prob(y.floor())
+
+
+_COMPONENTS = 10
+_LEAST_LOG_SCALE = -7.0
+
+
+class LogisticMixture:
+    """A mixture of logistics over all colours of a pixel, discretised (PixelCNN++, section 2.1 and 2.2).
+
+    Each component is a product of logistics, one per colour; the mean of a colour is linear in the earlier colours of
+    the pixel. Value v has the mass of [v - ½, v + ½] on the scale of -1 … 1, the outermost values all beyond; so
+    probabilities sum to one. `log_density` is the same mixture without rounding: the continuous model. It has mass
+    beyond the values that exist; a draw from it, rounded to the nearest value, is a draw from the discretised mixture.
+
+    Args:
+        outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means, log-scales, and for each
+            colour the coefficients of the earlier ones. The scale is that of images centred to -1 … 1.
+        channels: number of colours C.
+        levels: number of values.
+    """
+
+    at_once = True
+
+    def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
+        self.channels, self.levels = channels, levels
+        parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
+        self.logits = functional.log_softmax(parts[:, 0], dim=1)
+        self.means, log_scales = parts[:, 1 : 1 + channels], parts[:, 1 + channels : 1 + 2 * channels]
+        coefficients = parts[:, 1 + 2 * channels :]
+        self.log_scales = log_scales.clamp(min=_LEAST_LOG_SCALE)
+        self.coefficients = coefficients.tanh()
+
+    @staticmethod
+    def outputs(channels: int, levels: int) -> int:  # noqa: ARG004 (the same for every number of levels)
+        """Per component a logit, and per colour a mean, a log-scale and the coefficients of earlier colours."""
+        return _COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
+
+    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Log-probability of each sub-pixel of x in nats."""
+        return self._chain(x, lambda channel: self._mass(x, x[:, channel, None].detach(), channel))
+
+    def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
+        """Log-probability of every value of one colour, given the earlier colours in x."""
+        weights = self.logits
+        for earlier in range(channel):
+            weights = weights + self._mass(x, x[:, earlier, None].detach(), earlier)
+        values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
+        mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
+        normalised = functional.log_softmax(weights, dim=1)
+        return torch.logsumexp(normalised + mass, dim=2).transpose(0, 1)
+
+    def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Log-density of each sub-pixel of y in nats."""
+        return self._chain(y, lambda channel: self._density(y.floor(), y[:, channel, None], channel))
+
+    def _chain(self, x: Tensor, component: Callable[[int], Tensor]) -> Tensor:
+        """Sums up log p(x_c | earlier colours) of all colours, from log p of each component (B, K, H, W)."""
+        weights, nats = self.logits, []
+        total = torch.zeros_like(x[:, 0], dtype=weights.dtype)
+        for channel in range(self.channels):
+            weights = weights + component(channel)
+            joint = torch.logsumexp(weights, dim=1)
+            nats.append(joint - total)
+            total = joint
+        return torch.stack(nats, dim=1)
+
+    def _centre(self, values: Tensor) -> Tensor:
+        return values.to(self.means.dtype) * (2 / (self.levels - 1)) - 1
+
+    def _mean(self, x: Tensor, channel: int) -> Tensor:
+        """The components' means of one colour, given the values of the earlier ones: (B, K, H, W)."""
+        mean: Tensor = self.means[:, channel]
+        first = channel * (channel - 1) // 2
+        for earlier in range(channel):
+            mean = mean + self.coefficients[:, first + earlier] * self._centre(x[:, earlier, None])
+        return mean
+
+    def _mass(self, x: Tensor, values: Tensor, channel: int) -> Tensor:
+        """The log-probability of a value under each component; `values` broadcasts against (B, K, H, W)."""
+        log_scale = self.log_scales[:, channel]
+        half = 1 / (self.levels - 1)
+        offset, inverse = self._centre(values) - self._mean(x, channel), torch.exp(-log_scale)
+        upper, lower = (offset + half) * inverse, (offset - half) * inverse
+        # σ(u) - σ(l) = σ(u) σ(-l) (1 - e^(l-u)), without cancellation anywhere.
+        log_upper, log_lower = functional.logsigmoid(upper), functional.logsigmoid(-lower)
+        inner = log_upper + log_lower + torch.log(-torch.expm1(-2 * half * inverse))
+        first, last = values <= 0, values >= self.levels - 1
+        return torch.where(first, log_upper, torch.where(last, log_lower, inner))
+
+    def _density(self, x: Tensor, y: Tensor, channel: int) -> Tensor:
+        """Log-density of y under each component, per unit of the values."""
+        log_scale: Tensor = self.log_scales[:, channel]
+        z: Tensor = (self._centre(y - 0.5) - self._mean(x, channel)) * torch.exp(-log_scale)
+        return functional.logsigmoid(z) + functional.logsigmoid(-z) - log_scale + math.log(2 / (self.levels - 1))
+
 
 def _colour(logits: Tensor, channel: int) -> Tensor:
     """The logits of one colour; those computed at a site are of that site's colour only."""
     return logits.select(1, channel if logits.shape[1] > 1 else 0)
 
 
-HEADS: dict[str, type[Categorical] | type[Bernoulli]] = {"softmax": Categorical, "bernoulli": Bernoulli}
+HEADS: dict[str, type[Categorical] | type[Bernoulli] | type[LogisticMixture]] = {
+    "softmax": Categorical,
+    "bernoulli": Bernoulli,
+    "logistic": LogisticMixture,
+}
+"""By the names that models take."""

@@ -118,7 +118,7 @@ def complete(
     check_values(model, x[known])
     x, known = x.to(model.device, torch.int64), known.to(model.device)
     batch = x.shape[0]
-    condition = one_each(model.condition, condition, batch, model.device)
+    condition = one_each(model.condition, condition, batch, (x.shape[2], x.shape[3]), model.device)
     filled = _fill(
         model,
         x.masked_fill(~known, 0).repeat_interleave(draws, dim=0),
@@ -148,7 +148,7 @@ def _fill(
         raise ValueError(f"temperature (={temperature}) must not be negative")
     if batch_size < 1:
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
-    condition = one_each(model.condition, condition, x.shape[0], model.device)
+    condition = one_each(model.condition, condition, x.shape[0], (x.shape[2], x.shape[3]), model.device)
     device = generator.device if generator is not None else torch.device("cpu")
     # The factor keeps it below 1 when it is multiplied and rounded.
     noise = torch.rand(x.shape, generator=generator, device=device) * (1 - 2**-22)

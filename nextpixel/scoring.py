@@ -60,7 +60,7 @@ def log_prob_map(
 def _passes(model: AutoregressiveModel, x: Tensor, condition: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
     """Scores some images, some rows at a time; yields which images, which rows, and their log-probabilities."""
     check_values(model, x)
-    condition = one_each(model.condition, condition, len(x), model.device)
+    condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
     batch, _, height, width = x.shape
     rows_of_one = rows_per_pass(model, 1, width)
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
@@ -69,7 +69,7 @@ def _passes(model: AutoregressiveModel, x: Tensor, condition: Tensor | None) -> 
             images = slice(first, min(first + images_at_once, batch))
             part = x[images].to(model.device)
             given = None if condition is None else condition[images]
-            cache = Cache(*part.shape) if rows_at_once < height else None
+            cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
             for start in range(0, height, rows_at_once):
                 rows = slice(start, min(start + rows_at_once, height))
                 if cache is not None:

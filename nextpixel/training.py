@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.batches import dropout_seed, tensors, training_parts
+from nextpixel.layers.conditioning import MapCondition
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.processes import keep_freed_memory, rank_and_processes
 from nextpixel.scoring import score
@@ -222,6 +223,8 @@ def check_fit(model: AutoregressiveModel, data: ImageData, config: TrainConfig, 
                 f"the model has {name}={getattr(model, name)} but the data {name}={getattr(data, name)}; make them "
                 f"equal"
             )
+    if isinstance(model.condition, MapCondition):
+        raise ValueError("the model is conditioned on images of lower resolution, which this data does not give")
     if model.condition is not None and model.condition.classes != len(data.classes):
         raise ValueError(
             f"the model is conditioned on {model.condition.classes} classes but the data has {len(data.classes)}; give "

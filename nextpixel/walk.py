@@ -49,8 +49,8 @@ def walk(
     model.check(x, condition)
     batch, channels, height, width = x.shape
     check_values(model, x)
-    condition = one_each(model.condition, condition, batch, model.device)
-    cache = Cache(batch, channels, height, width)
+    condition = one_each(model.condition, condition, batch, (height, width), model.device)
+    cache = Cache(batch, model.colours, height, width)
     rows_at_once = rows_per_pass(model, batch, width)
     single = x.device.type == "cpu" and batch < _THREADED_BATCH
     with evaluating(model), _one_thread() if single else nullcontext():
@@ -60,12 +60,14 @@ def walk(
                 with torch.inference_mode():
                     model(x, condition, cache)
             for column in range(width):
+                pixel = x[:, :, row : row + 1, column : column + 1]
                 for channel in range(channels):
-                    site = Site(channel, row, column)
-                    cache.move_to_site(site)
                     with torch.inference_mode():  # not around the yield: the caller is in a mode of its own
-                        log_pmf = model(x, condition, cache).log_pmf(x, channel)[:, :, 0, 0]
-                    yield site, log_pmf
+                        if channel < model.colours:
+                            cache.move_to_site(Site(channel, row, column))
+                            law = model(x, condition, cache)
+                        log_pmf = law.log_pmf(pixel, channel)[:, :, 0, 0]
+                    yield Site(channel, row, column), log_pmf
 
 
 @contextmanager

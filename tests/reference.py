@@ -33,7 +33,7 @@ def vertical_conv(layer: VerticalConv2d, x: Tensor) -> Tensor:
     y = layer.bias[:, None, None].repeat(batch, 1, height, width)
     for o, i, r, c in itertools.product(range(outputs), range(inputs), range(height), range(width)):
         for dy, dx in itertools.product(range(rows), range(columns)):
-            row, column = r - layer.reach + dy, c - layer.reach + dx
+            row, column = r - (rows - 1) + dy, c - columns // 2 + dx
             if row >= 0 and 0 <= column < width:
                 y[:, o, r, c] += layer.weight[o, i, dy, dx] * x[:, i, row, column]
     return y

@@ -33,7 +33,7 @@ def test_a_loaded_model_gives_the_same_log_prob(name: str, tmp_path: Path) -> No
     save(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
     assert type(loaded) is type(model) and loaded.config() == model.config() and not loaded.training
-    x, condition = images(model, 3, (4, 5)), conditions(model, 3)
+    x, condition = images(model, 3, (4, 5)), conditions(model, 3, (4, 5))
     assert torch.equal(loaded(x, condition).log_prob(x), model(x, condition).log_prob(x))
 
 
@@ -104,8 +104,8 @@ def test_damaged_json(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "PixelDream"}, "'PixelDream', but this version of nextpixel knows GatedPixelCNN"),
-        ({"model": ["GatedPixelCNN"]}, "knows GatedPixelCNN"),
+        ({"model": "PixelDream"}, "'PixelDream', but this version of nextpixel knows DiagonalBiLSTM, GatedPixelCNN"),
+        ({"model": ["GatedPixelCNN"]}, "knows DiagonalBiLSTM, GatedPixelCNN"),
         ({"format": 2, "version": "9.0"}, "has format 2, written by nextpixel 9.0, .* install a newer nextpixel"),
         ({"config": {"features": 7, "channels": 2}}, r"cannot rebuild its GatedPixelCNN \(features \(=7\)"),
         ({"config": {"colour": "red"}}, "cannot rebuild its GatedPixelCNN"),
@@ -130,7 +130,7 @@ def test_only_known_classes_are_saved(tmp_path: Path) -> None:
     class Own(GatedPixelCNN):
         pass
 
-    with pytest.raises(ValueError, match="cannot name the class Own, only GatedPixelCNN"):
+    with pytest.raises(ValueError, match="cannot name the class Own, only DiagonalBiLSTM, Gated"):
         save(Own(levels=4, features=8, layers=2), tmp_path / "own.safetensors")
     with pytest.raises(ValueError, match="extra uses the name 'config'"):
         save(build("gated"), tmp_path / "own.safetensors", extra={"config": {}})

@@ -8,7 +8,7 @@ import reference
 import torch
 from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
 
-from nextpixel import GatedPixelCNN, bits_per_dim, check_causality, complete, sample, score
+from nextpixel import ClassCondition, GatedPixelCNN, bits_per_dim, check_causality, complete, sample, score
 from nextpixel.cache import Cache, raster_order
 from nextpixel.causality import dependencies
 from nextpixel.heads import HEADS
@@ -24,7 +24,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s
 def test_log_prob_has_the_shape_of_x_and_is_finite(name: str) -> None:
     model = build(name)
     x = images(model, 5, (4, 3))
-    log_prob = model(x, conditions(model, 5)).log_prob(x)
+    log_prob = model(x, conditions(model, 5, (4, 3))).log_prob(x)
     assert log_prob.shape == x.shape
     assert log_prob.isfinite().all()
     assert (log_prob < 0).all()
@@ -36,21 +36,23 @@ def test_log_prob_has_the_shape_of_x_and_is_finite(name: str) -> None:
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_causality_is_two_sided(name: str, shape: tuple[int, int], make: type, training: bool) -> None:
     model = make(name)
-    depends = dependencies(model, shape, condition=_first(model), draws=6, training=training)
+    depends = dependencies(model, shape, condition=_first(model, shape), draws=6, training=training)
     sites = len(depends)
     past = torch.ones(sites, sites).tril(-1).bool()
     assert not depends[~past].any(), "leak"
-    if name not in UNSEEN and not (training and name == "gated-dropout"):  # dropout blocks paths at random
+    if name not in UNSEEN and not (training and "dropout" in name):  # dropout blocks paths at random
         assert depends[past].all(), "unseen past"
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("gated")])
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if name.startswith("gated") and "map" not in name and "logistic" not in name]
+)
 @torch.no_grad()
 def test_the_gated_model_is_the_papers(name: str) -> None:
     """Its logits are those of plain loops over the published equations."""
     model = build(name)
-    x, condition = images(model, 1, (2, 3)), conditions(model, 1)
-    expected = HEADS[model.head](reference.gated_pixel_cnn(model, x, condition), model.channels)
+    x, condition = images(model, 1, (2, 3)), conditions(model, 1, (2, 3))
+    expected = HEADS[model.head](reference.gated_pixel_cnn(model, x, condition), model.channels, model.levels)
     torch.testing.assert_close(model(x, condition).log_prob(x), expected.log_prob(x), rtol=1e-10, atol=1e-10)
 
 
@@ -62,7 +64,7 @@ def test_probabilities_sum_to_one(name: str) -> None:
         if model.levels**sites <= 1 << 12:
             values = itertools.product(range(model.levels), repeat=sites)
             x = torch.tensor(list(values)).view(-1, model.channels, *shape)
-            total = score(model, x, _first(model)).exp().sum()
+            total = score(model, x, _first(model, shape)).exp().sum()
             assert abs(float(total) - 1) < 1e-10
 
 
@@ -70,7 +72,7 @@ def test_probabilities_sum_to_one(name: str) -> None:
 def test_log_pmf_is_normalised_and_agrees_with_log_prob(name: str) -> None:
     model = build(name)
     x = images(model, 4, (3, 4))
-    law = model(x, conditions(model, 4))
+    law = model(x, conditions(model, 4, (3, 4)))
     for channel in range(model.channels):
         log_pmf = law.log_pmf(x, channel)
         assert log_pmf.shape == (4, model.levels, 3, 4)
@@ -85,7 +87,7 @@ def test_log_pmf_is_normalised_and_agrees_with_log_prob(name: str) -> None:
 @torch.no_grad()
 def test_a_walk_equals_the_full_pass(name: str, shape: tuple[int, int], rows: str) -> None:
     model = trained(name)
-    x, condition = images(model, 3, shape), conditions(model, 3)
+    x, condition = images(model, 3, shape), conditions(model, 3, shape)
     law = model(x, condition)
     full = torch.stack([law.log_pmf(x, channel) for channel in range(model.channels)], dim=2)
     visited = torch.ones(shape[0], dtype=torch.bool)
@@ -103,7 +105,7 @@ def test_a_walk_equals_the_full_pass(name: str, shape: tuple[int, int], rows: st
 @torch.no_grad()
 def test_a_walk_reads_nothing_later(name: str) -> None:
     model = build(name)
-    x, condition = images(model, 2, (3, 4)), conditions(model, 2)
+    x, condition = images(model, 2, (3, 4)), conditions(model, 2, (3, 4))
     law = model(x, condition)
     blank = torch.zeros_like(x)
     for (channel, row, column), log_pmf in walk(model, blank, condition):
@@ -115,8 +117,8 @@ def test_a_walk_reads_nothing_later(name: str) -> None:
 @torch.no_grad()
 def test_rows_at_a_time_equal_the_full_pass(name: str) -> None:
     model = trained(name)
-    x, condition = images(model, 2, (6, 4)), conditions(model, 2)
-    cache, parts = Cache(*x.shape), []
+    x, condition = images(model, 2, (6, 4)), conditions(model, 2, (6, 4))
+    cache, parts = Cache(2, model.colours, 6, 4), []
     for start, stop in [(0, 1), (1, 4), (4, 6)]:
         cache.move_to_rows(start, stop)
         parts.append(model(x, condition, cache).log_prob(x[:, :, start:stop]))
@@ -129,7 +131,7 @@ def test_sample_frequencies_match_the_probabilities(name: str) -> None:
     shape = (2, 1) if model.channels < 4 else (1, 1)
     sites = model.channels * math.prod(shape)
     x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites))).view(-1, model.channels, *shape)
-    n, condition = 20_000, _first(model)
+    n, condition = 20_000, _first(model, shape)
     expected = score(model, x, condition).exp() * n
     draws = sample(model, n, shape, condition=condition, generator=torch.Generator().manual_seed(0), batch_size=n)
     place = model.levels ** torch.arange(sites).flip(0)
@@ -141,7 +143,7 @@ def test_sample_frequencies_match_the_probabilities(name: str) -> None:
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float) -> None:
     model = trained(name)
-    n, condition = 20_000, _first(model)
+    n, condition = 20_000, _first(model, (1, 1))
     generator = torch.Generator().manual_seed(1)
     draws = sample(model, n, (1, 1), condition=condition, temperature=temperature, generator=generator, batch_size=n)[
         :, 0, 0, 0
@@ -154,8 +156,8 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
 @every_case
 def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
     model = trained(name)
-    x = sample(model, 1, (3, 3), condition=_first(model), temperature=0.0)
-    law = model(x, _first(model))
+    x = sample(model, 1, (3, 3), condition=_first(model, (3, 3)), temperature=0.0)
+    law = model(x, _first(model, (3, 3)))
     for channel in range(model.channels):
         assert torch.equal(law.log_pmf(x, channel).argmax(1), x[:, channel])
 
@@ -164,7 +166,7 @@ def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
 def test_the_same_seed_gives_the_same_pictures_whatever_the_batch(name: str) -> None:
     model = build(name)
     draw = lambda n, **kw: sample(  # noqa: E731
-        model, n, (4, 3), condition=_first(model), generator=torch.Generator().manual_seed(7), **kw
+        model, n, (4, 3), condition=_first(model, (4, 3)), generator=torch.Generator().manual_seed(7), **kw
     )
     assert torch.equal(draw(6), draw(6))
     assert torch.equal(draw(6), draw(6, batch_size=4))
@@ -178,7 +180,7 @@ def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: st
     model = trained(name)
     x = images(model, 1, (1, 2))
     known = torch.tensor([[True, False]])
-    condition = _first(model)
+    condition = _first(model, (1, 2))
     n = 20_000
     drawn = complete(
         model, x, known, draws=n, condition=condition, generator=torch.Generator().manual_seed(3), batch_size=n
@@ -199,10 +201,10 @@ def test_completion_takes_any_mask(name: str) -> None:
     model = build(name)
     x = images(model, 2, (4, 5))
     known = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
-    drawn = complete(model, x, known, draws=3, condition=conditions(model, 2))
+    drawn = complete(model, x, known, draws=3, condition=conditions(model, 2, (4, 5)))
     assert (drawn == x[:, None]).masked_select(known[:, None].expand(drawn.shape)).all()
     assert ((drawn >= 0) & (drawn < model.levels)).all()
-    everything = complete(model, x, torch.ones(1, dtype=torch.bool), condition=conditions(model, 2))
+    everything = complete(model, x, torch.ones(1, dtype=torch.bool), condition=conditions(model, 2, (4, 5)))
     assert torch.equal(everything[:, 0], x)
 
 
@@ -210,7 +212,7 @@ def test_completion_takes_any_mask(name: str) -> None:
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = build(name)
     x = images(model, 16, (6, 6))
-    (-model(x, conditions(model, 16)).log_prob(x).mean()).backward()
+    (-model(x, conditions(model, 16, (6, 6))).log_prob(x).mean()).backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), parameter_name
 
@@ -221,18 +223,20 @@ def test_config_rebuilds_the_model(name: str) -> None:
     again = type(model)(**model.config()).double().eval()
     again.load_state_dict(model.state_dict())
     x = images(model, 2, (4, 4))
-    assert torch.equal(again(x, conditions(model, 2)).log_prob(x), model(x, conditions(model, 2)).log_prob(x))
+    assert torch.equal(
+        again(x, conditions(model, 2, (4, 4))).log_prob(x), model(x, conditions(model, 2, (4, 4))).log_prob(x)
+    )
 
 
 @every_case
 def test_a_batch_equals_its_items(name: str) -> None:
     model = trained(name)
-    x, condition = images(model, 4, (4, 3)), conditions(model, 4)
+    x, condition = images(model, 4, (4, 3)), conditions(model, 4, (4, 3))
     alone = [score(model, x[i : i + 1], None if condition is None else condition[i : i + 1]) for i in range(4)]
     torch.testing.assert_close(torch.cat(alone), score(model, x, condition), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().condition is not None])
+@pytest.mark.parametrize("name", [name for name in CASES if isinstance(CASES[name]().condition, ClassCondition)])
 def test_another_condition_gives_another_likelihood(name: str) -> None:
     model = build(name)
     x = images(model, 3, (4, 4))
@@ -240,13 +244,13 @@ def test_another_condition_gives_another_likelihood(name: str) -> None:
     assert ((a - b).abs() > 1e-6).all()
 
 
-@every_case
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().head != "logistic"])
 def test_a_uniform_model_scores_log2_levels(name: str) -> None:
     model = build(name)
     torch.nn.init.zeros_(model.head_out.weight)  # type: ignore[union-attr, arg-type]
     torch.nn.init.zeros_(model.head_out.bias)  # type: ignore[union-attr, arg-type]
     x = images(model, 3, (5, 4))
-    assert bits_per_dim(model, x, _first(model)) == pytest.approx(math.log2(model.levels), abs=1e-12)
+    assert bits_per_dim(model, x, _first(model, (5, 4))) == pytest.approx(math.log2(model.levels), abs=1e-12)
 
 
 @every_case
@@ -255,13 +259,13 @@ def test_nothing_beats_the_entropy_of_noise(name: str) -> None:
     model = trained(name, steps=60)
     x = images(model, 500, (4, 4), torch.Generator().manual_seed(99))
     # A cheat gains whole bits; chance, over 8000 values and more, less than a hundredth.
-    assert bits_per_dim(model, x, _first(model)) > math.log2(model.levels) - 0.01
+    assert bits_per_dim(model, x, _first(model, (4, 4))) > math.log2(model.levels) - 0.01
 
 
 @every_case
 def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(name)
-    x, condition = images(model, 5, (4, 3)), conditions(model, 5)
+    x, condition = images(model, 5, (4, 3)), conditions(model, 5, (4, 3))
     per_site = log_prob_map(model, x, condition)
     torch.testing.assert_close(per_site.sum((1, 2, 3)), score(model, x, condition))
     assert bits_per_dim(model, x, condition) == pytest.approx(-float(per_site.mean()) / math.log(2), rel=1e-12)
@@ -281,8 +285,8 @@ def test_the_public_check_agrees(name: str) -> None:
 @every_case
 def test_training_mode_is_left_as_it_was(name: str) -> None:
     model = build(name).train()
-    sample(model, 1, (2, 2), condition=_first(model))
-    bits_per_dim(model, images(model, 1, (2, 2)), _first(model))
+    sample(model, 1, (2, 2), condition=_first(model, (2, 2)))
+    bits_per_dim(model, images(model, 1, (2, 2)), _first(model, (2, 2)))
     check_causality(model, shape=(2, 2), draws=1)
     assert model.training
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
@@ -308,7 +312,7 @@ def test_log_prob_has_no_derivative_in_what_it_scores_alone(name: str) -> None:
     """Through log_prob itself: a law must not learn from the value that it is asked about."""
     model = build(name)
     x = images(model, 1, (3, 3)).double().requires_grad_()
-    log_prob = model(x, _first(model)).log_prob(x)
+    log_prob = model(x, _first(model, (3, 3))).log_prob(x)
     sites = list(raster_order(model.channels, 3, 3))
     for k, site in enumerate(sites):
         (gradient,) = torch.autograd.grad(log_prob[0, *site], x, retain_graph=True)
@@ -360,8 +364,8 @@ def test_learns_a_source_to_its_entropy(channels: int) -> None:
     assert exact - 0.01 < bits_per_dim(model, draw(2000)) < exact + 0.05
 
 
-def _first(model: AutoregressiveModel) -> torch.Tensor | None:
-    return conditions(model, 1)
+def _first(model: AutoregressiveModel, shape: tuple[int, int]) -> torch.Tensor | None:
+    return conditions(model, 1, shape)
 
 
 def _chi_squared_ok(observed: torch.Tensor, expected: torch.Tensor) -> bool:

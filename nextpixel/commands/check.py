@@ -22,11 +22,12 @@ def check(model: str, /, *, size: str = "4x5", picture: Path | None = None, fiel
     field
         Side of the image in that picture.
     """
-    from nextpixel.causality import check_causality, receptive_field_picture
+    from nextpixel.causality import check_causality
     from nextpixel.checkpoint import load
     from nextpixel.commands.options import parse_size
     from nextpixel.commands.output import check_out
     from nextpixel.images import write_image
+    from nextpixel.receptive_fields import receptive_field_picture
 
     if picture is not None:
         check_out(picture, (".png",))

@@ -77,7 +77,9 @@ def open_split(
 
 def class_indices(network: "AutoregressiveModel", metadata: dict[str, Any], name: str) -> list[int]:
     """The class of that name or number as --class gives it; "all" stands for all of them."""
-    if network.condition is None:
+    from nextpixel.layers.conditioning import ClassCondition
+
+    if not isinstance(network.condition, ClassCondition):
         raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
     classes, count = list(metadata.get("classes") or []), network.condition.classes
     if name == "all":

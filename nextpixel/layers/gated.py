@@ -39,7 +39,7 @@ class GatedBlock(nn.Module):
         inputs: feature maps of both inputs: `features`, or the image's channels in the first layer.
         features: feature maps F of both outputs.
         kernel_size: k, odd.
-        channels: number of colours C.
+        channels: number of colours C that are predicted one after another.
         condition: what the layer is conditioned on; each stack has a bias V·h of its own.
         first: the first layer reads the image: mask "A" and no residual.
         last: the last layer's vertical output has no reader and is not computed.
@@ -82,14 +82,15 @@ class GatedBlock(nn.Module):
             The vertical output (B, F, rows, W), and the (B, 2F, rows, W) that the horizontal stack adds to its
             convolution: the link and the condition's bias.
         """
+        rows = None if cache is None else cache.rows
         y = self.vertical_conv(v, cache)
         link = self.link(y, cache)
-        if self.horizontal_bias is not None:
-            link = link + self.horizontal_bias(condition)
+        if self.horizontal_bias is not None and condition is not None:
+            link = link + self.horizontal_bias(condition, rows)
         if self.last:
             return None, link
-        if self.vertical_bias is not None:
-            y = y + self.vertical_bias(condition)
+        if self.vertical_bias is not None and condition is not None:
+            y = y + self.vertical_bias(condition, rows)
         return self._gate(y), link
 
     def _gate(self, y: Tensor) -> Tensor:

@@ -1,49 +1,54 @@
 """Convolutions that see only the past.
 
 `MaskedConv2d` is the masked convolution of both papers: the rows above, the pixels to the left, and of the pixel itself
-the colours that its mask type allows (Pixel Recurrent Neural Networks, section 3.4). `VerticalConv2d` is the vertical
-stack's convolution: its own row and the rows above, all columns (Conditional Image Generation with PixelCNN Decoders,
-section 2.2); it takes rows that are wholly past.
+the colours that its mask type allows (Pixel Recurrent Neural Networks, section 3.4). `VerticalConv2d` takes rows that
+are wholly past: the vertical stack's convolution (Conditional Image Generation with PixelCNN Decoders, section 2.2) and
+the upper part of the first layer, `FirstConv2d`.
 
-Both hold weights for the taps they use, instead of masking a square kernel, and give the same numbers in a full pass,
-over a few rows, and at one site. Tensors are (B, F, rows, W) over rows and (B, F / C) at a site, where F / C are the
-features of that site's colour: the features of earlier colours were computed at earlier sites and never change.
+All give the same numbers in a full pass, over a few rows, and at one site. Tensors are (B, F, rows, W) over rows and
+(B, F / C) at a site, where F / C are the features of that site's colour: the features of earlier colours were computed
+at earlier sites and never change.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel.cache import Cache, Site
+from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
 from nextpixel.layers.masks import MaskType, check_kernel_size, colour_mask
 
-__all__ = ["MaskedConv2d", "VerticalConv2d", "unit_variance"]
+__all__ = ["FirstConv2d", "MaskedConv2d", "VerticalConv2d", "unit_variance"]
 
 
 class VerticalConv2d(nn.Module):
-    """A k×k convolution over rows that are wholly past: half the kernel's rows, all of its columns.
+    """A convolution over rows that are wholly past: a kernel's upper rows, all of its columns.
 
-    Output row r reads input rows r - k//2 … r. The caller feeds rows that are one row behind (`above`), so that r
-    is strictly later than everything read; colours need no mask.
+    Output row r reads input rows r - rows + 1 … r. The caller feeds rows that are one row behind, so that r is strictly
+    later than everything read; colours need no mask.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel_size: k, odd: the kernel's columns.
+        rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, rows: int | None = None) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size)
-        self.reach = kernel_size // 2
-        self.weight = nn.Parameter(unit_variance(torch.ones(outputs, inputs, self.reach + 1, kernel_size)))
+        self.columns_beside = kernel_size // 2
+        self.rows_above = kernel_size // 2 if rows is None else rows - 1
+        self.weight = nn.Parameter(unit_variance(torch.ones(outputs, inputs, self.rows_above + 1, kernel_size)))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """(B, inputs, rows, W) to (B, outputs, rows, W)."""
-        if self.reach:  # otherwise padding would copy the map, and there is no past to keep
-            if cache is None:
-                x = functional.pad(x, (0, 0, self.reach, 0))
-            else:
-                x = cache.state(self, lambda: _PastRows(x, self.reach)).and_now(x)
-        return functional.conv2d(x, self.weight, self.bias, padding=(0, self.reach))
+        if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
+            x = _below_past_rows(self, x, self.rows_above, cache)
+        return functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
 
 
 def unit_variance(mask: Tensor) -> Tensor:
@@ -56,31 +61,39 @@ def unit_variance(mask: Tensor) -> Tensor:
 
 
 class _PastRows:
-    """The last rows of a layer's input."""
+    """The last rows of a layer's input, (B, F, count, W)."""
 
     def __init__(self, like: Tensor, count: int) -> None:
-        self.count = count
         self.rows = like.new_zeros(like.shape[0], like.shape[1], count, like.shape[3])
 
-    def and_now(self, x: Tensor) -> Tensor:
-        """The past rows followed by x, whose last rows are the new past."""
+    def append(self, x: Tensor) -> Tensor:
+        """Takes rows in; returns the past rows followed by them."""
         both = torch.cat([self.rows, x], dim=2)
-        self.rows = both[:, :, -self.count :].clone()  # a view would keep all of both
+        self.rows = both[:, :, -self.rows.shape[2] :].clone()  # a view would keep all of both
         return both
 
 
-class MaskedConv2d(nn.Module):
-    """A convolution along the row over the pixels to the left and, as far as the mask type allows, the pixel itself.
+def _below_past_rows(layer: nn.Module, x: Tensor, count: int, cache: Cache | None) -> Tensor:
+    """Puts `count` rows above x: those of the pass before, or zeros."""
+    if cache is None:
+        return functional.pad(x, (0, 0, count, 0))
+    return cache.state((layer, "rows"), lambda: _PastRows(x, count)).append(x)
 
-    Kernel 1×k with mask "A" or "B"; k = 1 with mask "B" is the masked 1×1 convolution of residual blocks and heads.
-    The mask multiplies the weights in every pass, so optimisers, weight averages and checkpoints need not know of it.
+
+class MaskedConv2d(nn.Module):
+    """A convolution over the pixels to the left, as far as the mask type allows the pixel itself, and rows above.
+
+    With no rows above, kernel 1×k; k = 1 with mask "B" is the masked 1×1 convolution of residual blocks and heads. With
+    k//2 rows above, the upper half of a k×k kernel, as in PixelCNN. The mask multiplies the weights in every pass, so
+    optimisers, weight averages and checkpoints need not know of it.
 
     Args:
-        inputs: input channels, a multiple of `channels`.
+        inputs: input channels; with mask "B" a multiple of `channels`.
         outputs: output channels, a multiple of `channels`.
-        kernel_size: k, odd; the taps are the pixel and k//2 to its left.
+        kernel_size: k, odd.
         channels: number of colours C.
         mask_type: "A" for the first layer, whose input is the image; "B" for all others.
+        rows_above: how many rows above the pixel the kernel reaches; for mask "B".
         bias: whether to add one learned number per output channel.
         output_blocks: whether the output channels come in blocks, one per colour, instead of interleaved.
     """
@@ -95,26 +108,30 @@ class MaskedConv2d(nn.Module):
         *,
         channels: int,
         mask_type: MaskType,
+        rows_above: int = 0,
         bias: bool = True,
         output_blocks: bool = False,
     ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3 if mask_type == "A" else 1)
+        if mask_type == "A" and rows_above:
+            raise ValueError("mask type A takes no rows above: use FirstConv2d, which adds them")
         centre = colour_mask(outputs, inputs, channels, mask_type, output_blocks=output_blocks)
         self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
-        self.reach = kernel_size // 2
-        # With one colour, mask A leaves nothing of the centre: that tap is not stored.
-        taps = self.reach + 1 if centre.any() else self.reach
-        mask = torch.ones(outputs, inputs, 1, taps)
-        if taps > self.reach:
-            mask[:, :, 0, -1] = centre
+        self.reach, self.rows_above = kernel_size // 2, rows_above
+        # In the pixel's own row: those to the left, and itself if any of it may be read.
+        self.taps = self.reach + 1 if centre.any() else self.reach
+        mask = torch.ones(outputs, inputs, rows_above + 1, kernel_size if rows_above else self.taps)
+        mask[:, :, -1, self.taps :] = 0
+        if self.taps > self.reach:
+            mask[:, :, -1, self.reach] = centre
         self.register_buffer("mask", mask, persistent=False)
         self.masked = not bool(mask.all())
         self.weight = nn.Parameter(unit_variance(mask))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def masked_weight(self) -> Tensor:
-        """The weights that count, (outputs, inputs, 1, taps)."""
+        """The weights that count, (outputs, inputs, rows, taps)."""
         return self.weight * self.mask if self.masked else self.weight
 
     def forward(self, x: Tensor, cache: Cache | None = None, *, onto: Tensor | None = None) -> Tensor:
@@ -125,51 +142,101 @@ class MaskedConv2d(nn.Module):
         """
         if cache is not None and cache.site is not None:
             return self._at_site(x, cache, cache.site, onto)
-        taps = self.weight.shape[3]
+        if self.rows_above:
+            if cache is not None:
+                self._take_in_finished_row(cache)
+            x = _below_past_rows(self, x, self.rows_above, cache)
         if self.reach:
-            x = functional.pad(x, (self.reach, taps - 1 - self.reach))
+            x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
         y = functional.conv2d(x, self.masked_weight(), self.bias)
         return y if onto is None else onto + y
 
     def _at_site(self, x: Tensor, cache: Cache, site: Site, onto: Tensor | None) -> Tensor:
         state = cache.state(self, lambda: self._site_state(x, cache))
         channel, _, column = site
+        if self.rows_above:
+            (above,) = cache.at_site(self, lambda: [self._above(x, cache)])
+            onto = above if onto is None else onto + above
         if state.row is not None:
             source = cache.previous_site() if self.mask_type == "A" else site
             if source is not None:
-                state.inlets[source.column][source.channel].copy_(x)
+                state.row.put(source, x)
             x = state.windows[column]
         if state.biases is None:
             return x @ state.weights[channel] if onto is None else torch.addmm(onto, x, state.weights[channel])
         y = torch.addmm(state.biases[channel], x, state.weights[channel])
         return y if onto is None else y.add_(onto)
 
+    def _above(self, x: Tensor, cache: Cache) -> Tensor:
+        """What the rows above the current one contribute to it, and the bias: (B, outputs, 1, W)."""
+        self._take_in_finished_row(cache)
+        inputs = self.weight.shape[1]
+        blank = x.new_zeros(x.shape[0], inputs, 1, cache.width)
+        past = cache.state((self, "rows"), lambda: _PastRows(blank, self.rows_above))
+        return functional.conv2d(past.rows, self.weight[:, :, :-1], self.bias, padding=(0, self.reach))
+
+    def _take_in_finished_row(self, cache: Cache) -> None:
+        """Appends the row that was walked site by site, if there is one, to the past rows."""
+        state = cache.state(self, lambda: None)
+        row = None if state is None or state.row is None else state.row.take()
+        if row is not None:
+            _below_past_rows(self, row, self.rows_above, cache)
+
     def _site_state(self, x: Tensor, cache: Cache) -> "_SiteState":
         colours = self.channels
-        outputs, inputs, _, taps = self.weight.shape
+        outputs, inputs = self.weight.shape[:2]
         # Rows of each matrix in the order of a window: tap, colour, feature of the colour.
-        weight = self.masked_weight().detach().view(outputs, inputs // colours, colours, taps).permute(3, 2, 1, 0)
-        weight = weight.reshape(taps * inputs, outputs)
+        weight = self.masked_weight().detach()[:, :, -1, : self.taps]
+        # The image's channels are one site if the model predicts them at once.
+        weight = weight.reshape(outputs, inputs // colours, colours, self.taps).permute(3, 2, 1, 0)
+        weight = weight.reshape(self.taps * inputs, outputs)
         block = outputs // colours
         of_colour = [
             slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours) for c in range(colours)
         ]
         weights = [weight[:, of].contiguous() for of in of_colour]
-        biases = None if self.bias is None else [self.bias.detach()[of].contiguous() for of in of_colour]
-        if self.reach == 0 and colours == 1:
-            return _SiteState(weights, biases, None, [], [])
-        row = x.new_zeros(x.shape[0], self.reach + cache.width, colours, inputs // colours)
-        windows = [row[:, c : c + taps].flatten(1) for c in range(cache.width)]
-        inlets = [list(row[:, self.reach + c].unbind(1)) for c in range(cache.width)]
-        return _SiteState(weights, biases, row, windows, inlets)
+        # With rows above, the bias is in what they contribute.
+        biases = (
+            None if self.bias is None or self.rows_above else [self.bias.detach()[of].contiguous() for of in of_colour]
+        )
+        if self.reach == 0 and colours == 1 and not self.rows_above:
+            return _SiteState(weights, biases, None, [])
+        row = RowInProgress(x, cache, self.reach)
+        windows = [row.values[:, c : c + self.taps].flatten(1) for c in range(cache.width)]
+        return _SiteState(weights, biases, row, windows)
 
 
 @dataclass
 class _SiteState:
-    """One matrix per colour, and the current row of the input with its window and inlet for every column (views)."""
+    """One matrix per colour, and the current row of the input with its window for every column (views)."""
 
     weights: list[Tensor]
     biases: list[Tensor] | None
-    row: Tensor | None
+    row: RowInProgress | None
     windows: list[Tensor]
-    inlets: list[list[Tensor]]
+
+
+class FirstConv2d(nn.Module):
+    """The k×k convolution of mask type "A" that reads the image: rows above, pixels to the left, earlier colours.
+
+    Args:
+        inputs: channels of the image.
+        outputs: output channels, a multiple of `channels`.
+        kernel_size: k, odd, at least 3; the papers' is 7.
+        channels: number of colours C that are predicted one after another.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, *, channels: int) -> None:
+        super().__init__()
+        self.left = MaskedConv2d(inputs, outputs, kernel_size, channels=channels, mask_type="A", bias=False)
+        self.above = VerticalConv2d(inputs, outputs, kernel_size, rows=kernel_size // 2)
+        # Two parts of one kernel: its initial weights keep the variance together.
+        above, left = self.above.weight[0].numel(), float(self.left.mask[0].sum())
+        with torch.no_grad():
+            self.above.weight.mul_((above / (above + left)) ** 0.5)
+            self.left.weight.mul_((left / (above + left)) ** 0.5)
+
+    def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
+        """The rows of the image, or at a site the previous sub-pixel; and the same rows one row behind."""
+        (onto,) = once_per_row(cache, self, lambda: [self.above(above(), cache)])
+        return self.left(x, cache, onto=onto)  # type: ignore[no-any-return]

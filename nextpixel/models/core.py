@@ -8,6 +8,8 @@ sampling and completing are functions that call it; models have no such methods.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.heads import HEADS, Distribution
-from nextpixel.layers.conditioning import Condition, check_condition, parse_condition
+from nextpixel.layers.conditioning import Condition, ConditionEncoder, check_condition, parse_condition
 
 __all__ = ["AutoregressiveModel", "check_values", "evaluating", "rows_per_pass"]
 
@@ -27,10 +29,12 @@ class AutoregressiveModel(nn.Module, ABC):
         channels: number of colours C.
         levels: number of values of a sub-pixel.
         condition: what the distribution is conditioned on, or None.
-        head: "softmax" or "bernoulli"; None takes "bernoulli" for two levels, otherwise "softmax".
+        head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise "softmax".
 
     Attributes:
         channels, levels, condition, head: as given, resolved.
+        colours: how many colours of a pixel are predicted one after another: all, or 1 for a head that gives the joint
+            distribution of a pixel's colours. Widths are multiples of it.
     """
 
     _minus_one: Tensor
@@ -40,7 +44,7 @@ class AutoregressiveModel(nn.Module, ABC):
         *,
         channels: int,
         levels: int,
-        condition: Condition | dict[str, int] | None = None,
+        condition: Condition | dict[str, Any] | None = None,
         head: str | None = None,
     ) -> None:
         super().__init__()
@@ -53,7 +57,9 @@ class AutoregressiveModel(nn.Module, ABC):
         if head not in HEADS:
             raise ValueError(f"head (={head!r}) must be one of {', '.join(map(repr, HEADS))}")
         self.channels, self.levels, self.head = channels, levels, head
+        self.colours = 1 if HEADS[head].at_once else channels
         self.condition = parse_condition(condition)
+        self.encoder = None if self.condition is None else ConditionEncoder(self.condition)
         self.register_buffer("_minus_one", torch.tensor(-1.0), persistent=False)
 
     @abstractmethod
@@ -66,7 +72,8 @@ class AutoregressiveModel(nn.Module, ABC):
 
         Args:
             x: integers (B, C, H, W).
-            condition: a batch of what the model is conditioned on: for classes, integers (B,).
+            condition: a batch of what the model is conditioned on: for classes integers (B,), for images of lower
+                resolution integers (B, maps, ⌈H / scale⌉, ⌈W / scale⌉).
             cache: None for all sites in one pass; otherwise the result covers only the place where the cache is,
                 while x is still the whole image, of which nothing later than that place is read.
         """
@@ -84,23 +91,31 @@ class AutoregressiveModel(nn.Module, ABC):
     def _head(self, outputs: Tensor, cache: Cache | None) -> Distribution:
         """The head's distribution, at a site or over rows."""
         if cache is not None and cache.site is not None:
-            return HEADS[self.head](outputs[:, :, None, None], 1)
-        return HEADS[self.head](outputs, self.channels)
+            return HEADS[self.head](outputs[:, :, None, None], self.channels // self.colours, self.levels)
+        return HEADS[self.head](outputs, self.channels, self.levels)
 
     def _head_width(self) -> int:
         """Output channels that the head needs."""
-        return HEADS[self.head].outputs(self.levels) * self.channels
+        return HEADS[self.head].outputs(self.channels, self.levels)
 
     def _core_config(self) -> dict[str, Any]:
         """The part of `config()` that all models share."""
-        condition = None if self.condition is None else {"classes": self.condition.classes}
+        condition = None if self.condition is None else asdict(self.condition)
         return {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
 
     def check(self, x: Tensor, condition: Tensor | None) -> None:
         """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)")
-        check_condition(self.condition, condition, x.shape[0])
+        check_condition(self.condition, condition, x.shape[0], (x.shape[2], x.shape[3]))
+
+    def _encoded(self, x: Tensor, condition: Tensor | None, cache: Cache | None) -> Tensor | None:
+        """The condition as the layers see it, computed once in a walk."""
+        if self.encoder is None or condition is None:
+            return None
+        encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
+        encoded: Tensor = encode() if cache is None else cache.state(self.encoder, encode)
+        return encoded
 
     def _rows(self, x: Tensor, cache: Cache | None) -> Tensor:
         """The rows that a pass works on, scaled to [-1, 1]."""
@@ -113,9 +128,9 @@ class AutoregressiveModel(nn.Module, ABC):
         return nn.functional.pad(above, (0, 0, 1, 0)) if start == 0 else above
 
     def _previous(self, x: Tensor, cache: Cache) -> Tensor:
-        """The sub-pixel before the cache's site, scaled, (B, 1); of no meaning at the start of a row."""
+        """What was decided before the cache's site, scaled: (B, C / colours); of no meaning at the start of a row."""
         channel, row, column = cache.previous_site() or (0, 0, 0)
-        return self._centre(x[:, channel, row, column, None])
+        return self._centre(x[:, :, row, column] if self.colours == 1 else x[:, channel, row, column, None])
 
     def _centre(self, x: Tensor) -> Tensor:
         """Integers 0 … levels-1 to floats -1 … 1, in the precision of the parameters."""

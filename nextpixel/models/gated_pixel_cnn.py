@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nextpixel.cache import Cache
+from nextpixel.cache import Cache, once_per_row
 from nextpixel.heads import Distribution
 from nextpixel.layers.conditioning import Condition
 from nextpixel.layers.gated import GatedBlock
@@ -29,15 +29,17 @@ class GatedPixelCNN(AutoregressiveModel):
     Args:
         channels: number of colours C of an image; any number.
         levels: number of values of a sub-pixel.
-        features: feature maps F per stack, a multiple of `channels`. The paper's ImageNet model: 384.
+        features: feature maps F per stack, a multiple of `channels` (for head "logistic" any number). The paper's
+            ImageNet model: 384.
         layers: number of gated layers, the first included. The paper's ImageNet model: 20.
         kernel_size: k, odd, at least 3. The paper's ImageNet model: 5.
-        condition: None, or `ClassCondition(n)`.
+        condition: None, `ClassCondition(n)` or `MapCondition(…)`.
         first_kernel_size: the first layer's k, odd, at least 3; None takes `kernel_size`.
         head_features: width of the head, a multiple of `channels`; None takes `features`.
         skip: whether every layer also feeds the head directly, through a 1×1 convolution (not in the paper's figure).
         dropout: share of gated features dropped in training.
-        head: "softmax" or "bernoulli"; None takes "bernoulli" for two levels, otherwise "softmax".
+        head: "softmax", "bernoulli" or "logistic" (a discretised mixture, one pass per pixel); None takes "bernoulli"
+            for two levels, otherwise "softmax".
 
     Raises:
         ValueError: a width is no multiple of `channels`, a kernel size is even, or another value is out of range.
@@ -58,7 +60,7 @@ class GatedPixelCNN(AutoregressiveModel):
         features: int = 48,
         layers: int = 8,
         kernel_size: int = 5,
-        condition: Condition | dict[str, int] | None = None,
+        condition: Condition | dict[str, Any] | None = None,
         first_kernel_size: int | None = None,
         head_features: int | None = None,
         skip: bool = False,
@@ -66,7 +68,7 @@ class GatedPixelCNN(AutoregressiveModel):
         head: str | None = None,
     ) -> None:
         super().__init__(channels=channels, levels=levels, condition=condition, head=head)
-        check_width("features", features, channels)
+        check_width("features", features, self.colours)
         if layers < 1:
             raise ValueError(f"layers (={layers}) must be at least 1")
         if not 0 <= dropout < 1:
@@ -74,7 +76,7 @@ class GatedPixelCNN(AutoregressiveModel):
         self.features, self.layers, self.kernel_size = features, layers, kernel_size
         self.first_kernel_size = kernel_size if first_kernel_size is None else first_kernel_size
         self.head_features = features if head_features is None else head_features
-        check_width("head_features", self.head_features, channels)
+        check_width("head_features", self.head_features, self.colours)
         self.skip, self.dropout = skip, dropout
 
         self.blocks = nn.ModuleList(
@@ -82,7 +84,7 @@ class GatedPixelCNN(AutoregressiveModel):
                 features if layer else channels,
                 features,
                 kernel_size if layer else self.first_kernel_size,
-                channels=channels,
+                channels=self.colours,
                 condition=self.condition,
                 first=layer == 0,
                 last=layer == layers - 1,
@@ -91,9 +93,9 @@ class GatedPixelCNN(AutoregressiveModel):
             )
             for layer in range(layers)
         )
-        self.head_hidden = MaskedConv2d(features, self.head_features, 1, channels=channels, mask_type="B")
+        self.head_hidden = MaskedConv2d(features, self.head_features, 1, channels=self.colours, mask_type="B")
         self.head_out = MaskedConv2d(
-            self.head_features, self._head_width(), 1, channels=channels, mask_type="B", output_blocks=True
+            self.head_features, self._head_width(), 1, channels=self.colours, mask_type="B", output_blocks=True
         )
         # Weights decide the layout of the maps: with channels last, all passes over rows are faster.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -107,13 +109,9 @@ class GatedPixelCNN(AutoregressiveModel):
         """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
         if cache is None:
             self.check(x, condition)
-        links: Iterable[Tensor]
-        if cache is None or cache.site is None:
-            links = self._vertical(x, condition, cache)
-            h = self._rows(x, cache)
-        else:
-            links = cache.at_site(self, lambda: self._vertical(x, condition, cache))
-            h = self._previous(x, cache)
+        encoded = self._encoded(x, condition, cache)
+        links = once_per_row(cache, self, lambda: self._vertical(x, encoded, cache))
+        h = self._rows(x, cache) if cache is None or cache.site is None else self._previous(x, cache)
         skips = None
         for block, link in zip(self._gated_blocks, links, strict=True):
             h, skips = block.horizontal(h, link, skips, cache)

@@ -1,0 +1,85 @@
+"""How the layers of PixelCNN and PixelRNN are wired (Pixel Recurrent Neural Networks, section 3.3 and figure 5).
+
+    x (2h maps) ─► layer ─► h maps ─┬─► 1×1, to 2h maps ─(+ x)─► next layer
+                                    └─► 1×1 ─► summed over layers, to the head
+
+Residual connections are the (+ x); skip connections are the second branch. A model has either, both or neither.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from nextpixel.cache import Cache, once_per_row
+from nextpixel.layers.conditioning import Condition, ConditionBias
+from nextpixel.layers.masked_conv import MaskedConv2d
+
+__all__ = ["ConvolutionalLayer", "Image", "ResidualBlock"]
+
+Image = Callable[[range], Tensor]
+"""Gives rows of the image, scaled, (B, C, rows, W)."""
+
+
+class ResidualBlock(nn.Module):
+    """A layer from 2h to h maps with its connections.
+
+    Args:
+        layer: takes (x, condition, cache, image) to h maps, over rows or at a site.
+        features: h.
+        channels: number of colours C that are predicted one after another.
+        residual: whether to add the input.
+        skip: whether to feed the head, too.
+        dropout: share of the layer's output values that are dropped in training.
+    """
+
+    def __init__(
+        self, layer: nn.Module, features: int, *, channels: int, residual: bool, skip: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.layer, self.residual = layer, residual
+        # Where there is a residual, a bias would only repeat that of the first layer.
+        self.up = MaskedConv2d(features, 2 * features, 1, channels=channels, mask_type="B", bias=not residual)
+        self.skip = (
+            MaskedConv2d(features, 2 * features, 1, channels=channels, mask_type="B", bias=False) if skip else None
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, skips: Tensor | None, condition: Tensor | None, cache: Cache | None, image: Image
+    ) -> tuple[Tensor, Tensor | None]:
+        """The next layer's input, and the sum of skips so far."""
+        y = self.dropout(self.layer(x, condition, cache, image))
+        if self.skip is not None:
+            skips = self.skip.forward(y, cache, onto=skips)
+        return self.up.forward(y, cache, onto=x if self.residual else None), skips
+
+
+class ConvolutionalLayer(nn.Module):
+    """PixelCNN's layer: ReLU, 1×1 to h maps, ReLU, k×k with mask "B", ReLU; a condition biases the k×k convolution.
+
+    Args:
+        features: h; the input has 2h maps.
+        kernel_size: k, odd.
+        channels: number of colours C that are predicted one after another.
+        condition: what the model is conditioned on.
+    """
+
+    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Condition | None) -> None:
+        super().__init__()
+        self.down = MaskedConv2d(2 * features, features, 1, channels=channels, mask_type="B")
+        self.conv = MaskedConv2d(
+            features, features, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
+        )
+        self.condition_bias = ConditionBias(condition, features) if condition else None
+
+    def forward(self, x: Tensor, condition: Tensor | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
+        """2h maps to h, over rows or at a site."""
+        y = self.down.forward(x.relu(), cache).relu_()
+        bias = None
+        if self.condition_bias is not None and condition is not None:
+            bias = self._bias(self.condition_bias, condition, cache, x)
+        return self.conv.forward(y, cache, onto=bias).relu_()
+
+    def _bias(self, bias: ConditionBias, condition: Tensor, cache: Cache | None, x: Tensor) -> Tensor:
+        rows, width = (None, x.shape[-1]) if cache is None else (cache.rows, cache.width)
+        return once_per_row(cache, self, lambda: [bias(condition, rows).expand(-1, -1, -1, width)])[0]

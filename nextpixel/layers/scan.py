@@ -1,0 +1,231 @@
+"""The LSTM recurrence of PixelRNNs over all cells of a map, front by front.
+
+Row LSTM and Diagonal BiLSTM (Pixel Recurrent Neural Networks, sections 3.1 and 3.2) are one recurrence over fronts of
+cells that are computed together: the front is a row, or a diagonal. With the input-to-state map z, for every cell
+
+    [o, f, i, g] = z + Σ_taps h(tap) · W_tap;    c = σ(f) ⊙ c(carry) + σ(i) ⊙ tanh(g);    h = σ(o) ⊙ tanh(c)
+
+where taps are neighbours on the previous front, and one of them, the carry, hands on its cell state. (The paper prints
+σ for all four gates; g is a tanh, as in every LSTM.)
+
+Cells are packed front after front, and each front stands between border cells that hold what is known from outside:
+initial states, the row above, or zeros. A tap of a whole front is then one slice, both directions are one batched
+product, and nothing is computed but the cells of the map. The backward pass is written out: gradients of the states
+are accumulated in place, and those of the weights are one product per tap at the end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fronts:
+    """How the cells of a map, and border cells, are packed.
+
+    Cell k of a front is read by tap j of the next front's cell k - shift + j, so that taps are neighbouring slices.
+
+    Attributes:
+        cells: for every direction the pixels (row · W + column) in the order of their fronts, (D, H·W).
+        spans: of every front: where it begins and ends among the cells, where it begins among cells and borders, and
+            where there its first tap's slice begins.
+        padded: number of cells and borders.
+        inner: where each cell is among cells and borders, (H·W,).
+        border: where each border cell is whose content the caller gives; the others are zero.
+        taps: number of taps.
+        carry: which tap hands on the cell state.
+    """
+
+    cells: Tensor
+    spans: tuple[tuple[int, int, int, int], ...]
+    padded: int
+    inner: Tensor
+    border: Tensor
+    taps: int
+    carry: int
+
+
+@lru_cache(maxsize=32)
+def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
+    """Fronts of the Row LSTM: row after row; taps are a cell's k neighbours above.
+
+    Border cells: the row above the map, column by column. Beside the map there are zeros.
+    """
+    reach, block = kernel_size // 2, width + kernel_size - 1
+    spans = tuple((r * width, (r + 1) * width, (r + 1) * block + reach, r * block) for r in range(height))
+    columns = torch.arange(width)
+    inner = torch.cat([columns + (r + 1) * block + reach for r in range(height)])
+    cells = torch.arange(height * width)[None]
+    return Fronts(cells, spans, (height + 1) * block, inner, columns + reach, kernel_size, reach)
+
+
+@lru_cache(maxsize=32)
+def diagonal_fronts(height: int, width: int) -> Fronts:
+    """Fronts of the Diagonal BiLSTM: diagonals of equal row + column; taps are the cell above and the one before.
+
+    The second direction is that of the mirrored map. Border cells: the row above the map, column by column as the
+    direction goes, then the cell before each row.
+    """
+    # Every front is packed as: the border above its successor's first cell, its cells, the border before the
+    # successor's last row. The front before the first has borders only.
+    spans: list[tuple[int, int, int, int]] = []
+    rows: list[int] = []
+    columns: list[int] = []
+    inner: list[int] = []
+    above, before = [0], [1]
+    first, start, previous_first, previous_start = 0, 0, 0, 0
+    position = 2
+    for step in range(height + width - 1):
+        first, last = max(0, step - width + 1), min(step, height - 1)
+        count = last - first + 1
+        spans.append((start, start + count, position + 1, previous_start + first - previous_first))
+        rows += range(first, last + 1)
+        columns += [step - row for row in range(first, last + 1)]
+        inner += range(position + 1, position + 1 + count)
+        if step + 1 < width:
+            above.append(position)
+        if step + 1 < height:
+            before.append(position + 1 + count)
+        previous_first, previous_start = first, position
+        start, position = start + count, position + count + 2
+    row, column = torch.tensor(rows), torch.tensor(columns)
+    cells = torch.stack([row * width + column, row * width + (width - 1 - column)])
+    border = torch.tensor(above + before)
+    return Fronts(cells, tuple(spans), position, torch.tensor(inner), border, taps=2, carry=1)
+
+
+def lstm_cell(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
+    """One step at one place: gates o, f, i, g (B, 4F), which it overwrites, and cell state (B, F) to h and c."""
+    width = carried.shape[1]
+    gates[:, : 3 * width].sigmoid_()
+    o, f, i, g = gates.chunk(4, dim=1)
+    c = torch.mul(f, carried).addcmul_(i, g.tanh_())
+    return torch.tanh(c).mul_(o), c
+
+
+def lstm_scan(
+    z: Sequence[Tensor], weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Runs the recurrence over all cells of a map.
+
+    Args:
+        z: for each direction the input-to-state values of the gates o, f, i, g, (B, 4F, H, W).
+        weight: state-to-state matrices, (D, taps, F, 4F).
+        border_h: states of the border cells, (D, borders, B, F).
+        border_c: their cell states, same shape; read where the carry is a border.
+        fronts: the order of the cells.
+
+    Returns:
+        For each direction the states h, (B, F, H, W), channels last in memory; and the cell states of the last front,
+        (D, n, B, F), without gradient.
+    """
+    batch, _, height, columns = z[0].shape
+    directions, _, width, _ = weight.shape
+    assert len(z) == directions == len(fronts.cells)
+    # Small products that follow one another: half precision would gain little and lose digits at every step.
+    with torch.autocast(weight.device.type, enabled=False):
+        dtype = weight.dtype
+        rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width).to(dtype) for m in z]
+        *h, c = _Scan.apply(weight, border_h.to(dtype), border_c.to(dtype), fronts, *rows)  # type: ignore[no-untyped-call]
+    return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
+
+
+@lru_cache(maxsize=32)
+def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers of rows, for each direction.
+
+    Returns:
+        Which pixel of which image, as rows of (B, H·W), each cell of (H·W, B) is; for each pixel, the row of its cell;
+        and the row of its cell among (cells and borders, B). Each (D, H·W·B).
+    """
+    count = fronts.cells.shape[1]
+    image = torch.arange(batch)
+    to = (image * count + fronts.cells[:, :, None]).flatten(1)
+    back = to.argsort(dim=1)
+    padded = (fronts.inner[:, None] * batch + image).flatten()[back]
+    return to.to(device), back.to(device), padded.to(device)
+
+
+class _Scan(torch.autograd.Function):
+    """`lstm_scan` on rows (B·H·W, F)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts, *z: Tensor
+    ) -> tuple[Tensor, ...]:
+        directions, _, width, _ = weight.shape
+        count, batch = fronts.cells.shape[1], border_h.shape[2]
+        to, _, padded = _places(fronts, batch, weight.device)
+        border = fronts.border.to(weight.device)
+        h = weight.new_zeros(directions, fronts.padded, batch, width)
+        c = torch.zeros_like(h)
+        h[:, border], c[:, border] = border_h, border_c
+        gates = weight.new_empty(directions, count, batch, 4, width)
+        tanh_c = weight.new_empty(directions, count, batch, width)
+        matrices = weight.unbind(1)
+        # Everything is done front by front, even what could be done for the whole map: a front stays in the cache.
+        for start, stop, own, read in fronts.spans:
+            n, carry = stop - start, read + fronts.carry
+            here = gates[:, start:stop]
+            a = here.flatten(3).flatten(1, 2)
+            for direction, rows in enumerate(z):
+                torch.index_select(rows, 0, to[direction, start * batch : stop * batch], out=a[direction])
+            for tap, matrix in enumerate(matrices):
+                a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
+            here[:, :, :, :3].sigmoid_()
+            o, f, i, g = here.unbind(3)
+            now = torch.mul(f, c[:, carry : carry + n], out=c[:, own : own + n]).addcmul_(i, g.tanh_())
+            t = torch.tanh(now, out=tanh_c[:, start:stop])
+            torch.mul(o, t, out=h[:, own : own + n])
+        last = now.clone()
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(gates, tanh_c, h, c, weight)
+            ctx.fronts = fronts
+        ctx.mark_non_differentiable(last)
+        return *(m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True)), last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gates, tanh_c, h, c, weight = ctx.saved_tensors
+        fronts: Fronts = ctx.fronts
+        batch, width = tanh_c.shape[2:]
+        to, back, _ = _places(fronts, batch, h.device)
+        border, inner = fronts.border.to(h.device), fronts.inner.to(h.device)
+        grad_h, grad_c, grad_weight = torch.zeros_like(h), torch.zeros_like(h), torch.zeros_like(weight)
+        for direction, (rows, gradient) in enumerate(zip(to, gradients, strict=False)):
+            grad_h[direction, inner] = gradient.index_select(0, rows).view(-1, batch, width)
+        grad_gates, one = torch.empty_like(gates), gates.new_ones(())
+        transposed = [matrix.transpose(1, 2).contiguous() for matrix in weight.unbind(1)]
+        with torch.autocast(h.device.type, enabled=False):
+            for start, stop, own, read in reversed(fronts.spans):
+                n, carry = stop - start, read + fronts.carry
+                gate, here = gates[:, start:stop], grad_gates[:, start:stop]
+                o, f, i, g = gate.unbind(3)
+                do, df, di, dg = here.unbind(3)
+                t = tanh_c[:, start:stop]
+                dh, dc = grad_h[:, own : own + n], grad_c[:, own : own + n]
+                dt = dh * o
+                dc.add_(dt).addcmul_(dt, t * t, value=-1)
+                sigmoids = gate[:, :, :, :3]
+                torch.addcmul(sigmoids, sigmoids, sigmoids, value=-1, out=here[:, :, :, :3])  # σ' = σ - σ²
+                torch.addcmul(one, g, g, value=-1, out=dg).mul_(i)  # tanh' = 1 - tanh²
+                do.mul_(t).mul_(dh)
+                df.mul_(c[:, carry : carry + n])
+                di.mul_(g)
+                here[:, :, :, 1:].mul_(dc[:, :, :, None])
+                grad_c[:, carry : carry + n].addcmul_(dc, f)
+                d = here.flatten(3).flatten(1, 2)
+                for tap, matrix in enumerate(transposed):
+                    source = slice(read + tap, read + tap + n)
+                    grad_h[:, source].flatten(1, 2).baddbmm_(d, matrix)
+                    grad_weight[:, tap].baddbmm_(h[:, source].flatten(1, 2).transpose(1, 2), d)
+        grad_z = [m.view(-1, 4 * width).index_select(0, rows) for m, rows in zip(grad_gates, back, strict=True)]
+        return grad_weight, grad_h[:, border], grad_c[:, border], None, *grad_z
