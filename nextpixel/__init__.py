@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from nextpixel.data import load_data
     from nextpixel.layers.conditioning import ClassCondition, MapCondition
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+    from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.sampling import complete, sample
-    from nextpixel.scoring import bits_per_dim, score
+    from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
     from nextpixel.train_config import TrainConfig
     from nextpixel.training import initial_state, train
 
@@ -24,12 +25,14 @@ __all__ = [
     "DiagonalBiLSTM",
     "GatedPixelCNN",
     "MapCondition",
+    "MultiScale",
     "PixelCNN",
     "RowLSTM",
     "TrainConfig",
     "bits_per_dim",
     "check_causality",
     "complete",
+    "dequantised_bits_per_dim",
     "initial_state",
     "load",
     "load_data",
@@ -44,12 +47,14 @@ _HOMES = {
     "DiagonalBiLSTM": "models.pixel_rnn",
     "GatedPixelCNN": "models.gated_pixel_cnn",
     "MapCondition": "layers.conditioning",
+    "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
     "RowLSTM": "models.pixel_rnn",
     "TrainConfig": "train_config",
     "bits_per_dim": "scoring",
     "check_causality": "causality",
     "complete": "sampling",
+    "dequantised_bits_per_dim": "scoring",
     "initial_state": "training",
     "load": "checkpoint",
     "load_data": "data",

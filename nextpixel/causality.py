@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from nextpixel.cache import Site, raster_order
+from nextpixel.cache import Site
 from nextpixel.probe import Probe
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
@@ -25,9 +25,9 @@ class CausalityReport:
     """What `check_causality` found.
 
     Attributes:
-        channels: colours C of the images probed.
-        shape: their (H, W).
-        depends: whether the law of site o (row) changes with site i (column), sites in raster order.
+        sites: the sub-pixels of the images probed, in the order of the model's factorisation: raster order, unless the
+            model has several scales.
+        depends: whether the law of site o (row) changes with site i (column), in that order.
         leaks_in_training: leaks seen in training mode alone, as from normalisation over a batch.
         normalisation_error: largest deviation of a law's total probability from 1, over all sites.
         consistency_error: largest difference between `log_prob` and `log_pmf` at the value that x has, in nats.
@@ -39,8 +39,7 @@ class CausalityReport:
         enumerated: (H, W) of the images whose probabilities were summed.
     """
 
-    channels: int
-    shape: tuple[int, int]
+    sites: tuple[Site, ...]
     depends: Bool[Tensor, "sites sites"]
     leaks_in_training: tuple[tuple[Site, Site], ...]
     normalisation_error: float
@@ -53,12 +52,12 @@ class CausalityReport:
     @property
     def leaks(self) -> tuple[tuple[Site, Site], ...]:
         """Pairs (site, what it must not see but does): itself or something later."""
-        return _pairs(self.depends.triu(), self.channels, self.shape)
+        return _pairs(self.depends.triu(), self.sites)
 
     @property
     def unseen(self) -> tuple[tuple[Site, Site], ...]:
         """Pairs (site, what of its past it does not see)."""
-        return _pairs((~self.depends).tril(-1), self.channels, self.shape)
+        return _pairs((~self.depends).tril(-1), self.sites)
 
     @property
     def ok(self) -> bool:
@@ -70,8 +69,9 @@ class CausalityReport:
 
     def __str__(self) -> str:
         sites = len(self.depends)
+        channels, rows, columns = (max(axis) + 1 for axis in zip(*self.sites, strict=True))
         lines = [
-            f"{self.channels} channel{'s' * (self.channels > 1)}, {self.shape[0]}×{self.shape[1]} pixels:",
+            f"{channels} channel{'s' * (channels > 1)}, {rows}×{columns} pixels:",
             f"  leaks        {_pairs_found(self.leaks, 'sees')}",
             f"  in training  {_pairs_found(self.leaks_in_training, 'sees')}",
             f"  unseen past  {_pairs_found(self.unseen, 'never sees', sites * (sites - 1) // 2)}",
@@ -132,10 +132,9 @@ def check_causality(
         alone = torch.cat([probe.law(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))])
     enumerated = _largest_enumerable(probe.channels, probe.levels)
     return CausalityReport(
-        channels=probe.channels,
-        shape=shape,
+        sites=tuple(probe.order(shape)),
         depends=depends,
-        leaks_in_training=_pairs(in_training, probe.channels, shape),
+        leaks_in_training=_pairs(in_training, tuple(probe.order(shape))),
         normalisation_error=_largest(log_pmf.exp().sum(dim=1) - 1),
         consistency_error=_largest(log_pmf.gather(1, x[:, None])[:, 0] - log_prob),
         batch_error=_largest(alone - log_prob),
@@ -148,13 +147,12 @@ def check_causality(
 def dependencies(
     model: nn.Module, shape: tuple[int, int], *, condition: Tensor | None = None, draws: int = 3, training: bool = False
 ) -> Bool[Tensor, "sites sites"]:
-    """Whether the law of each site (row) depends on each site (column), in raster order; see `check_causality`."""
+    """Whether the law of each site (row) depends on each site (column), in the model's order; see `check_causality`."""
     return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
 
 
-def _pairs(chosen: Tensor, channels: int, shape: tuple[int, int]) -> tuple[tuple[Site, Site], ...]:
+def _pairs(chosen: Tensor, sites: tuple[Site, ...]) -> tuple[tuple[Site, Site], ...]:
     """The chosen entries of a dependency matrix as sites."""
-    sites = list(raster_order(channels, *shape))
     return tuple((sites[o], sites[i]) for o, i in chosen.nonzero().tolist())
 
 

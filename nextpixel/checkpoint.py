@@ -19,13 +19,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nextpixel import __version__
-from nextpixel.models.core import AutoregressiveModel
-from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
-from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+from nextpixel.models.core import ImageModel
+from nextpixel.models.multiscale import MODELS
 
 __all__ = [
     "BEST",
-    "MODELS",
     "CheckpointError",
     "load",
     "read_metadata",
@@ -34,14 +32,6 @@ __all__ = [
     "save",
     "write_tensors",
 ]
-
-MODELS: dict[str, type[AutoregressiveModel]] = {
-    "DiagonalBiLSTM": DiagonalBiLSTM,
-    "GatedPixelCNN": GatedPixelCNN,
-    "PixelCNN": PixelCNN,
-    "RowLSTM": RowLSTM,
-}
-"""The classes that a checkpoint may name."""
 
 BEST = "best.safetensors"
 """The file in a run folder that commands take when they are given the folder."""
@@ -54,11 +44,11 @@ class CheckpointError(ValueError):
     """A file is missing, damaged, not a checkpoint of nextpixel, or of a newer version of it."""
 
 
-def save(model: AutoregressiveModel, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
+def save(model: ImageModel, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
     """Writes a model to one file, atomically.
 
     Args:
-        model: an instance of a class in `MODELS`.
+        model: an instance of a class in `models.multiscale.MODELS`.
         path: the file, by custom `*.safetensors`; its folder must exist.
         extra: further JSON for `read_metadata`. `runs.run` stores "data" (how to prepare the same data again),
             "classes" (their names) and "training" (figures).
@@ -69,6 +59,7 @@ def save(model: AutoregressiveModel, path: str | Path, *, extra: Mapping[str, An
 
     Example:
         >>> import tempfile
+        >>> from nextpixel import GatedPixelCNN
         >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
         >>> save(GatedPixelCNN(levels=4, features=8, layers=2), path, extra={"classes": ["zero", "one"]})
         >>> load(path).config()["levels"], read_metadata(path)["classes"]
@@ -86,7 +77,7 @@ def save(model: AutoregressiveModel, path: str | Path, *, extra: Mapping[str, An
     write_tensors(path, model.state_dict(), own | dict(extra or {}))
 
 
-def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> AutoregressiveModel:
+def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> ImageModel:
     """Reads a model from a checkpoint, in evaluation mode.
 
     Args:
@@ -139,7 +130,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, metadata
 
 
-def build(name: object, config: object, path: Path) -> AutoregressiveModel:
+def build(name: object, config: object, path: Path) -> ImageModel:
     """Makes a model from its class name and its `config()`, or raises CheckpointError naming the file."""
     if not isinstance(name, str) or name not in MODELS:
         raise CheckpointError(
@@ -157,7 +148,7 @@ def build(name: object, config: object, path: Path) -> AutoregressiveModel:
         ) from error
 
 
-def load_weights(model: AutoregressiveModel, tensors: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(model: ImageModel, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copies weights into a model, or raises CheckpointError naming the file and the first that does not fit."""
     own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nextpixel.cache import Site, raster_order
 from nextpixel.heads import Categorical, Distribution
 from nextpixel.layers.conditioning import ClassCondition, MapCondition, condition_shape
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import ImageModel, visiting_order
 from nextpixel.walk import walk
 
 __all__ = ["Probe"]
@@ -78,8 +78,14 @@ class Probe:
         """The law of every sub-pixel, (B, levels, C, H, W)."""
         return torch.stack([law.log_pmf(x, c) for c in range(self.channels)], dim=2)
 
+    def order(self, shape: tuple[int, int]) -> list[Site]:
+        """The sites of an image in the order of the model's factorisation; raster order for what is not ours."""
+        if isinstance(self.model, ImageModel):
+            return visiting_order(self.model, *shape)
+        return list(raster_order(self.channels, *shape))
+
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
-        """Dependency matrix, over several random images, by derivatives and by changes."""
+        """Dependency matrix in the model's order, over several random images, by derivatives and by changes."""
         self.model.train(training)
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
@@ -92,7 +98,9 @@ class Probe:
             # In training mode items of a batch may differ by their dropout, or even know each other: one by one.
             found |= self.changes(shape, one_by_one=training)
         self.model.eval()
-        return found
+        number = {site: k for k, site in enumerate(sites)}
+        order = torch.tensor([number[site] for site in self.order(shape)])
+        return found[order][:, order]
 
     def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
         """Which sites each output's law has a derivative for, on one random image per output: (outputs, sites).
@@ -138,7 +146,7 @@ class Probe:
     @torch.no_grad()
     def step_error(self, x: Tensor, log_pmf: Tensor) -> float | None:
         """Largest difference between a walk over x and the full pass."""
-        if not isinstance(self.model, AutoregressiveModel):
+        if not isinstance(self.model, ImageModel):
             return None
         steps = walk(self.model, x, self.condition(x))
         return max(float((step - log_pmf[:, :, *site]).abs().max()) for site, step in steps)

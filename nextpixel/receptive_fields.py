@@ -5,17 +5,20 @@ A field in theory tells nothing of its use: gradients of a trained network fall 
 """
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from nextpixel.cache import Site
 from nextpixel.images import grid
+from nextpixel.layers.conditioning import one_each
+from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.probe import Probe
 
-__all__ = ["receptive_field", "receptive_field_picture"]
+__all__ = ["EffectiveField", "effective_receptive_field", "receptive_field", "receptive_field_picture"]
 
 
 def receptive_field(
@@ -53,17 +56,95 @@ def receptive_field_picture(model: nn.Module, shape: tuple[int, int]) -> UInt8[n
     """
     row, column = _low_pixel(shape)
     seen = receptive_field(model, shape, pixel=(row, column)).numpy()
-    channels = len(seen)
-    order = np.arange(shape[0] * shape[1]).reshape(shape) * channels
+    order = np.empty((len(seen), *shape), dtype=int)
+    for number, site in enumerate(Probe(model, None, None, None, None).order(shape)):
+        order[site] = number
     panels = []
-    for reader, source in itertools.product(range(channels), repeat=2):
-        here = (row * shape[1] + column) * channels + reader
-        past, own, sees = order + source < here, order + source == here, seen[reader, source]
+    for reader, source in itertools.product(range(len(seen)), repeat=2):
+        here = order[reader, row, column]
+        past, own, sees = order[source] < here, order[source] == here, seen[reader, source]
         colours = np.select(
             [past & sees, past, own & ~sees, sees], [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]], 255
         )
         panels.append(colours)
-    return grid(np.stack(panels), columns=channels, levels=256, scale=8, background=128)
+    return grid(np.stack(panels), columns=len(seen), levels=256, scale=8, background=128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveField:
+    """How strongly the law of a pixel depends on each pixel around it.
+
+    Attributes:
+        strength: (H, W), share of the whole; the pixel's own share is that of its earlier colours.
+        pixel: (row, column) whose law it is.
+        radius: mean distance from the pixel, in pixels, weighted by strength.
+        within: distance within which half, 90 % and 99 % of the strength lies.
+    """
+
+    strength: Float[Tensor, "H W"]
+    pixel: tuple[int, int]
+    radius: float
+    within: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        half, most, all_but = self.within
+        return (
+            f"effective field of pixel {self.pixel}: mean distance {self.radius:.1f} pixels; half of it lies within "
+            f"{half:.1f}, 90 % within {most:.1f}, 99 % within {all_but:.1f}"
+        )
+
+
+def effective_receptive_field(
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    *,
+    pixel: tuple[int, int] | None = None,
+    condition: Tensor | None = None,
+) -> EffectiveField:
+    """How strongly a trained model's law of one pixel depends on the others (Luo et al., 2016).
+
+    The mean over images and colours of |∂ log p(value) / ∂ x|, at the values that x has, with respect to the pixels as
+    the network gets them.
+
+    Args:
+        model: a trained model.
+        x: images, integers; some tens are enough.
+        pixel: (row, column); None takes the middle of the last row but one, below most of the image.
+        condition: a batch of conditions, or one for all images.
+
+    Raises:
+        ValueError: x, pixel or condition does not fit.
+        TypeError: x does not hold integers.
+    """
+    model.check(x, one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device))
+    check_values(model, x)
+    height, width = x.shape[2:]
+    row, column = _low_pixel((height, width)) if pixel is None else pixel
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(f"pixel (={pixel}) is outside the images, which are {height}×{width}")
+    condition = one_each(model.condition, condition, len(x), (height, width), model.device)
+    real = x.to(model.device, model.dtype).requires_grad_()
+    strength = torch.zeros(height, width, dtype=torch.float64)
+    with evaluating(model), torch.enable_grad():
+        log_prob = model(real, condition).log_prob(real)
+        for channel in range(model.channels):
+            total = log_prob[:, channel, row, column].sum()
+            (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
+            strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
+    strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    rows, columns = torch.meshgrid(torch.arange(height) - row, torch.arange(width) - column, indexing="ij")
+    distance = (rows**2 + columns**2).double().sqrt()
+    nearest = distance.flatten().argsort()
+    inside = strength.flatten()[nearest].cumsum(0)
+    within = [
+        float(distance.flatten()[nearest][min(int((inside < q).sum()), len(inside) - 1)]) for q in (0.5, 0.9, 0.99)
+    ]
+    return EffectiveField(
+        strength=strength,
+        pixel=(row, column),
+        radius=float((distance * strength).sum()),
+        within=(within[0], within[1], within[2]),
+    )
 
 
 def _low_pixel(shape: tuple[int, int]) -> tuple[int, int]:

@@ -38,7 +38,7 @@ from nextpixel.checkpoint import (
     write_tensors,
 )
 from nextpixel.data import load_data
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import ImageModel
 from nextpixel.processes import any_process, process_group, rank_and_processes, stop_requests, wait_for_all
 from nextpixel.sampling import sample
 from nextpixel.splits import ImageData
@@ -57,7 +57,7 @@ _SCALARS = ("step", "seconds", "best_bits_per_dim", "stale", "next_evaluation")
 
 def run(
     folder: str | Path,
-    model: AutoregressiveModel,
+    model: ImageModel,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -156,7 +156,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged ({error}); start a new run in another folder") from error
 
 
-def reopen(folder: str | Path, *, source: str | None = None) -> tuple[AutoregressiveModel, ImageData, TrainConfig]:
+def reopen(folder: str | Path, *, source: str | None = None) -> tuple[ImageModel, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model, the data, and how.
 
     Args:
@@ -225,7 +225,7 @@ def load_state(state: TrainState, path: str | Path) -> None:
         setattr(state, name, metadata["state"][name])
 
 
-def _describe(model: AutoregressiveModel, data: ImageData, config: TrainConfig) -> dict[str, Any]:
+def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[str, Any]:
     """What is asked, as JSON."""
     asked = {
         "version": __version__,
@@ -242,7 +242,7 @@ def _describe(model: AutoregressiveModel, data: ImageData, config: TrainConfig) 
 def _prepare(
     folder: Path,
     asked: dict[str, Any],
-    model: AutoregressiveModel,
+    model: ImageModel,
     data: ImageData,
     config: TrainConfig,
     *,

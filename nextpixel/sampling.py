@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nextpixel.cache import Site
 from nextpixel.layers.conditioning import one_each
-from nextpixel.models.core import AutoregressiveModel, check_values
+from nextpixel.models.core import ImageModel, check_values
 from nextpixel.walk import walk
 
 __all__ = ["complete", "sample"]
@@ -22,7 +22,7 @@ Progress = Callable[[Iterable[Site], int], Iterable[Site]]
 
 
 def sample(
-    model: AutoregressiveModel,
+    model: ImageModel,
     n: int,
     shape: tuple[int, int],
     *,
@@ -70,7 +70,7 @@ def sample(
 
 
 def complete(
-    model: AutoregressiveModel,
+    model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
     known: Shaped[Tensor, "..."],
     *,
@@ -134,7 +134,7 @@ def complete(
 
 @torch.inference_mode()
 def _fill(
-    model: AutoregressiveModel,
+    model: ImageModel,
     x: Tensor,
     known: Tensor | None,
     condition: Tensor | None,

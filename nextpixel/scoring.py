@@ -14,12 +14,12 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.layers.conditioning import one_each
-from nextpixel.models.core import AutoregressiveModel, check_values, evaluating, rows_per_pass
+from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
-__all__ = ["bits_per_dim", "log_prob_map", "score"]
+__all__ = ["bits_per_dim", "dequantised_bits_per_dim", "log_prob_map", "score", "uniform_noise"]
 
 
-def bits_per_dim(model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
+def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
@@ -37,46 +37,102 @@ def bits_per_dim(model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condi
     return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
 
 
-def score(
-    model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
-) -> Float[Tensor, " B"]:
+def score(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> Float[Tensor, " B"]:
     """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for `bits_per_dim`."""
     nats = torch.zeros(len(x), dtype=torch.float64)
-    for images, _, log_prob in _passes(model, x, condition):
-        nats[images] += log_prob.cpu().double().sum(dim=(1, 2, 3))  # not every accelerator has float64
+    for images, _, _, log_prob in _passes(model, x, condition):
+        nats[images] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 
 def log_prob_map(
-    model: AutoregressiveModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
 ) -> Float[Tensor, "B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for `bits_per_dim`."""
     nats = torch.zeros(x.shape, dtype=torch.float64)
-    for images, rows, log_prob in _passes(model, x, condition):
-        nats[images, :, rows] = log_prob.cpu().double()
+    for images, rows, columns, log_prob in _passes(model, x, condition):
+        nats[images, :, rows, columns] += log_prob
     return nats
 
 
-def _passes(model: AutoregressiveModel, x: Tensor, condition: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Scores some images, some rows at a time; yields which images, which rows, and their log-probabilities."""
+def dequantised_bits_per_dim(
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1): the scale of continuous models.
+
+    What the papers compare on: a density on [0, levels)^D of dequantised data is at best as good as the probability of
+    the integers (Uria et al., 2013; Theis et al., 2015). For a softmax or Bernoulli head, whose density is constant on
+    [v, v+1), the two are **equal**. For the logistic mixture the result belongs to the continuous model, for which
+    `bits_per_dim` is a lower bound (its draws rounded to the nearest value); train it with `objective="density"`.
+
+    Args:
+        model, x, condition: as for `bits_per_dim`.
+        generator: source of the noise; None takes torch's default generator.
+
+    Raises:
+        As `bits_per_dim`.
+    """
+    if not x.numel():
+        raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
+    device = generator.device if generator is not None else torch.device("cpu")
+    noise = uniform_noise(tuple(x.shape), generator, device)
+    total = sum(float(log_density.sum()) for *_, log_density in _passes(model, x, condition, noise))
+    return -total / (x.numel() * math.log(2))
+
+
+def uniform_noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Uniform numbers in [0, 1) that stay below the next integer when they are added to one in float32."""
+    return torch.rand(shape, generator=generator, device=device) * (1 - 2**-14)
+
+
+def _passes(
+    model: ImageModel, x: Tensor, condition: Tensor | None, noise: Tensor | None = None
+) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+    """Scores some images, some rows at a time; yields which images, rows and columns, and their log-probabilities.
+
+    With noise, log-densities of x + noise instead. Log-probabilities are float64, on the CPU, and zero where a pixel is
+    counted elsewhere: in the scale before.
+    """
     check_values(model, x)
     condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
+    with evaluating(model):
+        for network, step, coarser in model.scales():
+            every = slice(None, None, step)
+            given = condition if coarser is None else x[:, :, ::coarser, ::coarser]
+            added = None if noise is None else noise[:, :, every, every]
+            for images, rows, log_prob in _raster_passes(network, x[:, :, every, every], given, added):
+                if coarser is not None:
+                    apart = coarser // step
+                    log_prob[:, :, -rows.start % apart :: apart, ::apart] = 0
+                yield images, slice(rows.start * step, rows.stop * step, step), every, log_prob
+
+
+def _raster_passes(
+    model: AutoregressiveModel, x: Tensor, condition: Tensor | None, noise: Tensor | None
+) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
     rows_of_one = rows_per_pass(model, 1, width)
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
-    with evaluating(model):
-        for first in range(0, batch, images_at_once):
-            images = slice(first, min(first + images_at_once, batch))
-            part = x[images].to(model.device)
-            given = None if condition is None else condition[images]
-            cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
-            for start in range(0, height, rows_at_once):
-                rows = slice(start, min(start + rows_at_once, height))
-                if cache is not None:
-                    cache.move_to_rows(rows.start, rows.stop)
-                with torch.no_grad(), _full_precision(model.device):
-                    log_prob = model(part, given, cache).log_prob(part[:, :, rows])
-                yield images, rows, log_prob
+    for first in range(0, batch, images_at_once):
+        images = slice(first, min(first + images_at_once, batch))
+        part = x[images].to(model.device)
+        given = None if condition is None else condition[images].to(model.device)
+        cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
+        for start in range(0, height, rows_at_once):
+            rows = slice(start, min(start + rows_at_once, height))
+            if cache is not None:
+                cache.move_to_rows(rows.start, rows.stop)
+            with torch.no_grad(), _full_precision(model.device):
+                law = model(part, given, cache)
+                if noise is None:
+                    log_prob = law.log_prob(part[:, :, rows])
+                else:
+                    log_prob = law.log_density(part[:, :, rows] + noise[images, :, rows].to(model.device, model.dtype))
+            yield images, rows, log_prob.cpu().double()  # not every accelerator has float64
 
 
 @contextmanager

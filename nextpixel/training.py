@@ -30,7 +30,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.batches import dropout_seed, tensors, training_parts
 from nextpixel.layers.conditioning import MapCondition
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import ImageModel
 from nextpixel.processes import keep_freed_memory, rank_and_processes
 from nextpixel.scoring import score
 from nextpixel.splits import ImageData, Split, crop_offsets
@@ -86,8 +86,8 @@ class TrainState:
         next_evaluation: seconds at which the next validation is due, if the length of the run is in minutes.
     """
 
-    model: AutoregressiveModel
-    average: AutoregressiveModel
+    model: ImageModel
+    average: ImageModel
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
@@ -96,7 +96,7 @@ class TrainState:
     next_evaluation: float = 0.0
 
 
-def initial_state(model: AutoregressiveModel, config: TrainConfig) -> TrainState:
+def initial_state(model: ImageModel, config: TrainConfig) -> TrainState:
     """The state before the first step. `model` itself is trained, on the device where it is."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
@@ -174,7 +174,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
 
 
 def evaluate(
-    model: AutoregressiveModel,
+    model: ImageModel,
     split: Split,
     *,
     batch_size: int = 64,
@@ -215,7 +215,7 @@ def evaluate(
     return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
 
 
-def check_fit(model: AutoregressiveModel, data: ImageData, config: TrainConfig, processes: int) -> None:
+def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes: int) -> None:
     """Raises ValueError unless model, data and configuration fit together."""
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache, Site
 from nextpixel.layers.conditioning import one_each
-from nextpixel.models.core import AutoregressiveModel, check_values, evaluating, rows_per_pass
+from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = ["walk"]
 
@@ -25,9 +25,9 @@ _THREADED_BATCH = 64
 
 
 def walk(
-    model: AutoregressiveModel, x: Tensor, condition: Tensor | None = None, *, rows: Bool[Tensor, " H"] | None = None
+    model: ImageModel, x: Tensor, condition: Tensor | None = None, *, rows: Bool[Tensor, " H"] | None = None
 ) -> Iterator[tuple[Site, Tensor]]:
-    """Visits the sites of x in raster order and yields each with the law of its value.
+    """Visits the sites of x in the model's order and yields each with the law of its value.
 
     The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The model is in
     evaluation mode until the walk ends. On the CPU, small batches are walked on one thread, which torch is told for the
@@ -47,27 +47,39 @@ def walk(
         The site and its log-probabilities (B, levels) in nats. Write the chosen values into x before going on.
     """
     model.check(x, condition)
-    batch, channels, height, width = x.shape
     check_values(model, x)
-    condition = one_each(model.condition, condition, batch, (height, width), model.device)
+    condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
+    visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows
+    single = x.device.type == "cpu" and len(x) < _THREADED_BATCH
+    with evaluating(model), _one_thread() if single else nullcontext():
+        for scale in model.scales():
+            given = condition if scale.coarser is None else x[:, :, :: scale.coarser, :: scale.coarser]
+            part = x[:, :, :: scale.step, :: scale.step]  # a view: what is written into x is read here
+            for (channel, row, column), log_pmf in _raster_walk(scale.network, part, given, visited[:: scale.step]):
+                if scale.counts(row, column):
+                    yield Site(channel, row * scale.step, column * scale.step), log_pmf
+
+
+def _raster_walk(
+    model: AutoregressiveModel, x: Tensor, condition: Tensor | None, visited: Tensor
+) -> Iterator[tuple[Site, Tensor]]:
+    batch, channels, height, width = x.shape
     cache = Cache(batch, model.colours, height, width)
     rows_at_once = rows_per_pass(model, batch, width)
-    single = x.device.type == "cpu" and batch < _THREADED_BATCH
-    with evaluating(model), _one_thread() if single else nullcontext():
-        for row in range(height) if rows is None else rows.nonzero().flatten().tolist():
-            while cache.rows.stop < row:
-                cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
-                with torch.inference_mode():
-                    model(x, condition, cache)
-            for column in range(width):
-                pixel = x[:, :, row : row + 1, column : column + 1]
-                for channel in range(channels):
-                    with torch.inference_mode():  # not around the yield: the caller is in a mode of its own
-                        if channel < model.colours:
-                            cache.move_to_site(Site(channel, row, column))
-                            law = model(x, condition, cache)
-                        log_pmf = law.log_pmf(pixel, channel)[:, :, 0, 0]
-                    yield Site(channel, row, column), log_pmf
+    for row in visited.nonzero().flatten().tolist():
+        while cache.rows.stop < row:
+            cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
+            with torch.inference_mode():
+                model(x, condition, cache)
+        for column in range(width):
+            pixel = x[:, :, row : row + 1, column : column + 1]
+            for channel in range(channels):
+                with torch.inference_mode():  # not around the yield: the caller is in a mode of its own
+                    if channel < model.colours:
+                        cache.move_to_site(Site(channel, row, column))
+                        law = model(x, condition, cache)
+                    log_pmf = law.log_pmf(pixel, channel)[:, :, 0, 0]
+                yield Site(channel, row, column), log_pmf
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nextpixel import ClassCondition, DiagonalBiLSTM, GatedPixelCNN, MapCondition, PixelCNN, RowLSTM
+from nextpixel import ClassCondition, DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM
 from nextpixel.layers.conditioning import condition_shape
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import ImageModel
 
-CASES: dict[str, Callable[[], AutoregressiveModel]] = {
+CASES: dict[str, Callable[[], ImageModel]] = {
     "gated": lambda: GatedPixelCNN(levels=4, features=8, layers=3, kernel_size=3),
     "gated-binary": lambda: GatedPixelCNN(levels=2, features=8, layers=3, kernel_size=3, skip=True),
     "gated-rgb": lambda: GatedPixelCNN(channels=3, levels=3, features=24, layers=3, kernel_size=3),
@@ -58,6 +58,21 @@ CASES: dict[str, Callable[[], AutoregressiveModel]] = {
     "diagonal-rgba-plain-map": lambda: DiagonalBiLSTM(
         channels=4, levels=2, features=16, layers=2, residual=False, condition=MapCondition(1, scale=2, levels=3)
     ),
+    "multi-scale": lambda: MultiScale(
+        small=RowLSTM(levels=4, features=8, layers=1),
+        large=PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4)),
+    ),
+    "multi-scale-rgb-classes": lambda: MultiScale(
+        small=GatedPixelCNN(channels=3, levels=2, features=12, layers=2, kernel_size=5, condition=ClassCondition(2)),
+        large=DiagonalBiLSTM(channels=3, levels=2, features=12, layers=1, condition=MapCondition(3, levels=2)),
+    ),
+    "multi-scale-nested": lambda: MultiScale(
+        small=MultiScale(
+            small=PixelCNN(levels=3, features=6, layers=1),
+            large=GatedPixelCNN(levels=3, features=8, layers=2, kernel_size=5, condition=MapCondition(1, levels=3)),
+        ),
+        large=RowLSTM(levels=3, features=8, layers=1, condition=MapCondition(1, scale=3, levels=3, features=6)),
+    ),
     "diagonal-logistic": lambda: DiagonalBiLSTM(channels=3, levels=4, features=7, layers=2, head="logistic"),
 }
 
@@ -68,7 +83,7 @@ UNSEEN: dict[str, str] = {}
 """Cases that may miss some of the past on images of `SHAPES`, with the reason. None does; for more see test_fields."""
 
 
-def build(name: str, *, seed: int = 0) -> AutoregressiveModel:
+def build(name: str, *, seed: int = 0) -> ImageModel:
     """A case in float64 and evaluation mode; conditions matter from the start."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -79,7 +94,7 @@ def build(name: str, *, seed: int = 0) -> AutoregressiveModel:
     return model
 
 
-def trained(name: str, *, steps: int = 20) -> AutoregressiveModel:
+def trained(name: str, *, steps: int = 20) -> ImageModel:
     """A case after a few steps on random images: moved weights, which masks must still hold back."""
     model = build(name).train()
     generator = torch.Generator().manual_seed(1)
@@ -95,16 +110,14 @@ def trained(name: str, *, steps: int = 20) -> AutoregressiveModel:
     return model.eval()
 
 
-def images(
-    model: AutoregressiveModel, n: int, shape: tuple[int, int], generator: torch.Generator | None = None
-) -> Tensor:
+def images(model: ImageModel, n: int, shape: tuple[int, int], generator: torch.Generator | None = None) -> Tensor:
     """Random images for a model."""
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     return torch.randint(model.levels, (n, model.channels, *shape), generator=generator)
 
 
-def conditions(model: AutoregressiveModel, n: int, shape: tuple[int, int]) -> Tensor | None:
+def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Tensor | None:
     """A condition for each of n images of a size, or None for an unconditional model."""
     if model.condition is None:
         return None

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from nextpixel import GatedPixelCNN, load, save
 from nextpixel.checkpoint import BEST, CheckpointError, read_metadata, read_tensors, write_tensors
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import ImageModel
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_tensors_and_json_come_back(tmp_path: Path) -> None:
 
 
 def test_every_model_class_is_known() -> None:
-    from nextpixel.checkpoint import MODELS
+    from nextpixel.models.multiscale import MODELS
 
     assert {type(build(name)) for name in CASES} <= set(MODELS.values())
-    assert all(name == model.__name__ and issubclass(model, AutoregressiveModel) for name, model in MODELS.items())
+    assert all(name == model.__name__ and issubclass(model, ImageModel) for name, model in MODELS.items())

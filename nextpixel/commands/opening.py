@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from nextpixel.data import ImageData, Split
-    from nextpixel.models.core import AutoregressiveModel
+    from nextpixel.models.core import ImageModel
 
 __all__ = ["class_indices", "counted_bar", "open_model", "open_split", "pick_device", "progress_bar"]
 
@@ -32,7 +32,7 @@ def pick_device(name: str) -> "torch.device":
     return device
 
 
-def open_model(path: str, device: str) -> tuple["AutoregressiveModel", dict[str, Any]]:
+def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
     """A trained model on its device, and what its checkpoint says of it."""
     from nextpixel.checkpoint import load, read_metadata
 
@@ -75,7 +75,7 @@ def open_split(
     return pictures, part, split
 
 
-def class_indices(network: "AutoregressiveModel", metadata: dict[str, Any], name: str) -> list[int]:
+def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) -> list[int]:
     """The class of that name or number as --class gives it; "all" stands for all of them."""
     from nextpixel.layers.conditioning import ClassCondition
 

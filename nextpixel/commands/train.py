@@ -16,7 +16,7 @@ from nextpixel.train_config import LENGTHS, MAY_CHANGE, TrainConfig
 if TYPE_CHECKING:
     import torch
 
-    from nextpixel.models.core import AutoregressiveModel
+    from nextpixel.models.core import ImageModel
     from nextpixel.splits import ImageData
 
 __all__ = ["train"]
@@ -107,7 +107,7 @@ def _load(source: str, keywords: dict[str, Any], *, crop: bool) -> "ImageData":
         return load_data(source, **keywords, progress=progress)
 
 
-def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | None, seed: int) -> "AutoregressiveModel":
+def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | None, seed: int) -> "ImageModel":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     import torch
 
@@ -135,7 +135,7 @@ def _first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _introduce(network: "AutoregressiveModel", pictures: "ImageData", config: TrainConfig, folder: Path) -> None:
+def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path) -> None:
     size = "several sizes" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
     counts = f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid / test)"
     colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"

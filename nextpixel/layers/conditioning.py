@@ -147,7 +147,9 @@ def check_condition(expected: Condition | None, received: Tensor | None, batch: 
     if received is None:
         kind = "classes" if isinstance(expected, ClassCondition) else "images of lower resolution"
         raise ValueError(f"this model is conditioned on {kind}: give condition={what}")
-    if received.shape != shape or received.is_floating_point() or received.dtype == torch.bool:
+    # Where derivatives are taken, images are reals.
+    real = received.is_floating_point() and not isinstance(expected, MapCondition)
+    if received.shape != shape or real or received.dtype == torch.bool:
         raise ValueError(f"condition has shape {tuple(received.shape)} and type {received.dtype}; expected {what}")
 
 
@@ -163,6 +165,8 @@ def one_each(
         if len(received) == 1 and batch != 1:
             received = received.expand(batch, *received.shape[1:])
     check_condition(expected, received, batch, size)
+    if received is not None and received.is_floating_point():
+        raise TypeError(f"condition has type {received.dtype}; give integers")
     if expected is not None and received is not None and batch:
         low, high = int(received.min()), int(received.max())
         last = (expected.classes if isinstance(expected, ClassCondition) else expected.levels) - 1

@@ -10,20 +10,110 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nextpixel.cache import Cache
+from nextpixel.cache import Cache, Site, raster_order
 from nextpixel.heads import HEADS, Distribution
 from nextpixel.layers.conditioning import Condition, ConditionEncoder, check_condition, parse_condition
 
-__all__ = ["AutoregressiveModel", "check_values", "evaluating", "rows_per_pass"]
+__all__ = [
+    "AutoregressiveModel",
+    "ImageModel",
+    "Scale",
+    "check_values",
+    "evaluating",
+    "rows_per_pass",
+    "visiting_order",
+]
 
 
-class AutoregressiveModel(nn.Module, ABC):
+class Scale(NamedTuple):
+    """A part of a model that goes through its pixels in raster order.
+
+    Attributes:
+        network: the distribution of the pixels in every `step`-th row and column.
+        step: 1 for the whole image.
+        coarser: the step of the scale before it, whose pixels condition this one and are not counted again; None for
+            the first scale.
+    """
+
+    network: "AutoregressiveModel"
+    step: int
+    coarser: int | None
+
+    def counts(self, row: int, column: int) -> bool:
+        """Whether a pixel of this scale, by its row and column there, is not one of the scale before."""
+        return self.coarser is None or bool(row * self.step % self.coarser or column * self.step % self.coarser)
+
+
+class ImageModel(nn.Module, ABC):
     """A distribution over images (B, C, H, W) of integers 0 … levels-1, of any height and width.
+
+    Args:
+        channels: number of colours C.
+        levels: number of values of a sub-pixel.
+
+    Attributes:
+        channels, levels: as given.
+        condition: what the distribution is conditioned on, or None.
+    """
+
+    _minus_one: Tensor
+    condition: Condition | None
+
+    def __init__(self, *, channels: int, levels: int) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels (={channels}) must be at least 1")
+        if levels < 2:
+            raise ValueError(f"levels (={levels}) must be at least 2")
+        self.channels, self.levels = channels, levels
+        self.register_buffer("_minus_one", torch.tensor(-1.0), persistent=False)
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild the model, as plain JSON values: `type(model)(**model.config())`."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+        """The distribution of every sub-pixel of x given those before it."""
+
+    @abstractmethod
+    def scales(self) -> Iterator[Scale]:
+        """The parts of the model, in the order in which they go through an image."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self._minus_one.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return self._minus_one.dtype
+
+    def check(self, x: Tensor, condition: Tensor | None) -> None:
+        """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)")
+        check_condition(self.condition, condition, x.shape[0], (x.shape[2], x.shape[3]))
+
+
+def visiting_order(model: ImageModel, height: int, width: int) -> list[Site]:
+    """All sites in the order of the model's factorisation: raster order, scale by scale."""
+    return [
+        Site(channel, row * scale.step, column * scale.step)
+        for scale in model.scales()
+        for channel, row, column in raster_order(model.channels, -(-height // scale.step), -(-width // scale.step))
+        if scale.counts(row, column)
+    ]
+
+
+class AutoregressiveModel(ImageModel):
+    """A model that goes through the sub-pixels of an image in raster order.
 
     Args:
         channels: number of colours C.
@@ -37,8 +127,6 @@ class AutoregressiveModel(nn.Module, ABC):
             distribution of a pixel's colours. Widths are multiples of it.
     """
 
-    _minus_one: Tensor
-
     def __init__(
         self,
         *,
@@ -47,24 +135,15 @@ class AutoregressiveModel(nn.Module, ABC):
         condition: Condition | dict[str, Any] | None = None,
         head: str | None = None,
     ) -> None:
-        super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels (={channels}) must be at least 1")
-        if levels < 2:
-            raise ValueError(f"levels (={levels}) must be at least 2")
+        super().__init__(channels=channels, levels=levels)
         if head is None:
             head = "bernoulli" if levels == 2 else "softmax"
         if head not in HEADS:
             raise ValueError(f"head (={head!r}) must be one of {', '.join(map(repr, HEADS))}")
-        self.channels, self.levels, self.head = channels, levels, head
+        self.head = head
         self.colours = 1 if HEADS[head].at_once else channels
         self.condition = parse_condition(condition)
         self.encoder = None if self.condition is None else ConditionEncoder(self.condition)
-        self.register_buffer("_minus_one", torch.tensor(-1.0), persistent=False)
-
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """The keywords that rebuild the model, as plain JSON values: `type(model)(**model.config())`."""
 
     @abstractmethod
     def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
@@ -78,15 +157,9 @@ class AutoregressiveModel(nn.Module, ABC):
                 while x is still the whole image, of which nothing later than that place is read.
         """
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self._minus_one.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the parameters."""
-        return self._minus_one.dtype
+    def scales(self) -> Iterator[Scale]:
+        """Itself."""
+        yield Scale(self, 1, None)
 
     def _head(self, outputs: Tensor, cache: Cache | None) -> Distribution:
         """The head's distribution, at a site or over rows."""
@@ -102,12 +175,6 @@ class AutoregressiveModel(nn.Module, ABC):
         """The part of `config()` that all models share."""
         condition = None if self.condition is None else asdict(self.condition)
         return {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
-
-    def check(self, x: Tensor, condition: Tensor | None) -> None:
-        """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)")
-        check_condition(self.condition, condition, x.shape[0], (x.shape[2], x.shape[3]))
 
     def _encoded(self, x: Tensor, condition: Tensor | None, cache: Cache | None) -> Tensor | None:
         """The condition as the layers see it, computed once in a walk."""
@@ -137,7 +204,7 @@ class AutoregressiveModel(nn.Module, ABC):
         return torch.add(self._minus_one, x.to(self.dtype), alpha=2 / (self.levels - 1))
 
 
-def check_values(model: AutoregressiveModel, x: Tensor) -> None:
+def check_values(model: ImageModel, x: Tensor) -> None:
     """Raises unless x holds integers that the model knows."""
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise TypeError(f"x has type {x.dtype}; give integers 0 … {model.levels - 1}")

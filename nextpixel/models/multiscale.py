@@ -1,0 +1,136 @@
+"""Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6), and the family it is made of.
+
+A small image is drawn first, then a larger one that contains its pixels: every s-th row and column of the large image
+is the small one. The large model sees the small image through a deconvolutional network and a bias of every layer
+(`layers.conditioning.MapCondition`).
+
+As the small image consists of pixels of the large one, the joint distribution is exact if each pixel is counted once:
+log p(x) = log p(small) + Σ log p(pixel | earlier pixels, small), summed over the pixels not in the small image. The
+large model's terms for the others, which it could copy, are left out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from nextpixel.cache import Cache
+from nextpixel.heads import Distribution
+from nextpixel.layers.conditioning import MapCondition
+from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
+from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+
+__all__ = ["MODELS", "MultiScale"]
+
+
+class MultiScale(ImageModel):
+    """A model of a small image, and one of the large image given the small.
+
+    Pixels come in another order than elsewhere: first all of the small image, then the others, both row by row. What is
+    conditioned on (classes, say) conditions the small model.
+
+    Args:
+        small: any model, a `MultiScale` included; or its `config()` with its class's name as "model".
+        large: any model with the same channels and levels whose condition is `MapCondition(channels, scale=s,
+            levels=levels)`; or its configuration.
+
+    Raises:
+        ValueError: the two do not fit together.
+
+    Example:
+        >>> small = RowLSTM(levels=4, features=8, layers=2)
+        >>> large = PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4))
+        >>> x = torch.randint(4, (2, 1, 6, 7))
+        >>> MultiScale(small=small, large=large)(x).log_prob(x).shape
+        torch.Size([2, 1, 6, 7])
+    """
+
+    def __init__(self, *, small: ImageModel | Mapping[str, Any], large: ImageModel | Mapping[str, Any]) -> None:
+        small, large = _built(small), _built(large)
+        super().__init__(channels=small.channels, levels=small.levels)
+        if not isinstance(large, AutoregressiveModel) or not isinstance(large.condition, MapCondition):
+            raise ValueError(
+                "the large model must be conditioned on the small image: give it condition=MapCondition(…)"
+            )
+        for name, given, wanted in (
+            ("channels", large.channels, small.channels),
+            ("levels", large.levels, small.levels),
+            ("condition.maps", large.condition.maps, small.channels),
+            ("condition.levels", large.condition.levels, small.levels),
+        ):
+            if given != wanted:
+                raise ValueError(f"the large model has {name}={given}, but the small one's images ask for {wanted}")
+        if large.condition.scale < 2:
+            raise ValueError(f"the large model's condition has scale={large.condition.scale}; it must be at least 2")
+        self.small, self.large, self.scale = small, large, large.condition.scale
+        self.condition = small.condition
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild this model."""
+        return {
+            name: {"model": type(part).__name__} | part.config()
+            for name, part in (("small", self.small), ("large", self.large))
+        }
+
+    def scales(self) -> Iterator[Scale]:
+        """The small model's scales, further apart, then the large model."""
+        for network, step, coarser in self.small.scales():
+            yield Scale(network, step * self.scale, coarser and coarser * self.scale)
+        assert isinstance(self.large, AutoregressiveModel)
+        yield Scale(self.large, 1, self.scale)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+        """The distribution of every sub-pixel given those before it in this model's order.
+
+        Args:
+            x: integers (B, C, H, W).
+            condition: what the small model is conditioned on.
+            cache: None; walks and scores go scale by scale, see `scales`.
+        """
+        if cache is not None:
+            raise ValueError("a multi-scale model has no rows or sites of its own: walk each of its scales()")
+        few = x[:, :, :: self.scale, :: self.scale]
+        return _TwoScales(self.small(few, condition), self.large(x, few), self.scale)
+
+
+class _TwoScales:
+    """The small image's distribution where its pixels are, the large one's elsewhere."""
+
+    def __init__(self, small: Distribution, large: Distribution, scale: int) -> None:
+        self._small, self._large, self._scale = small, large, scale
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self._merged(x, lambda law, values: law.log_prob(values))
+
+    def log_pmf(self, x: Tensor, channel: int) -> Tensor:
+        return self._merged(x, lambda law, values: law.log_pmf(values, channel))
+
+    def log_density(self, y: Tensor) -> Tensor:
+        return self._merged(y, lambda law, values: law.log_density(values))
+
+    def _merged(self, x: Tensor, ask: Callable[[Distribution, Tensor], Tensor]) -> Tensor:
+        every = slice(None, None, self._scale)
+        merged = ask(self._large, x).clone()
+        merged[:, :, every, every] = ask(self._small, x[:, :, every, every])
+        return merged
+
+
+MODELS: dict[str, type[ImageModel]] = {
+    "DiagonalBiLSTM": DiagonalBiLSTM,
+    "GatedPixelCNN": GatedPixelCNN,
+    "MultiScale": MultiScale,
+    "PixelCNN": PixelCNN,
+    "RowLSTM": RowLSTM,
+}
+"""The family: the classes that a checkpoint, or a `MultiScale`, may name."""
+
+
+def _built(part: ImageModel | Mapping[str, Any]) -> ImageModel:
+    if isinstance(part, ImageModel):
+        return part
+    keywords = dict(part)
+    name = keywords.pop("model", None)
+    if name not in MODELS:
+        raise ValueError(f"model (={name!r}) must be one of {', '.join(MODELS)}")
+    return MODELS[name](**keywords)
