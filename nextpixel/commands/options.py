@@ -50,24 +50,32 @@ class DataOptions:
 
 @dataclass(kw_only=True)
 class ModelOptions:
-    """What is trained: a Gated PixelCNN."""
+    """What is trained."""
 
+    model: Literal["gated-pixel-cnn", "pixel-cnn", "row-lstm", "diagonal-bilstm"] | None = None
+    """The kind of model; by default gated-pixel-cnn."""
+    scale: int | None = None
+    """Multi-scale: draw every SCALE-th row and column first, by a model of the same kind, then the rest given those."""
     features: int | None = None
-    """Feature maps per stack, a multiple of the colours."""
+    """Feature maps: per stack of gated-pixel-cnn, h of the others; a multiple of the colours."""
     layers: int | None = None
-    """Gated layers."""
+    """Layers."""
     kernel_size: int | None = None
     """Side of the kernels, odd."""
     first_kernel_size: int | None = None
-    """Side of the first layer's kernel, odd; by default kernel_size."""
+    """Side of the first layer's kernel, odd; by default kernel_size for gated-pixel-cnn, 7 for the others."""
     head_features: int | None = None
-    """Width of the head; by default features."""
+    """Width of the head; by default features for gated-pixel-cnn, twice that for the others."""
+    residual: bool | None = None
+    """Whether layers add their input to their output; not for gated-pixel-cnn, where it is fixed."""
     skip: bool | None = None
     """Connect every layer to the head."""
     dropout: float | None = None
-    """Share of gated features dropped in training."""
-    head: Literal["softmax", "bernoulli"] | None = None
-    """Output distribution; by default bernoulli for two levels."""
+    """Share of features dropped in training."""
+    complete_context: bool | None = None
+    """For diagonal-bilstm: close the gap that leaves the last pixel of the row above unseen."""
+    head: Literal["softmax", "bernoulli", "logistic"] | None = None
+    """Output distribution; by default bernoulli for two levels, otherwise softmax; logistic is a mixture of ten."""
 
 
 @dataclass(kw_only=True)

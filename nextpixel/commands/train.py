@@ -1,7 +1,9 @@
 """nextpixel train: a model of pictures, in a run folder."""
 
 import os
+import re
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -111,17 +113,42 @@ def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | Non
     """A model for these pictures: what was not asked for is chosen to suit them."""
     import torch
 
-    from nextpixel import ClassCondition, GatedPixelCNN
+    from nextpixel import ClassCondition, MapCondition, MultiScale
+    from nextpixel.models.core import ImageModel
+    from nextpixel.models.multiscale import MODELS
 
     if conditional and not pictures.classes:
         raise ValueError(f"--conditional was given, but {pictures.source} has no classes; leave it out")
     keywords = given(options)
+    name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
+    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]
     if "features" not in keywords:
-        keywords["features"] = -(-48 // pictures.channels) * pictures.channels
+        features = 48 if name == "gated-pixel-cnn" else 32
+        keywords["features"] = -(-features // pictures.channels) * pictures.channels
+    keywords |= {"channels": pictures.channels, "levels": pictures.levels}
     condition = ClassCondition(len(pictures.classes)) if pictures.classes and conditional is not False else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return GatedPixelCNN(channels=pictures.channels, levels=pictures.levels, condition=condition, **keywords)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = kind(condition=condition, **keywords)
+            if scale is None:
+                return model
+            if scale < 2:
+                raise ValueError(f"--scale {scale} must be at least 2; leave it out for a single scale")
+            small_image = MapCondition(pictures.channels, scale=scale, levels=pictures.levels)
+            return MultiScale(small=model, large=kind(condition=small_image, **keywords))
+    except TypeError as error:
+        if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
+            raise
+        raise ValueError(f"{flag(refused[1])} does not apply to --model {name}; leave it out") from error
+
+
+_KINDS = {
+    "gated-pixel-cnn": "GatedPixelCNN",
+    "pixel-cnn": "PixelCNN",
+    "row-lstm": "RowLSTM",
+    "diagonal-bilstm": "DiagonalBiLSTM",
+}
 
 
 def _free_folder(source: str) -> Path:
@@ -141,7 +168,10 @@ def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig
     colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"
     print(f"data      {pictures.source}: {counts}, {size}, {colours}, {pictures.levels} levels")
     own = ("features", "layers", "kernel_size", "dropout", "head")
-    parts = ", ".join(f"{name} {value}" for name, value in network.config().items() if name in own)
+    *few, last = (scale.network for scale in network.scales())
+    parts = ", ".join(f"{name} {value}" for name, value in last.config().items() if name in own)
+    if few:
+        parts = f"{len(few) + 1} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in network.parameters())
     given_class = f", conditioned on {len(pictures.classes)} classes" if network.condition else ""
     print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")

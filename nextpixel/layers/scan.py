@@ -129,11 +129,8 @@ def lstm_scan(
     batch, _, height, columns = z[0].shape
     directions, _, width, _ = weight.shape
     assert len(z) == directions == len(fronts.cells)
-    # Small products that follow one another: half precision would gain little and lose digits at every step.
-    with torch.autocast(weight.device.type, enabled=False):
-        dtype = weight.dtype
-        rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width).to(dtype) for m in z]
-        *h, c = _Scan.apply(weight, border_h.to(dtype), border_c.to(dtype), fronts, *rows)  # type: ignore[no-untyped-call]
+    rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width) for m in z]
+    *h, c = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
     return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
 
 
@@ -154,7 +151,11 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
 
 
 class _Scan(torch.autograd.Function):
-    """`lstm_scan` on rows (B·H·W, F)."""
+    """`lstm_scan` on rows (B·H·W, F).
+
+    If z comes in half precision, from a convolution under autocast, then so are the factors of all products, the states
+    h and their gradients; gates, cell states and sums stay in the weights' precision.
+    """
 
     @staticmethod
     def forward(
@@ -164,26 +165,34 @@ class _Scan(torch.autograd.Function):
         count, batch = fronts.cells.shape[1], border_h.shape[2]
         to, _, padded = _places(fronts, batch, weight.device)
         border = fronts.border.to(weight.device)
-        h = weight.new_zeros(directions, fronts.padded, batch, width)
-        c = torch.zeros_like(h)
-        h[:, border], c[:, border] = border_h, border_c
+        product = z[0].dtype
+        h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
+        c = weight.new_zeros(h.shape)
+        h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
         gates = weight.new_empty(directions, count, batch, 4, width)
         tanh_c = weight.new_empty(directions, count, batch, width)
-        matrices = weight.unbind(1)
+        matrices = weight.to(product).unbind(1)
+        largest = max(stop - start for start, stop, _, _ in fronts.spans)
+        sums = None if product == weight.dtype else z[0].new_empty(directions, largest * batch, 4 * width)
         # Everything is done front by front, even what could be done for the whole map: a front stays in the cache.
         for start, stop, own, read in fronts.spans:
             n, carry = stop - start, read + fronts.carry
             here = gates[:, start:stop]
-            a = here.flatten(3).flatten(1, 2)
+            a = here.flatten(3).flatten(1, 2) if sums is None else sums[:, : n * batch]
             for direction, rows in enumerate(z):
                 torch.index_select(rows, 0, to[direction, start * batch : stop * batch], out=a[direction])
             for tap, matrix in enumerate(matrices):
                 a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
+            if sums is not None:
+                here.copy_(a.view(here.shape))
             here[:, :, :, :3].sigmoid_()
             o, f, i, g = here.unbind(3)
             now = torch.mul(f, c[:, carry : carry + n], out=c[:, own : own + n]).addcmul_(i, g.tanh_())
             t = torch.tanh(now, out=tanh_c[:, start:stop])
-            torch.mul(o, t, out=h[:, own : own + n])
+            if sums is None:
+                torch.mul(o, t, out=h[:, own : own + n])
+            else:
+                h[:, own : own + n] = o * t
         last = now.clone()
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gates, tanh_c, h, c, weight)
@@ -199,19 +208,23 @@ class _Scan(torch.autograd.Function):
         batch, width = tanh_c.shape[2:]
         to, back, _ = _places(fronts, batch, h.device)
         border, inner = fronts.border.to(h.device), fronts.inner.to(h.device)
-        grad_h, grad_c, grad_weight = torch.zeros_like(h), torch.zeros_like(h), torch.zeros_like(weight)
+        product = h.dtype
+        grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
         for direction, (rows, gradient) in enumerate(zip(to, gradients, strict=False)):
-            grad_h[direction, inner] = gradient.index_select(0, rows).view(-1, batch, width)
-        grad_gates, one = torch.empty_like(gates), gates.new_ones(())
-        transposed = [matrix.transpose(1, 2).contiguous() for matrix in weight.unbind(1)]
+            grad_h[direction, inner] = gradient.to(product).index_select(0, rows).view(-1, batch, width)
+        grad_gates, one = torch.empty_like(gates, dtype=product), gates.new_ones(())
+        largest = max(stop - start for start, stop, _, _ in fronts.spans)
+        scratch = None if product == gates.dtype else torch.empty_like(gates[:, :largest])
+        transposed = [matrix.to(product).transpose(1, 2).contiguous() for matrix in weight.unbind(1)]
         with torch.autocast(h.device.type, enabled=False):
             for start, stop, own, read in reversed(fronts.spans):
                 n, carry = stop - start, read + fronts.carry
-                gate, here = gates[:, start:stop], grad_gates[:, start:stop]
+                gate, kept = gates[:, start:stop], grad_gates[:, start:stop]
+                here = kept if scratch is None else scratch[:, :n]
                 o, f, i, g = gate.unbind(3)
                 do, df, di, dg = here.unbind(3)
                 t = tanh_c[:, start:stop]
-                dh, dc = grad_h[:, own : own + n], grad_c[:, own : own + n]
+                dh, dc = grad_h[:, own : own + n].to(gates.dtype), grad_c[:, own : own + n]
                 dt = dh * o
                 dc.add_(dt).addcmul_(dt, t * t, value=-1)
                 sigmoids = gate[:, :, :, :3]
@@ -222,10 +235,20 @@ class _Scan(torch.autograd.Function):
                 di.mul_(g)
                 here[:, :, :, 1:].mul_(dc[:, :, :, None])
                 grad_c[:, carry : carry + n].addcmul_(dc, f)
-                d = here.flatten(3).flatten(1, 2)
+                if scratch is not None:
+                    kept.copy_(here)
+                d = kept.flatten(3).flatten(1, 2)
                 for tap, matrix in enumerate(transposed):
-                    source = slice(read + tap, read + tap + n)
-                    grad_h[:, source].flatten(1, 2).baddbmm_(d, matrix)
-                    grad_weight[:, tap].baddbmm_(h[:, source].flatten(1, 2).transpose(1, 2), d)
+                    grad_h[:, read + tap : read + tap + n].flatten(1, 2).baddbmm_(d, matrix)
+            # One product over all cells for each tap: exact sums even in half precision.
+            every = grad_gates.flatten(3).flatten(1, 2)
+            sources = torch.cat([torch.arange(read, read + stop - start) for start, stop, _, read in fronts.spans])
+            grad_weight = torch.stack(
+                [
+                    h.index_select(1, (sources + tap).to(h.device)).flatten(1, 2).transpose(1, 2).bmm(every)
+                    for tap in range(fronts.taps)
+                ],
+                dim=1,
+            ).to(weight.dtype)
         grad_z = [m.view(-1, 4 * width).index_select(0, rows) for m, rows in zip(grad_gates, back, strict=True)]
-        return grad_weight, grad_h[:, border], grad_c[:, border], None, *grad_z
+        return grad_weight, grad_h[:, border].to(c.dtype), grad_c[:, border], None, *grad_z
