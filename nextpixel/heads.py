@@ -132,7 +132,8 @@ class Bernoulli:
 
 
 _COMPONENTS = 10
-_LEAST_LOG_SCALE = -7.0
+# The floor is that of PixelCNN++; at the ceiling a component is flat over all values, and beyond it would underflow.
+_LOG_SCALES = -7.0, 7.0
 
 
 class LogisticMixture:
@@ -158,7 +159,7 @@ class LogisticMixture:
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
         self.means, log_scales = parts[:, 1 : 1 + channels], parts[:, 1 + channels : 1 + 2 * channels]
         coefficients = parts[:, 1 + 2 * channels :]
-        self.log_scales = log_scales.clamp(min=_LEAST_LOG_SCALE)
+        self.log_scales = log_scales.clamp(*_LOG_SCALES)
         self.coefficients = coefficients.tanh()
 
     @staticmethod

@@ -6,23 +6,28 @@ import torch
 from torch import Tensor
 
 from nextpixel import GatedPixelCNN
+from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
+from nextpixel.layers.residual import ConvolutionalLayer
+from nextpixel.layers.row_lstm import RowLSTMLayer
+from nextpixel.models.pixel_rnn import PixelRNN
 
 
 def masked_conv(layer: MaskedConv2d, x: Tensor) -> Tensor:
     """Sums, at each site, the weights times what the site may see."""
-    outputs, inputs, _, taps = layer.weight.shape
+    outputs, inputs, rows, taps = layer.weight.shape
     batch, _, height, width = x.shape
     y = torch.zeros(batch, outputs, height, width, dtype=x.dtype)
     for o, r, c in itertools.product(range(outputs), range(height), range(width)):
         if layer.bias is not None:
             y[:, o, r, c] += layer.bias[o]
-        for i, tap in itertools.product(range(inputs), range(taps)):
-            column = c - layer.reach + tap
+        for i, dy, tap in itertools.product(range(inputs), range(rows), range(taps)):
+            row, column = r - (rows - 1) + dy, c - layer.reach + tap
             own, theirs = o % layer.channels, i % layer.channels
-            allowed = column < c or theirs < own or (theirs == own and layer.mask_type == "B")
-            if column >= 0 and allowed:
-                y[:, o, r, c] += layer.weight[o, i, 0, tap] * x[:, i, r, column]
+            allowed = theirs < own or (theirs == own and layer.mask_type == "B")
+            before = row < r or column < c or (column == c and allowed)
+            if row >= 0 and 0 <= column < width and before:
+                y[:, o, r, c] += layer.weight[o, i, dy, tap] * x[:, i, row, column]
     return y
 
 
@@ -65,6 +70,82 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Tensor | None) -
             skips = skips + masked_conv(block.skip, gated)
     hidden = masked_conv(model.head_hidden, (h + skips).clamp(min=0))
     return _blocks(model.head_out, hidden.clamp(min=0))
+
+
+def pixel_rnn(model: PixelRNN, x: Tensor, condition: Tensor | None) -> Tensor:
+    """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections 3.1 and 3.2.
+
+    Classes are added to each layer's pre-activation.
+    """
+    image = 2 * x.double() / (model.levels - 1) - 1
+    shifted = torch.zeros_like(image)
+    shifted[:, :, 1:] = image[:, :, :-1]
+    y, skips = masked_conv(model.first.left, image) + vertical_conv(model.first.above, shifted), 0.0
+    for block in model.blocks:
+        layer = block.layer
+        bias = None if condition is None else layer.condition_bias.bias.weight[condition][:, :, None, None]
+        if isinstance(layer, ConvolutionalLayer):
+            down = masked_conv(layer.down, y.clamp(min=0)).clamp(min=0)
+            h = (masked_conv(layer.conv, down) + (0 if bias is None else bias)).clamp(min=0)
+        elif isinstance(layer, RowLSTMLayer):
+            h = _row_lstm(layer, masked_conv(layer.input_to_state, y) + (0 if bias is None else bias))
+        else:
+            h = _diagonal_bilstm(layer, y, bias, image)
+        if block.skip is not None:
+            skips = skips + masked_conv(block.skip, h)
+        y = masked_conv(block.up, h) + (y if block.residual else 0)
+    hidden = masked_conv(model.head_hidden, (y + skips).clamp(min=0))
+    return _blocks(model.head_out, hidden.clamp(min=0))
+
+
+def _row_lstm(layer: RowLSTMLayer, z: Tensor) -> Tensor:
+    batch, gates, height, width = z.shape
+    states = torch.zeros(batch, gates // 4, height, width, dtype=z.dtype)
+    h = layer.initial_h[None, :, None].expand(batch, -1, width)
+    c = layer.initial_c[None, :, None].expand(batch, -1, width)
+    reach = layer.kernel_size // 2
+    for row in range(height):
+        new_h, new_c = torch.zeros_like(states[:, :, 0]), torch.zeros_like(states[:, :, 0])
+        for column in range(width):
+            a = z[:, :, row, column].clone()
+            for tap in range(layer.kernel_size):
+                if 0 <= column - reach + tap < width:
+                    a += h[:, :, column - reach + tap] @ layer.state_to_state[tap]
+            new_h[:, :, column], new_c[:, :, column] = _cell(a, c[:, :, column])
+        h, c = new_h, new_c
+        states[:, :, row] = h
+    return states
+
+
+def _diagonal_bilstm(layer: DiagonalBiLSTMLayer, y: Tensor, bias: Tensor | None, image: Tensor) -> Tensor:
+    directions = []
+    for direction in range(2):
+        z = masked_conv(layer.input_to_state[direction], y)
+        if bias is not None:
+            z = z + bias.chunk(2, dim=1)[direction]
+        if direction == 1 and layer.image_to_state is not None:
+            z = z + torch.einsum("oi,bihw->bohw", layer.image_to_state.weight[:, :, 0, 0], image)
+        z = z.flip(3) if direction else z
+        h0, c0 = (v[direction][None].expand(len(y), -1) for v in (layer.initial_h, layer.initial_c))
+        above_matrix, before_matrix = layer.state_to_state[direction]
+        states: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        for row, column in itertools.product(range(z.shape[2]), range(z.shape[3])):
+            above, _ = states.get((row - 1, column), (h0, c0))
+            before, carried = states.get((row, column - 1), (h0, c0))
+            gates = z[:, :, row, column] + above @ above_matrix + before @ before_matrix
+            states[row, column] = _cell(gates, carried)
+        h = torch.stack([h for h, _ in states.values()], dim=2).unflatten(2, (z.shape[2], z.shape[3]))
+        directions.append(h.flip(3) if direction else h)
+    left, right = directions
+    y = left.clone()
+    y[:, :, 1:] += right[:, :, :-1]
+    return y
+
+
+def _cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    o, f, i, g = a.chunk(4, dim=1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def _gate(y: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from nextpixel.cache import Cache, raster_order
 from nextpixel.layers.gated import gate
-from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
+from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d, VerticalConv2d
 from nextpixel.layers.masks import MaskType, check_kernel_size, check_width, colour_mask
+from nextpixel.layers.scan import Fronts, diagonal_fronts, lstm_scan, row_fronts
 
 CONVS = [
     pytest.param(channels, kernel_size, mask_type, id=f"C{channels}-k{kernel_size}-{mask_type}")
@@ -84,6 +85,79 @@ def test_masked_conv_at_sites_equals_full(channels: int, kernel_size: int, mask_
         read = torch.zeros(2, 2).double() if source is None else x[:, source[0] :: channels, source[1], source[2]]
         at_site = layer(read, cache, onto=onto[:, channel::channels, row, column] if add else None)
         torch.testing.assert_close(at_site, full[:, channel::channels, row, column])
+
+
+@pytest.mark.parametrize(("channels", "kernel_size"), [(1, 3), (3, 3), (2, 5)])
+@torch.no_grad()
+def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_at_sites(channels: int, kernel_size: int) -> None:
+    layer = MaskedConv2d(
+        2 * channels, 4 * channels, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
+    ).double()
+    torch.nn.init.normal_(layer.bias)
+    x, onto = torch.randn(2, 2 * channels, 6, 5).double(), torch.randn(2, 4 * channels, 6, 5).double()
+    full = reference.masked_conv(layer, x) + onto
+    torch.testing.assert_close(layer(x, onto=onto), full)
+    # Two rows at once, two site by site, the others at once again: a walk that takes in known rows.
+    cache = Cache(2, channels, 6, 5)
+    cache.move_to_rows(0, 2)
+    torch.testing.assert_close(layer(x[:, :, :2], cache, onto=onto[:, :, :2]), full[:, :, :2])
+    for site in raster_order(channels, 4, 5):
+        channel, row, column = site
+        if row >= 2:
+            cache.move_to_site(site)
+            at_site = layer(x[:, channel::channels, row, column], cache, onto=onto[:, channel::channels, row, column])
+            torch.testing.assert_close(at_site, full[:, channel::channels, row, column])
+    cache.move_to_rows(4, 6)
+    torch.testing.assert_close(layer(x[:, :, 4:], cache, onto=onto[:, :, 4:]), full[:, :, 4:])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_first_conv_reads_the_square_before_the_pixel(channels: int) -> None:
+    layer = FirstConv2d(channels, 2 * channels, 5, channels=channels).double()
+    x = torch.randn(1, channels, 5, 6).double()
+    below = torch.nn.functional.pad(x, (0, 0, 1, 0))[:, :, :-1]
+    expected = reference.masked_conv(layer.left, x) + reference.vertical_conv(layer.above, below)
+    torch.testing.assert_close(layer(x, lambda: below), expected)
+    with pytest.raises(ValueError, match="mask type A takes no rows above"):
+        MaskedConv2d(1, 2, 3, channels=1, mask_type="A", rows_above=1)
+
+
+def scan_arguments(fronts: Fronts, size: tuple[int, int], features: int = 2) -> list[torch.Tensor]:
+    """Random weight, borders and input-to-state maps."""
+    torch.manual_seed(0)
+    directions, borders = len(fronts.cells), len(fronts.border)
+    weight = torch.randn(directions, fronts.taps, features, 4 * features).double() * 0.5
+    border = [torch.randn(directions, borders, 2, features).double() for _ in range(2)]
+    return [weight, *border, *(torch.randn(2, 4 * features, *size).double() for _ in range(directions))]
+
+
+SCANS = [
+    pytest.param(row_fronts(3, 4, 3), (3, 4), id="rows"),
+    pytest.param(row_fronts(2, 3, 5), (2, 3), id="rows-wide-kernel"),
+    pytest.param(diagonal_fronts(3, 2), (3, 2), id="diagonals-tall"),
+    pytest.param(diagonal_fronts(2, 4), (2, 4), id="diagonals-wide"),
+    pytest.param(diagonal_fronts(1, 3), (1, 3), id="diagonals-row"),
+    pytest.param(diagonal_fronts(3, 1), (3, 1), id="diagonals-column"),
+]
+
+
+@pytest.mark.parametrize(("fronts", "size"), SCANS)
+def test_the_gradients_of_the_scan_are_its_derivatives(fronts: Fronts, size: tuple[int, int]) -> None:
+    arguments = [argument.requires_grad_() for argument in scan_arguments(fronts, size)]
+    assert torch.autograd.gradcheck(lambda w, h, c, *z: lstm_scan(z, w, h, c, fronts)[0], arguments)
+
+
+@pytest.mark.parametrize(("fronts", "size"), SCANS[:4])
+def test_the_scan_in_half_precision_is_close(fronts: Fronts, size: tuple[int, int]) -> None:
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        weight, h, c, *z = (a.float().requires_grad_() for a in scan_arguments(fronts, size, features=8))
+        states, _ = lstm_scan([m.to(dtype) for m in z], weight, h, c, fronts)
+        torch.stack([s.float().square().sum() for s in states]).sum().backward()
+        results.append([weight.grad, h.grad, c.grad, *(m.grad for m in z), *states])
+    for exact, rounded in zip(*results, strict=True):
+        assert exact is not None and rounded is not None
+        assert float((exact - rounded.float()).detach().norm() / exact.detach().norm()) < 0.03
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
