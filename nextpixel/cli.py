@@ -28,6 +28,7 @@ for _name, _help in {
     "complete": "Fill in hidden parts of pictures, several times each.",
     "info": "What a checkpoint is, and how it was trained.",
     "data": "Describe a source of pictures.",
+    "inspect": "What a trained model expects of chosen pixels, and how far it looks.",
     "check": "What a model leaks, what of the past it never sees, and whether its probabilities sum to one.",
 }.items():
     app.command(f"nextpixel.commands.{_name}:{_name}", name=_name, help=_help)

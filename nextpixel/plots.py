@@ -1,10 +1,16 @@
-"""Training curves (needs matplotlib: the extra `plots`)."""
+"""Training curves, predicted distributions, effective fields (needs matplotlib: the extra `plots`)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["training_curve"]
+import numpy as np
+from jaxtyping import Float, UInt8
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["effective_field", "predictions", "training_curve"]
 
 
 def training_curve(
@@ -20,11 +26,7 @@ def training_curve(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ImportError("matplotlib is not installed; install it with: pip install 'nextpixel[plots]'") from error
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = _figure(6.4, 4.0)
     axes = figure.subplots()
     for key, label, style in (
         ("train_bits_per_dim", "training batches", {"alpha": 0.4, "linewidth": 1.0}),
@@ -41,3 +43,70 @@ def training_curve(
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
+
+
+def predictions(
+    picture: UInt8[np.ndarray, "3 H W"],
+    pixels: Sequence[tuple[int, int]],
+    probabilities: Float[np.ndarray, "pixels C levels"],
+    values: Sequence[Sequence[int]],
+    path: str | Path,
+) -> None:
+    """Draws what a model expects of chosen pixels, as the PixelRNN paper does: a distribution for each colour.
+
+    Args:
+        picture: the image, to mark the pixels in.
+        pixels: (row, column) of each.
+        probabilities: of every value of each colour, given all that comes before.
+        values: what the pixels are, in each colour.
+        path: the picture to write; its ending decides the format.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    colours = {1: ("black",), 3: ("tab:red", "tab:green", "tab:blue")}.get(probabilities.shape[1])
+    across = 1 + -(-len(pixels) // 2)
+    figure = _figure(3.0 * across, 5.0)
+    grid = figure.add_gridspec(2, across)
+    image = figure.add_subplot(grid[:, 0])
+    image.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
+    image.set_axis_off()
+    for number, ((row, column), laws, truth) in enumerate(zip(pixels, probabilities, values, strict=True)):
+        image.text(column, row, str(number + 1), color="white", backgroundcolor="black", fontsize=7, ha="center")
+        axes = figure.add_subplot(grid[number // (across - 1), 1 + number % (across - 1)])
+        for channel, (law, value) in enumerate(zip(laws, truth, strict=True)):
+            colour = colours[channel] if colours else f"C{channel}"
+            axes.bar(np.arange(len(law)), law, width=1.0, color=colour, alpha=0.6)
+            axes.axvline(value, color=colour, linestyle=":", linewidth=1.0)
+        axes.set_title(f"{number + 1}: row {row}, column {column}", fontsize=8)
+        axes.tick_params(labelsize=7)
+    figure.savefig(path, dpi=120)
+
+
+def effective_field(strength: Float[np.ndarray, "H W"], pixel: tuple[int, int], path: str | Path) -> None:
+    """Draws how strongly a pixel's law depends on each other pixel, on a logarithmic scale; grey is unseen.
+
+    Args:
+        strength: as `receptive_fields.EffectiveField` has it.
+        pixel: (row, column) whose law it is.
+        path: the picture to write; its ending decides the format.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figure = _figure(5.0, 4.2)
+    axes = figure.subplots()
+    seen = np.ma.masked_less_equal(strength, 0.0)
+    shown = axes.imshow(np.ma.log10(seen), cmap="viridis", vmin=np.log10(strength.max()) - 5)
+    axes.set_facecolor("lightgrey")
+    axes.plot(pixel[1], pixel[0], marker="x", color="red")
+    figure.colorbar(shown, label="share of the gradient, log10")
+    figure.savefig(path, dpi=120)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ImportError("matplotlib is not installed; install it with: pip install 'nextpixel[plots]'") from error
+    return Figure(figsize=(width, height), layout="constrained")

@@ -16,7 +16,14 @@ from nextpixel.cache import Cache
 from nextpixel.layers.conditioning import one_each
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
-__all__ = ["bits_per_dim", "dequantised_bits_per_dim", "log_prob_map", "score", "uniform_noise"]
+__all__ = [
+    "bits_per_dim",
+    "dequantised",
+    "dequantised_bits_per_dim",
+    "dequantised_score",
+    "log_prob_map",
+    "score",
+]
 
 
 def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
@@ -66,36 +73,49 @@ def dequantised_bits_per_dim(
 
     What the papers compare on: a density on [0, levels)^D of dequantised data is at best as good as the probability of
     the integers (Uria et al., 2013; Theis et al., 2015). For a softmax or Bernoulli head, whose density is constant on
-    [v, v+1), the two are **equal**. For the logistic mixture the result belongs to the continuous model, for which
-    `bits_per_dim` is a lower bound (its draws rounded to the nearest value); train it with `objective="density"`.
+    [v, v+1), the two are **equal**. For the logistic mixture the result is that of the continuous model, which
+    `TrainConfig(objective="density")` trains; `bits_per_dim` is then that of its draws rounded, and never more.
 
     Args:
         model, x, condition: as for `bits_per_dim`.
         generator: source of the noise; None takes torch's default generator.
 
     Raises:
-        As `bits_per_dim`.
+        ValueError, TypeError: as `bits_per_dim`.
     """
     if not x.numel():
         raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    device = generator.device if generator is not None else torch.device("cpu")
-    noise = uniform_noise(tuple(x.shape), generator, device)
-    total = sum(float(log_density.sum()) for *_, log_density in _passes(model, x, condition, noise))
-    return -total / (x.numel() * math.log(2))
+    nats = dequantised_score(model, x, condition, generator=generator)
+    return -float(nats.sum()) / (x.numel() * math.log(2))
 
 
-def uniform_noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Uniform numbers in [0, 1) that stay below the next integer when they are added to one in float32."""
-    return torch.rand(shape, generator=generator, device=device) * (1 - 2**-14)
+def dequantised_score(
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, " B"]:
+    """The log-density of each image plus noise in nats, float64, CPU; as for `dequantised_bits_per_dim`."""
+    nats = torch.zeros(len(x), dtype=torch.float64)
+    for images, _, _, log_density in _passes(model, x, condition, dequantised(x, generator)):
+        nats[images] += log_density.sum(dim=(1, 2, 3))
+    return nats
+
+
+def dequantised(x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
+    """Integers plus uniform noise on [0, 1), which stays below the next integer in float32, too."""
+    device = x.device if generator is None else generator.device
+    return x + (torch.rand(x.shape, generator=generator, device=device) * (1 - 2**-14)).to(x.device)
 
 
 def _passes(
-    model: ImageModel, x: Tensor, condition: Tensor | None, noise: Tensor | None = None
+    model: ImageModel, x: Tensor, condition: Tensor | None, real: Tensor | None = None
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Scores some images, some rows at a time; yields which images, rows and columns, and their log-probabilities.
 
-    With noise, log-densities of x + noise instead. Log-probabilities are float64, on the CPU, and zero where a pixel is
-    counted elsewhere: in the scale before.
+    With reals, whose integer parts x are, log-densities of those instead. The result is float64, on the CPU, and zero
+    where a pixel is counted elsewhere: in the scale before.
     """
     check_values(model, x)
     condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
@@ -103,8 +123,8 @@ def _passes(
         for network, step, coarser in model.scales():
             every = slice(None, None, step)
             given = condition if coarser is None else x[:, :, ::coarser, ::coarser]
-            added = None if noise is None else noise[:, :, every, every]
-            for images, rows, log_prob in _raster_passes(network, x[:, :, every, every], given, added):
+            reals = None if real is None else real[:, :, every, every]
+            for images, rows, log_prob in _raster_passes(network, x[:, :, every, every], given, reals):
                 if coarser is not None:
                     apart = coarser // step
                     log_prob[:, :, -rows.start % apart :: apart, ::apart] = 0
@@ -112,7 +132,7 @@ def _passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel, x: Tensor, condition: Tensor | None, noise: Tensor | None
+    model: AutoregressiveModel, x: Tensor, condition: Tensor | None, real: Tensor | None
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
     rows_of_one = rows_per_pass(model, 1, width)
@@ -128,10 +148,10 @@ def _raster_passes(
                 cache.move_to_rows(rows.start, rows.stop)
             with torch.no_grad(), _full_precision(model.device):
                 law = model(part, given, cache)
-                if noise is None:
+                if real is None:
                     log_prob = law.log_prob(part[:, :, rows])
                 else:
-                    log_prob = law.log_density(part[:, :, rows] + noise[images, :, rows].to(model.device, model.dtype))
+                    log_prob = law.log_density(real[images, :, rows].to(model.device, model.dtype))
             yield images, rows, log_prob.cpu().double()  # not every accelerator has float64
 
 

@@ -22,6 +22,9 @@ class TrainConfig:
         minutes: length in wall-clock time, evaluations included except for the last one.
         batch_size: images per update, over all processes.
         accumulate: parts in which each process computes its share of a batch, to save memory; the result is the same.
+        objective: "probability" of the integers, or "density" of dequantised images, x + uniform noise, for a head that
+            has a density of its own ("logistic"): the papers' continuous alternative. Validations are of the former,
+            for which such a model's draws are rounded.
         optimizer: "adamw", or "rmsprop" as in the papers.
         learning_rate: its highest value.
         weight_decay: decoupled for AdamW, an L2 penalty for RMSProp; not on biases, those of conditions included.
@@ -49,6 +52,7 @@ class TrainConfig:
     minutes: float | None = None
     batch_size: int = 32
     accumulate: int = 1
+    objective: Literal["probability", "density"] = "probability"
     optimizer: Literal["adamw", "rmsprop"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -87,6 +91,7 @@ class TrainConfig:
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay (={self.ema_decay}) must be at least 0 and less than 1")
         choices = {
+            "objective": ("probability", "density"),
             "optimizer": ("adamw", "rmsprop"),
             "schedule": ("cosine", "constant"),
             "precision": ("auto", "float32", "bf16"),

@@ -32,7 +32,7 @@ from nextpixel.batches import dropout_seed, tensors, training_parts
 from nextpixel.layers.conditioning import MapCondition
 from nextpixel.models.core import ImageModel
 from nextpixel.processes import keep_freed_memory, rank_and_processes
-from nextpixel.scoring import score
+from nextpixel.scoring import dequantised, score
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig, learning_rate, total_steps
 
@@ -179,6 +179,7 @@ def evaluate(
     *,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    nats_of: Callable[[ImageModel, Tensor, Tensor | None], Tensor] = score,
 ) -> float:
     """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in float32, dropout off.
 
@@ -190,6 +191,7 @@ def evaluate(
         split: not empty.
         batch_size: images per pass. The result does not depend on it but for rounding.
         progress: called with how many images are scored, and of how many (of this process).
+        nats_of: what to sum up: `score`, or `dequantised_score`.
 
     Raises:
         ValueError: the split is empty, or does not fit the model.
@@ -205,7 +207,7 @@ def evaluate(
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             x, condition = tensors(split, part, model.device, model.condition is not None)
-            sums.append(math.fsum(score(model, x, condition).tolist()))
+            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
             done += len(part)
             if progress is not None:
                 progress(done, count)
@@ -229,6 +231,12 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
         raise ValueError(
             f"the model is conditioned on {model.condition.classes} classes but the data has {len(data.classes)}; give "
             f"the model condition={f'ClassCondition({len(data.classes)})' if data.classes else None}"
+        )
+    heads = {scale.network.head for scale in model.scales()}
+    if config.objective == "density" and heads != {"logistic"}:
+        raise ValueError(
+            f"objective='density' is for models with head='logistic', but this one has head={min(heads)!r}, whose "
+            f"density is its probability; use objective='probability'"
         )
     if config.crop is not None:
         # Asks for a window of every image, so that one that is too small is found now.
@@ -279,7 +287,8 @@ def _gradient(
             wait = network.no_sync()
         with wait:
             with autocast:
-                nats = -network(x, condition).log_prob(x)
+                law = network(x, condition)
+                nats = -law.log_prob(x) if config.objective == "probability" else -law.log_density(dequantised(x))
             loss = nats.sum() / (config.batch_size * nats[0].numel() * math.log(2))
             # The processes' gradients are averaged, but their losses add up.
             (loss * processes).backward()

@@ -20,7 +20,7 @@ ORDER = [
     ["sampling", "causality", "receptive_fields", "batches", "processes", "training"],
     ["runs", "plots"],
     ["commands.opening", "commands.options", "commands.output"],
-    [f"commands.{name}" for name in ("train", "evaluate", "sample", "complete", "info", "data", "check")],
+    [f"commands.{name}" for name in ("train", "evaluate", "sample", "complete", "info", "data", "inspect", "check")],
     ["cli"],
     ["demo", "__main__"],
 ]

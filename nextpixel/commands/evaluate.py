@@ -18,6 +18,8 @@ def evaluate(
 ) -> None:
     """Bits per dimension of a trained model on all of a split, in float32.
 
+    For --head logistic also those of its density, on dequantised pictures: what compares with continuous models.
+
     Parameters
     ----------
     model
@@ -37,6 +39,7 @@ def evaluate(
 
     from nextpixel.commands.opening import counted_bar, open_model, open_split
     from nextpixel.data import histogram_bits_per_dim
+    from nextpixel.scoring import dequantised_score
     from nextpixel.training import evaluate as bits_per_dim_of
 
     network, metadata = open_model(model, device)
@@ -47,6 +50,7 @@ def evaluate(
         )
     with counted_bar("Evaluating") as progress:
         bits = bits_per_dim_of(network, part, progress=progress)
+    continuous = all(scale.network.head == "logistic" for scale in network.scales())
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     figures = {
         "source": pictures.source,
@@ -57,6 +61,10 @@ def evaluate(
         "conditional": network.condition is not None,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
+    if continuous:
+        with counted_bar("Evaluating") as progress:
+            density = bits_per_dim_of(network, part, progress=progress, nats_of=dequantised_score)
+        figures["dequantised_bits_per_dim"] = density
     if data is None and split == "test" and pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
     if json:
@@ -68,6 +76,8 @@ def evaluate(
     table.add_column("bits/dim", justify="right")
     given = " given the class" if network.condition is not None else ""
     table.add_row(f"the model{given}", f"{bits:.4f}")
+    if continuous:
+        table.add_row("as a density, of dequantised pictures", f"{density:.4f}")
     if "histogram_bits_per_dim" in figures:
         table.add_row("a histogram per pixel", f"{figures['histogram_bits_per_dim']:.4f}")
     table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")

@@ -92,6 +92,8 @@ class TrainOptions:
     """Images per update, over all processes; by default 32."""
     accumulate: int | None = None
     """Parts in which a batch is computed, to save memory; the result is the same."""
+    objective: Literal["probability", "density"] | None = None
+    """By default probability, of the integers; density is that of dequantised images, for --head logistic."""
     optimizer: Literal["adamw", "rmsprop"] | None = None
     """By default adamw; the papers used rmsprop."""
     learning_rate: float | None = None
