@@ -5,10 +5,23 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from nextpixel import ClassCondition, GatedPixelCNN, bits_per_dim, complete, sample, score
+from nextpixel import (
+    ClassCondition,
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    MapCondition,
+    MultiScale,
+    RowLSTM,
+    bits_per_dim,
+    complete,
+    sample,
+    score,
+)
+from nextpixel.cache import Cache
 from nextpixel.walk import walk
 
 GREY = GatedPixelCNN(levels=4, features=4, layers=1)
+MAPS = RowLSTM(levels=4, features=4, layers=1, condition=MapCondition(1, levels=4))
 CLASSES = GatedPixelCNN(levels=4, features=4, layers=1, condition=ClassCondition(3))
 X = torch.zeros(2, 1, 3, 3, dtype=torch.int64)
 
@@ -27,6 +40,28 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "head": (lambda: GatedPixelCNN(head="gauss"), ValueError, "must be one of 'softmax', 'bernoulli'"),
     "bernoulli": (lambda: GatedPixelCNN(levels=3, head="bernoulli"), ValueError, "levels is 3; use head='softmax'"),
     "condition dict": (lambda: GatedPixelCNN(condition={"vector": 3}), ValueError, "of the form {'classes': 10}"),
+    "no maps": (lambda: MapCondition(0), ValueError, r"maps \(=0\) must be at least 1"),
+    "map of a wrong size": (lambda: score(MAPS, X, X), ValueError, r"tensor of shape \(2, 1, 2, 2\)"),
+    "map of wrong values": (lambda: score(MAPS, X, X[:, :, :2, :2] + 9), ValueError, "value 9.*knows the values 0 … 3"),
+    "real map": (lambda: score(MAPS, X, X[:, :, :2, :2].float()), TypeError, "type torch.float32; give integers"),
+    "two first kernels": (
+        lambda: DiagonalBiLSTM(kernel_size=3, first_kernel_size=5),
+        ValueError,
+        r"kernel_size \(=3\) and first_kernel_size \(=5\) both name",
+    ),
+    "even row kernel": (lambda: RowLSTM(kernel_size=2), ValueError, r"kernel_size \(=2\) must be an odd"),
+    "large model": (lambda: MultiScale(small=GREY, large=GREY), ValueError, "give it condition=MapCondition"),
+    "scales of levels": (
+        lambda: MultiScale(small=RowLSTM(levels=5, features=2, layers=1), large=MAPS),
+        ValueError,
+        "5",
+    ),
+    "unknown part": (lambda: MultiScale(small={"model": "Pixel"}, large=MAPS), ValueError, "must be one of Diagonal"),
+    "cache of scales": (
+        lambda: MultiScale(small=GREY, large=MAPS)(X, None, Cache(2, 1, 3, 3)),
+        ValueError,
+        "walk each of its scales",
+    ),
     "no classes": (lambda: ClassCondition(0), ValueError, "at least 1"),
     "wrong channels": (lambda: GREY(X.expand(2, 3, 3, 3)), ValueError, r"takes \(B, 1, H, W\)"),
     "no batch": (lambda: GREY(X[0]), ValueError, r"takes \(B, 1, H, W\)"),

@@ -123,6 +123,64 @@ def test_crops_train_a_model_for_any_size(photographs: str, tmp_path: Path) -> N
     assert picture_size(tmp_path / "whole.png")[1] == picture_size(picture)[1] + 2
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model", "pixel-cnn", "--skip"],
+        ["--model", "row-lstm", "--no-residual"],
+        ["--model", "diagonal-bilstm", "--complete-context"],
+        ["--model", "row-lstm", "--scale", "2"],
+        ["--head", "logistic", "--objective", "density"],
+    ],
+    ids=lambda options: "-".join(options).replace("--", ""),
+)
+def test_every_model_goes_through_the_same_commands(
+    options: list[str], photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    small = ["--size", "9x8", "--features", "6", "--layers", "1", "--steps", "2", "--batch-size", "4"]
+    main(["train", photographs, "--out", run, *small, *options])
+    main(["evaluate", run, "--split", "valid", "--json"])
+    assert ("dequantised_bits_per_dim" in capsys.readouterr().out) == ("logistic" in options)
+    main(["sample", run, "--n", "2", "--out", str(tmp_path / "x.npy")])
+    assert np.load(tmp_path / "x.npy").shape == (2, 3, 9, 8)
+    main(["complete", run, "--split", "valid", "--n", "1", "--draws", "2", "--out", str(tmp_path / "c.png")])
+    main(["check", run, "--size", "2x3"])
+    main(["inspect", run, "--split", "valid", "--out", str(tmp_path / "inspect"), "--images", "2"])
+    said = capsys.readouterr().out
+    assert "causal and normalised" in said
+    assert "effective field of pixel (7, 4)" in said
+    assert {"predictions.png", "effective_field.png"} == {path.name for path in (tmp_path / "inspect").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "pixel-cnn", "--complete-context"], "--complete-context does not apply to --model pixel-cnn"),
+        (["--no-residual"], "--residual does not apply to --model gated-pixel-cnn"),
+        (["--scale", "1"], "--scale 1 must be at least 2"),
+        (["--objective", "density"], "objective='density' is for models with head='logistic'"),
+        (["--model", "lstm"], "lstm"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails(["train", "digits", "--out", str(tmp_path / "run"), "--steps", "2", *options], capsys)
+    assert message in " ".join(said.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_inspect_chosen_pixels(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "inspect")
+    main(["inspect", digits_run, "--out", out, "--pixels", "3x4", "--pixels", "7x0", "--image", "2"])
+    said = capsys.readouterr().out
+    assert "row 3, column 4: entropy" in said and "row 7, column 0: entropy" in said
+    assert "3x9 is outside the picture, which has 8 rows" in fails(["inspect", digits_run, "--pixels", "3x9"], capsys)
+    assert "--pixels 3 is no pixel" in fails(["inspect", digits_run, "--pixels", "3"], capsys)
+    assert "has images 0 … 178" in fails(["inspect", digits_run, "--image", "179"], capsys)
+
+
 def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", digits_run, "--json"])
     figures = json.loads(capsys.readouterr().out)

@@ -1,3 +1,4 @@
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -5,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import CASES
 
-from nextpixel import ClassCondition, GatedPixelCNN, bits_per_dim, score
+from nextpixel import ClassCondition, GatedPixelCNN, MapCondition, bits_per_dim, dequantised_bits_per_dim, score
 from nextpixel.batches import batch_indices, training_parts
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import ImageModel
 from nextpixel.splits import ImageData, Split
 from nextpixel.train_config import learning_rate, total_steps
 from nextpixel.training import Step, TrainConfig, TrainingError, TrainState, evaluate, initial_state, train
@@ -56,7 +58,7 @@ def fit(config: TrainConfig, data: ImageData | None = None, **keywords: Any) -> 
     return state, list(train(state, data or dataset(), config))
 
 
-def weights(model: AutoregressiveModel) -> torch.Tensor:
+def weights(model: ImageModel) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -179,6 +181,41 @@ def test_bf16_agrees_with_float32() -> None:
     exact, fast = (fit(replace(config, precision=p))[1][-1].bits_per_dim for p in ("float32", "bf16"))
     assert exact != fast
     assert exact == pytest.approx(fast, abs=0.02)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_model_trains_in_both_precisions_alike(name: str) -> None:
+    """From the same weights the same losses, in float32 and under autocast; weights move."""
+    torch.manual_seed(0)
+    model = CASES[name]()
+    if isinstance(model.condition, MapCondition):
+        pytest.skip("trained inside a MultiScale")
+    data = dataset(levels=model.levels, shape=(model.channels, 6, 6), classes=getattr(model.condition, "classes", 0))
+    losses = []
+    for precision in ("float32", "bf16"):
+        config = TrainConfig(steps=3, batch_size=8, precision=precision)  # type: ignore[arg-type]
+        copied = copy.deepcopy(model)
+        losses.append([step.bits_per_dim for step in train(initial_state(copied, config), data, config)])
+        assert not torch.equal(weights(copied), weights(model))
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+def test_the_loss_of_a_density_is_that_of_dequantised_images() -> None:
+    torch.manual_seed(0)
+    data = dataset()
+    model = GatedPixelCNN(levels=4, features=8, layers=2, head="logistic")
+    config = TrainConfig(steps=20, batch_size=20, precision="float32", objective="density", learning_rate=0.01)
+    steps = list(train(initial_state(model, config), data, config))
+    torch.manual_seed(0)
+    untrained = GatedPixelCNN(levels=4, features=8, layers=2, head="logistic")
+    rows = batch_indices(40, 20, seed=0, step=0)
+    x = torch.from_numpy(data.train.images[rows]).long()
+    expected = np.mean([dequantised_bits_per_dim(untrained, x) for _ in range(20)])
+    assert steps[0].bits_per_dim == pytest.approx(expected, abs=0.1)
+    assert steps[0].bits_per_dim > bits_per_dim(untrained, x)
+    assert steps[-1].bits_per_dim < steps[0].bits_per_dim
+    with pytest.raises(ValueError, match="head='softmax', whose density is its probability"):
+        fit(TrainConfig(steps=1, objective="density"))
 
 
 def test_same_seed_same_weights_and_torch_random_state_is_left_alone() -> None:
