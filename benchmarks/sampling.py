@@ -1,6 +1,6 @@
 """What a sample costs, as a multiple of one forward pass of the same batch, in one run.
 
-    python benchmarks/sampling.py [--threads 1]
+    python benchmarks/sampling.py [--threads 1] [--only Row]
 
 A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for 32×32×3. The floor is
 about 1: the same arithmetic, once per site. Figures are minima of several turns, taken in turn so that a change of the
@@ -13,12 +13,26 @@ from collections.abc import Callable
 
 import torch
 
-from nextpixel import GatedPixelCNN, sample
+from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, sample
 from nextpixel.models.core import AutoregressiveModel
 
+# The widths of the paper's model for binary MNIST.
+PAPERS = {"features": 16, "head_features": 32}
 CASES: list[tuple[str, Callable[[], AutoregressiveModel], tuple[int, int]]] = [
     ("gated 7 × 32, 28×28×1", lambda: GatedPixelCNN(features=32, layers=7, kernel_size=3), (28, 28)),
     ("gated 7 × 32, 32×32×3", lambda: GatedPixelCNN(channels=3, features=33, layers=7, kernel_size=3), (32, 32)),
+    ("PixelCNN 7 × 32, 28×28×1", lambda: PixelCNN(features=32, layers=7), (28, 28)),
+    ("Row LSTM 7 × 32, 28×28×1", lambda: RowLSTM(features=32, layers=7), (28, 28)),
+    ("Diagonal BiLSTM 7 × 32, 28×28×1", lambda: DiagonalBiLSTM(features=32, layers=7), (28, 28)),
+    ("Diagonal BiLSTM 7 × 16, 28×28×1, binary", lambda: DiagonalBiLSTM(levels=2, layers=7, **PAPERS), (28, 28)),
+    ("PixelCNN 7 × 33, 32×32×3", lambda: PixelCNN(channels=3, features=33, layers=7), (32, 32)),
+    ("Row LSTM 7 × 33, 32×32×3", lambda: RowLSTM(channels=3, features=33, layers=7), (32, 32)),
+    ("Diagonal BiLSTM 7 × 33, 32×32×3", lambda: DiagonalBiLSTM(channels=3, features=33, layers=7), (32, 32)),
+    (
+        "gated 7 × 32, logistic mixture, 32×32×3",
+        lambda: GatedPixelCNN(channels=3, features=32, layers=7, kernel_size=3, head="logistic"),
+        (32, 32),
+    ),
     ("gated 8 × 54, 32×32×3", lambda: GatedPixelCNN(channels=3, features=54, layers=8, kernel_size=3), (32, 32)),
 ]
 
@@ -43,12 +57,16 @@ def measure(model: AutoregressiveModel, batch: int, shape: tuple[int, int], turn
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    threads = parser.parse_args().threads
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    arguments = parser.parse_args()
+    threads = arguments.threads
     torch.set_num_threads(threads)
     print(f"torch {torch.__version__}, threads: {threads}\n")
     print("| model | parameters | batch | one pass, ms | sample, ms | passes | images/s |")
     print("|---|---|---|---|---|---|---|")
     for name, build, shape in CASES:
+        if arguments.only not in name:
+            continue
         for batch in (1, 16, 64):
             torch.manual_seed(0)
             model = build().eval()

@@ -18,19 +18,30 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from nextpixel import GatedPixelCNN
+from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from nextpixel.models.core import AutoregressiveModel
 from nextpixel.splits import ImageData, Split
 from nextpixel.train_config import TrainConfig
 from nextpixel.training import Step, initial_state, train
 
 BATCH = 16
-# Name, channels, levels, side, features and kernel size; 8 layers. The two kernels have half a million parameters more
-# or less.
-CASES = [
-    ("28×28×1, 2 levels", 1, 2, 28, 48, 3),
-    ("28×28×1, 2 levels", 1, 2, 28, 48, 5),
-    ("32×32×3, 256 levels", 3, 256, 32, 48, 3),
-    ("32×32×3, 256 levels", 3, 256, 32, 48, 5),
+# Name, images (channels, levels, side), batch and model. The first ones of each kind have about half a million
+# parameters; peers were measured on the same images and batch.
+GREY, RGB = (1, 2, 28), (3, 256, 32)
+CASES: list[tuple[str, tuple[int, int, int], int, Callable[..., AutoregressiveModel]]] = [
+    ("gated 8 × 48, 3×3", GREY, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, kernel_size=3, **k)),
+    ("gated 8 × 48, 5×5", GREY, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, **k)),
+    ("PixelCNN 12 × 64", GREY, BATCH, lambda **k: PixelCNN(features=64, layers=12, **k)),
+    ("Row LSTM 7 × 48", GREY, BATCH, lambda **k: RowLSTM(features=48, layers=7, **k)),
+    ("Diagonal BiLSTM 7 × 46", GREY, BATCH, lambda **k: DiagonalBiLSTM(features=46, layers=7, **k)),
+    ("Diagonal BiLSTM 7 × 46", GREY, 64, lambda **k: DiagonalBiLSTM(features=46, layers=7, **k)),
+    ("Diagonal BiLSTM 7 × 16", GREY, BATCH, lambda **k: DiagonalBiLSTM(features=16, head_features=32, layers=7, **k)),
+    ("Diagonal BiLSTM 7 × 16", GREY, 128, lambda **k: DiagonalBiLSTM(features=16, head_features=32, layers=7, **k)),
+    ("gated 8 × 48, 3×3", RGB, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, kernel_size=3, **k)),
+    ("gated 8 × 48, 5×5", RGB, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, **k)),
+    ("PixelCNN 12 × 63", RGB, BATCH, lambda **k: PixelCNN(features=63, layers=12, **k)),
+    ("Row LSTM 7 × 48", RGB, BATCH, lambda **k: RowLSTM(features=48, layers=7, **k)),
+    ("Diagonal BiLSTM 7 × 45", RGB, BATCH, lambda **k: DiagonalBiLSTM(features=45, layers=7, **k)),
 ]
 VARIANTS = [
     (f"{precision}, {layout}", {"precision": precision, "channels_last": layout == "channels-last"})
@@ -39,10 +50,13 @@ VARIANTS = [
 ]
 # Which operators belong together, by part of their name; the first that fits counts.
 GROUPS = {
+    "the scan's own loop": ("_Scan",),
     "convolution, backward": ("convolution_backward", "conv_backward"),
     "convolution, forward": ("mkldnn_conv", "convolution", "conv2d"),
     "softmax and loss": ("softmax", "log_sigmoid", "nll_loss", "cross_entropy", "binary_cross_entropy"),
-    "gate": ("tanh", "sigmoid"),
+    "products of the scan": ("bmm",),
+    "its order of cells": ("index",),
+    "gates": ("tanh", "sigmoid"),
     "optimiser and average": ("Optimizer", "adam", "foreach", "lerp", "norm"),
     "copies, casts, padding": ("copy_", "pad", "fill_", "zero_", "cat", "slice_backward", "clone"),
     "sums and products": ("add", "mul", "sum", "div", "relu", "threshold"),
@@ -66,9 +80,9 @@ def data(channels: int, levels: int, side: int) -> ImageData:
     )
 
 
-def steps(model: GatedPixelCNN, images: ImageData, **options: object) -> Iterator[Step]:
+def steps(model: AutoregressiveModel, images: ImageData, batch_size: int = BATCH, **options: object) -> Iterator[Step]:
     """Steps without end."""
-    config = TrainConfig(steps=10**9, batch_size=BATCH, evaluate_every=10**9, **options)  # type: ignore[arg-type]
+    config = TrainConfig(steps=10**9, batch_size=batch_size, evaluate_every=10**9, **options)  # type: ignore[arg-type]
     return train(initial_state(model, config), images, config)
 
 
@@ -122,37 +136,34 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def main() -> None:
     flags = parser(__doc__)
+    flags.add_argument("--only", default="", help="models whose name contains this")
     flags.add_argument("--profile", action="store_true", help="print where the time of a step goes instead")
     arguments = flags.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, threads: {arguments.threads}, batch {BATCH}, 8 layers\n")
-    head = "| model | features, kernel | parameters | variant |"
+    print(f"torch {torch.__version__}, threads: {arguments.threads}\n")
+    head = "| images | model | parameters | batch | variant |"
     print(head + (" part | ms per step | share |" if arguments.profile else " images/s, best step | median |"))
-    print("|---" * (7 if arguments.profile else 6) + "|")
-    for case, channels, levels, side, features, kernel in CASES:
+    print("|---" * (8 if arguments.profile else 7) + "|")
+    for name, (channels, levels, side), batch, build in CASES:
+        if arguments.only not in name:
+            continue
         images = data(channels, levels, side)
         runs = {}
-        for name, options in VARIANTS:
+        for variant, options in VARIANTS:
             torch.manual_seed(0)
-            model = GatedPixelCNN(
-                channels=channels,
-                levels=levels,
-                features=features,
-                layers=8,
-                kernel_size=kernel,
-                head_features=features,
-            )
-            runs[name] = steps(model, images, **options)
-        row = f"| {case} | {features}, {kernel}×{kernel} | {sum(p.numel() for p in model.parameters()):,} |"
+            model = build(channels=channels, levels=levels)
+            runs[variant] = steps(model, images, batch, **options)
+        parameters = sum(p.numel() for p in model.parameters())
+        row = f"| {side}×{side}×{channels}, {levels} levels | {name} | {parameters:,} | {batch} |"
         if arguments.profile:
-            for name in ("float32, channels-last", "bf16, channels-last"):
-                spent = grouped(runs[name])
+            for variant in ("float32, channels-last", "bf16, channels-last"):
+                spent = grouped(runs[variant])
                 for part, ms in sorted(spent.items(), key=lambda item: -item[1]):
-                    print(f"{row} {name} | {part} | {ms:.1f} | {ms / sum(spent.values()):.0%} |", flush=True)
+                    print(f"{row} {variant} | {part} | {ms:.1f} | {ms / sum(spent.values()):.0%} |", flush=True)
         else:
-            for name, seconds in in_turn(runs, arguments.turns, 3, arguments.clock).items():
-                figures = f"{BATCH / min(seconds):.0f} | {BATCH / statistics.median(seconds):.0f}"
-                print(f"{row} {name} | {figures} |", flush=True)
+            for variant, seconds in in_turn(runs, arguments.turns, 3, arguments.clock).items():
+                figures = f"{batch / min(seconds):.0f} | {batch / statistics.median(seconds):.0f}"
+                print(f"{row} {variant} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":
