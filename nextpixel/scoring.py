@@ -22,6 +22,7 @@ __all__ = [
     "dequantised_bits_per_dim",
     "dequantised_score",
     "log_prob_map",
+    "scale_scores",
     "score",
 ]
 
@@ -46,9 +47,21 @@ def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Ten
 
 def score(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> Float[Tensor, " B"]:
     """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for `bits_per_dim`."""
-    nats = torch.zeros(len(x), dtype=torch.float64)
-    for images, _, _, log_prob in _passes(model, x, condition):
-        nats[images] += log_prob.sum(dim=(1, 2, 3))
+    return scale_scores(model, x, condition).sum(dim=1)
+
+
+def scale_scores(
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
+) -> Float[Tensor, "B scales"]:
+    """The log-likelihood of each image by scale, in nats, float64, on the CPU. Arguments as for `bits_per_dim`.
+
+    For a `MultiScale` log p(small) and log p(rest | small), and so on; for other models there is one scale. Every
+    sub-pixel is counted in one scale: see `models.core.Scale.counts`.
+    """
+    steps = [scale.step for scale in model.scales()]
+    nats = torch.zeros(len(x), len(steps), dtype=torch.float64)
+    for images, rows, _, log_prob in _passes(model, x, condition):
+        nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 

@@ -145,6 +145,8 @@ def test_every_model_goes_through_the_same_commands(
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "x.npy")])
     assert np.load(tmp_path / "x.npy").shape == (2, 3, 9, 8)
     main(["complete", run, "--split", "valid", "--n", "1", "--draws", "2", "--out", str(tmp_path / "c.png")])
+    main(["evaluate", run, "--split", "valid"])
+    assert ("for one in 2 rows and columns" in capsys.readouterr().out) == ("--scale" in options)
     main(["check", run, "--size", "2x3"])
     main(["inspect", run, "--split", "valid", "--out", str(tmp_path / "inspect"), "--images", "2"])
     said = capsys.readouterr().out

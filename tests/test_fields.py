@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM, check_causality
+from nextpixel import DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM, check_causality, score
 from nextpixel.causality import dependencies
 from nextpixel.models.core import ImageModel
 from nextpixel.receptive_fields import effective_receptive_field, receptive_field, receptive_field_picture
+from nextpixel.scoring import log_prob_map, scale_scores
 
 Offset = tuple[int, int]
 
@@ -112,6 +113,21 @@ def test_multi_scale_sees_all_that_comes_before() -> None:
     # A pixel of the large image sees pixels of the small one that come later in raster order.
     assert report.depends[report.sites.index((0, 0, 1)), report.sites.index((0, 2, 2))]
     assert receptive_field_picture(model, (5, 6)).shape[0] == 3
+
+
+def test_multi_scale_counts_every_pixel_once() -> None:
+    """Log p(x) = log p(small) + log p(rest | small), both computed by hand from the two models."""
+    torch.manual_seed(0)
+    small = RowLSTM(levels=3, features=4, layers=1)
+    large = PixelCNN(levels=3, features=4, layers=2, condition=MapCondition(1, scale=2, levels=3))
+    model = MultiScale(small=small, large=large)
+    x = torch.randint(3, (6, 1, 5, 6))
+    few = x[:, :, ::2, ::2]
+    rest = torch.ones(5, 6)
+    rest[::2, ::2] = 0
+    first, second = score(small, few), (log_prob_map(large, x, few) * rest).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(scale_scores(model, x), torch.stack([first, second], dim=1))
+    torch.testing.assert_close(score(model, x), first + second)
 
 
 @pytest.mark.parametrize("kind", [GatedPixelCNN, PixelCNN, RowLSTM, DiagonalBiLSTM])

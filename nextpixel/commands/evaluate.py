@@ -2,7 +2,7 @@
 
 import json as json_format
 import math
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["evaluate"]
 
@@ -39,7 +39,7 @@ def evaluate(
 
     from nextpixel.commands.opening import counted_bar, open_model, open_split
     from nextpixel.data import histogram_bits_per_dim
-    from nextpixel.scoring import dequantised_score
+    from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training import evaluate as bits_per_dim_of
 
     network, metadata = open_model(model, device)
@@ -52,12 +52,13 @@ def evaluate(
         bits = bits_per_dim_of(network, part, progress=progress)
     continuous = all(scale.network.head == "logistic" for scale in network.scales())
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
-    figures = {
+    nats_per_bit = math.log(2) * sub_pixels / len(part)
+    figures: dict[str, Any] = {
         "source": pictures.source,
         "split": what,
         "images": len(part),
         "bits_per_dim": bits,
-        "nats_per_image": bits * math.log(2) * sub_pixels / len(part),
+        "nats_per_image": bits * nats_per_bit,
         "conditional": network.condition is not None,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
@@ -65,6 +66,13 @@ def evaluate(
         with counted_bar("Evaluating") as progress:
             density = bits_per_dim_of(network, part, progress=progress, nats_of=dequantised_score)
         figures["dequantised_bits_per_dim"] = density
+    scales = list(network.scales())
+    for number, scale in enumerate(scales if len(scales) > 1 else ()):
+        with counted_bar("Evaluating") as progress:
+            share = bits_per_dim_of(
+                network, part, progress=progress, nats_of=lambda *given, k=number: scale_scores(*given)[:, k]
+            )
+        figures.setdefault("scales", []).append({"step": scale.step, "nats_per_image": share * nats_per_bit})
     if data is None and split == "test" and pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
     if json:
@@ -83,3 +91,6 @@ def evaluate(
     table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")
     Console().print(table)
     print(f"{figures['nats_per_image']:.2f} nats per image")
+    for number, scale in enumerate(figures.get("scales", ())):
+        which = "all pixels" if scale["step"] == 1 else f"one in {scale['step']} rows and columns"
+        print(f"  {scale['nats_per_image']:.2f} of them for {which}{', given those before' if number else ''}")
