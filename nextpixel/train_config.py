@@ -8,7 +8,16 @@ __all__ = ["LENGTHS", "MAY_CHANGE", "TrainConfig", "learning_rate", "total_steps
 
 LENGTHS = ("steps", "epochs", "minutes")
 
-MAY_CHANGE = (*LENGTHS, "learning_rate", "warmup_steps", "clip_norm", "precision", "evaluate_every", "patience")
+MAY_CHANGE = (
+    *LENGTHS,
+    "learning_rate",
+    "warmup_steps",
+    "clip_norm",
+    "precision",
+    "recompute",
+    "evaluate_every",
+    "patience",
+)
 """What may be another when a run is resumed: its length, and what mends a run that diverged."""
 
 
@@ -35,6 +44,8 @@ class TrainConfig:
             It rises as min(ema_decay, (1 + t) / (10 + t)), so that short runs forget their initial weights.
         precision: "bf16" computes in bfloat16 where that is safe (autocast); "auto" does so where there is hardware
             for it. Log-probabilities are always float32.
+        recompute: compute each layer's maps again in the backward pass instead of keeping them: less memory, about a
+            third more time, the same gradients.
         channels_last: memory layout of the feature maps, which makes convolutions faster on most hardware.
         crop: side of the random windows to train on, in pixels; None for whole images.
         flip: mirror images left to right at random. The likelihood is then that of the mirrored data, too.
@@ -61,6 +72,7 @@ class TrainConfig:
     clip_norm: float | None = 1.0
     ema_decay: float = 0.999
     precision: Literal["auto", "float32", "bf16"] = "auto"
+    recompute: bool = False
     channels_last: bool = True
     crop: int | None = None
     flip: bool = False

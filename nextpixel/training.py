@@ -130,6 +130,8 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     device = state.model.device
     if device.type == "cpu":
         keep_freed_memory()
+    for scale in state.model.scales():
+        scale.network.recompute = config.recompute
     network = _replicate(state) if processes > 1 else state.model
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, device))
     started = time.monotonic() - state.seconds

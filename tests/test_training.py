@@ -200,6 +200,35 @@ def test_every_model_trains_in_both_precisions_alike(name: str) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=0.05)
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if "map" not in name])
+def test_recomputing_changes_memory_and_nothing_else(name: str) -> None:
+    torch.manual_seed(0)
+    model = CASES[name]()
+    data = dataset(levels=model.levels, shape=(model.channels, 6, 6), classes=getattr(model.condition, "classes", 0))
+    trained = []
+    for recompute in (False, True):
+        config = TrainConfig(steps=2, batch_size=8, precision="float32", recompute=recompute)
+        copied = copy.deepcopy(model)
+        list(train(initial_state(copied, config), data, config))
+        trained.append(weights(copied))
+    assert torch.equal(*trained)
+
+
+@pytest.mark.parametrize("name", ["gated", "pixel-cnn", "row-lstm", "diagonal"])
+def test_recomputing_keeps_less(name: str) -> None:
+    torch.manual_seed(0)
+    model, kept = CASES[name]().train(), []
+    x = torch.zeros(4, model.channels, 12, 12, dtype=torch.int64)
+    for model.recompute in (False, True):
+        tensors: dict[int, int] = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, tensors=tensors: (tensors.update({t.data_ptr(): t.nbytes}), t)[1], lambda t: t
+        ):
+            model(x)
+        kept.append(sum(tensors.values()))
+    assert kept[1] < 0.7 * kept[0]
+
+
 def test_the_loss_of_a_density_is_that_of_dequantised_images() -> None:
     torch.manual_seed(0)
     data = dataset()

@@ -110,6 +110,8 @@ class TrainOptions:
     """Decay per step of the averaged weights, which are validated and kept; by default 0.999, 0 for no average."""
     precision: Literal["auto", "float32", "bf16"] | None = None
     """By default auto: bf16 where there is hardware for it; likelihoods are always float32."""
+    recompute: bool | None = None
+    """Compute each layer's maps again in the backward pass: less memory, about a third more time, the same result."""
     channels_last: bool | None = None
     """Memory layout of the feature maps; by default channels last, usually the faster one."""
     crop: int | None = None

@@ -6,7 +6,7 @@ sampling and completing are functions that call it; models have no such methods.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
 from nextpixel.heads import HEADS, Distribution
@@ -63,6 +64,8 @@ class ImageModel(nn.Module, ABC):
 
     _minus_one: Tensor
     condition: Condition | None
+    recompute: bool = False
+    """Whether training computes each layer's maps again in the backward pass, instead of keeping them all."""
 
     def __init__(self, *, channels: int, levels: int) -> None:
         super().__init__()
@@ -160,6 +163,12 @@ class AutoregressiveModel(ImageModel):
     def scales(self) -> Iterator[Scale]:
         """Itself."""
         yield Scale(self, 1, None)
+
+    def _layer_pass(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """One layer's part of a pass; with `recompute` only its inputs are kept for the backward pass."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return checkpoint(function, *arguments, use_reentrant=False)
+        return function(*arguments)
 
     def _head(self, outputs: Tensor, cache: Cache | None) -> Distribution:
         """The head's distribution, at a site or over rows."""

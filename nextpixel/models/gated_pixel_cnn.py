@@ -114,7 +114,7 @@ class GatedPixelCNN(AutoregressiveModel):
         h = self._rows(x, cache) if cache is None or cache.site is None else self._previous(x, cache)
         skips = None
         for block, link in zip(self._gated_blocks, links, strict=True):
-            h, skips = block.horizontal(h, link, skips, cache)
+            h, skips = self._layer_pass(block.horizontal, h, link, skips, cache)
         y = self.head_hidden((h if skips is None else h + skips).relu(), cache)
         return self._head(self.head_out(y.relu(), cache), cache)
 
@@ -128,6 +128,6 @@ class GatedPixelCNN(AutoregressiveModel):
         links = []
         for block in self._gated_blocks:
             assert v is not None  # only the last layer has no vertical output
-            v, link = block.vertical(v, condition, cache)
+            v, link = self._layer_pass(block.vertical, v, condition, cache)
             links.append(link)
         return links

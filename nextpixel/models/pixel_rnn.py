@@ -104,8 +104,9 @@ class PixelRNN(AutoregressiveModel):
         encoded = self._encoded(x, condition, cache)
         here = self._rows(x, cache) if cache is None or cache.site is None else self._previous(x, cache)
         y, skips = self.first(here, lambda: self._rows_above(x, cache), cache), None
+        image = lambda rows: self._centre(x[:, :, rows.start : rows.stop])  # noqa: E731
         for block in cast(Iterable[ResidualBlock], self.blocks):
-            y, skips = block(y, skips, encoded, cache, lambda rows: self._centre(x[:, :, rows.start : rows.stop]))
+            y, skips = self._layer_pass(block, y, skips, encoded, cache, image)
         y = self.head_hidden((y if skips is None else y + skips).relu(), cache)
         return self._head(self.head_out(y.relu(), cache), cache)
 
