@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel import GatedPixelCNN, load_data, sample
+from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, load_data, sample
 from nextpixel.cache import Cache
 from nextpixel.layers.masks import colour_mask
 from nextpixel.receptive_fields import receptive_field
@@ -39,6 +39,7 @@ def main() -> None:
     masks()
     blind_spot()
     two_stacks()
+    pixel_rnn()
     walk_in_progress()
     images = digits("train")
     honest, honest_curve = train(seeded(GatedPixelCNN), images)
@@ -141,6 +142,26 @@ def two_stacks() -> None:
     )
     figure.tight_layout(rect=(0, 0.12, 1, 1))
     save(figure, "two_stacks.svg")
+
+
+def pixel_rnn() -> None:
+    """What one pixel sees through two layers of each model of the first paper."""
+    shape, pixel = (9, 15), (8, 6)
+    options = {"levels": 2, "features": 4, "layers": 2, "first_kernel_size": 3}
+    models = {
+        "PixelCNN": PixelCNN(**options),
+        "Row LSTM": RowLSTM(**options),
+        "Diagonal BiLSTM": DiagonalBiLSTM(**options),
+        "… with complete_context": DiagonalBiLSTM(**options, complete_context=True),
+    }
+    figure, axes = pyplot.subplots(1, 4, figsize=(9.6, 2.2))
+    for axis, (name, model) in zip(axes, models.items(), strict=True):
+        seen = receptive_field(model, shape, pixel=pixel)[0, 0]
+        field(axis, seen, pixel)
+        axis.set_title(f"{name}: {int((past(shape, pixel) & ~seen).sum())} unseen", fontsize=8)
+    legend(figure, {"the pixel": TARGET, "seen": SEEN, "past, unseen": UNSEEN, "future": FUTURE})
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    save(figure, "pixel_rnn.svg")
 
 
 def walk_in_progress() -> None:

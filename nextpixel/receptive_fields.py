@@ -103,8 +103,8 @@ def effective_receptive_field(
 ) -> EffectiveField:
     """How strongly a trained model's law of one pixel depends on the others (Luo et al., 2016).
 
-    The mean over images and colours of |∂ log p(value) / ∂ x|, at the values that x has, with respect to the pixels as
-    the network gets them.
+    The mean over images and colours of ``|∂ log p(value) / ∂ x|``, at the values that x has, with respect to the pixels
+    as the network gets them.
 
     Args:
         model: a trained model.

@@ -274,7 +274,9 @@ def _prepare(
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
     for part in ("data", "model", "training"):
-        old, new = _flat(before.get(part, {})), _flat(now[part])
+        # What the version that began the run did not know yet has its default.
+        known = {key: value for key, value in now[part].items() if key in before.get(part, {})}
+        old, new = _flat(before.get(part, {})), _flat(known)
         for key in sorted(old.keys() | new.keys()):
             may_change = key in MAY_CHANGE if part == "training" else (part, key) == ("data", "source")
             if old.get(key) != new.get(key) and not may_change:

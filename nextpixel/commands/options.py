@@ -111,7 +111,7 @@ class TrainOptions:
     precision: Literal["auto", "float32", "bf16"] | None = None
     """By default auto: bf16 where there is hardware for it; likelihoods are always float32."""
     recompute: bool | None = None
-    """Compute each layer's maps again in the backward pass: less memory, about a third more time, the same result."""
+    """Compute each layer's maps again in the backward pass: less memory, a quarter more time, the same result."""
     channels_last: bool | None = None
     """Memory layout of the feature maps; by default channels last, usually the faster one."""
     crop: int | None = None

@@ -34,11 +34,8 @@ __all__ = [
 class Scale(NamedTuple):
     """A part of a model that goes through its pixels in raster order.
 
-    Attributes:
-        network: the distribution of the pixels in every `step`-th row and column.
-        step: 1 for the whole image.
-        coarser: the step of the scale before it, whose pixels condition this one and are not counted again; None for
-            the first scale.
+    `network` is the distribution of the pixels in every `step`-th row and column; 1 is the whole image. `coarser` is
+    the step of the scale before it, whose pixels condition this one and are not counted again; None for the first.
     """
 
     network: "AutoregressiveModel"

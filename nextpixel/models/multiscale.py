@@ -39,6 +39,7 @@ class MultiScale(ImageModel):
         ValueError: the two do not fit together.
 
     Example:
+        >>> import torch
         >>> small = RowLSTM(levels=4, features=8, layers=2)
         >>> large = PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4))
         >>> x = torch.randint(4, (2, 1, 6, 7))

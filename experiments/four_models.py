@@ -1,0 +1,82 @@
+"""The four families on binary MNIST: equal parameters, equal images seen, one pass over the training set.
+
+    python experiments/four_models.py MNIST_BINARIZED.npz
+
+Trains each as `nextpixel train` would (or goes on with it, in runs/four-NAME), evaluates on the full test split, and
+writes experiments/results/four_models.json and .png. The question: in what order do they come after a short training?
+The papers give the order after a long one.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from nextpixel import load, load_data
+from nextpixel.checkpoint import read_metadata
+from nextpixel.runs import read_metrics
+from nextpixel.training import evaluate
+
+RESULTS = Path(__file__).parent / "results"
+OPTIONS = (
+    "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16 --evaluate-every 260 "
+    "--ema-decay 0.998 --seed 0"
+)
+# Name, options, and what the papers report for their larger models after long training, in nats.
+MODELS = {
+    "diagonal": ("--model diagonal-bilstm --features 24 --layers 7", 79.20),
+    "row": ("--model row-lstm --features 26 --layers 7", 80.54),
+    "pixelcnn": ("--model pixel-cnn --features 44 --layers 7", 81.30),
+    "gated": ("--features 33 --layers 7 --kernel-size 3 --first-kernel-size 7", None),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="the static binarisation of MNIST, as .npz with train, valid and test images")
+    source = parser.parse_args().data
+    test = load_data(source, labels=False).test
+    results, figure = {}, Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, (options, published) in MODELS.items():
+        run = Path("runs") / f"four-{name}"
+        command = ["nextpixel", "train", source, "--out", str(run), *options.split(), *OPTIONS.split()]
+        if (run / "state.safetensors").exists():
+            command = ["nextpixel", "train", "--resume", str(run)]
+        subprocess.run([sys.executable, "-m", *command, "--quiet"], check=True)
+        model, metrics = load(run), read_metrics(run)
+        began = time.monotonic()
+        bits = evaluate(model, test)
+        results[name] = {
+            "options": f"{options} {OPTIONS}",
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "training": read_metadata(run).get("training"),
+            "seconds_of_training": metrics[-1]["seconds"],
+            "test_images": len(test),
+            "test_nats": bits * math.log(2) * 784,
+            "test_bits_per_dim": bits,
+            "seconds_of_evaluation": time.monotonic() - began,
+            "papers_nats_for_larger_models": published,
+        }
+        print(name, json.dumps(results[name]), flush=True)
+        points = [
+            (m["step"], m["valid_bits_per_dim"] * math.log(2) * 784) for m in metrics if "valid_bits_per_dim" in m
+        ]
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3.0, label=type(model).__name__)
+    axes.set_xlabel("step of 32 images")
+    axes.set_ylabel("validation, nats per image")
+    axes.set_ylim(top=150)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "four_models.png", dpi=100)
+    (RESULTS / "four_models.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
