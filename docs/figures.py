@@ -147,7 +147,7 @@ def two_stacks() -> None:
 def pixel_rnn() -> None:
     """What one pixel sees through two layers of each model of the first paper."""
     shape, pixel = (9, 15), (8, 6)
-    options = {"levels": 2, "features": 4, "layers": 2, "first_kernel_size": 3}
+    options = {"levels": 2, "features": 16, "layers": 2, "first_kernel_size": 3}
     models = {
         "PixelCNN": PixelCNN(**options),
         "Row LSTM": RowLSTM(**options),
