@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nextpixel.causality import check_causality
     from nextpixel.checkpoint import load, save
     from nextpixel.data import load_data
-    from nextpixel.layers.conditioning import ClassCondition, MapCondition
+    from nextpixel.layers.conditioning import ClassCondition, MapCondition, VectorCondition
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -29,6 +29,7 @@ __all__ = [
     "PixelCNN",
     "RowLSTM",
     "TrainConfig",
+    "VectorCondition",
     "bits_per_dim",
     "check_causality",
     "complete",
@@ -51,6 +52,7 @@ _HOMES = {
     "PixelCNN": "models.pixel_rnn",
     "RowLSTM": "models.pixel_rnn",
     "TrainConfig": "train_config",
+    "VectorCondition": "layers.conditioning",
     "bits_per_dim": "scoring",
     "check_causality": "causality",
     "complete": "sampling",

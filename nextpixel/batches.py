@@ -4,17 +4,29 @@ The whole batch is drawn first and divided among processes afterwards, so that i
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.splits import Split, crop_offsets
+from nextpixel.layers.conditioning import (
+    ClassCondition,
+    Condition,
+    Conditions,
+    MapCondition,
+    Values,
+    VectorCondition,
+    each,
+    forget,
+    parts_of,
+)
+from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig
 
-__all__ = ["batch_indices", "dropout_seed", "tensors", "training_parts"]
+__all__ = ["batch_indices", "conditions_of", "dropout_seed", "tensors", "training_parts"]
 
 _ORDER, _AUGMENTATION, _DROPOUT = range(3)
 
@@ -42,39 +54,106 @@ def dropout_seed(seed: int, step: int, rank: int) -> int:
     return int(words[0]) >> 1
 
 
+def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> Conditions | None:
+    """Everything that a data set gives to condition a model on: its classes, vectors and maps; None if nothing.
+
+    Args:
+        data: what a model is to be trained on.
+        categorical_maps: whether the integers of maps are names, such as those of segments, and not amounts.
+
+    Raises:
+        ValueError: the maps' size is not that of the images, or a fraction of it.
+    """
+    parts: list[Condition] = [ClassCondition(len(data.classes))] if data.classes else []
+    if data.train.vectors is not None:
+        parts.append(VectorCondition(data.train.vectors.shape[1]))
+    if data.train.maps is not None:
+        _, maps, *size = data.train.maps.shape
+        scale = 1 if data.shape is None else -(-data.shape[0] // size[0])
+        if data.shape is None or [-(-side // scale) for side in data.shape] != size:
+            raise ValueError(
+                f"the maps are {size[0]}×{size[1]}, which is no fraction 1, 1/2, 1/3 … of the images' size {data.shape}"
+            )
+        levels = data.map_levels
+        parts.append(
+            MapCondition(maps, scale=scale, levels=levels, categorical=categorical_maps and levels is not None)
+        )
+    return tuple(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
 def training_parts(
-    split: Split, config: TrainConfig, step: int, rank: int, processes: int, device: torch.device, labelled: bool
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+    split: Split,
+    config: TrainConfig,
+    step: int,
+    rank: int,
+    processes: int,
+    device: torch.device,
+    condition: Conditions | None,
+) -> Iterator[tuple[Tensor, Values | None]]:
     """This process's share of a batch, in `config.accumulate` parts."""
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
     generator = np.random.default_rng((config.seed, _AUGMENTATION, step))
     crop = config.crop
     offsets = crop_offsets(split, rows, crop=crop, generator=generator) if crop is not None else None
     mirrored = generator.random(len(rows)) < 0.5 if config.flip else None
+    forgotten = _forgotten(len(parts_of(condition)), len(rows), config.condition_dropout, generator)
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
-        x, condition = tensors(split, rows[part], device, labelled, crop, None if offsets is None else offsets[part])
+        x, values = tensors(split, rows[part], device, condition, crop, None if offsets is None else offsets[part])
         if mirrored is not None:
             flips = torch.from_numpy(mirrored[part]).to(device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
-        yield (x.to(memory_format=torch.channels_last) if config.channels_last else x), condition
+            values = each(partial(_mirrored_maps, flips), values)
+        if forgotten is not None and values is not None:
+            values = forget(values, torch.from_numpy(forgotten[part]).to(device))
+        yield (x.to(memory_format=torch.channels_last) if config.channels_last else x), values
+
+
+def _mirrored_maps(flips: Tensor, value: Tensor) -> Tensor:
+    return torch.where(flips, value.flip(3), value) if value.ndim == 4 else value
+
+
+def _forgotten(conditions: int, images: int, share: float, generator: np.random.Generator) -> NDArray[np.bool_] | None:
+    """Which conditions of which images are dropped: all of an image's with this probability, else each with it."""
+    if not share or not conditions:
+        return None
+    chances = generator.random((images, conditions + 1))
+    return (chances[:, 1:] < (share if conditions > 1 else 0)) | (chances[:, :1] < share)
 
 
 def tensors(
     split: Split,
     rows: NDArray[np.int64],
     device: torch.device,
-    labelled: bool,
+    condition: Conditions | None,
     crop: int | None = None,
     offsets: NDArray[np.int64] | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Some images of a split, and their labels if the model wants them, on the device."""
+) -> tuple[Tensor, Values | None]:
+    """Some images of a split, and what a model is conditioned on, on the device."""
     images = split.batch(rows, crop=crop, offsets=offsets)
     # torch does little with uint16.
-    x = torch.from_numpy(images if images.dtype == np.uint8 else images.astype(np.int32))
-    condition = torch.from_numpy(split.labels[rows]) if labelled and split.labels is not None else None
-    if device.type == "cuda":
-        x, condition = x.pin_memory(), None if condition is None else condition.pin_memory()
+    x = _sent(images if images.dtype == np.uint8 else images.astype(np.int32), device)
+    values = tuple(_sent(_values(split, rows, part, crop, offsets), device) for part in parts_of(condition))
     # One byte a sub-pixel travels; on the device they become the integers that models take.
-    return x.to(device, non_blocking=True).long(), None if condition is None else condition.to(
-        device, non_blocking=True
-    )
+    return x.long(), values if isinstance(condition, tuple) else values[0] if values else None
+
+
+def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
+def _values(
+    split: Split, rows: NDArray[np.int64], part: Condition, crop: int | None, offsets: NDArray[np.int64] | None
+) -> NDArray[Any]:
+    """One condition of some images; raises ValueError where the data does not give it."""
+    kind = {ClassCondition: "labels", VectorCondition: "vectors", MapCondition: "maps"}[type(part)]
+    given = getattr(split, kind)
+    if given is None:
+        raise ValueError(f"the model is conditioned on {kind}, which this data does not give")
+    values: NDArray[Any] = given[rows]
+    if kind == "maps":
+        if crop is not None:
+            windows = Split(images=values)
+            values = windows.batch(np.arange(len(rows)), crop=crop, offsets=offsets)
+        return values if values.dtype.kind == "f" else values.astype(np.int64)
+    return values

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from nextpixel.cache import Site
+from nextpixel.layers.conditioning import Values
 from nextpixel.probe import Probe
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
@@ -93,7 +94,7 @@ def check_causality(
     model: nn.Module,
     *,
     shape: tuple[int, int] = (4, 5),
-    condition: Tensor | None = None,
+    condition: Values | None = None,
     channels: int | None = None,
     levels: int | None = None,
     draws: int = 3,
@@ -145,7 +146,7 @@ def check_causality(
 
 
 def dependencies(
-    model: nn.Module, shape: tuple[int, int], *, condition: Tensor | None = None, draws: int = 3, training: bool = False
+    model: nn.Module, shape: tuple[int, int], *, condition: Values | None = None, draws: int = 3, training: bool = False
 ) -> Bool[Tensor, "sites sites"]:
     """Whether the law of each site (row) depends on each site (column), in the model's order; see `check_causality`."""
     return Probe(model, None, None, condition, None).depends(shape, draws, training=training)

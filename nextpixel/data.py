@@ -10,12 +10,14 @@ are read with it, nor on whether they are kept in memory or prepared batch by ba
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.companions import BagOfWords, TextEncoder, attach, checked_maps, checked_vectors, encode_captions
 from nextpixel.picture_sets import PictureOptions, is_picture, is_saved_dataset, read_dataset, read_folder, read_picture
 from nextpixel.sources import DataError, Integers, Source, Storage, read_arrays, read_digits
 from nextpixel.splits import ImageData, LevelRule, MappedImages, Split, crop_offsets, pair
@@ -39,6 +41,10 @@ def load_data(
     binarise: Literal["threshold", "draw"] | None = None,
     channels: int | None = None,
     labels: bool | str | Path = True,
+    vectors: str | Path | None = None,
+    captions: str | Path | None = None,
+    text_encoder: TextEncoder | Sequence[str] | None = None,
+    maps: str | Path | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
     seed: int = 0,
@@ -66,6 +72,12 @@ def load_data(
         channels: For pictures 1, 3 or 4, converting; if None, 4 if all have opacity and any is transparent, else 3
             if any is coloured, else 1. For arrays a requirement, which also tells (N, C, H, W) from (N, H, W, C).
         labels: False ignores labels and sub-folders' names; a path is the ``.npy`` file of labels of one array.
+        vectors: A file of a vector for each image, see `nextpixel.companions.attach`. Those within an ``.npz`` file
+            are found.
+        captions: A file of a text for each image, see there.
+        text_encoder: What makes vectors of captions: a function of a list of texts to an array (n, size), or the words
+            of a `nextpixel.companions.BagOfWords`; None takes the 512 most frequent words of the training captions.
+        maps: A file or folder of a map for each image, see there: another image, a mask, a sketch.
         validation: What of the training images becomes the validation split if the source has none: a fraction
             below 1, rounded down, or a number of images. 0 for none.
         test: The same for the test split.
@@ -101,6 +113,7 @@ def load_data(
         progress=progress,
     )
     place, read = _read(source, labels, options)
+    read = attach(read, vectors=vectors, captions=captions, maps=maps, size=options.size)
     found_channels, shape = _common_shape(read, place)
     stored = _stored_levels(read, None if binarise else levels, from_levels, place)
     wanted = 2 if binarise else levels or stored
@@ -109,17 +122,22 @@ def load_data(
     rule = LevelRule(from_levels=stored, levels=wanted, method=binarise, seed=seed)
     rows = _split_rows(read, {"valid": validation, "test": test}, seed)
     splits = {name: _prepared(read, name, rows[name], rule, memory_bytes, place) for name in _SPLITS}
-    labelled = {name: split.labels is not None for name, split in splits.items() if len(split)}
-    if len(set(labelled.values())) > 1:
-        without = [name for name in labelled if not labelled[name]]
-        raise DataError(f"{place} has no labels for its {without[0]} images but for others; give labels=False")
+    for field in ("labels", "vectors", "maps", "captions"):
+        having = {name: _has(split, field) for name, split in splits.items() if len(split)}
+        if len(set(having.values())) > 1:
+            without = next(name for name, has in having.items() if not has)
+            advice = "; give labels=False" if field == "labels" else "; give them for all"
+            raise DataError(f"{place} has no {field} for its {without} images but for others{advice}")
+    encoder = _text_encoder(text_encoder, splits["train"].captions)
+    splits = {name: _with_vectors(split, encoder, place) for name, split in splits.items()}
     return ImageData(
         source=str(source),
         levels=wanted,
         channels=found_channels,
         shape=shape,
-        classes=read.classes if labelled["train"] else (),
+        classes=read.classes if splits["train"].labels is not None else (),
         **splits,
+        map_levels=_map_levels(splits["train"].maps),
         preparation={
             "source": place,
             "size": _size_kept(size, shape),
@@ -127,13 +145,59 @@ def load_data(
             "from_levels": stored,
             "binarise": binarise,
             "channels": found_channels,
-            "labels": labels if isinstance(labels, bool) else str(Path(labels).expanduser().resolve()),
+            "labels": labels if isinstance(labels, bool) else _absolute(labels),
+            "vectors": _absolute(vectors),
+            "captions": _absolute(captions),
+            "text_encoder": encoder.words if isinstance(encoder, BagOfWords) else encoder and _qualified(encoder),
+            "maps": _absolute(maps),
             "validation": validation,
             "test": test,
             "seed": seed,
             "ragged": ragged,
         },
     )
+
+
+def _has(split: Split, field: str) -> bool:
+    return bool(split.captions) if field == "captions" else getattr(split, field) is not None
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    """The path that finds the file from any working folder."""
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _qualified(encoder: TextEncoder) -> str:
+    """How a function can be found again; it is for the user to import it."""
+    kind = encoder if hasattr(encoder, "__qualname__") else type(encoder)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _text_encoder(given: TextEncoder | Sequence[str] | None, captions: tuple[str, ...]) -> TextEncoder | None:
+    if not captions:
+        return None
+    if given is None:
+        return BagOfWords.of(captions)
+    if isinstance(given, str):
+        raise DataError(f"the captions were encoded by {given}; give text_encoder=, that function, if you trust it")
+    return given if callable(given) else BagOfWords(given)
+
+
+def _with_vectors(split: Split, encoder: TextEncoder | None, place: str) -> Split:
+    """The split with its vectors and those of its captions side by side."""
+    parts = [] if split.vectors is None else [checked_vectors(split.vectors, f"vectors of {place}")]
+    if encoder is not None and split.captions:
+        parts.append(encode_captions(encoder, split.captions))
+    maps = None if split.maps is None else checked_maps(split.maps, f"maps of {place}")
+    return replace(split, vectors=np.concatenate(parts, axis=1) if parts else None, maps=maps)
+
+
+def _map_levels(maps: NDArray[Any] | None) -> int | None:
+    """How many levels integer maps have: 256 if they use more than half of a byte, else what they use."""
+    if maps is None or maps.dtype.kind == "f":
+        return None
+    highest = int(maps.max(initial=1))
+    return 256 if 128 <= highest < 256 else highest + 1
 
 
 def _size_kept(size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None) -> list[int] | None:
@@ -298,6 +362,9 @@ def _prepared(
     return Split(
         images=images,
         labels=None if raw.labels is None else raw.labels[rows],
+        vectors=None if raw.vectors is None else raw.vectors[rows],
+        maps=None if raw.maps is None else raw.maps[rows],
+        captions=tuple(raw.captions[row] for row in rows.tolist()) if raw.captions else (),
         names=tuple(raw.names[row] for row in rows.tolist()) if raw.names else (),
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
 from nextpixel.heads import Categorical, Distribution
-from nextpixel.layers.conditioning import ClassCondition, MapCondition, condition_shape
+from nextpixel.layers.conditioning import ClassCondition, Values, each, parts_of, random_condition, tuple_of
 from nextpixel.models.core import ImageModel, visiting_order
 from nextpixel.walk import walk
 
@@ -33,7 +33,7 @@ class Probe:
         model: nn.Module,
         channels: int | None,
         levels: int | None,
-        condition: Tensor | None,
+        condition: Values | None,
         generator: torch.Generator | None,
     ) -> None:
         self.channels = _described(model, "channels", channels)
@@ -45,18 +45,20 @@ class Probe:
         self._draw = 0
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
 
-    def condition(self, x: Tensor) -> Tensor | None:
+    def condition(self, x: Tensor) -> Values | None:
         """The same condition for every image of x."""
-        size = x.shape[2], x.shape[3]
-        if isinstance(self._described, ClassCondition):
-            return torch.full((len(x),), self._draw % self._described.classes)
-        if isinstance(self._described, MapCondition):
-            shape = condition_shape(self._described, 1, size)
+        given = self._given
+        if self._described is not None:
             generator = torch.Generator().manual_seed(self._draw)
-            return torch.randint(self._described.levels, shape, generator=generator).expand(len(x), *shape[1:])
-        if self._given is None:
-            return None
-        return self._given.expand(len(x), *self._given.shape[1:])
+            drawn = random_condition(self._described, 1, (x.shape[2], x.shape[3]), generator)
+            classes = [p.classes if isinstance(p, ClassCondition) else 0 for p in parts_of(self._described)]
+            # Every class has its turn.
+            parts = tuple(
+                torch.tensor([self._draw % count]) if count else value
+                for value, count in zip(tuple_of(drawn), classes, strict=True)
+            )
+            given = parts if isinstance(drawn, tuple) else parts[0]
+        return each(lambda value: value.expand(len(x), *value.shape[1:]), given)
 
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """Random images."""
@@ -89,8 +91,8 @@ class Probe:
         self.model.train(training)
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
-        classes = self._described.classes if isinstance(self._described, ClassCondition) else 0
-        for draw in range(max(draws, min(classes, _CLASSES))):
+        classes = [part.classes for part in parts_of(self._described) if isinstance(part, ClassCondition)]
+        for draw in range(max(draws, min(max(classes, default=0), _CLASSES))):
             self._draw = draw
             derivatives = self.derivatives(shape, sites)
             if derivatives is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Site
 from nextpixel.images import grid
-from nextpixel.layers.conditioning import one_each
+from nextpixel.layers.conditioning import Values, one_each
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.probe import Probe
 
@@ -26,7 +26,7 @@ def receptive_field(
     shape: tuple[int, int],
     *,
     pixel: tuple[int, int] | None = None,
-    condition: Tensor | None = None,
+    condition: Values | None = None,
     channels: int | None = None,
     levels: int | None = None,
 ) -> Bool[Tensor, "C C H W"]:
@@ -99,7 +99,7 @@ def effective_receptive_field(
     x: Shaped[Tensor, "B C H W"],
     *,
     pixel: tuple[int, int] | None = None,
-    condition: Tensor | None = None,
+    condition: Values | None = None,
 ) -> EffectiveField:
     """How strongly a trained model's law of one pixel depends on the others (Luo et al., 2016).
 

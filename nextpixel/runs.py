@@ -23,10 +23,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nextpixel import __version__, images
+from nextpixel.batches import tensors
 from nextpixel.checkpoint import (
     BEST,
     CheckpointError,
@@ -37,6 +39,7 @@ from nextpixel.checkpoint import (
     save,
     write_tensors,
 )
+from nextpixel.companions import TextEncoder
 from nextpixel.data import load_data
 from nextpixel.models.core import ImageModel
 from nextpixel.processes import any_process, process_group, rank_and_processes, stop_requests, wait_for_all
@@ -156,16 +159,20 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged ({error}); start a new run in another folder") from error
 
 
-def reopen(folder: str | Path, *, source: str | None = None) -> tuple[ImageModel, ImageData, TrainConfig]:
+def reopen(
+    folder: str | Path, *, source: str | None = None, text_encoder: TextEncoder | None = None
+) -> tuple[ImageModel, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model, the data, and how.
 
     Args:
         folder: of the run.
         source: where the same data are now, if they were moved.
+        text_encoder: the function that made vectors of captions, if it was not the bag of words.
     """
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
-    moved = {} if source is None else {"source": source}
+    given = {"source": source, "text_encoder": text_encoder}
+    moved = {name: value for name, value in given.items() if value is not None}
     return model, load_data(**asked["data"] | moved), TrainConfig(**asked["training"])
 
 
@@ -274,10 +281,12 @@ def _prepare(
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
     for part in ("data", "model", "training"):
-        # What the version that began the run did not know yet has its default.
-        known = {key: value for key, value in now[part].items() if key in before.get(part, {})}
-        old, new = _flat(before.get(part, {})), _flat(known)
+        # What the version that began the run did not know yet was as it is by default.
+        default = asdict(TrainConfig()) if part == "training" else {}
+        old, new = _flat(default | before.get(part, {})), _flat(now[part])
         for key in sorted(old.keys() | new.keys()):
+            if key not in old and not new[key]:
+                continue
             may_change = key in MAY_CHANGE if part == "training" else (part, key) == ("data", "source")
             if old.get(key) != new.get(key) and not may_change:
                 raise ValueError(
@@ -335,9 +344,9 @@ def _summary_writer() -> "type[SummaryWriter]":
 
 
 def _show_samples(board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig) -> None:
-    """Draws sixteen images from the averaged weights, of all classes in turn."""
+    """Draws sixteen images from the averaged weights, given what is given of the first training images."""
     shape = data.shape or (config.crop or 32, config.crop or 32)
-    classes = torch.arange(16, device=state.average.device) % max(len(data.classes), 1)
-    condition = None if state.average.condition is None else classes
+    rows = np.arange(16) % len(data.train)
+    _, condition = tensors(data.train, rows, state.average.device, state.average.condition, config.crop)
     drawn = sample(state.average, 16, shape, condition=condition, generator=torch.Generator().manual_seed(config.seed))
     board.add_image("samples", images.grid(drawn.cpu().numpy(), levels=data.levels), state.step)

@@ -6,13 +6,14 @@ noise gives the same picture whatever the batch, and similar distributions give 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Site
-from nextpixel.layers.conditioning import one_each
+from nextpixel.layers.conditioning import Values, each, one_each, taken, tuple_of, unknown
 from nextpixel.models.core import ImageModel, check_values
 from nextpixel.walk import walk
 
@@ -26,9 +27,11 @@ def sample(
     n: int,
     shape: tuple[int, int],
     *,
-    condition: Tensor | None = None,
+    condition: Values | None = None,
     temperature: float = 1.0,
+    guidance: float = 1.0,
     generator: torch.Generator | None = None,
+    common_noise: bool = False,
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> Int[Tensor, "n C H W"]:
@@ -44,9 +47,15 @@ def sample(
         condition: a batch of n conditions, or one for all images; None for an unconditional model.
         temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and more uniform
             pictures, 0 takes the likeliest value every time. Only at 1 does the model's likelihood describe samples.
+        guidance: w in log p_w(x_i | x_<i, h) = (1 - w) log p(x_i | x_<i) + w log p(x_i | x_<i, h) + constant, for every
+            sub-pixel. 1 draws from the model given h, 0 from the model that knows nothing of h; more than 1 exaggerates
+            what h changes, at the price of variety, and the model's likelihood no longer describes samples. Values
+            other than 1 need a model that met unknown conditions in training, and take twice the time.
         generator: source of randomness; None takes torch's default generator. The same state gives the same images,
             and image i does not depend on n, nor on the batch but for rounding: in float32 a batch of another size
             may add in another order, which now and then tips a draw.
+        common_noise: whether all images are drawn with the same random numbers. Then they differ only by their
+            conditions, and similar conditions give similar pictures, as for the interpolations of the paper.
         batch_size: images walked at once.
         progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable, length).
 
@@ -66,7 +75,8 @@ def sample(
     if n < 0 or height < 1 or width < 1:
         raise ValueError(f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)")
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
-    return _fill(model, x, None, condition, temperature, generator, batch_size, progress)
+    noise = _noise(x[:1] if common_noise and n else x, generator).expand(x.shape)
+    return _fill(model, x, None, condition, temperature, guidance, noise, batch_size, progress)
 
 
 def complete(
@@ -75,8 +85,9 @@ def complete(
     known: Shaped[Tensor, "..."],
     *,
     draws: int = 1,
-    condition: Tensor | None = None,
+    condition: Values | None = None,
     temperature: float = 1.0,
+    guidance: float = 1.0,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
@@ -93,8 +104,7 @@ def complete(
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B, 1, H, W).
         draws: completions of each image.
         condition: a batch of B conditions, or one for all images.
-        temperature: as for `sample`.
-        generator: as for `sample`.
+        temperature, guidance, generator: as for `sample`.
         batch_size: images walked at once.
         progress: as for `sample`.
 
@@ -119,17 +129,25 @@ def complete(
     x, known = x.to(model.device, torch.int64), known.to(model.device)
     batch = x.shape[0]
     condition = one_each(model.condition, condition, batch, (x.shape[2], x.shape[3]), model.device)
+    blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
         model,
-        x.masked_fill(~known, 0).repeat_interleave(draws, dim=0),
+        blank,
         known.repeat_interleave(draws, dim=0),
-        None if condition is None else condition.repeat_interleave(draws, dim=0),
+        each(lambda values: values.repeat_interleave(draws, dim=0), condition),
         temperature,
-        generator,
+        guidance,
+        _noise(blank, generator),
         batch_size,
         progress,
     )
     return filled.view(batch, draws, *x.shape[1:])
+
+
+def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform numbers for all sub-pixels; the factor keeps them below 1 when they are multiplied and rounded."""
+    device = generator.device if generator is not None else torch.device("cpu")
+    return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(like.device)
 
 
 @torch.inference_mode()
@@ -137,29 +155,33 @@ def _fill(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
-    condition: Tensor | None,
+    condition: Values | None,
     temperature: float,
-    generator: torch.Generator | None,
+    guidance: float,
+    noise: Tensor,
     batch_size: int,
     progress: Progress | None,
 ) -> Tensor:
     """Draws the sub-pixels of x that are not known, in place."""
     if not temperature >= 0:
         raise ValueError(f"temperature (={temperature}) must not be negative")
+    if not guidance >= 0:
+        raise ValueError(f"guidance (={guidance}) must not be negative")
+    if guidance != 1 and model.condition is None:
+        raise ValueError(f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1")
     if batch_size < 1:
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
-    condition = one_each(model.condition, condition, x.shape[0], (x.shape[2], x.shape[3]), model.device)
-    device = generator.device if generator is not None else torch.device("cpu")
-    # The factor keeps it below 1 when it is multiplied and rounded.
-    noise = torch.rand(x.shape, generator=generator, device=device) * (1 - 2**-22)
-    noise = noise.to(x.device, torch.promote_types(model.dtype, torch.float32))
+    size = x.shape[2], x.shape[3]
+    condition = one_each(model.condition, condition, x.shape[0], size, model.device)
+    noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     rows = torch.ones(x.shape[2], dtype=torch.bool) if known is None else (~known).any(dim=(0, 1, 3)).cpu()
 
     def fill_batches() -> Iterator[Site]:
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            given = None if condition is None else condition[batch]
-            for site, log_pmf in walk(model, x[batch], given, rows=rows):
+            given = taken(condition, batch)
+            laws = walk if guidance == 1 else partial(_guided_walk, guidance=guidance)
+            for site, log_pmf in laws(model, x[batch], given, rows=rows):
                 here = (batch, *site)
                 value = inverse_cdf(log_pmf, noise[here], temperature)
                 x[here] = value if known is None else torch.where(known[here], x[here], value)
@@ -171,6 +193,21 @@ def _fill(
     if x.numel() and int(x.max()) >= model.levels:
         raise ValueError("the model's probabilities are NaN: its weights are damaged; load or train others")
     return x
+
+
+def _guided_walk(
+    model: ImageModel, x: Tensor, condition: Values | None, *, rows: Tensor, guidance: float
+) -> Iterator[tuple[Site, Tensor]]:
+    """A walk with the law of `guidance`, unnormalised: see `sample`."""
+    nothing = unknown(model.condition, len(x), (x.shape[2], x.shape[3]))
+    tensors = zip(tuple_of(condition), tuple_of(nothing), strict=True)
+    both = tuple(torch.cat([given, no.to(given)]) for given, no in tensors)
+    twice = torch.cat([x, x])
+    for site, log_pmf in walk(model, twice, both if isinstance(condition, tuple) else both[0], rows=rows):
+        knowing, ignorant = log_pmf.clamp(min=-1e9).chunk(2)
+        yield site, torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=1)
+        here = (slice(None), *site)
+        twice[here] = x[here].repeat(2)
 
 
 def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:

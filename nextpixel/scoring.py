@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.layers.conditioning import one_each
+from nextpixel.layers.conditioning import Values, each, one_each, taken
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> float:
+def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
@@ -45,13 +45,13 @@ def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Ten
     return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
 
 
-def score(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None) -> Float[Tensor, " B"]:
+def score(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None) -> Float[Tensor, " B"]:
     """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for `bits_per_dim`."""
     return scale_scores(model, x, condition).sum(dim=1)
 
 
 def scale_scores(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
 ) -> Float[Tensor, "B scales"]:
     """The log-likelihood of each image by scale, in nats, float64, on the CPU. Arguments as for `bits_per_dim`.
 
@@ -66,7 +66,7 @@ def scale_scores(
 
 
 def log_prob_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Tensor | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
 ) -> Float[Tensor, "B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for `bits_per_dim`."""
     nats = torch.zeros(x.shape, dtype=torch.float64)
@@ -78,7 +78,7 @@ def log_prob_map(
 def dequantised_bits_per_dim(
     model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
-    condition: Tensor | None = None,
+    condition: Values | None = None,
     *,
     generator: torch.Generator | None = None,
 ) -> float:
@@ -105,7 +105,7 @@ def dequantised_bits_per_dim(
 def dequantised_score(
     model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
-    condition: Tensor | None = None,
+    condition: Values | None = None,
     *,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
@@ -123,7 +123,7 @@ def dequantised(x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None 
 
 
 def _passes(
-    model: ImageModel, x: Tensor, condition: Tensor | None, real: Tensor | None = None
+    model: ImageModel, x: Tensor, condition: Values | None, real: Tensor | None = None
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Scores some images, some rows at a time; yields which images, rows and columns, and their log-probabilities.
 
@@ -133,9 +133,10 @@ def _passes(
     check_values(model, x)
     condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
     with evaluating(model):
-        for network, step, coarser in model.scales():
+        for scale in model.scales():
+            network, step, coarser = scale
             every = slice(None, None, step)
-            given = condition if coarser is None else x[:, :, ::coarser, ::coarser]
+            given = scale.given(x, condition)
             reals = None if real is None else real[:, :, every, every]
             for images, rows, log_prob in _raster_passes(network, x[:, :, every, every], given, reals):
                 if coarser is not None:
@@ -145,7 +146,7 @@ def _passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel, x: Tensor, condition: Tensor | None, real: Tensor | None
+    model: AutoregressiveModel, x: Tensor, condition: Values | None, real: Tensor | None
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
     rows_of_one = rows_per_pass(model, 1, width)
@@ -153,7 +154,7 @@ def _raster_passes(
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))
         part = x[images].to(model.device)
-        given = None if condition is None else condition[images].to(model.device)
+        given = each(lambda values: values.to(model.device), taken(condition, images))
         cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
         for start in range(0, height, rows_at_once):
             rows = slice(start, min(start + rows_at_once, height))

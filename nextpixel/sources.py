@@ -55,11 +55,17 @@ class RawSplit:
     Attributes:
         images: (N, C, H, W), or N arrays (C, H_i, W_i) when sizes differ.
         labels: (N,), or None.
+        vectors: (N, size) of floats, or None.
+        captions: A text for each image, or ().
+        maps: (N, M, h, w), integers or floats, or None.
         names: What each image is called in its source, or ().
     """
 
     images: Integers | Sequence[Integers]
     labels: NDArray[np.int64] | None = None
+    vectors: NDArray[np.float32] | None = None
+    captions: tuple[str, ...] = ()
+    maps: NDArray[Any] | None = None
     names: tuple[str, ...] = ()
 
 
@@ -145,7 +151,8 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
     A `.npy` file, or an `.npz` file with one array, holds images (N, H, W), (N, H, W, C) or (N, C, H, W): of axes
     1 and 3, the shorter is the channels, unless `channels` decides. Labels come from `labels`, or for
     ``images.npy`` from ``labels.npy`` or ``images_labels.npy`` beside it. An `.npz` file with splits holds
-    ``train_images``, perhaps ``valid_images`` and ``test_images``, ``train_labels`` ..., and ``label_names``.
+    ``train_images``, perhaps ``valid_images`` and ``test_images``, ``train_labels`` ..., and ``label_names``; perhaps
+    also ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w), ....
     """
     if path.suffix == ".npy":
         arrays: dict[str, NDArray[Any]] = {"images": _load_npy(path)}
@@ -153,6 +160,7 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
         arrays = _load_npz(path, storage)
     names: tuple[str, ...] = ()
     found: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
+    prefixes: dict[str, str] = {}
     if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
         (images,) = arrays.values()
         found["train"] = images, _load_labels(path, labels)
@@ -162,7 +170,8 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
         for key, images in arrays.items():
             split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
             if split:
-                found[split] = images, arrays.get(key.removesuffix("_images") + "_labels") if labels else None
+                prefixes[split] = key.removesuffix("images")
+                found[split] = images, arrays.get(prefixes[split] + "labels") if labels else None
         if "train" not in found:
             raise DataError(
                 f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images (and perhaps "
@@ -177,6 +186,7 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
         splits[split] = RawSplit(
             images=_resized(x, size, where, [_stamp(path), split], storage),
             labels=None if given is None else _checked_labels(given, len(x), len(names), f"{split} labels of {path}"),
+            **_companions(arrays, prefixes.get(split), len(x), path),
         )
     return Source(splits=splits, classes=names or _numbered_classes(splits.values()))
 
@@ -315,6 +325,19 @@ def _checked_labels(labels: NDArray[Any], count: int, classes: int, where: str) 
         meaning = f"label_names names {classes} classes" if classes else "classes are numbered from 0 without gaps"
         raise DataError(f"{where} range from {low} to {high}, but {meaning}; labels must lie in 0 ... {limit - 1}")
     return labels.reshape(count).astype(np.int64)
+
+
+def _companions(arrays: Mapping[str, NDArray[Any]], prefix: str | None, count: int, path: Path) -> dict[str, Any]:
+    """The vectors, captions and maps beside the images of a split."""
+    found = {
+        field: arrays[f"{prefix}{field}"] for field in ("vectors", "captions", "maps") if f"{prefix}{field}" in arrays
+    }
+    for field, values in found.items():
+        if len(values) != count:
+            raise DataError(f"{prefix}{field} of {path} are {len(values)}, but there are {count} images")
+    if "captions" in found:
+        found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))  # type: ignore[assignment]
+    return found
 
 
 def _numbered_classes(splits: Any) -> tuple[str, ...]:

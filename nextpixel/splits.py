@@ -28,11 +28,17 @@ class Split:
         images: (N, C, H, W) integers 0 ... levels-1, in memory or as `MappedImages`, which reads like an array; or N
             images (C, H_i, W_i) when sizes differ.
         labels: (N,) int64, or None.
+        vectors: (N, size) float32, or None; a row of NaN is unknown. Encoded captions are among them.
+        maps: (N, M, h, w), integers or floats, or None.
+        captions: The texts that were encoded, or ().
         names: What each image is called in its source (the path below the folder), or () if nothing.
     """
 
     images: "Integers | MappedImages | Sequence[Integers]"
     labels: NDArray[np.int64] | None = None
+    vectors: NDArray[np.float32] | None = None
+    maps: NDArray[Any] | None = None
+    captions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -79,6 +85,7 @@ class ImageData:
         train: Never empty.
         valid: May be empty.
         test: May be empty.
+        map_levels: The number of levels of integer maps; None without maps, or where they hold floats.
         preparation: The keywords of `nextpixel.data.load_data` that make the same data again, defaults included; JSON.
     """
 
@@ -91,6 +98,7 @@ class ImageData:
     valid: Split
     test: Split
     preparation: dict[str, Any]
+    map_levels: int | None = None
 
 
 def crop_offsets(split: Split, indices: Rows, *, crop: Crop, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -49,6 +49,8 @@ class TrainConfig:
         channels_last: memory layout of the feature maps, which makes convolutions faster on most hardware.
         crop: side of the random windows to train on, in pixels; None for whole images.
         flip: mirror images left to right at random. The likelihood is then that of the mirrored data, too.
+        condition_dropout: share of images whose conditions are unknown to the model in a step, so that it is the
+            unconditional model, too; of several conditions, each of the others is with the same probability.
         seed: of all that is random in training; not of the model's initial weights.
         evaluate_every: updates between validations; None for about twenty in a run, fewer where they would take
             more than a fifth of the `minutes`.
@@ -76,6 +78,7 @@ class TrainConfig:
     channels_last: bool = True
     crop: int | None = None
     flip: bool = False
+    condition_dropout: float = 0.0
     seed: int = 0
     evaluate_every: int | None = None
     patience: int | None = None
@@ -100,8 +103,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**63:
                 raise ValueError(f"{name} (={value}) must not be negative")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay (={self.ema_decay}) must be at least 0 and less than 1")
+        for name in ("ema_decay", "condition_dropout"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} (={value}) must be at least 0 and less than 1")
         choices = {
             "objective": ("probability", "density"),
             "optimizer": ("adamw", "rmsprop"),

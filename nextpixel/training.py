@@ -28,8 +28,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.batches import dropout_seed, tensors, training_parts
-from nextpixel.layers.conditioning import MapCondition
+from nextpixel.batches import conditions_of, dropout_seed, tensors, training_parts
+from nextpixel.layers.conditioning import (
+    ClassCondition,
+    ConditionEncoder,
+    MapCondition,
+    Values,
+    VectorCondition,
+    condition_shape,
+    parts_of,
+)
 from nextpixel.models.core import ImageModel
 from nextpixel.processes import keep_freed_memory, rank_and_processes
 from nextpixel.scoring import dequantised, score
@@ -132,14 +140,14 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
         keep_freed_memory()
     for scale in state.model.scales():
         scale.network.recompute = config.recompute
+    if state.step == 0:
+        _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, device))
     started = time.monotonic() - state.seconds
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
-        parts = training_parts(
-            data.train, config, state.step, rank, processes, device, state.model.condition is not None
-        )
+        parts = training_parts(data.train, config, state.step, rank, processes, device, state.model.condition)
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(dropout_seed(config.seed, state.step, rank))
@@ -181,7 +189,7 @@ def evaluate(
     *,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
-    nats_of: Callable[[ImageModel, Tensor, Tensor | None], Tensor] = score,
+    nats_of: Callable[[ImageModel, Tensor, Values | None], Tensor] = score,
 ) -> float:
     """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in float32, dropout off.
 
@@ -189,7 +197,7 @@ def evaluate(
     processes, each scores its share, and all get the result.
 
     Args:
-        model: any model; if it is conditioned on classes, the labels are given to it.
+        model: any model; what it is conditioned on comes from the split.
         split: not empty.
         batch_size: images per pass. The result does not depend on it but for rounding.
         progress: called with how many images are scored, and of how many (of this process).
@@ -208,7 +216,7 @@ def evaluate(
     for rows in groups:
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
-            x, condition = tensors(split, part, model.device, model.condition is not None)
+            x, condition = tensors(split, part, model.device, model.condition)
             sums.append(math.fsum(nats_of(model, x, condition).tolist()))
             done += len(part)
             if progress is not None:
@@ -227,13 +235,7 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
                 f"the model has {name}={getattr(model, name)} but the data {name}={getattr(data, name)}; make them "
                 f"equal"
             )
-    if isinstance(model.condition, MapCondition):
-        raise ValueError("the model is conditioned on images of lower resolution, which this data does not give")
-    if model.condition is not None and model.condition.classes != len(data.classes):
-        raise ValueError(
-            f"the model is conditioned on {model.condition.classes} classes but the data has {len(data.classes)}; give "
-            f"the model condition={f'ClassCondition({len(data.classes)})' if data.classes else None}"
-        )
+    _check_condition(model, data, config)
     heads = {scale.network.head for scale in model.scales()}
     if config.objective == "density" and heads != {"logistic"}:
         raise ValueError(
@@ -255,11 +257,45 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
         raise ValueError(f"patience (={config.patience}) needs a validation split, but the data has none; leave it out")
 
 
+def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
+    offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
+    for part in parts_of(model.condition):
+        other = offered.get(type(part))
+        if isinstance(part, MapCondition) and data.train.maps is not None and data.shape is not None:
+            shape = condition_shape(part, len(data.train), data.shape)
+            same = data.train.maps.shape == shape and part.levels == data.map_levels
+            if same and config.crop is not None and part.scale > 1:
+                raise ValueError("crop= goes with maps of the images' own size only; leave it out")
+        else:
+            same = part == other
+        if not same:
+            if isinstance(part, ClassCondition):
+                raise ValueError(
+                    f"the model is conditioned on {part.classes} classes but the data has {len(data.classes)}; give "
+                    f"the model condition={other}"
+                )
+            raise ValueError(f"the model is conditioned on {part}, but the data gives {other}; make them equal")
+    if config.condition_dropout and model.condition is None:
+        raise ValueError(
+            f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave it out"
+        )
+
+
 def _replicate(state: TrainState) -> DistributedDataParallel:
     """The model with gradients averaged over all processes, which all start from the weights of the first."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
     return DistributedDataParallel(state.model)
+
+
+def _standardise(state: TrainState, data: ImageData) -> None:
+    """Lets vectors of any scale be conditions."""
+    if data.train.vectors is not None:
+        vectors = torch.from_numpy(data.train.vectors)
+        for model in (state.model, state.average):
+            for part in model.modules():
+                if isinstance(part, ConditionEncoder) and any(isinstance(p, VectorCondition) for p in part.parts):
+                    part.standardise(vectors)
 
 
 def _in_bf16(precision: str, device: torch.device) -> bool:
@@ -273,7 +309,7 @@ def _in_bf16(precision: str, device: torch.device) -> bool:
 
 
 def _gradient(
-    network: nn.Module, parts: Iterator[tuple[Tensor, Tensor | None]], config: TrainConfig, autocast: torch.autocast
+    network: nn.Module, parts: Iterator[tuple[Tensor, Values | None]], config: TrainConfig, autocast: torch.autocast
 ) -> tuple[float, float]:
     """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim and the norm.
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nextpixel.cache import Cache, Site
-from nextpixel.layers.conditioning import one_each
+from nextpixel.layers.conditioning import Values, one_each
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = ["walk"]
@@ -25,7 +25,7 @@ _THREADED_BATCH = 64
 
 
 def walk(
-    model: ImageModel, x: Tensor, condition: Tensor | None = None, *, rows: Bool[Tensor, " H"] | None = None
+    model: ImageModel, x: Tensor, condition: Values | None = None, *, rows: Bool[Tensor, " H"] | None = None
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order and yields each with the law of its value.
 
@@ -53,7 +53,7 @@ def walk(
     single = x.device.type == "cpu" and len(x) < _THREADED_BATCH
     with evaluating(model), _one_thread() if single else nullcontext():
         for scale in model.scales():
-            given = condition if scale.coarser is None else x[:, :, :: scale.coarser, :: scale.coarser]
+            given = scale.given(x, condition)  # a view, too
             part = x[:, :, :: scale.step, :: scale.step]  # a view: what is written into x is read here
             for (channel, row, column), log_pmf in _raster_walk(scale.network, part, given, visited[:: scale.step]):
                 if scale.counts(row, column):
@@ -61,7 +61,7 @@ def walk(
 
 
 def _raster_walk(
-    model: AutoregressiveModel, x: Tensor, condition: Tensor | None, visited: Tensor
+    model: AutoregressiveModel, x: Tensor, condition: Values | None, visited: Tensor
 ) -> Iterator[tuple[Site, Tensor]]:
     batch, channels, height, width = x.shape
     cache = Cache(batch, model.colours, height, width)

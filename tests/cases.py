@@ -5,8 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nextpixel import ClassCondition, DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM
-from nextpixel.layers.conditioning import condition_shape
+from nextpixel import (
+    ClassCondition,
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    MapCondition,
+    MultiScale,
+    PixelCNN,
+    RowLSTM,
+    VectorCondition,
+)
+from nextpixel.layers.conditioning import Values, random_condition
 from nextpixel.models.core import ImageModel
 
 CASES: dict[str, Callable[[], ImageModel]] = {
@@ -30,6 +39,20 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     "gated-map": lambda: GatedPixelCNN(
         channels=2, levels=2, features=16, layers=2, kernel_size=5, condition=MapCondition(1, scale=3, levels=3)
     ),
+    "gated-vector": lambda: GatedPixelCNN(levels=3, features=8, layers=3, kernel_size=3, condition=VectorCondition(4)),
+    "gated-all-conditions": lambda: GatedPixelCNN(
+        channels=2,
+        levels=2,
+        features=16,
+        layers=2,
+        kernel_size=5,
+        condition=(
+            ClassCondition(3),
+            VectorCondition(2),
+            MapCondition(1, scale=2, levels=None, features=5),
+            MapCondition(2, scale=1, levels=3, categorical=True, features=4),
+        ),
+    ),
     "gated-logistic": lambda: GatedPixelCNN(
         channels=3, levels=3, features=10, layers=3, kernel_size=3, head="logistic", condition=ClassCondition(2)
     ),
@@ -44,6 +67,12 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     "row-lstm-rgb-classes": lambda: RowLSTM(
         channels=3, levels=2, features=12, layers=2, kernel_size=5, condition=ClassCondition(2), skip=True
     ),
+    "pixel-cnn-vector-and-classes": lambda: PixelCNN(
+        levels=3, features=8, layers=2, condition=(VectorCondition(3), ClassCondition(2))
+    ),
+    "row-lstm-vector-and-map": lambda: RowLSTM(
+        levels=3, features=8, layers=1, condition=(VectorCondition(3), MapCondition(1, scale=3, levels=None))
+    ),
     "row-lstm-plain-map": lambda: RowLSTM(
         channels=2, levels=3, features=8, layers=1, residual=False, condition=MapCondition(1, scale=2, levels=2)
     ),
@@ -55,6 +84,10 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     "diagonal-complete-classes": lambda: DiagonalBiLSTM(
         levels=3, features=6, layers=1, kernel_size=3, complete_context=True, condition=ClassCondition(3)
     ),
+    "diagonal-vector": lambda: DiagonalBiLSTM(levels=2, features=6, layers=2, condition=VectorCondition(3)),
+    "diagonal-classes-and-map": lambda: DiagonalBiLSTM(
+        levels=3, features=6, layers=1, condition=(ClassCondition(2), MapCondition(1, scale=2, levels=2))
+    ),
     "diagonal-rgba-plain-map": lambda: DiagonalBiLSTM(
         channels=4, levels=2, features=16, layers=2, residual=False, condition=MapCondition(1, scale=2, levels=3)
     ),
@@ -65,6 +98,15 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     "multi-scale-rgb-classes": lambda: MultiScale(
         small=GatedPixelCNN(channels=3, levels=2, features=12, layers=2, kernel_size=5, condition=ClassCondition(2)),
         large=DiagonalBiLSTM(channels=3, levels=2, features=12, layers=1, condition=MapCondition(3, levels=2)),
+    ),
+    "multi-scale-conditions-for-both": lambda: MultiScale(
+        small=PixelCNN(levels=3, features=6, layers=1, condition=(ClassCondition(2), MapCondition(1, levels=2))),
+        large=RowLSTM(
+            levels=3,
+            features=6,
+            layers=1,
+            condition=(MapCondition(1, levels=3), ClassCondition(2), MapCondition(1, scale=4, levels=2)),
+        ),
     ),
     "multi-scale-nested": lambda: MultiScale(
         small=MultiScale(
@@ -117,11 +159,9 @@ def images(model: ImageModel, n: int, shape: tuple[int, int], generator: torch.G
     return torch.randint(model.levels, (n, model.channels, *shape), generator=generator)
 
 
-def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Tensor | None:
+def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Values | None:
     """A condition for each of n images of a size, or None for an unconditional model."""
-    if model.condition is None:
-        return None
+    drawn = random_condition(model.condition, n, shape, torch.Generator().manual_seed(3))
     if isinstance(model.condition, ClassCondition):
         return torch.arange(n) % model.condition.classes
-    generator = torch.Generator().manual_seed(3)
-    return torch.randint(model.condition.levels, condition_shape(model.condition, n, shape), generator=generator)
+    return drawn

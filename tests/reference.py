@@ -5,11 +5,13 @@ import itertools
 import torch
 from torch import Tensor
 
-from nextpixel import GatedPixelCNN
+from nextpixel import ClassCondition, GatedPixelCNN
+from nextpixel.layers.conditioning import ConditionBias, Values, parts_of, tuple_of
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 from nextpixel.layers.residual import ConvolutionalLayer
 from nextpixel.layers.row_lstm import RowLSTMLayer
+from nextpixel.models.core import ImageModel
 from nextpixel.models.pixel_rnn import PixelRNN
 
 
@@ -44,7 +46,7 @@ def vertical_conv(layer: VerticalConv2d, x: Tensor) -> Tensor:
     return y
 
 
-def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Tensor | None) -> Tensor:
+def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of the PixelRNN paper.
 
     Vertical: y = W ∗ v, v' = gate(y + V h), no residual. Horizontal: gate(W ∗ h + link(y) + V h), 1×1, plus h except in
@@ -53,15 +55,15 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Tensor | None) -
     image = 2 * x.double() / (model.levels - 1) - 1
     v, h = torch.zeros_like(image), image
     v[:, :, 1:] = image[:, :, :-1]
-    skips = torch.zeros(()).double()
+    skips, given = torch.zeros(()).double(), _given(model, condition)
     for layer, block in enumerate(model.blocks):
         y = vertical_conv(block.vertical_conv, v)
         a = masked_conv(block.horizontal_conv, h) + vertical_conv(block.link, y)
         if condition is not None:
-            a = a + block.horizontal_bias.bias.weight[condition][:, :, None, None]
+            a = a + _bias(block.horizontal_bias, given)
         if layer < len(model.blocks) - 1:
             if condition is not None:
-                y = y + block.vertical_bias.bias.weight[condition][:, :, None, None]
+                y = y + _bias(block.vertical_bias, given)
             v = _gate(y)
         gated = _gate(a)
         out = masked_conv(block.out, gated)
@@ -72,18 +74,19 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Tensor | None) -
     return _blocks(model.head_out, hidden.clamp(min=0))
 
 
-def pixel_rnn(model: PixelRNN, x: Tensor, condition: Tensor | None) -> Tensor:
+def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections 3.1 and 3.2.
 
-    Classes are added to each layer's pre-activation.
+    V h is added to each layer's pre-activation.
     """
     image = 2 * x.double() / (model.levels - 1) - 1
     shifted = torch.zeros_like(image)
     shifted[:, :, 1:] = image[:, :, :-1]
     y, skips = masked_conv(model.first.left, image) + vertical_conv(model.first.above, shifted), 0.0
+    given = _given(model, condition)
     for block in model.blocks:
         layer = block.layer
-        bias = None if condition is None else layer.condition_bias.bias.weight[condition][:, :, None, None]
+        bias = None if condition is None else _bias(layer.condition_bias, given)
         if isinstance(layer, ConvolutionalLayer):
             down = masked_conv(layer.down, y.clamp(min=0)).clamp(min=0)
             h = (masked_conv(layer.conv, down) + (0 if bias is None else bias)).clamp(min=0)
@@ -96,6 +99,25 @@ def pixel_rnn(model: PixelRNN, x: Tensor, condition: Tensor | None) -> Tensor:
         y = masked_conv(block.up, h) + (y if block.residual else 0)
     hidden = masked_conv(model.head_hidden, (y + skips).clamp(min=0))
     return _blocks(model.head_out, hidden.clamp(min=0))
+
+
+def _given(model: ImageModel, condition: Values | None) -> Tensor | None:
+    """H (B, V): classes one-hot, vectors standardised and followed by a one."""
+    if condition is None:
+        return None
+    columns = []
+    for part, value in zip(parts_of(model.condition), tuple_of(condition), strict=True):
+        if isinstance(part, ClassCondition):
+            columns += [(value == k).double() for k in range(part.classes)]
+        else:
+            offset, factor = model.encoder.offset, model.encoder.factor
+            columns += [(value[:, k].double() - offset[k]) * factor[k] for k in range(part.size)]
+            columns.append(torch.ones(len(value)).double())
+    return torch.stack(columns, dim=1)
+
+
+def _bias(layer: ConditionBias, given: Tensor) -> Tensor:
+    return (given[:, None, :] * layer.of_vector.weight).sum(dim=2)[:, :, None, None]
 
 
 def _row_lstm(layer: RowLSTMLayer, z: Tensor) -> Tensor:

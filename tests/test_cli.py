@@ -371,7 +371,7 @@ def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixt
 
 
 def test_mistakes_with_a_run(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is not a class of this model; use all, or one of 0, 1" in fails(
+    assert "is not a class of this model; use all, none, or one of 0, 1" in fails(
         ["sample", digits_run, "--class", "x"], capsys
     )
     assert "use .png, .npy, a folder" in fails(["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys)

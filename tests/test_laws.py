@@ -12,6 +12,7 @@ from nextpixel import ClassCondition, GatedPixelCNN, bits_per_dim, check_causali
 from nextpixel.cache import Cache, raster_order
 from nextpixel.causality import dependencies
 from nextpixel.heads import HEADS
+from nextpixel.layers.conditioning import ConditionBias, Values, forget, parts_of, taken, tuple_of, unknown
 from nextpixel.models.core import AutoregressiveModel, ImageModel, visiting_order
 from nextpixel.models.pixel_rnn import PixelRNN
 from nextpixel.scoring import log_prob_map
@@ -46,7 +47,8 @@ def test_causality_is_two_sided(name: str, shape: tuple[int, int], make: type, t
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CASES if not any(other in name for other in ("map", "logistic", "multi-scale"))]
+    "name",
+    [name for name in CASES if not any(other in name for other in ("map", "conditions", "logistic", "multi-scale"))],
 )
 @torch.no_grad()
 def test_the_models_are_the_papers(name: str) -> None:
@@ -241,16 +243,74 @@ def test_config_rebuilds_the_model(name: str) -> None:
 def test_a_batch_equals_its_items(name: str) -> None:
     model = trained(name)
     x, condition = images(model, 4, (4, 3)), conditions(model, 4, (4, 3))
-    alone = [score(model, x[i : i + 1], None if condition is None else condition[i : i + 1]) for i in range(4)]
+    alone = [score(model, x[i : i + 1], taken(condition, slice(i, i + 1))) for i in range(4)]
     torch.testing.assert_close(torch.cat(alone), score(model, x, condition), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if isinstance(CASES[name]().condition, ClassCondition)])
+conditional_case = pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().condition is not None])
+
+
+@conditional_case
 def test_another_condition_gives_another_likelihood(name: str) -> None:
+    """Each of several conditions matters by itself."""
     model = build(name)
-    x = images(model, 3, (4, 4))
-    a, b = (score(model, x, torch.tensor([c])) for c in (0, 1))
-    assert ((a - b).abs() > 1e-6).all()
+    x, condition = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
+    before = score(model, x, condition)
+    for k, part in enumerate(parts_of(model.condition)):
+        tensors = list(tuple_of(condition))
+        count = part.classes if isinstance(part, ClassCondition) else getattr(part, "levels", None)
+        tensors[k] = tensors[k] + 1 if count is None else (tensors[k] + 1) % count
+        other = tuple(tensors) if isinstance(model.condition, tuple) else tensors[0]
+        assert ((before - score(model, x, other)).abs() > 1e-6).all(), part
+
+
+@conditional_case
+def test_what_is_unknown_adds_nothing(name: str) -> None:
+    """Unknown images of a batch are scored without any bias; the others as if they were alone."""
+    model = build(name)
+    x, condition = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
+    mixed = score(model, x, forget(condition, torch.tensor([False, True, False])))
+    torch.testing.assert_close(mixed[[0, 2]], score(model, x, condition)[[0, 2]], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        mixed[1], score(model, x, unknown(model.condition, 3, (4, 4)))[1], rtol=1e-12, atol=1e-12
+    )
+    for layer in model.modules():
+        if isinstance(layer, ConditionBias):
+            for weights in layer.parameters():
+                torch.nn.init.zeros_(weights)
+    if "multi-scale" not in name:  # whose large model always knows the small image
+        torch.testing.assert_close(mixed[1], score(model, x, condition)[1], rtol=1e-12, atol=1e-12)
+
+
+@conditional_case
+def test_guidance_of_one_and_of_nought(name: str) -> None:
+    """1 draws given the condition, 0 without, with the same noise."""
+    model, shape = build(name), (4, 3)
+    condition, nothing = conditions(model, 4, shape), unknown(model.condition, 4, shape)
+
+    def drawn(given: Values, **options: float) -> torch.Tensor:
+        return sample(model, 4, shape, condition=given, generator=torch.Generator().manual_seed(2), **options)
+
+    assert torch.equal(drawn(condition, guidance=0.0), drawn(nothing))
+    assert torch.equal(drawn(condition, guidance=1.0), drawn(condition))
+
+
+def test_guidance_is_the_published_combination() -> None:
+    """Of one pixel: frequencies of draws against (1 - w) log p(x) + w log p(x | h)."""
+    model = build("gated-classes")
+    blank, given, nothing = torch.zeros(1, 1, 1, 1).long(), torch.tensor([1]), torch.tensor([-1])
+    knowing, ignorant = (model(blank, h).log_pmf(blank, 0)[0, :, 0, 0] for h in (given, nothing))
+    expected = torch.softmax(3.0 * knowing - 2.0 * ignorant, dim=0).detach() * 20_000
+    generator = torch.Generator().manual_seed(0)
+    draws = sample(model, 20_000, (1, 1), condition=given, guidance=3.0, generator=generator, batch_size=20_000)
+    assert _chi_squared_ok(draws.flatten().bincount(minlength=3).double(), expected)
+
+
+@every_case
+def test_common_noise_gives_equal_pictures_for_equal_conditions(name: str) -> None:
+    model, shape = build(name), (4, 3)
+    same = sample(model, 3, shape, condition=_first(model, shape), common_noise=True)
+    assert (same == same[:1]).all()
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "logistic" not in name])
@@ -375,7 +435,7 @@ def test_learns_a_source_to_its_entropy(channels: int) -> None:
     assert exact - 0.01 < bits_per_dim(model, draw(2000)) < exact + 0.05
 
 
-def _first(model: ImageModel, shape: tuple[int, int]) -> torch.Tensor | None:
+def _first(model: ImageModel, shape: tuple[int, int]) -> Values | None:
     return conditions(model, 1, shape)
 
 

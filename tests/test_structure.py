@@ -13,7 +13,7 @@ ORDER = [
     ["layers.masks", "cache", "train_config"],
     ["layers.scan", "layers.conditioning", "layers.masked_conv", "heads"],
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
-    ["sources", "picture_sets", "splits", "summary", "data"],
+    ["sources", "companions", "picture_sets", "splits", "summary", "data"],
     ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale"],
     ["walk", "scoring", "checkpoint"],
     ["probe"],

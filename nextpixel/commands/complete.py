@@ -48,7 +48,7 @@ def complete(
     mask
         Instead of --hide: a picture of the same size, black where pixels are hidden.
     class_
-        For a class-conditional model and pictures without labels: their class, by name or number.
+        For a class-conditional model and pictures without labels: their class, by name or number, or none.
     draws
         Completions of each picture.
     out
@@ -65,9 +65,11 @@ def complete(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.commands.opening import class_indices, open_model, open_split, progress_bar
+    from nextpixel.batches import tensors
+    from nextpixel.commands.opening import conditions_for, open_model, open_split, progress_bar
     from nextpixel.commands.output import check_out, write_pictures
     from nextpixel.images import read_image
+    from nextpixel.layers.conditioning import ClassCondition, parts_of
 
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
@@ -88,14 +90,15 @@ def complete(
         if known.shape != x.shape[2:]:
             raise ValueError(f"--mask {mask} is {_size(known.shape)}, but the pictures are {_size(x.shape[2:])}")
     condition = None
-    if class_ is not None:
-        condition = torch.tensor(class_indices(network, metadata, class_))
-        if len(condition) > 1:
+    if conditional:
+        if class_ == "all":
             raise ValueError("--class all is for samples; give the one class of these pictures")
-    elif conditional:
-        if part.labels is None:
-            raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")
-        condition = torch.from_numpy(part.labels[:n].astype(np.int64))
+        if class_ is not None:
+            condition = conditions_for(network, metadata, n, class_=class_, data=data, split=split)
+        else:
+            if any(isinstance(kind, ClassCondition) for kind in parts_of(network.condition)) and part.labels is None:
+                raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")
+            condition = tensors(part, np.arange(n), network.device, network.condition)[1]
     drawn = sampling.complete(
         network,
         torch.from_numpy(x.astype(np.int64)),

@@ -13,6 +13,7 @@ def evaluate(
     *,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",
+    text_encoder: str | None = None,
     json: bool = False,
     device: str = "auto",
 ) -> None:
@@ -29,6 +30,8 @@ def evaluate(
         its own. By default the training data.
     split
         Which part of the data.
+    text_encoder
+        MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
     json
         Print one JSON object.
     device
@@ -37,13 +40,15 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.commands.opening import counted_bar, open_model, open_split
+    from nextpixel.commands.opening import condition_words, counted_bar, open_model, open_split
     from nextpixel.data import histogram_bits_per_dim
     from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training import evaluate as bits_per_dim_of
 
     network, metadata = open_model(model, device)
-    pictures, part, what = open_split(metadata, data, split, labelled=network.condition is not None)
+    pictures, part, what = open_split(
+        metadata, data, split, labelled=network.condition is not None, text_encoder=text_encoder
+    )
     if pictures.channels != network.channels:
         raise ValueError(
             f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
@@ -82,7 +87,7 @@ def evaluate(
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
-    given = " given the class" if network.condition is not None else ""
+    given = f" given {kinds}" if (kinds := condition_words(network)) else ""
     table.add_row(f"the model{given}", f"{bits:.4f}")
     if continuous:
         table.add_row("as a density, of dequantised pictures", f"{density:.4f}")

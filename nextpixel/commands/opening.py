@@ -1,8 +1,10 @@
-"""What several commands begin with: a model, its data, a device, a progress bar."""
+"""What several commands begin with: a model, its data, its conditions, a device, a progress bar."""
 
+import importlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -10,10 +12,23 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from nextpixel.companions import TextEncoder
     from nextpixel.data import ImageData, Split
+    from nextpixel.layers.conditioning import Values
     from nextpixel.models.core import ImageModel
 
-__all__ = ["class_indices", "counted_bar", "open_model", "open_split", "pick_device", "progress_bar"]
+__all__ = [
+    "check_guidance",
+    "class_indices",
+    "condition_words",
+    "conditions_for",
+    "counted_bar",
+    "import_encoder",
+    "open_model",
+    "open_split",
+    "pick_device",
+    "progress_bar",
+]
 
 Item = TypeVar("Item")
 
@@ -39,8 +54,27 @@ def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
     return load(path, device=pick_device(device)), read_metadata(path)
 
 
+def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
+    """Raises unless the model has learnt what guidance takes it away from."""
+    trained = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
+    if guidance != 1 and not trained:
+        raise ValueError(
+            f"--guidance {guidance:g} needs a model that met unknown conditions; train one with --condition-dropout 0.1"
+        )
+
+
+def import_encoder(name: str) -> "TextEncoder":
+    """The function that --text-encoder names, as MODULE:FUNCTION; a class is called to make one."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--text-encoder {name} cannot be imported ({error}); give MODULE:FUNCTION") from error
+    return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
+
+
 def open_split(
-    metadata: dict[str, Any], source: str | None, split: str, *, labelled: bool
+    metadata: dict[str, Any], source: str | None, split: str, *, labelled: bool, text_encoder: str | None = None
 ) -> tuple["ImageData", "Split", str]:
     """The data, the part of them that is asked for, and what to call it.
 
@@ -52,8 +86,12 @@ def open_split(
     preparation = dict(metadata.get("data") or {})
     if source is None and "source" not in preparation:
         raise ValueError("the checkpoint does not say what data it was trained on; give --data")
+    if isinstance(named := preparation.get("text_encoder"), str):
+        if text_encoder is None:
+            raise ValueError(f"the captions were encoded by {named}: say --text-encoder {named} if you trust it")
+        preparation["text_encoder"] = import_encoder(text_encoder)
     if source is not None:
-        preparation |= {"source": source, "validation": 0, "test": 0}
+        preparation |= {"source": source, "validation": 0, "test": 0, "vectors": None, "captions": None, "maps": None}
         preparation.pop("from_levels", None)
         if not labelled:
             preparation["labels"] = False
@@ -76,20 +114,116 @@ def open_split(
 
 
 def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) -> list[int]:
-    """The class of that name or number as --class gives it; "all" stands for all of them."""
-    from nextpixel.layers.conditioning import ClassCondition
+    """The class of that name or number as --class gives it; "all" stands for all of them, "none" for unknown."""
+    from nextpixel.layers.conditioning import ClassCondition, parts_of
 
-    if not isinstance(network.condition, ClassCondition):
+    counts = [part.classes for part in parts_of(network.condition) if isinstance(part, ClassCondition)]
+    if not counts:
         raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
-    classes, count = list(metadata.get("classes") or []), network.condition.classes
+    classes, count = list(metadata.get("classes") or []), counts[0]
     if name == "all":
         return list(range(count))
     if name in classes:
         return [classes.index(name)]
+    if name == "none":
+        return [-1]
     if name.isdecimal() and int(name) < count:
         return [int(name)]
     known = ", ".join(classes) if classes else f"0 to {count - 1}"
-    raise ValueError(f"--class {name!r} is not a class of this model; use all, or one of {known}")
+    raise ValueError(f"--class {name!r} is not a class of this model; use all, none, or one of {known}")
+
+
+def condition_words(network: "ImageModel") -> str:
+    """What a model is conditioned on: "the class and the vector"; "" for nothing."""
+    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
+
+    kinds = {ClassCondition: "class", VectorCondition: "vector"}
+    return " and ".join(f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition))
+
+
+def conditions_for(
+    network: "ImageModel",
+    metadata: dict[str, Any],
+    n: int,
+    *,
+    class_: str | None = None,
+    caption: str | None = None,
+    vectors: Path | None = None,
+    data: str | None = None,
+    split: str = "test",
+    text_encoder: str | None = None,
+) -> "Values | None":
+    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a split."""
+    import torch
+
+    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
+
+    given: dict[type, torch.Tensor] = {}
+    if class_ is not None:
+        chosen = class_indices(network, metadata, class_)
+        given[ClassCondition] = torch.tensor(chosen).repeat_interleave(-(-n // len(chosen)))[:n]
+    sizes = [part.size for part in parts_of(network.condition) if isinstance(part, VectorCondition)]
+    if (caption is not None or vectors is not None) and not sizes:
+        flag = "--caption" if caption is not None else "--vectors"
+        raise ValueError(f"{flag} was given, but this model is not conditioned on vectors; leave it out")
+    if caption is not None:
+        given[VectorCondition] = _caption_vector(metadata, caption, text_encoder).expand(n, -1)
+    elif vectors is not None:
+        given[VectorCondition] = _rows(vectors, n)
+    if VectorCondition in given and given[VectorCondition].shape[1] != sizes[0]:
+        raise ValueError(f"the vectors have {given[VectorCondition].shape[1]} entries, but the model takes {sizes[0]}")
+    parts = parts_of(network.condition)
+    values = [given.get(type(part)) for part in parts]
+    if any(value is None for value in values):
+        of_data = _of_split(network, metadata, n, data, split, text_encoder)
+        values = [other if value is None else value for value, other in zip(values, of_data, strict=True)]
+    if not values:
+        return None
+    return tuple(values) if isinstance(network.condition, tuple) else values[0]  # type: ignore[arg-type]
+
+
+def _of_split(
+    network: "ImageModel", metadata: dict[str, Any], n: int, data: str | None, split: str, text_encoder: str | None
+) -> "tuple[torch.Tensor, ...]":
+    """Conditions of the first n pictures of a split, from the first on again if there are fewer."""
+    from nextpixel.batches import tensors
+    from nextpixel.layers.conditioning import tuple_of
+
+    _, part, _ = open_split(metadata, data, split, labelled=True, text_encoder=text_encoder)
+    return tuple_of(tensors(part, np.arange(n) % len(part), network.device, network.condition)[1])
+
+
+def _caption_vector(metadata: dict[str, Any], caption: str, text_encoder: str | None) -> "torch.Tensor":
+    import torch
+
+    from nextpixel.companions import BagOfWords, encode_captions
+
+    words = (metadata.get("data") or {}).get("text_encoder")
+    if words is None:
+        raise ValueError("--caption was given, but this model was not trained on captions; leave it out")
+    if isinstance(words, str):
+        if text_encoder is None:
+            raise ValueError(f"the captions were encoded by {words}: say --text-encoder {words} if you trust it")
+        return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
+    encoder = BagOfWords(words)
+    if not encoder([caption]).any():
+        raise ValueError(f"--caption {caption!r} holds no word of the model; it knows {', '.join(words[:20])} …")
+    return torch.from_numpy(encoder([caption]))
+
+
+def _rows(path: Path, n: int) -> "torch.Tensor":
+    import torch
+
+    from nextpixel.companions import checked_vectors
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    try:
+        table = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds on damaged files.
+        raise ValueError(f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})") from error
+    table = checked_vectors(table[None] if table.ndim == 1 else table, str(path))
+    return torch.from_numpy(table[np.arange(n) % len(table)])
 
 
 def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[Item]]:

@@ -26,6 +26,14 @@ class DataOptions:
     """An .npy file of labels for an .npy file of images."""
     ignore_labels: bool | None = None
     """Take no notice of labels or of sub-folders' names."""
+    vectors: Path | None = None
+    """A vector for each picture: an .npy file in their order, or a .csv table with a column file."""
+    captions: Path | None = None
+    """A text for each picture: a .txt file with a line each, or a .csv table with the columns file and text."""
+    text_encoder: str | None = None
+    """MODULE:FUNCTION that makes vectors of captions; by default which of the most frequent words they hold."""
+    maps: Path | None = None
+    """A map for each picture: an .npy file in their order, or a folder of pictures that are called the same."""
     validation: float | None = None
     """Share (below 1) or number of training images that become the validation split, if there is none."""
     test: float | None = None
@@ -118,6 +126,8 @@ class TrainOptions:
     """Train on random windows of this side, of pictures of any sizes."""
     flip: bool | None = None
     """Mirror images left to right at random; the likelihood is then that of the mirrored data, too."""
+    condition_dropout: float | None = None
+    """Share of pictures whose condition is kept from the model, so that it is the unconditional model, too."""
     seed: int | None = None
     """Of the initial weights and of all that is random in training; by default 0."""
     evaluate_every: int | None = None

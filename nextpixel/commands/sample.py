@@ -1,7 +1,7 @@
 """nextpixel sample: pictures drawn from a trained model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,7 +16,13 @@ def sample(
     n: int = 64,
     size: str | None = None,
     class_: Annotated[str | None, Parameter(name="--class")] = None,
+    caption: str | None = None,
+    vectors: Path | None = None,
+    data: str | None = None,
+    split: Literal["train", "valid", "test"] = "test",
+    text_encoder: str | None = None,
     temperature: float = 1.0,
+    guidance: float = 1.0,
     seed: int = 0,
     columns: int | None = None,
     scale: int = 1,
@@ -36,9 +42,22 @@ def sample(
     size
         One side, or HEIGHTxWIDTH; by default that of the training images.
     class_
-        For a class-conditional model: a class by name or number, or all. By default all, a row each.
+        For a class-conditional model: a class by name or number, all, or none (unknown). By default all, a row each.
+    caption
+        For a model of captions: what the pictures should show.
+    vectors
+        For a model of vectors: an .npy file of one (size) or several (n, size).
+    data
+        What is not given above is taken from the pictures of this source, of the training data by default …
+    split
+        … and of this part of it.
+    text_encoder
+        MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
     temperature
         1 draws from the model; less gives likelier pictures, 0 the likeliest value of every sub-pixel.
+    guidance
+        How much a condition counts: 1 draws from the model, more exaggerates it, 0 leaves it out. Other values than 1
+        are for models trained with --condition-dropout, and take twice the time.
     seed
         The same seed gives the same pictures.
     columns
@@ -53,9 +72,10 @@ def sample(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.commands.opening import class_indices, open_model, progress_bar
+    from nextpixel.commands.opening import check_guidance, conditions_for, open_model, progress_bar
     from nextpixel.commands.options import parse_size
     from nextpixel.commands.output import check_out, write_pictures
+    from nextpixel.layers.conditioning import ClassCondition, parts_of
 
     for name, number in (("n", n), ("scale", scale), ("columns", columns or 1)):
         if number < 1:
@@ -65,20 +85,30 @@ def sample(
     shape = parse_size(size) if size else metadata.get("shape")
     if shape is None:
         raise ValueError("the model was trained on pictures of several sizes; give --size, such as 32 or 48x64")
-    condition = None
-    if class_ is not None or network.condition is not None:
-        chosen = class_indices(network, metadata, class_ or "all")
-        if class_ is None:
-            n = max(1, n // len(chosen))
-        columns = columns or (n if len(chosen) > 1 else None)
-        condition = torch.tensor(chosen).repeat_interleave(n)
-        n = len(condition)
+    check_guidance(guidance, metadata)
+    parts = parts_of(network.condition)
+    if len(parts) == 1 and isinstance(parts[0], ClassCondition) and class_ in (None, "all"):
+        # A row of each class.
+        n = max(1, n // parts[0].classes) * parts[0].classes if class_ is None else n * parts[0].classes
+        columns, class_ = columns or n // parts[0].classes, "all"
+    condition = conditions_for(
+        network,
+        metadata,
+        n,
+        class_=class_,
+        caption=caption,
+        vectors=vectors,
+        data=data,
+        split=split,
+        text_encoder=text_encoder,
+    )
     x = sampling.sample(
         network,
         n,
         (shape[0], shape[1]),
         condition=condition,
         temperature=temperature,
+        guidance=guidance,
         generator=torch.Generator().manual_seed(seed),
         batch_size=batch_size,
         progress=progress_bar("Drawing"),

@@ -31,6 +31,7 @@ def train(
     resume: Path | None = None,
     recipe: ExistingFile | None = None,
     conditional: bool | None = None,
+    categorical_maps: bool = False,
     data: Annotated[DataOptions | None, Parameter(name="*")] = None,
     model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     training: Annotated[TrainOptions | None, Parameter(name="*")] = None,
@@ -55,7 +56,9 @@ def train(
     recipe
         A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options given here go over it.
     conditional
-        Condition the model on the classes; by default if there are any.
+        Condition the model on what the data gives: classes, vectors, captions, maps; by default if there is any.
+    categorical_maps
+        The integers of maps are names, such as those of segments, and not amounts.
     device
         auto, cpu, cuda, cuda:1 …
     tensorboard
@@ -63,18 +66,21 @@ def train(
     quiet
         Print only the result.
     """
-    from nextpixel.commands.opening import pick_device
+    from nextpixel.commands.opening import import_encoder, pick_device
     from nextpixel.runs import reopen, run
     from nextpixel.training import TrainingError
 
     asked = given(training or TrainOptions())
     if resume is not None:
         fixed = (data or DataOptions()).keywords() | given(model or ModelOptions())
+        encoder = fixed.pop("text_encoder", None)
         fixed |= {name: value for name, value in (("out", out), ("conditional", conditional)) if value is not None}
         fixed |= {name: value for name, value in asked.items() if name not in MAY_CHANGE}
         if fixed:
             raise ValueError(f"--resume goes on as the run began: leave out {flag(next(iter(fixed)))}")
-        network, pictures, config = reopen(resume, source=source)
+        network, pictures, config = reopen(
+            resume, source=source, text_encoder=None if encoder is None else import_encoder(encoder)
+        )
         other_length = dict.fromkeys(LENGTHS) if asked.keys() & set(LENGTHS) else {}
         config, folder = TrainConfig(**asdict(config) | other_length | asked), resume
     else:
@@ -82,7 +88,7 @@ def train(
             raise ValueError("give a source of pictures, such as a folder or digits, or --resume with a run's folder")
         config = TrainConfig(**asked)
         pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None)
-        network = _build(pictures, (model or ModelOptions()), conditional, config.seed)
+        network = _build(pictures, (model or ModelOptions()), conditional, categorical_maps, config.seed)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
     first = _first_process()
@@ -98,27 +104,36 @@ def train(
 
 
 def _load(source: str, keywords: dict[str, Any], *, crop: bool) -> "ImageData":
-    from nextpixel.commands.opening import counted_bar
+    from nextpixel.commands.opening import counted_bar, import_encoder
     from nextpixel.data import load_data
 
     if crop:
         keywords |= {"ragged": "size" not in keywords}
     else:
         keywords.setdefault("size", "auto")
+    if "text_encoder" in keywords:
+        keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
     with counted_bar("Reading") as progress:
         return load_data(source, **keywords, progress=progress)
 
 
-def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | None, seed: int) -> "ImageModel":
+def _build(
+    pictures: "ImageData", options: ModelOptions, conditional: bool | None, categorical_maps: bool, seed: int
+) -> "ImageModel":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     import torch
 
-    from nextpixel import ClassCondition, MapCondition, MultiScale
+    from nextpixel import MapCondition, MultiScale
+    from nextpixel.batches import conditions_of
+    from nextpixel.layers.conditioning import parts_of
     from nextpixel.models.core import ImageModel
     from nextpixel.models.multiscale import MODELS
 
-    if conditional and not pictures.classes:
-        raise ValueError(f"--conditional was given, but {pictures.source} has no classes; leave it out")
+    condition = conditions_of(pictures, categorical_maps=categorical_maps) if conditional is not False else None
+    if conditional and condition is None:
+        raise ValueError(
+            f"--conditional was given, but {pictures.source} has no classes, vectors, captions or maps; leave it out"
+        )
     keywords = given(options)
     name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
     kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]
@@ -126,7 +141,6 @@ def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | Non
         features = 48 if name == "gated-pixel-cnn" else 32
         keywords["features"] = -(-features // pictures.channels) * pictures.channels
     keywords |= {"channels": pictures.channels, "levels": pictures.levels}
-    condition = ClassCondition(len(pictures.classes)) if pictures.classes and conditional is not False else None
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -136,7 +150,10 @@ def _build(pictures: "ImageData", options: ModelOptions, conditional: bool | Non
             if scale < 2:
                 raise ValueError(f"--scale {scale} must be at least 2; leave it out for a single scale")
             small_image = MapCondition(pictures.channels, scale=scale, levels=pictures.levels)
-            return MultiScale(small=model, large=kind(condition=small_image, **keywords))
+            if any(isinstance(part, MapCondition) for part in parts_of(condition)):
+                raise ValueError("--scale does not go with maps on the command line; leave out one of the two")
+            given_both = (small_image, *parts_of(condition)) if condition else small_image
+            return MultiScale(small=model, large=kind(condition=given_both, **keywords))
     except TypeError as error:
         if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
             raise
@@ -173,13 +190,27 @@ def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig
     if few:
         parts = f"{len(few) + 1} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in network.parameters())
-    given_class = f", conditioned on {len(pictures.classes)} classes" if network.condition else ""
+    given_class = f", conditioned on {_conditions(network)}" if network.condition else ""
     print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
     length = next(f"{v:g} {k}" for k in ("steps", "epochs", "minutes") if (v := getattr(config, k)) is not None)
     crop = f", crops of {config.crop}" if config.crop else ""
     rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
     print(f"training  {length}, batches of {config.batch_size}{crop}, {rate}, on {network.device}")
     print(f"run       {folder}", flush=True)
+
+
+def _conditions(network: "ImageModel") -> str:
+    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
+
+    words = [
+        f"{part.classes} classes"
+        if isinstance(part, ClassCondition)
+        else f"vectors of {part.size}"
+        if isinstance(part, VectorCondition)
+        else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
+        for part in parts_of(network.condition)
+    ]
+    return " and ".join(words)
 
 
 def _follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
@@ -224,10 +255,11 @@ def _follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
 
 def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best: float | None) -> None:
     from nextpixel.checkpoint import load
+    from nextpixel.commands.opening import condition_words
     from nextpixel.training import evaluate
 
     network = load(folder, device=device)
-    given_class = " given the class" if network.condition else ""
+    given_class = f" given {condition_words(network)}" if network.condition else ""
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
         print(f"{split}      {evaluate(network, part):.4f} bits/dim{given_class}, on all {len(part):,} images")

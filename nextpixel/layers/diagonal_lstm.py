@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.layers.conditioning import Condition, ConditionBias
+from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.residual import Image
 from nextpixel.layers.row_lstm import open_forget_gates
@@ -38,7 +38,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         image_channels: channels of the image that the second direction reads, too; 0 for none, as published.
     """
 
-    def __init__(self, features: int, *, channels: int, condition: Condition | None, image_channels: int = 0) -> None:
+    def __init__(self, features: int, *, channels: int, condition: Conditions | None, image_channels: int = 0) -> None:
         super().__init__()
         self.features = features
         self.input_to_state = nn.ModuleList(
@@ -60,7 +60,7 @@ class DiagonalBiLSTMLayer(nn.Module):
     def _input_to_state(self) -> list[MaskedConv2d]:
         return cast(list[MaskedConv2d], list(self.input_to_state))
 
-    def forward(self, x: Tensor, condition: Tensor | None, cache: Cache | None, image: Image) -> Tensor:
+    def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:
         """2h maps to h, over rows or at a site."""
         if cache is not None and cache.site is not None:
             return self._at_site(x, condition, cache, cache.site, image)
@@ -71,7 +71,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         return self._over_rows(x, condition, cache.rows, state, image)
 
     def _over_rows(
-        self, x: Tensor, condition: Tensor | None, rows: range, state: "_State | None", image: Image
+        self, x: Tensor, condition: Encoded | None, rows: range, state: "_State | None", image: Image
     ) -> Tensor:
         batch, _, height, width = x.shape
         biases = self._biases(condition, rows)
@@ -91,7 +91,7 @@ class DiagonalBiLSTMLayer(nn.Module):
             state.above, state.begun = (left[:, :, -1:], right[:, :, -1:]), True
         return left + torch.cat([first_row, right[:, :, :-1]], dim=2)
 
-    def _biases(self, condition: Tensor | None, rows: range) -> tuple[Tensor | None, Tensor | None]:
+    def _biases(self, condition: Encoded | None, rows: range) -> tuple[Tensor | None, Tensor | None]:
         """What a condition adds to the gates of both directions."""
         if self.condition_bias is None or condition is None:
             return None, None
@@ -106,14 +106,14 @@ class DiagonalBiLSTMLayer(nn.Module):
 
         return cache.state(self, initial)
 
-    def _take_in_finished_row(self, condition: Tensor | None, cache: Cache, state: "_State", image: Image) -> None:
+    def _take_in_finished_row(self, condition: Encoded | None, cache: Cache, state: "_State", image: Image) -> None:
         """A row walked site by site is complete: the second direction goes through it (and the first does again)."""
         row = None if state.sites is None else state.sites.inputs.take()
         if row is not None:
             self._over_rows(row, condition, range(cache.rows.start - 1, cache.rows.start), state, image)
 
     def _from_above(
-        self, x: Tensor, condition: Tensor | None, cache: Cache, state: "_State", image: Image
+        self, x: Tensor, condition: Encoded | None, cache: Cache, state: "_State", image: Image
     ) -> list[Tensor]:
         """What the row above contributes to the first direction's gates, and the second direction's states there."""
         self._take_in_finished_row(condition, cache, state, image)
@@ -123,7 +123,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         bias, _ = self._biases(condition, cache.rows)
         return [gates if bias is None else gates + bias, state.shifted(left)]
 
-    def _at_site(self, x: Tensor, condition: Tensor | None, cache: Cache, site: Site, image: Image) -> Tensor:
+    def _at_site(self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site, image: Image) -> Tensor:
         state = self._state(x, cache)
         above, right = once_per_row(cache, self, lambda: self._from_above(x, condition, cache, state, image))
         if state.sites is None:

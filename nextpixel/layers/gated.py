@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
-from nextpixel.layers.conditioning import Condition, ConditionBias
+from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 
 __all__ = ["GatedBlock", "gate"]
@@ -54,7 +54,7 @@ class GatedBlock(nn.Module):
         kernel_size: int,
         *,
         channels: int,
-        condition: Condition | None,
+        condition: Conditions | None,
         first: bool,
         last: bool,
         skip: bool,
@@ -75,7 +75,7 @@ class GatedBlock(nn.Module):
         self.horizontal_bias = ConditionBias(condition, 2 * features) if condition else None
         self.dropout = dropout
 
-    def vertical(self, v: Tensor, condition: Tensor | None, cache: Cache | None) -> tuple[Tensor | None, Tensor]:
+    def vertical(self, v: Tensor, condition: Encoded | None, cache: Cache | None) -> tuple[Tensor | None, Tensor]:
         """The vertical stack over rows.
 
         Returns:

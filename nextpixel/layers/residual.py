@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
-from nextpixel.layers.conditioning import Condition, ConditionBias
+from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d
 
 __all__ = ["ConvolutionalLayer", "Image", "ResidualBlock"]
@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, skips: Tensor | None, condition: Tensor | None, cache: Cache | None, image: Image
+        self, x: Tensor, skips: Tensor | None, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> tuple[Tensor, Tensor | None]:
         """The next layer's input, and the sum of skips so far."""
         y = self.dropout(self.layer(x, condition, cache, image))
@@ -64,7 +64,7 @@ class ConvolutionalLayer(nn.Module):
         condition: what the model is conditioned on.
     """
 
-    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Condition | None) -> None:
+    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Conditions | None) -> None:
         super().__init__()
         self.down = MaskedConv2d(2 * features, features, 1, channels=channels, mask_type="B")
         self.conv = MaskedConv2d(
@@ -72,7 +72,7 @@ class ConvolutionalLayer(nn.Module):
         )
         self.condition_bias = ConditionBias(condition, features) if condition else None
 
-    def forward(self, x: Tensor, condition: Tensor | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
         y = self.down.forward(x.relu(), cache).relu_()
         bias = None
@@ -80,6 +80,6 @@ class ConvolutionalLayer(nn.Module):
             bias = self._bias(self.condition_bias, condition, cache, x)
         return self.conv.forward(y, cache, onto=bias).relu_()
 
-    def _bias(self, bias: ConditionBias, condition: Tensor, cache: Cache | None, x: Tensor) -> Tensor:
+    def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None, x: Tensor) -> Tensor:
         rows, width = (None, x.shape[-1]) if cache is None else (cache.rows, cache.width)
         return once_per_row(cache, self, lambda: [bias(condition, rows).expand(-1, -1, -1, width)])[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.layers.conditioning import Condition, ConditionBias
+from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.masks import check_kernel_size
 from nextpixel.layers.residual import Image
@@ -31,7 +31,7 @@ class RowLSTMLayer(nn.Module):
         condition: what the model is conditioned on.
     """
 
-    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Condition | None) -> None:
+    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Conditions | None) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3)
         self.features, self.kernel_size = features, kernel_size
@@ -44,7 +44,7 @@ class RowLSTMLayer(nn.Module):
         self.initial_c = nn.Parameter(torch.zeros(features))
         self.condition_bias = ConditionBias(condition, 4 * features) if condition else None
 
-    def forward(self, x: Tensor, condition: Tensor | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
         if cache is not None and cache.site is not None:
             return self._at_site(x, condition, cache, cache.site)
@@ -62,7 +62,7 @@ class RowLSTMLayer(nn.Module):
             state.above = y[:, :, -1:], last[0].permute(1, 2, 0)[:, :, None]
         return y
 
-    def _bias(self, condition: Tensor | None, rows: range | None) -> Tensor | None:
+    def _bias(self, condition: Encoded | None, rows: range | None) -> Tensor | None:
         """What a condition adds to the gates."""
         if self.condition_bias is None or condition is None:
             return None
@@ -74,7 +74,7 @@ class RowLSTMLayer(nn.Module):
         h, c = (v.to(like.dtype).view(1, -1, 1, 1).expand(shape) for v in initial)
         return cache.state(self, lambda: _State((h, c)))
 
-    def _from_above(self, condition: Tensor | None, cache: Cache, state: "_State") -> list[Tensor]:
+    def _from_above(self, condition: Encoded | None, cache: Cache, state: "_State") -> list[Tensor]:
         """What the row above contributes to the gates of the current row, and its cell states."""
         h, c = state.finished_row()
         kernel = self.state_to_state.detach().permute(2, 1, 0)[:, :, None]
@@ -82,7 +82,7 @@ class RowLSTMLayer(nn.Module):
         bias = self._bias(condition, cache.rows)
         return [gates if bias is None else gates + bias, c]
 
-    def _at_site(self, x: Tensor, condition: Tensor | None, cache: Cache, site: Site) -> Tensor:
+    def _at_site(self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site) -> Tensor:
         state = self._state(x, cache)
         gates, carried = once_per_row(cache, self, lambda: self._from_above(condition, cache, state))
         h, c = lstm_cell(self.input_to_state.forward(x, cache, onto=gates), carried)

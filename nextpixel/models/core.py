@@ -8,7 +8,6 @@ sampling and completing are functions that call it; models have no such methods.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +17,18 @@ from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
 from nextpixel.heads import HEADS, Distribution
-from nextpixel.layers.conditioning import Condition, ConditionEncoder, check_condition, parse_condition
+from nextpixel.layers.conditioning import (
+    ConditionEncoder,
+    ConditionLike,
+    Conditions,
+    Encoded,
+    Values,
+    check_condition,
+    condition_config,
+    parse_condition,
+    parts_of,
+    tuple_of,
+)
 
 __all__ = [
     "AutoregressiveModel",
@@ -42,6 +52,15 @@ class Scale(NamedTuple):
     step: int
     coarser: int | None
 
+    def given(self, x: Tensor, condition: Values | None) -> Values | None:
+        """What this scale is conditioned on, for whole images x that the whole model sees given `condition`."""
+        if self.coarser is None:
+            return condition
+        few = x[:, :, :: self.coarser, :: self.coarser]
+        if len(parts_of(self.network.condition)) == 1:
+            return few
+        return few, *tuple_of(condition)
+
     def counts(self, row: int, column: int) -> bool:
         """Whether a pixel of this scale, by its row and column there, is not one of the scale before."""
         return self.coarser is None or bool(row * self.step % self.coarser or column * self.step % self.coarser)
@@ -60,7 +79,7 @@ class ImageModel(nn.Module, ABC):
     """
 
     _minus_one: Tensor
-    condition: Condition | None
+    condition: Conditions | None
     recompute: bool = False
     """Whether training computes each layer's maps again in the backward pass, instead of keeping them all."""
 
@@ -78,7 +97,7 @@ class ImageModel(nn.Module, ABC):
         """The keywords that rebuild the model, as plain JSON values: `type(model)(**model.config())`."""
 
     @abstractmethod
-    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel of x given those before it."""
 
     @abstractmethod
@@ -95,7 +114,7 @@ class ImageModel(nn.Module, ABC):
         """The precision of the parameters."""
         return self._minus_one.dtype
 
-    def check(self, x: Tensor, condition: Tensor | None) -> None:
+    def check(self, x: Tensor, condition: Values | None) -> None:
         """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)")
@@ -132,7 +151,7 @@ class AutoregressiveModel(ImageModel):
         *,
         channels: int,
         levels: int,
-        condition: Condition | dict[str, Any] | None = None,
+        condition: ConditionLike = None,
         head: str | None = None,
     ) -> None:
         super().__init__(channels=channels, levels=levels)
@@ -146,13 +165,14 @@ class AutoregressiveModel(ImageModel):
         self.encoder = None if self.condition is None else ConditionEncoder(self.condition)
 
     @abstractmethod
-    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel of x given its past.
 
         Args:
             x: integers (B, C, H, W).
-            condition: a batch of what the model is conditioned on: for classes integers (B,), for images of lower
-                resolution integers (B, maps, ⌈H / scale⌉, ⌈W / scale⌉).
+            condition: a batch of what the model is conditioned on, see `layers.conditioning`: for classes integers
+                (B,), for vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉, ⌈W / scale⌉); for several
+                conditions a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown.
             cache: None for all sites in one pass; otherwise the result covers only the place where the cache is,
                 while x is still the whole image, of which nothing later than that place is read.
         """
@@ -179,15 +199,15 @@ class AutoregressiveModel(ImageModel):
 
     def _core_config(self) -> dict[str, Any]:
         """The part of `config()` that all models share."""
-        condition = None if self.condition is None else asdict(self.condition)
+        condition = condition_config(self.condition)
         return {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
 
-    def _encoded(self, x: Tensor, condition: Tensor | None, cache: Cache | None) -> Tensor | None:
+    def _encoded(self, x: Tensor, condition: Values | None, cache: Cache | None) -> Encoded | None:
         """The condition as the layers see it, computed once in a walk."""
         if self.encoder is None or condition is None:
             return None
         encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
-        encoded: Tensor = encode() if cache is None else cache.state(self.encoder, encode)
+        encoded: Encoded = encode() if cache is None else cache.state(self.encoder, encode)
         return encoded
 
     def _rows(self, x: Tensor, cache: Cache | None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import Condition
+from nextpixel.layers.conditioning import ConditionLike, Encoded, Values
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.masks import check_width
@@ -33,7 +33,7 @@ class GatedPixelCNN(AutoregressiveModel):
             ImageNet model: 384.
         layers: number of gated layers, the first included. The paper's ImageNet model: 20.
         kernel_size: k, odd, at least 3. The paper's ImageNet model: 5.
-        condition: None, `ClassCondition(n)` or `MapCondition(…)`.
+        condition: None, `ClassCondition(n)`, `VectorCondition(n)`, `MapCondition(…)`, or a tuple of them.
         first_kernel_size: the first layer's k, odd, at least 3; None takes `kernel_size`.
         head_features: width of the head, a multiple of `channels`; None takes `features`.
         skip: whether every layer also feeds the head directly, through a 1×1 convolution (not in the paper's figure).
@@ -60,7 +60,7 @@ class GatedPixelCNN(AutoregressiveModel):
         features: int = 48,
         layers: int = 8,
         kernel_size: int = 5,
-        condition: Condition | dict[str, Any] | None = None,
+        condition: ConditionLike = None,
         first_kernel_size: int | None = None,
         head_features: int | None = None,
         skip: bool = False,
@@ -105,7 +105,7 @@ class GatedPixelCNN(AutoregressiveModel):
         own = ("features", "layers", "kernel_size", "first_kernel_size", "head_features", "skip", "dropout")
         return self._core_config() | {name: getattr(self, name) for name in own}
 
-    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
         if cache is None:
             self.check(x, condition)
@@ -122,7 +122,7 @@ class GatedPixelCNN(AutoregressiveModel):
     def _gated_blocks(self) -> Iterable[GatedBlock]:
         return cast(Iterable[GatedBlock], self.blocks)
 
-    def _vertical(self, x: Tensor, condition: Tensor | None, cache: Cache | None) -> list[Tensor]:
+    def _vertical(self, x: Tensor, condition: Encoded | None, cache: Cache | None) -> list[Tensor]:
         """Runs the vertical stack over rows; returns what each layer's horizontal stack adds to its convolution."""
         v: Tensor | None = self._rows_above(x, cache)
         links = []

@@ -10,13 +10,14 @@ large model's terms for the others, which it could copy, are left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import MapCondition
+from nextpixel.layers.conditioning import MapCondition, Values, parts_of
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -27,13 +28,13 @@ __all__ = ["MODELS", "MultiScale"]
 class MultiScale(ImageModel):
     """A model of a small image, and one of the large image given the small.
 
-    Pixels come in another order than elsewhere: first all of the small image, then the others, both row by row. What is
-    conditioned on (classes, say) conditions the small model.
+    Pixels come in another order than elsewhere: first all of the small image, then the others, both row by row. What
+    the small model is conditioned on (classes, say) may condition the large one, too.
 
     Args:
         small: any model, a `MultiScale` included; or its `config()` with its class's name as "model".
         large: any model with the same channels and levels whose condition is `MapCondition(channels, scale=s,
-            levels=levels)`; or its configuration.
+            levels=levels)`, or a tuple of that and the small model's conditions; or its configuration.
 
     Raises:
         ValueError: the two do not fit together.
@@ -50,22 +51,34 @@ class MultiScale(ImageModel):
     def __init__(self, *, small: ImageModel | Mapping[str, Any], large: ImageModel | Mapping[str, Any]) -> None:
         small, large = _built(small), _built(large)
         super().__init__(channels=small.channels, levels=small.levels)
-        if not isinstance(large, AutoregressiveModel) or not isinstance(large.condition, MapCondition):
+        first, *others = parts_of(large.condition) or (None,)
+        if not isinstance(large, AutoregressiveModel) or not isinstance(first, MapCondition):
             raise ValueError(
                 "the large model must be conditioned on the small image: give it condition=MapCondition(…)"
             )
         for name, given, wanted in (
             ("channels", large.channels, small.channels),
             ("levels", large.levels, small.levels),
-            ("condition.maps", large.condition.maps, small.channels),
-            ("condition.levels", large.condition.levels, small.levels),
+            ("condition.maps", first.maps, small.channels),
+            ("condition.levels", first.levels, small.levels),
         ):
             if given != wanted:
                 raise ValueError(f"the large model has {name}={given}, but the small one's images ask for {wanted}")
-        if large.condition.scale < 2:
-            raise ValueError(f"the large model's condition has scale={large.condition.scale}; it must be at least 2")
-        self.small, self.large, self.scale = small, large, large.condition.scale
-        self.condition = small.condition
+        if first.scale < 2:
+            raise ValueError(f"the large model's condition has scale={first.scale}; it must be at least 2")
+        self.small, self.large, self.scale = small, large, first.scale
+        # A map is, seen from the large image, of even lower resolution.
+        further = tuple(
+            replace(part, scale=part.scale * self.scale) if isinstance(part, MapCondition) else part
+            for part in parts_of(small.condition)
+        )
+        if others and tuple(others) != further:
+            raise ValueError(
+                f"beside the small image, the large model is conditioned on {tuple(others)}, but the small one on "
+                f"{parts_of(small.condition)}; give both the same (maps with {self.scale} times the scale), or the "
+                f"large one only the small image"
+            )
+        self.condition = further if len(further) > 1 else further[0] if further else None
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -78,21 +91,20 @@ class MultiScale(ImageModel):
         """The small model's scales, further apart, then the large model."""
         for network, step, coarser in self.small.scales():
             yield Scale(network, step * self.scale, coarser and coarser * self.scale)
-        assert isinstance(self.large, AutoregressiveModel)
         yield Scale(self.large, 1, self.scale)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel given those before it in this model's order.
 
         Args:
             x: integers (B, C, H, W).
-            condition: what the small model is conditioned on.
+            condition: what the model is conditioned on.
             cache: None; walks and scores go scale by scale, see `scales`.
         """
         if cache is not None:
             raise ValueError("a multi-scale model has no rows or sites of its own: walk each of its scales()")
-        few = x[:, :, :: self.scale, :: self.scale]
-        return _TwoScales(self.small(few, condition), self.large(x, few), self.scale)
+        few, given = x[:, :, :: self.scale, :: self.scale], Scale(self.large, 1, self.scale).given(x, condition)
+        return _TwoScales(self.small(few, condition), self.large(x, given), self.scale)
 
 
 class _TwoScales:

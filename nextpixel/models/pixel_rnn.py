@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import Condition
+from nextpixel.layers.conditioning import ConditionLike, Values
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.masks import check_kernel_size, check_width
@@ -34,7 +34,8 @@ class PixelRNN(AutoregressiveModel):
             there are 2h.
         layers: number of residual blocks.
         kernel_size: k of the layers' convolutions, odd.
-        condition: None, `ClassCondition(n)` or `MapCondition(…)`: a bias of every layer's pre-activation.
+        condition: None, `ClassCondition(n)`, `VectorCondition(n)`, `MapCondition(…)`, or a tuple of them: a bias of
+            every layer's pre-activation.
         first_kernel_size: side of the first convolution, odd, at least 3; the paper's is 7.
         head_features: width of the head, a multiple of `channels`; None takes `2·features`.
         residual: whether blocks add their input to their output.
@@ -54,7 +55,7 @@ class PixelRNN(AutoregressiveModel):
         features: int = 32,
         layers: int = 7,
         kernel_size: int = 3,
-        condition: Condition | dict[str, Any] | None = None,
+        condition: ConditionLike = None,
         first_kernel_size: int = 7,
         head_features: int | None = None,
         residual: bool = True,
@@ -97,7 +98,7 @@ class PixelRNN(AutoregressiveModel):
         own = ("features", "layers", "kernel_size", "first_kernel_size", "head_features", "residual", "skip", "dropout")
         return self._core_config() | {name: getattr(self, name) for name in own}
 
-    def forward(self, x: Tensor, condition: Tensor | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
         if cache is None:
             self.check(x, condition)

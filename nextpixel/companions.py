@@ -1,0 +1,260 @@
+"""What accompanies images: vectors, captions and maps, to condition a model on.
+
+They come within an `.npz` file of images, or from a file or folder of their own: in the order of the images, or by
+their names. Captions become vectors by a text encoder, a function from texts to vectors; `BagOfWords` is one that
+needs no download.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpixel.images import ImageError, read_image, resize
+from nextpixel.sources import DataError, RawSplit, Source, automatic_size
+
+__all__ = ["BagOfWords", "TextEncoder", "attach", "checked_maps", "checked_vectors", "encode_captions"]
+
+TextEncoder: TypeAlias = Callable[[Sequence[str]], Any]
+"""Texts to vectors: a sequence of n strings to an array (n, size) of floats."""
+
+_NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
+_TEXT_COLUMNS = ("text", "caption", "captions", "description")
+
+
+class BagOfWords:
+    """Says which words of a vocabulary a text holds: 1 or 0 for each.
+
+    Args:
+        words: the vocabulary, in lower case.
+
+    Example:
+        >>> encoder = BagOfWords.of(["a red car", "a blue car", "the sea"], most=3)
+        >>> encoder.words, encoder(["A car, and a red one"]).tolist()
+        (['a', 'car', 'blue'], [[1.0, 1.0, 0.0]])
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        if not words:
+            raise DataError("a bag of words needs at least one word; give captions that hold some")
+        self.words = list(words)
+
+    @classmethod
+    def of(cls, captions: Sequence[str], *, most: int = 512) -> "BagOfWords":
+        """The most frequent words of some captions; of equally frequent ones, those first in the alphabet."""
+        counts = Counter(word for caption in captions for word in set(_words(caption)))
+        return cls([word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]])
+
+    def __call__(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors (n, words)."""
+        number = {word: k for k, word in enumerate(self.words)}
+        vectors = np.zeros((len(captions), len(self.words)), np.float32)
+        for row, caption in enumerate(captions):
+            for word in _words(caption):
+                if word in number:
+                    vectors[row, number[word]] = 1
+        return vectors
+
+
+def encode_captions(encoder: TextEncoder, captions: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors (n, size) of captions, checked."""
+    vectors = np.asarray(encoder(list(captions)), np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(captions):
+        raise DataError(
+            f"the text encoder gave an array of shape {vectors.shape} for {len(captions)} captions; it must give "
+            f"({len(captions)}, size)"
+        )
+    return vectors
+
+
+def attach(
+    source: Source,
+    *,
+    vectors: str | Path | None = None,
+    captions: str | Path | None = None,
+    maps: str | Path | None = None,
+    size: Any = None,
+) -> Source:
+    """Add what files hold to the images of a source.
+
+    Args:
+        source: Images, with or without names.
+        vectors: An ``.npy`` file (N, size) in the order of the images, or a ``.csv`` table whose columns are numbers;
+            a column ``file`` names the images, otherwise rows are in their order.
+        captions: A ``.txt`` file with a line for each image in their order, or a ``.csv`` table with a column ``text``,
+            perhaps also ``file``.
+        maps: An ``.npy`` file in the order of the images, or a folder of pictures that are called as the images are.
+        size: To what images are resized; maps from a folder are, too.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        DataError: If it does not fit the images.
+    """
+    if vectors is not None:
+        names, table = _vector_table(_existing(vectors))
+        source = _assigned(source, "vectors", names, table, Path(vectors))
+    if captions is not None:
+        names, texts = _caption_table(_existing(captions))
+        source = _assigned(source, "captions", names, texts, Path(captions))
+    if maps is not None:
+        path = _existing(maps)
+        if path.is_dir():
+            splits = {
+                key: replace(split, maps=_pictured_maps(split, path, size)) for key, split in source.splits.items()
+            }
+            source = replace(source, splits=splits)
+        else:
+            source = _assigned(source, "maps", None, _loaded(path), path)
+    return source
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder")
+    return path
+
+
+def _assigned(source: Source, field: str, names: list[str] | None, rows: Any, path: Path) -> Source:
+    """Give every split its rows: by name, or in their order if the source has no splits of its own."""
+    splits: dict[str, RawSplit] = {}
+    for key, split in source.splits.items():
+        count = len(split.images)
+        if names is not None:
+            if not split.names:
+                raise DataError(f"{path} names images, but those of the source have no names; leave that column out")
+            place = {name: k for k, name in enumerate(names)}
+            missing = [name for name in split.names if name not in place]
+            if missing:
+                raise DataError(
+                    f"{path} has no row for {missing[0]} ({len(missing)} of {count} images); names are paths below the "
+                    f"folder of images"
+                )
+            order = [place[name] for name in split.names]
+        elif len(source.splits) > 1:
+            raise DataError(
+                f"{path} has no names, but the source has splits of its own; use a table with a column file"
+            )
+        elif len(rows) != count:
+            raise DataError(f"{path} has {len(rows)} rows, but there are {count} images; give one for each, in order")
+        else:
+            order = list(range(count))
+        chosen = rows[np.array(order)] if isinstance(rows, np.ndarray) else tuple(rows[k] for k in order)
+        splits[key] = replace(split, **{field: chosen})  # type: ignore[arg-type]
+    return replace(source, splits=splits)
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except Exception as error:  # numpy raises many kinds on damaged files.
+        raise DataError(f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})") from error
+
+
+def _vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
+    if path.suffix == ".npy":
+        return None, checked_vectors(_loaded(path), str(path))
+    if path.suffix != ".csv":
+        raise DataError(f"{path}: vectors come from an .npy or a .csv file")
+    columns, names = _columns(path)
+    try:
+        numbers = [[float(cell) if cell.strip() else np.nan for cell in cells] for cells in columns.values()]
+    except ValueError as error:
+        raise DataError(f"{path} holds something that is no number ({error}); leave that column out") from error
+    if not numbers:
+        raise DataError(f"{path} has no columns of numbers")
+    return names, checked_vectors(np.array(numbers, np.float32).T, str(path))
+
+
+def _caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
+    if path.suffix == ".txt":
+        return None, tuple(path.read_text(encoding="utf-8").splitlines())
+    if path.suffix != ".csv":
+        raise DataError(f"{path}: captions come from a .txt or a .csv file")
+    columns, names = _columns(path)
+    named = [column for column in columns if column.lower() in _TEXT_COLUMNS]
+    if len(named) != 1:
+        raise DataError(f"{path} has the columns {', '.join(columns)}; one of them must be called text")
+    return names, tuple(columns[named[0]])
+
+
+def _columns(path: Path) -> tuple[dict[str, list[str]], list[str] | None]:
+    """The columns of a table by their names, and apart from them the names of the images."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table of UTF-8 text ({error})") from error
+    if len(rows) < 2:
+        raise DataError(f"{path} holds no rows below its head")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise DataError(f"{path}, row {number}: {len(row)} cells, but the head has {len(rows[0])}")
+    columns = {head: [row[k] for row in rows[1:]] for k, head in enumerate(rows[0])}
+    named = [head for head in columns if head.lower() in _NAME_COLUMNS]
+    return columns, columns.pop(named[0]) if named else None
+
+
+def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
+    """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole."""
+    if vectors.dtype.kind not in "fiub" or vectors.ndim != 2 or not vectors.shape[1]:
+        raise DataError(
+            f"{where} hold {vectors.dtype} of shape {vectors.shape}, but numbers (images, size) are expected"
+        )
+    result = vectors.astype(np.float32)
+    if np.isinf(result).any():
+        raise DataError(f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known")
+    result[np.isnan(result).any(axis=1)] = np.nan
+    return result
+
+
+def checked_maps(maps: NDArray[Any], where: str) -> NDArray[Any]:
+    """Maps (N, M, h, w); of axes 1 and 3 the shorter is the channels."""
+    if maps.dtype == np.bool_:
+        maps = maps.view(np.uint8)
+    if maps.dtype.kind not in "uif" or maps.ndim not in (3, 4):
+        raise DataError(f"{where} hold {maps.dtype} of shape {maps.shape}, but (images, height, width) is expected")
+    if maps.dtype.kind == "i" and int(maps.min()) < -1:
+        raise DataError(f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where unknown")
+    if maps.ndim == 3:
+        return maps[:, None]
+    return np.moveaxis(maps, 3, 1) if maps.shape[3] < maps.shape[1] else maps
+
+
+def _pictured_maps(split: RawSplit, folder: Path, size: Any) -> NDArray[Any]:
+    """The pictures of a folder that are called as the images of a split are, at their size."""
+    if not split.names or not isinstance(split.images, np.ndarray):
+        raise DataError(f"maps from the folder {folder} need a folder of images of one size; give size=")
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    height, width = split.images.shape[2:]
+    pictures = []
+    for name in split.names:
+        path = found.get(Path(name).with_suffix("").as_posix())
+        if path is None:
+            raise DataError(f"{folder} holds no map for {name}; call it the same")
+        try:
+            picture = read_image(path)
+            wanted = automatic_size([picture.shape[1:]]) if size == "auto" else size
+            pictures.append(picture if wanted is None else resize(picture, wanted))
+        except ImageError as error:
+            raise DataError(f"{path}: {error}") from error
+        if pictures[-1].shape[1:] != (height, width):
+            raise DataError(f"{path} is {pictures[-1].shape[1:]} pixels, but its image is {(height, width)}")
+    channels = {picture.shape[0] for picture in pictures}
+    if len(channels) > 1:
+        raise DataError(f"maps in {folder} have {' and '.join(map(str, sorted(channels)))} channels; convert them")
+    return np.stack(pictures)
