@@ -10,19 +10,15 @@ The papers give the order after a long one.
 import argparse
 import json
 import math
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+from common import RESULTS, description, trained, write
 from matplotlib.figure import Figure
 
 from nextpixel import load, load_data
-from nextpixel.checkpoint import read_metadata
 from nextpixel.runs import read_metrics
 from nextpixel.training import evaluate
 
-RESULTS = Path(__file__).parent / "results"
 OPTIONS = (
     "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16 --evaluate-every 260 "
     "--ema-decay 0.998 --seed 0"
@@ -44,18 +40,13 @@ def main() -> None:
     results, figure = {}, Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for name, (options, published) in MODELS.items():
-        run = Path("runs") / f"four-{name}"
-        command = ["nextpixel", "train", source, "--out", str(run), *options.split(), *OPTIONS.split()]
-        if (run / "state.safetensors").exists():
-            command = ["nextpixel", "train", "--resume", str(run)]
-        subprocess.run([sys.executable, "-m", *command, "--quiet"], check=True)
+        run = trained(f"four-{name}", source, f"{options} {OPTIONS}")
         model, metrics = load(run), read_metrics(run)
         began = time.monotonic()
         bits = evaluate(model, test)
         results[name] = {
             "options": f"{options} {OPTIONS}",
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "training": read_metadata(run).get("training"),
+            **description(run),
             "seconds_of_training": metrics[-1]["seconds"],
             "test_images": len(test),
             "test_nats": bits * math.log(2) * 784,
@@ -73,9 +64,8 @@ def main() -> None:
     axes.set_ylim(top=150)
     axes.grid(alpha=0.3)
     axes.legend()
-    RESULTS.mkdir(exist_ok=True)
+    write("four_models", results)
     figure.savefig(RESULTS / "four_models.png", dpi=100)
-    (RESULTS / "four_models.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

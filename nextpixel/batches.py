@@ -23,10 +23,11 @@ from nextpixel.layers.conditioning import (
     forget,
     parts_of,
 )
+from nextpixel.models.core import ImageModel, evaluating
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig
 
-__all__ = ["batch_indices", "conditions_of", "dropout_seed", "tensors", "training_parts"]
+__all__ = ["batch_indices", "conditioned", "conditions_of", "dropout_seed", "tensors", "training_parts"]
 
 _ORDER, _AUGMENTATION, _DROPOUT = range(3)
 
@@ -135,6 +136,13 @@ def tensors(
     values = tuple(_sent(_values(split, rows, part, crop, offsets), device) for part in parts_of(condition))
     # One byte a sub-pixel travels; on the device they become the integers that models take.
     return x.long(), values if isinstance(condition, tuple) else values[0] if values else None
+
+
+def conditioned(model: ImageModel, split: Split, rows: NDArray[np.int64]) -> tuple[Tensor, Values | None]:
+    """Some images of a split and their conditions, from the data or made by the model, on its device."""
+    x, given = tensors(split, rows, model.device, model.given_by_data)
+    with torch.no_grad(), evaluating(model):
+        return x, model.infer(x, given)
 
 
 def _sent(values: NDArray[Any], device: torch.device) -> Tensor:

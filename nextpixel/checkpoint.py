@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nextpixel import __version__
 from nextpixel.models.core import ImageModel
-from nextpixel.models.multiscale import MODELS
+from nextpixel.models.family import MODELS
 
 __all__ = [
     "BEST",
@@ -48,7 +48,7 @@ def save(model: ImageModel, path: str | Path, *, extra: Mapping[str, Any] | None
     """Writes a model to one file, atomically.
 
     Args:
-        model: an instance of a class in `models.multiscale.MODELS`.
+        model: an instance of a class in `models.family.MODELS`.
         path: the file, by custom `*.safetensors`; its folder must exist.
         extra: further JSON for `read_metadata`. `runs.run` stores "data" (how to prepare the same data again),
             "classes" (their names) and "training" (figures).

@@ -26,9 +26,11 @@ for _name, _help in {
     "evaluate": "Bits per dimension of a trained model on all of a split.",
     "sample": "Draw pictures from a trained model.",
     "complete": "Fill in hidden parts of pictures, several times each.",
+    "reconstruct": "Draw what a picture's code leaves open: the auto-encoders' figure.",
     "info": "What a checkpoint is, and how it was trained.",
     "data": "Describe a source of pictures.",
     "inspect": "What a trained model expects of chosen pixels, and how far it looks.",
+    "information": "What a model's condition is worth, in bits and as a classifier.",
     "check": "What a model leaks, what of the past it never sees, and whether its probabilities sum to one.",
 }.items():
     app.command(f"nextpixel.commands.{_name}:{_name}", name=_name, help=_help)

@@ -51,7 +51,7 @@ from nextpixel.training import Step, TrainState, check_fit, initial_state, train
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["load_state", "read_metrics", "read_run", "reopen", "run", "save_state"]
+__all__ = ["STATE", "load_state", "read_metrics", "read_run", "reopen", "run", "save_state"]
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state.safetensors"
 
@@ -347,6 +347,7 @@ def _show_samples(board: "SummaryWriter", state: TrainState, data: ImageData, co
     """Draws sixteen images from the averaged weights, given what is given of the first training images."""
     shape = data.shape or (config.crop or 32, config.crop or 32)
     rows = np.arange(16) % len(data.train)
-    _, condition = tensors(data.train, rows, state.average.device, state.average.condition, config.crop)
+    x, given = tensors(data.train, rows, state.average.device, state.average.given_by_data, config.crop)
+    condition = state.average.infer(x, given)
     drawn = sample(state.average, 16, shape, condition=condition, generator=torch.Generator().manual_seed(config.seed))
     board.add_image("samples", images.grid(drawn.cpu().numpy(), levels=data.levels), state.step)

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.batches import conditions_of, dropout_seed, tensors, training_parts
+from nextpixel.autoencoding import likelihood_of
+from nextpixel.batches import conditioned, conditions_of, dropout_seed, training_parts
 from nextpixel.layers.conditioning import (
     ClassCondition,
     ConditionEncoder,
@@ -38,9 +39,9 @@ from nextpixel.layers.conditioning import (
     condition_shape,
     parts_of,
 )
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.processes import keep_freed_memory, rank_and_processes
-from nextpixel.scoring import dequantised, score
+from nextpixel.scoring import dequantised
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig, learning_rate, total_steps
 
@@ -138,8 +139,9 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     device = state.model.device
     if device.type == "cpu":
         keep_freed_memory()
-    for scale in state.model.scales():
-        scale.network.recompute = config.recompute
+    for part in state.model.modules():
+        if isinstance(part, ImageModel):
+            part.recompute = config.recompute
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
@@ -147,7 +149,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     started = time.monotonic() - state.seconds
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
-        parts = training_parts(data.train, config, state.step, rank, processes, device, state.model.condition)
+        parts = training_parts(data.train, config, state.step, rank, processes, device, state.model.given_by_data)
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(dropout_seed(config.seed, state.step, rank))
@@ -189,7 +191,7 @@ def evaluate(
     *,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
-    nats_of: Callable[[ImageModel, Tensor, Values | None], Tensor] = score,
+    nats_of: Callable[[ImageModel, Tensor, Values | None], Tensor] | None = None,
 ) -> float:
     """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in float32, dropout off.
 
@@ -201,11 +203,12 @@ def evaluate(
         split: not empty.
         batch_size: images per pass. The result does not depend on it but for rounding.
         progress: called with how many images are scored, and of how many (of this process).
-        nats_of: what to sum up: `score`, or `dequantised_score`.
+        nats_of: what to sum up; None for what `likelihood_of` gives.
 
     Raises:
         ValueError: the split is empty, or does not fit the model.
     """
+    nats_of = nats_of or likelihood_of(model)
     if not len(split):
         raise ValueError("this split is empty: there is nothing to evaluate; choose another split")
     rank, processes = rank_and_processes()
@@ -216,7 +219,7 @@ def evaluate(
     for rows in groups:
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
-            x, condition = tensors(split, part, model.device, model.condition)
+            x, condition = conditioned(model, split, part)
             sums.append(math.fsum(nats_of(model, x, condition).tolist()))
             done += len(part)
             if progress is not None:
@@ -236,12 +239,10 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
                 f"equal"
             )
     _check_condition(model, data, config)
-    heads = {scale.network.head for scale in model.scales()}
+    heads = {part.head for part in model.modules() if isinstance(part, AutoregressiveModel)}
     if config.objective == "density" and heads != {"logistic"}:
-        raise ValueError(
-            f"objective='density' is for models with head='logistic', but this one has head={min(heads)!r}, whose "
-            f"density is its probability; use objective='probability'"
-        )
+        other = f", but this one has head={min(heads)!r}, whose density is its probability" if heads else ""
+        raise ValueError(f"objective='density' is for models with head='logistic'{other}; use objective='probability'")
     if config.crop is not None:
         # Asks for a window of every image, so that one that is too small is found now.
         every = np.arange(len(data.train))
@@ -259,7 +260,7 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
 
 def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
     offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
-    for part in parts_of(model.condition):
+    for part in parts_of(model.given_by_data):
         other = offered.get(type(part))
         if isinstance(part, MapCondition) and data.train.maps is not None and data.shape is not None:
             shape = condition_shape(part, len(data.train), data.shape)
@@ -275,7 +276,7 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
                     f"the model condition={other}"
                 )
             raise ValueError(f"the model is conditioned on {part}, but the data gives {other}; make them equal")
-    if config.condition_dropout and model.condition is None:
+    if config.condition_dropout and model.given_by_data is None:
         raise ValueError(
             f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave it out"
         )
@@ -290,7 +291,8 @@ def _replicate(state: TrainState) -> DistributedDataParallel:
 
 def _standardise(state: TrainState, data: ImageData) -> None:
     """Lets vectors of any scale be conditions."""
-    if data.train.vectors is not None:
+    given = [part for part in parts_of(state.model.given_by_data) if isinstance(part, VectorCondition)]
+    if given and data.train.vectors is not None:
         vectors = torch.from_numpy(data.train.vectors)
         for model in (state.model, state.average):
             for part in model.modules():

@@ -164,7 +164,7 @@ def test_tensors_and_json_come_back(tmp_path: Path) -> None:
 
 
 def test_every_model_class_is_known() -> None:
-    from nextpixel.models.multiscale import MODELS
+    from nextpixel.models.family import MODELS
 
     assert {type(build(name)) for name in CASES} <= set(MODELS.values())
     assert all(name == model.__name__ and issubclass(model, ImageModel) for name, model in MODELS.items())

@@ -14,13 +14,16 @@ ORDER = [
     ["layers.scan", "layers.conditioning", "layers.masked_conv", "heads"],
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
     ["sources", "companions", "picture_sets", "splits", "summary", "data"],
-    ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale"],
-    ["walk", "scoring", "checkpoint"],
+    ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale", "models.autoencoder"],
+    ["models.family", "walk", "scoring", "checkpoint"],
     ["probe"],
-    ["sampling", "causality", "receptive_fields", "batches", "processes", "training"],
+    ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "processes", "training"],
     ["runs", "plots"],
     ["commands.opening", "commands.options", "commands.output"],
-    [f"commands.{name}" for name in ("train", "evaluate", "sample", "complete", "info", "data", "inspect", "check")],
+    [
+        f"commands.{name}"
+        for name in "train evaluate sample complete reconstruct info data inspect information check".split()
+    ],
     ["cli"],
     ["demo", "__main__"],
 ]

@@ -65,7 +65,7 @@ def complete(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.batches import tensors
+    from nextpixel.batches import conditioned
     from nextpixel.commands.opening import conditions_for, open_model, open_split, progress_bar
     from nextpixel.commands.output import check_out, write_pictures
     from nextpixel.images import read_image
@@ -98,7 +98,7 @@ def complete(
         else:
             if any(isinstance(kind, ClassCondition) for kind in parts_of(network.condition)) and part.labels is None:
                 raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")
-            condition = tensors(part, np.arange(n), network.device, network.condition)[1]
+            condition = conditioned(network, part, np.arange(n))[1]
     drawn = sampling.complete(
         network,
         torch.from_numpy(x.astype(np.int64)),

@@ -2,7 +2,14 @@
 
 import json as json_format
 import math
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nextpixel.models.autoencoder import PixelCNNAutoencoder
+    from nextpixel.models.core import ImageModel
 
 __all__ = ["evaluate"]
 
@@ -13,6 +20,7 @@ def evaluate(
     *,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",
+    importance_samples: int = 0,
     text_encoder: str | None = None,
     json: bool = False,
     device: str = "auto",
@@ -30,6 +38,8 @@ def evaluate(
         its own. By default the training data.
     split
         Which part of the data.
+    importance_samples
+        For a variational auto-encoder: also the bound with so many codes for each picture, which is tighter.
     text_encoder
         MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
     json
@@ -42,6 +52,7 @@ def evaluate(
 
     from nextpixel.commands.opening import condition_words, counted_bar, open_model, open_split
     from nextpixel.data import histogram_bits_per_dim
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
     from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training import evaluate as bits_per_dim_of
 
@@ -55,7 +66,11 @@ def evaluate(
         )
     with counted_bar("Evaluating") as progress:
         bits = bits_per_dim_of(network, part, progress=progress)
-    continuous = all(scale.network.head == "logistic" for scale in network.scales())
+    if isinstance(network, ConvolutionalAutoencoder):
+        _reconstruction_error(network, pictures.source, what, len(part), bits, json=json)
+        return
+    bound = isinstance(network, PixelCNNAutoencoder) and network.variational
+    continuous = not bound and all(scale.network.head == "logistic" for scale in network.scales())
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     nats_per_bit = math.log(2) * sub_pixels / len(part)
     figures: dict[str, Any] = {
@@ -64,9 +79,15 @@ def evaluate(
         "images": len(part),
         "bits_per_dim": bits,
         "nats_per_image": bits * nats_per_bit,
-        "conditional": network.condition is not None,
+        "conditional": network.condition is not None and not bound,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
+    if isinstance(network, PixelCNNAutoencoder) and network.variational:
+        costs = partial(_code_cost, network)
+        figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(network, part, nats_of=costs)
+        if importance_samples:
+            tighter = partial(_importance_weighted, network, importance_samples)
+            figures["importance_weighted_bits_per_dim"] = bits_per_dim_of(network, part, nats_of=tighter)
     if continuous:
         with counted_bar("Evaluating") as progress:
             density = bits_per_dim_of(network, part, progress=progress, nats_of=dequantised_score)
@@ -87,8 +108,11 @@ def evaluate(
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
-    given = f" given {kinds}" if (kinds := condition_words(network)) else ""
+    given = ", at most (a bound)" if bound else f" given {kinds}" if (kinds := condition_words(network)) else ""
     table.add_row(f"the model{given}", f"{bits:.4f}")
+    if "importance_weighted_bits_per_dim" in figures:
+        tighter_bits = figures["importance_weighted_bits_per_dim"]
+        table.add_row(f"at most, with {importance_samples} codes each", f"{tighter_bits:.4f}")
     if continuous:
         table.add_row("as a density, of dequantised pictures", f"{density:.4f}")
     if "histogram_bits_per_dim" in figures:
@@ -96,6 +120,38 @@ def evaluate(
     table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")
     Console().print(table)
     print(f"{figures['nats_per_image']:.2f} nats per image")
+    if "code_nats_per_image" in figures:
+        print(f"  {figures['code_nats_per_image']:.2f} of them for the code")
     for number, scale in enumerate(figures.get("scales", ())):
         which = "all pixels" if scale["step"] == 1 else f"one in {scale['step']} rows and columns"
         print(f"  {scale['nats_per_image']:.2f} of them for {which}{', given those before' if number else ''}")
+
+
+def _code_cost(network: "PixelCNNAutoencoder", _: "ImageModel", x: "Tensor", __: Any) -> "Tensor":
+    from nextpixel.autoencoding import divergence
+
+    return divergence(network, x)
+
+
+def _importance_weighted(
+    network: "PixelCNNAutoencoder", samples: int, _: "ImageModel", x: "Tensor", __: Any
+) -> "Tensor":
+    import torch
+
+    from nextpixel.autoencoding import importance_weighted_bound
+
+    return importance_weighted_bound(network, x, samples=samples, generator=torch.Generator().manual_seed(0))
+
+
+def _reconstruction_error(
+    network: "ImageModel", source: str, what: str, images: int, bits: float, *, json: bool
+) -> None:
+    """The mean squared error behind the Gaussian density of variance 1 that `bits` is of."""
+    nats = bits * math.log(2)
+    scaled = 2 * nats - math.log(2 * math.pi)
+    levels = scaled * ((network.levels - 1) / 2) ** 2
+    if json:
+        print(json_format.dumps({"source": source, "split": what, "images": images, "mean_squared_error": levels}))
+        return
+    print(f"{source}, {what}: {images:,} images")
+    print(f"mean squared error {levels:.3f} levels², {scaled:.5f} on [-1, 1]; not a likelihood")

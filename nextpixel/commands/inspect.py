@@ -45,7 +45,7 @@ def inspect(
     import torch
 
     from nextpixel import plots
-    from nextpixel.batches import tensors
+    from nextpixel.batches import conditioned
     from nextpixel.commands.opening import open_model, open_split
     from nextpixel.images import to_uint8
     from nextpixel.receptive_fields import effective_receptive_field
@@ -56,7 +56,7 @@ def inspect(
         raise ValueError(f"--image {image} is not there: {pictures.source}, {what}, has images 0 … {len(part) - 1}")
     if images < 1:
         raise ValueError(f"--images {images} must be at least 1")
-    x, condition = tensors(part, np.array([image]), network.device, network.condition)
+    x, condition = conditioned(network, part, np.array([image]))
     with torch.no_grad():
         law = network(x, condition)
         pmf = torch.stack([law.log_pmf(x, c)[0].exp() for c in range(network.channels)]).double().cpu()  # (C, L, H, W)
@@ -75,7 +75,7 @@ def inspect(
         print(f"  row {row}, column {column}: entropy {float(entropy[row, column]):.3f} bits")
     # The picture's own size, so that all of them fit together.
     same = np.flatnonzero((part.sizes == part.sizes[image]).all(axis=1))[:images]
-    x, condition = tensors(part, same, network.device, network.condition)
+    x, condition = conditioned(network, part, same)
     field = effective_receptive_field(network, x, condition=condition)
     plots.effective_field(field.strength.numpy(), field.pixel, out / "effective_field.png")
     print(f"{field}: {out / 'effective_field.png'}")

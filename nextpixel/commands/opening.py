@@ -137,6 +137,8 @@ def condition_words(network: "ImageModel") -> str:
     """What a model is conditioned on: "the class and the vector"; "" for nothing."""
     from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
 
+    if network.condition is not None and network.given_by_data is None:
+        return "" if getattr(network, "variational", False) else "its code"
     kinds = {ClassCondition: "class", VectorCondition: "vector"}
     return " and ".join(f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition))
 
@@ -152,8 +154,12 @@ def conditions_for(
     data: str | None = None,
     split: str = "test",
     text_encoder: str | None = None,
+    seed: int = 0,
 ) -> "Values | None":
-    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a split."""
+    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a split.
+
+    Codes of a variational auto-encoder are drawn from its prior, unless a split is named.
+    """
     import torch
 
     from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
@@ -174,6 +180,8 @@ def conditions_for(
         raise ValueError(f"the vectors have {given[VectorCondition].shape[1]} entries, but the model takes {sizes[0]}")
     parts = parts_of(network.condition)
     values = [given.get(type(part)) for part in parts]
+    if getattr(network, "variational", False) and data is None and not given:
+        return torch.randn(n, sizes[0], generator=torch.Generator().manual_seed(seed))  # codes from the prior
     if any(value is None for value in values):
         of_data = _of_split(network, metadata, n, data, split, text_encoder)
         values = [other if value is None else value for value, other in zip(values, of_data, strict=True)]
@@ -186,11 +194,11 @@ def _of_split(
     network: "ImageModel", metadata: dict[str, Any], n: int, data: str | None, split: str, text_encoder: str | None
 ) -> "tuple[torch.Tensor, ...]":
     """Conditions of the first n pictures of a split, from the first on again if there are fewer."""
-    from nextpixel.batches import tensors
+    from nextpixel.batches import conditioned
     from nextpixel.layers.conditioning import tuple_of
 
     _, part, _ = open_split(metadata, data, split, labelled=True, text_encoder=text_encoder)
-    return tuple_of(tensors(part, np.arange(n) % len(part), network.device, network.condition)[1])
+    return tuple_of(conditioned(network, part, np.arange(n) % len(part))[1])
 
 
 def _caption_vector(metadata: dict[str, Any], caption: str, text_encoder: str | None) -> "torch.Tensor":

@@ -60,8 +60,26 @@ class DataOptions:
 class ModelOptions:
     """What is trained."""
 
-    model: Literal["gated-pixel-cnn", "pixel-cnn", "row-lstm", "diagonal-bilstm"] | None = None
-    """The kind of model; by default gated-pixel-cnn."""
+    model: (
+        Literal[
+            "gated-pixel-cnn",
+            "pixel-cnn",
+            "row-lstm",
+            "diagonal-bilstm",
+            "pixel-cnn-autoencoder",
+            "convolutional-autoencoder",
+        ]
+        | None
+    ) = None
+    """The kind of model; by default gated-pixel-cnn, which is also the decoder of pixel-cnn-autoencoder."""
+    code_size: int | None = None
+    """For auto-encoders: length of the code; by default 10, as in the paper, which also has 100."""
+    encoder_features: int | None = None
+    """For auto-encoders: feature maps of the encoder's first convolution; by default 32, doubled with each stride."""
+    variational: bool | None = None
+    """For pixel-cnn-autoencoder: make the code a latent variable with a prior, to draw new pictures without any."""
+    free_bits: float | None = None
+    """For --variational: bits of each entry of the code that cost nothing in training; by default 0."""
     scale: int | None = None
     """Multi-scale: draw every SCALE-th row and column first, by a model of the same kind, then the rest given those."""
     features: int | None = None

@@ -48,7 +48,8 @@ def sample(
     vectors
         For a model of vectors: an .npy file of one (size) or several (n, size).
     data
-        What is not given above is taken from the pictures of this source, of the training data by default …
+        What is not given above is taken from the pictures of this source, of the training data by default … A
+        variational auto-encoder draws codes from its prior unless this is given.
     split
         … and of this part of it.
     text_encoder
@@ -101,6 +102,7 @@ def sample(
         data=data,
         split=split,
         text_encoder=text_encoder,
+        seed=seed,
     )
     x = sampling.sample(
         network,

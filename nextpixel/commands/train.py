@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from nextpixel.train_config import LENGTHS, MAY_CHANGE, TrainConfig
 if TYPE_CHECKING:
     import torch
 
+    from nextpixel.layers.conditioning import Conditions
     from nextpixel.models.core import ImageModel
     from nextpixel.splits import ImageData
 
@@ -88,7 +90,7 @@ def train(
             raise ValueError("give a source of pictures, such as a folder or digits, or --resume with a run's folder")
         config = TrainConfig(**asked)
         pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None)
-        network = _build(pictures, (model or ModelOptions()), conditional, categorical_maps, config.seed)
+        network = _build(pictures, (model or ModelOptions()), conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
     first = _first_process()
@@ -118,7 +120,7 @@ def _load(source: str, keywords: dict[str, Any], *, crop: bool) -> "ImageData":
 
 
 def _build(
-    pictures: "ImageData", options: ModelOptions, conditional: bool | None, categorical_maps: bool, seed: int
+    pictures: "ImageData", options: ModelOptions, conditional: bool | None, categorical_maps: bool, config: TrainConfig
 ) -> "ImageModel":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     import torch
@@ -127,40 +129,68 @@ def _build(
     from nextpixel.batches import conditions_of
     from nextpixel.layers.conditioning import parts_of
     from nextpixel.models.core import ImageModel
-    from nextpixel.models.multiscale import MODELS
+    from nextpixel.models.family import MODELS
 
+    keywords = given(options)
+    name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
+    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]
+    if name.endswith("autoencoder"):
+        if conditional:
+            raise ValueError(f"--conditional does not apply to --model {name}, whose condition is its own code")
+        kind = partial(
+            _autoencoder, kind, pictures.shape or (None if config.crop is None else (config.crop, config.crop))
+        )
+        conditional = False
     condition = conditions_of(pictures, categorical_maps=categorical_maps) if conditional is not False else None
     if conditional and condition is None:
         raise ValueError(
             f"--conditional was given, but {pictures.source} has no classes, vectors, captions or maps; leave it out"
         )
-    keywords = given(options)
-    name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
-    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]
-    if "features" not in keywords:
-        features = 48 if name == "gated-pixel-cnn" else 32
+    if "features" not in keywords and name != "convolutional-autoencoder":
+        features = 48 if name in ("gated-pixel-cnn", "pixel-cnn-autoencoder") else 32
         keywords["features"] = -(-features // pictures.channels) * pictures.channels
     keywords |= {"channels": pictures.channels, "levels": pictures.levels}
+    if not name.endswith("autoencoder"):
+        keywords["condition"] = condition
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = kind(condition=condition, **keywords)
+            torch.manual_seed(config.seed)
+            model = kind(**keywords)
             if scale is None:
                 return model
+            if name.endswith("autoencoder"):
+                raise ValueError(f"--scale does not apply to --model {name}; leave it out")
             if scale < 2:
                 raise ValueError(f"--scale {scale} must be at least 2; leave it out for a single scale")
             small_image = MapCondition(pictures.channels, scale=scale, levels=pictures.levels)
             if any(isinstance(part, MapCondition) for part in parts_of(condition)):
                 raise ValueError("--scale does not go with maps on the command line; leave out one of the two")
             given_both = (small_image, *parts_of(condition)) if condition else small_image
-            return MultiScale(small=model, large=kind(condition=given_both, **keywords))
+            return MultiScale(small=model, large=kind(**keywords | {"condition": given_both}))
     except TypeError as error:
         if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
             raise
         raise ValueError(f"{flag(refused[1])} does not apply to --model {name}; leave it out") from error
 
 
+def _autoencoder(
+    kind: Callable[..., "ImageModel"], size: tuple[int, int] | None, *, code_size: int = 10, **keywords: Any
+) -> "ImageModel":
+    """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
+    from nextpixel import GatedPixelCNN, VectorCondition
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+
+    if size is None:
+        raise ValueError("auto-encoders need images of one size; give --size or --crop")
+    if kind is ConvolutionalAutoencoder:
+        return kind(size=size, code_size=code_size, **keywords)
+    own = {key: keywords.pop(key) for key in ("encoder_features", "variational", "free_bits") if key in keywords}
+    return kind(decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own)
+
+
 _KINDS = {
+    "convolutional-autoencoder": "ConvolutionalAutoencoder",
+    "pixel-cnn-autoencoder": "PixelCNNAutoencoder",
     "gated-pixel-cnn": "GatedPixelCNN",
     "pixel-cnn": "PixelCNN",
     "row-lstm": "RowLSTM",
@@ -180,17 +210,21 @@ def _first_process() -> bool:
 
 
 def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path) -> None:
+    from nextpixel.models.core import AutoregressiveModel
+
     size = "several sizes" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
     counts = f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid / test)"
     colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"
     print(f"data      {pictures.source}: {counts}, {size}, {colours}, {pictures.levels} levels")
-    own = ("features", "layers", "kernel_size", "dropout", "head")
-    *few, last = (scale.network for scale in network.scales())
+    own = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
+    networks: list[ImageModel] = [part for part in network.modules() if isinstance(part, AutoregressiveModel)]
+    networks = networks or [network]
+    last = networks[-1]
     parts = ", ".join(f"{name} {value}" for name, value in last.config().items() if name in own)
-    if few:
-        parts = f"{len(few) + 1} scales of {type(last).__name__}, each {parts}"
+    if len(networks) > 1:
+        parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in network.parameters())
-    given_class = f", conditioned on {_conditions(network)}" if network.condition else ""
+    given_class = f", conditioned on {_conditions(network.given_by_data)}" if network.given_by_data else ""
     print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
     length = next(f"{v:g} {k}" for k in ("steps", "epochs", "minutes") if (v := getattr(config, k)) is not None)
     crop = f", crops of {config.crop}" if config.crop else ""
@@ -199,7 +233,7 @@ def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig
     print(f"run       {folder}", flush=True)
 
 
-def _conditions(network: "ImageModel") -> str:
+def _conditions(condition: "Conditions") -> str:
     from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
 
     words = [
@@ -208,7 +242,7 @@ def _conditions(network: "ImageModel") -> str:
         else f"vectors of {part.size}"
         if isinstance(part, VectorCondition)
         else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
-        for part in parts_of(network.condition)
+        for part in parts_of(condition)
     ]
     return " and ".join(words)
 
@@ -256,6 +290,7 @@ def _follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
 def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best: float | None) -> None:
     from nextpixel.checkpoint import load
     from nextpixel.commands.opening import condition_words
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.training import evaluate
 
     network = load(folder, device=device)
@@ -263,4 +298,5 @@ def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best:
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
         print(f"{split}      {evaluate(network, part):.4f} bits/dim{given_class}, on all {len(part):,} images")
-    print(f"next      nextpixel sample {shlex.quote(str(folder))}")
+    following = "reconstruct" if isinstance(network, ConvolutionalAutoencoder) else "sample"
+    print(f"next      nextpixel {following} {shlex.quote(str(folder))}")

@@ -105,6 +105,15 @@ class ImageModel(nn.Module, ABC):
         """The parts of the model, in the order in which they go through an image."""
 
     @property
+    def given_by_data(self) -> Conditions | None:
+        """What a data set must give beside images to train and evaluate the model: its condition."""
+        return self.condition
+
+    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
+        """The condition of images x, when the data gives `condition`: that; auto-encoders make it from x."""
+        return condition
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self._minus_one.device

@@ -22,7 +22,7 @@ from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 
-__all__ = ["MODELS", "MultiScale"]
+__all__ = ["DISTRIBUTIONS", "MultiScale", "built"]
 
 
 class MultiScale(ImageModel):
@@ -49,7 +49,7 @@ class MultiScale(ImageModel):
     """
 
     def __init__(self, *, small: ImageModel | Mapping[str, Any], large: ImageModel | Mapping[str, Any]) -> None:
-        small, large = _built(small), _built(large)
+        small, large = built(small), built(large)
         super().__init__(channels=small.channels, levels=small.levels)
         first, *others = parts_of(large.condition) or (None,)
         if not isinstance(large, AutoregressiveModel) or not isinstance(first, MapCondition):
@@ -129,21 +129,22 @@ class _TwoScales:
         return merged
 
 
-MODELS: dict[str, type[ImageModel]] = {
+DISTRIBUTIONS: dict[str, type[ImageModel]] = {
     "DiagonalBiLSTM": DiagonalBiLSTM,
     "GatedPixelCNN": GatedPixelCNN,
     "MultiScale": MultiScale,
     "PixelCNN": PixelCNN,
     "RowLSTM": RowLSTM,
 }
-"""The family: the classes that a checkpoint, or a `MultiScale`, may name."""
+"""What a model may be made of, by name."""
 
 
-def _built(part: ImageModel | Mapping[str, Any]) -> ImageModel:
+def built(part: ImageModel | Mapping[str, Any]) -> ImageModel:
+    """A part of a model: as it is, or made from its `config()` with its class's name as "model"."""
     if isinstance(part, ImageModel):
         return part
     keywords = dict(part)
     name = keywords.pop("model", None)
-    if name not in MODELS:
-        raise ValueError(f"model (={name!r}) must be one of {', '.join(MODELS)}")
-    return MODELS[name](**keywords)
+    if name not in DISTRIBUTIONS:
+        raise ValueError(f"model (={name!r}) must be one of {', '.join(DISTRIBUTIONS)}")
+    return DISTRIBUTIONS[name](**keywords)

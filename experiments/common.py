@@ -1,0 +1,45 @@
+"""What the experiments share: a run through the command line that goes on where it stopped, and results as JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from nextpixel import load
+from nextpixel.checkpoint import read_metadata
+from nextpixel.runs import STATE
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def trained(name: str, source: str, options: str) -> Path:
+    """The run folder runs/NAME, trained as `nextpixel train SOURCE OPTIONS` would; a run that stopped goes on."""
+    run = Path("runs") / name
+    command = [sys.executable, "-m", "nextpixel", "train"]
+    if (run / STATE).exists():
+        command += ["--resume", str(run)]
+    else:
+        command += [source, "--out", str(run), *options.split()]
+    subprocess.run([*command, "--quiet"], check=True)
+    return run
+
+
+def description(run: Path) -> dict[str, Any]:
+    """What a run is: parameters, and the figures of its training."""
+    return {
+        "parameters": sum(p.numel() for p in load(run).parameters()),
+        "training": read_metadata(run).get("training"),
+    }
+
+
+def said(*arguments: str) -> dict[str, Any]:
+    """What a command prints with --json."""
+    command = [sys.executable, "-m", "nextpixel", *arguments, "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def write(name: str, results: dict[str, Any]) -> None:
+    """Keeps results in experiments/results/NAME.json."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

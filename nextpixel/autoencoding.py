@@ -1,0 +1,138 @@
+"""What auto-encoders are for: reconstructions, and the likelihoods of variational ones.
+
+Conditional Image Generation with PixelCNN Decoders, section 2.4; bounds by Kingma & Welling (2014) and Burda et al.
+(2016).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from nextpixel.layers.conditioning import Values
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder, gaussian_divergence
+from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.sampling import Progress, sample
+from nextpixel.scoring import score
+
+__all__ = ["divergence", "importance_weighted_bound", "likelihood_of", "lower_bound", "reconstruct"]
+
+
+def reconstruct(
+    model: PixelCNNAutoencoder,
+    x: Shaped[Tensor, "B C H W"],
+    *,
+    draws: int = 1,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    progress: Progress | None = None,
+) -> Int[Tensor, "B draws C H W"]:
+    """Draws images from p(x' | h), h the code of each image: what the code holds stays, all else is drawn anew.
+
+    Args:
+        model: an auto-encoder with an autoregressive decoder.
+        x: integers of the model's size.
+        draws: of each image.
+        temperature, generator, progress: as for `sample`.
+
+    Raises:
+        ValueError: x or draws does not fit.
+    """
+    if draws < 1:
+        raise ValueError(f"draws (={draws}) must be at least 1")
+    check_values(model, x)
+    with torch.no_grad(), evaluating(model):
+        codes = model.encode(x.to(model.device))
+    drawn = sample(
+        model,
+        len(x) * draws,
+        (x.shape[2], x.shape[3]),
+        condition=codes.repeat_interleave(draws, dim=0),
+        temperature=temperature,
+        generator=generator,
+        progress=progress,
+    )
+    return drawn.view(len(x), draws, *x.shape[1:])
+
+
+def lower_bound(
+    model: PixelCNNAutoencoder,
+    x: Shaped[Tensor, "B C H W"],
+    *,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, " B"]:
+    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image: nats, float64, on the CPU.
+
+    Never more than log p(x) in expectation: it does not stand in one column with exact likelihoods.
+
+    Args:
+        model: a variational auto-encoder.
+        x: integers of the model's size.
+        samples: codes drawn of each image; more make the figure less noisy, not the bound tighter.
+        generator: source of randomness; None takes torch's default generator.
+    """
+    terms = [score(model, x, code) for code, _ in _codes(model, x, samples, generator)]
+    return torch.stack(terms).mean(dim=0) - divergence(model, x)
+
+
+def importance_weighted_bound(
+    model: PixelCNNAutoencoder,
+    x: Shaped[Tensor, "B C H W"],
+    *,
+    samples: int = 16,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, " B"]:
+    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q: a bound that k makes tighter; as `lower_bound`."""
+    terms = [score(model, x, code) + log_ratio for code, log_ratio in _codes(model, x, samples, generator)]
+    return torch.stack(terms).logsumexp(dim=0) - math.log(samples)
+
+
+def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+    """KL(q(h | x) || p(h)) of each image in nats: what the code costs, float64, on the CPU."""
+    with torch.no_grad(), evaluating(model):
+        return gaussian_divergence(*model.posterior(x.to(model.device))).sum(dim=1).cpu().double()
+
+
+def likelihood_of(model: ImageModel) -> Callable[[ImageModel, Tensor, Values | None], Tensor]:
+    """How training and evaluation score images with a model, in nats.
+
+    The exact log p(x | condition); for a variational auto-encoder the lower bound of log p(x), with the same draws each
+    time; for a convolutional one the Gaussian density that it is trained by.
+    """
+    if isinstance(model, PixelCNNAutoencoder) and model.variational:
+        return lambda model, x, _: lower_bound(_cast(model), x, generator=torch.Generator().manual_seed(0))
+    if isinstance(model, ConvolutionalAutoencoder):
+        return _gaussian_score
+    return score
+
+
+def _cast(model: ImageModel) -> PixelCNNAutoencoder:
+    assert isinstance(model, PixelCNNAutoencoder)
+    return model
+
+
+def _gaussian_score(model: ImageModel, x: Tensor, _: Values | None) -> Tensor:
+    with torch.no_grad(), evaluating(model):
+        return model(x).log_prob(x).double().sum(dim=(1, 2, 3)).cpu()  # type: ignore[no-any-return]
+
+
+def _codes(
+    model: PixelCNNAutoencoder, x: Tensor, samples: int, generator: torch.Generator | None
+) -> list[tuple[Tensor, Tensor]]:
+    """Codes from q(h | x), (B, m) each, and log p(h) - log q(h | x), (B,)."""
+    if samples < 1:
+        raise ValueError(f"samples (={samples}) must be at least 1")
+    check_values(model, x)
+    with torch.no_grad(), evaluating(model):
+        mean, log_deviation = model.posterior(x.to(model.device))
+    device = generator.device if generator is not None else torch.device("cpu")
+    drawn = []
+    for _ in range(samples):
+        noise = torch.randn(mean.shape, generator=generator, device=device).to(mean)
+        code = mean + log_deviation.exp() * noise
+        log_ratio = (0.5 * (noise**2 - code**2) + log_deviation).sum(dim=1)
+        drawn.append((code, log_ratio.cpu().double()))
+    return drawn

@@ -1,0 +1,281 @@
+"""Auto-encoders: a convolutional encoder, and PixelCNN or deconvolutions as the decoder.
+
+Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.4: take a convolutional
+auto-encoder (Masci et al., 2011), replace the deconvolutional decoder by a conditional PixelCNN, and train both
+together by -log p(x | h = encoder(x)). The decoder knows the local statistics of images, so the code is free to hold
+what is left: what is in the image, and where. `variational` makes h a latent variable with a standard normal prior, as
+in PixelVAE (Gulrajani et al., 2017): a distribution of images again, whose likelihood is bounded from below.
+
+Neither is a leak: an encoder sees all of x, and p(x | h) is a distribution for every h. But NLL(x | h(x)) is no NLL(x).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nextpixel.cache import Cache
+from nextpixel.heads import Distribution
+from nextpixel.layers.conditioning import Conditions, Values, VectorCondition
+from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
+from nextpixel.models.multiscale import built
+
+__all__ = ["ConvolutionalAutoencoder", "ImageEncoder", "PixelCNNAutoencoder"]
+
+_SMALLEST = 4
+
+
+class ImageEncoder(nn.Module):
+    """An image to a vector: 3×3 convolutions of stride 2 down to at most 4×4 pixels, then a linear layer.
+
+    The papers leave the layout open. Features double with every convolution.
+
+    Args:
+        channels, levels: of the images.
+        size: (H, W) of the images.
+        outputs: length of the vector.
+        features: of the first convolution.
+    """
+
+    def __init__(self, *, channels: int, levels: int, size: Sequence[int], outputs: int, features: int) -> None:
+        super().__init__()
+        self.levels, (height, width) = levels, size
+        layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1), nn.ReLU()]
+        while max(height, width) > _SMALLEST:
+            layers += [nn.Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
+            features, height, width = 2 * features, -(-height // 2), -(-width // 2)
+        self.convolutions = nn.Sequential(*layers)
+        self.inner = features, height, width
+        self.out = nn.Linear(features * height * width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Integers (B, C, H, W) to (B, outputs)."""
+        centred = x.to(self.out.weight.dtype) * (2 / (self.levels - 1)) - 1
+        return self.out(self.convolutions(centred).flatten(1))  # type: ignore[no-any-return]
+
+
+class PixelCNNAutoencoder(ImageModel):
+    """p(x | h) of an autoregressive decoder, with h = encoder(x).
+
+    It is conditioned on codes: `sample(model, n, shape, condition=model.encode(x))` draws images that share what the
+    code holds, and `score(model, x, model.encode(x))` is the exact log p(x | h). Without a condition, `forward` encodes
+    x: this is how it is trained.
+
+    Args:
+        decoder: a model whose condition is `VectorCondition(m)`; or its configuration. m is the size of the code.
+        size: (H, W) of the images.
+        encoder_features: of the encoder's first convolution.
+        variational: make h a latent variable: q(h | x) = N(mean, deviation²) by the encoder, p(h) = N(0, 1); training
+            maximises the lower bound E_q log p(x | h) - KL(q || p).
+        free_bits: for `variational`: bits of each of the code's entries that cost nothing in training, averaged over
+            the batch (Kingma et al., 2016), so that a strong decoder does not ignore the code.
+
+    Raises:
+        ValueError: the decoder is conditioned otherwise, or a value is out of range.
+
+    Example:
+        >>> from nextpixel import GatedPixelCNN
+        >>> decoder = GatedPixelCNN(levels=4, features=8, layers=2, condition=VectorCondition(10))
+        >>> model = PixelCNNAutoencoder(decoder=decoder, size=(8, 8))
+        >>> x = torch.randint(4, (2, 1, 8, 8))
+        >>> model.encode(x).shape, model(x).log_prob(x).shape
+        (torch.Size([2, 10]), torch.Size([2, 1, 8, 8]))
+    """
+
+    def __init__(
+        self,
+        *,
+        decoder: ImageModel | Mapping[str, Any],
+        size: Sequence[int],
+        encoder_features: int = 32,
+        variational: bool = False,
+        free_bits: float = 0.0,
+    ) -> None:
+        decoder = built(decoder)
+        super().__init__(channels=decoder.channels, levels=decoder.levels)
+        if not isinstance(decoder, AutoregressiveModel) or not isinstance(decoder.condition, VectorCondition):
+            raise ValueError("the decoder must be conditioned on a code: give it condition=VectorCondition(size)")
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"size (={tuple(size)}) must be the height and width of the images")
+        if encoder_features < 1:
+            raise ValueError(f"encoder_features (={encoder_features}) must be at least 1")
+        if not 0 <= free_bits < math.inf or (free_bits and not variational):
+            raise ValueError(f"free_bits (={free_bits}) must not be negative, and is for variational=True")
+        self.decoder, self.size, self.encoder_features = decoder, (size[0], size[1]), encoder_features
+        self.variational, self.free_bits = variational, free_bits
+        self.condition: Conditions | None = decoder.condition
+        self.code_size = decoder.condition.size
+        self.encoder = ImageEncoder(
+            channels=self.channels,
+            levels=self.levels,
+            size=size,
+            outputs=self.code_size * (2 if variational else 1),
+            features=encoder_features,
+        )
+
+    @property
+    def given_by_data(self) -> None:
+        """Nothing: codes come from the images themselves."""
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild this model."""
+        own = ("encoder_features", "variational", "free_bits")
+        decoder = {"model": type(self.decoder).__name__} | self.decoder.config()
+        return {"decoder": decoder, "size": list(self.size)} | {name: getattr(self, name) for name in own}
+
+    def scales(self) -> Iterator[Scale]:
+        """The decoder's."""
+        return self.decoder.scales()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The codes of images, (B, m); for a variational model the means of q(h | x).
+
+        Raises:
+            ValueError: the images are not of the size that the model was made for.
+        """
+        return self.posterior(x)[0] if self.variational else self._encoder_outputs(x)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-deviation of q(h | x), (B, m) each, of a variational model."""
+        if not self.variational:
+            raise ValueError("this auto-encoder is not variational: it has codes, but no distribution of them")
+        mean, log_deviation = self._encoder_outputs(x).float().chunk(2, dim=1)
+        return mean, log_deviation.clamp(-7, 7)
+
+    def infer(self, x: Tensor, condition: Values | None) -> Values | None:
+        """The codes of images, unless some are given."""
+        return self.encode(x.to(self.device)) if condition is None else condition
+
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
+        """The distribution of every sub-pixel given its past and a code, that of x itself if none is given.
+
+        For a variational model without a given code, a code is drawn from q(h | x), and log-probabilities are less
+        their share of the Kullback-Leibler divergence: their sum is the lower bound of log p(x).
+        """
+        if condition is not None or not self.variational:
+            return self.decoder(x, self.infer(x, condition), cache)  # type: ignore[no-any-return]
+        mean, log_deviation = self.posterior(x)
+        code = mean + log_deviation.exp() * torch.randn_like(mean)
+        divergence = gaussian_divergence(mean, log_deviation)
+        if self.training:
+            divergence = divergence.mean(dim=0).clamp(min=self.free_bits * math.log(2)).expand_as(divergence)
+        return _Bound(self.decoder(x, code, cache), divergence.sum(dim=1))
+
+    def _encoder_outputs(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
+            wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
+            raise ValueError(f"x has shape {tuple(x.shape)}; this auto-encoder takes {wanted}")
+        return self.encoder(x)  # type: ignore[no-any-return]
+
+
+def gaussian_divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
+    """KL(N(mean, deviation²) || N(0, 1)) of each entry in nats."""
+    return 0.5 * (mean**2 + (2 * log_deviation).exp() - 1) - log_deviation
+
+
+class _Bound:
+    """A distribution whose log-probabilities share the cost (B,) of the code that it was given."""
+
+    def __init__(self, law: Distribution, cost: Tensor) -> None:
+        self._law, self._cost = law, cost
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self._law.log_prob(x) - (self._cost / x[0].numel())[:, None, None, None]
+
+    def log_pmf(self, x: Tensor, channel: int) -> Tensor:
+        return self._law.log_pmf(x, channel)
+
+    def log_density(self, y: Tensor) -> Tensor:
+        return self._law.log_density(y) - (self._cost / y[0].numel())[:, None, None, None]
+
+
+class ConvolutionalAutoencoder(ImageModel):
+    """The baseline of the paper: the same encoder, a deconvolutional decoder, trained for the mean squared error.
+
+    It reconstructs, but is no distribution of images. Trained as the mean of a Gaussian of variance 1 on values scaled
+    to [-1, 1], whose negative log-density is half the squared error and a constant.
+
+    Args:
+        channels, levels: of the images.
+        size: (H, W) of the images.
+        code_size: m.
+        encoder_features: of the encoder's first convolution.
+
+    Example:
+        >>> model = ConvolutionalAutoencoder(levels=4, size=(8, 8), code_size=10)
+        >>> model.reconstruct(torch.randint(4, (2, 1, 8, 8))).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    condition = None
+
+    def __init__(
+        self, *, channels: int = 1, levels: int = 256, size: Sequence[int], code_size: int, encoder_features: int = 32
+    ) -> None:
+        super().__init__(channels=channels, levels=levels)
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"size (={tuple(size)}) must be the height and width of the images")
+        for name, value in (("code_size", code_size), ("encoder_features", encoder_features)):
+            if value < 1:
+                raise ValueError(f"{name} (={value}) must be at least 1")
+        self.size, self.code_size, self.encoder_features = (size[0], size[1]), code_size, encoder_features
+        self.encoder = ImageEncoder(
+            channels=channels, levels=levels, size=size, outputs=code_size, features=encoder_features
+        )
+        features, height, width = self.encoder.inner
+        self.enter = nn.Linear(code_size, features * height * width)
+        layers: list[nn.Module] = []
+        while features > encoder_features:
+            layers += [nn.ReLU(), nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1)]
+            features //= 2
+        self.deconvolutions = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1))
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild this model."""
+        own = ("channels", "levels", "code_size", "encoder_features")
+        return {name: getattr(self, name) for name in own} | {"size": list(self.size)}
+
+    def scales(self) -> Iterator[Scale]:
+        """None: it has no likelihood."""
+        raise ValueError("a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)")
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The codes of images, (B, m)."""
+        return self.encoder(x)  # type: ignore[no-any-return]
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes (B, m) to real values on [-1, 1], (B, C, H, W)."""
+        inner = self.enter(code).unflatten(1, self.encoder.inner)
+        return self.deconvolutions(inner)[:, :, : self.size[0], : self.size[1]]  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
+        """The Gaussian around the reconstruction."""
+        if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
+            wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
+            raise ValueError(f"x has shape {tuple(x.shape)}; this auto-encoder takes {wanted}")
+        return _Gaussian(self.decode(self.encode(x)), self.levels)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The reconstructions of images, rounded to integers, (B, C, H, W)."""
+        values = self.decode(self.encode(x.to(self.device)))
+        return ((values + 1) * ((self.levels - 1) / 2)).round().clamp(0, self.levels - 1).long()
+
+
+class _Gaussian:
+    """Independent Gaussians of variance 1, of values scaled to [-1, 1]."""
+
+    def __init__(self, mean: Tensor, levels: int) -> None:
+        self._mean, self._levels = mean.float(), levels
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        centred = x.to(self._mean.dtype) * (2 / (self._levels - 1)) - 1
+        return -0.5 * (centred - self._mean) ** 2 - 0.5 * math.log(2 * math.pi)
+
+    def log_pmf(self, x: Tensor, channel: int) -> Tensor:
+        raise ValueError("a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)")
+
+    def log_density(self, y: Tensor) -> Tensor:
+        return self.log_prob(y)
