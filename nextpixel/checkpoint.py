@@ -16,16 +16,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel import __version__
 from nextpixel.models.core import ImageModel
+from nextpixel.models.embedding import Embedding
 from nextpixel.models.family import MODELS
 
 __all__ = [
     "BEST",
     "CheckpointError",
     "load",
+    "load_embedding",
     "read_metadata",
     "read_tensors",
     "replace_file",
@@ -44,7 +46,7 @@ class CheckpointError(ValueError):
     """A file is missing, damaged, not a checkpoint of nextpixel, or of a newer version of it."""
 
 
-def save(model: ImageModel, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
+def save(model: ImageModel | Embedding, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
     """Writes a model to one file, atomically.
 
     Args:
@@ -88,6 +90,22 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
         CheckpointError: the file is missing, damaged, foreign, of a newer version, or contradicts itself.
     """
     path = _resolve(path_or_name)
+    model = _loaded(path)
+    if isinstance(model, Embedding):
+        raise CheckpointError(f"{path} holds an embedding, which draws and scores nothing; give a model of images")
+    return model.to(device).eval()
+
+
+def load_embedding(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Embedding:
+    """Reads an embedding from a checkpoint, in evaluation mode; as `load`."""
+    path = _resolve(path_or_name)
+    model = _loaded(path)
+    if not isinstance(model, Embedding):
+        raise CheckpointError(f"{path} holds a {type(model).__name__}, which is no embedding; train one with embed")
+    return model.to(device).eval()
+
+
+def _loaded(path: Path) -> ImageModel | Embedding:
     tensors, metadata = read_tensors(path)
     if "state" in metadata:
         raise CheckpointError(f"{path} is the state of a training run, to go on from; give the run's folder")
@@ -95,7 +113,7 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     if floating := [t.dtype for t in tensors.values() if t.is_floating_point()]:
         model.to(floating[0])
     load_weights(model, tensors, path)
-    return model.to(device).eval()
+    return model
 
 
 def read_metadata(path_or_name: str | Path) -> dict[str, Any]:
@@ -130,7 +148,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, metadata
 
 
-def build(name: object, config: object, path: Path) -> ImageModel:
+def build(name: object, config: object, path: Path) -> ImageModel | Embedding:
     """Makes a model from its class name and its `config()`, or raises CheckpointError naming the file."""
     if not isinstance(name, str) or name not in MODELS:
         raise CheckpointError(
@@ -148,7 +166,7 @@ def build(name: object, config: object, path: Path) -> ImageModel:
         ) from error
 
 
-def load_weights(model: ImageModel, tensors: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copies weights into a model, or raises CheckpointError naming the file and the first that does not fit."""
     own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):

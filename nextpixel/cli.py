@@ -26,7 +26,9 @@ for _name, _help in {
     "evaluate": "Bits per dimension of a trained model on all of a split.",
     "sample": "Draw pictures from a trained model.",
     "complete": "Fill in hidden parts of pictures, several times each.",
-    "reconstruct": "Draw what a picture's code leaves open: the auto-encoders' figure.",
+    "embed": "Learn an embedding of labelled pictures by triplets, for portraits.",
+    "reconstruct": "Draw pictures that share a picture's code, embedding or class.",
+    "interpolate": "Draw a row of pictures from one picture's condition to another's.",
     "info": "What a checkpoint is, and how it was trained.",
     "data": "Describe a source of pictures.",
     "inspect": "What a trained model expects of chosen pixels, and how far it looks.",
@@ -34,6 +36,10 @@ for _name, _help in {
     "check": "What a model leaks, what of the past it never sees, and whether its probabilities sum to one.",
 }.items():
     app.command(f"nextpixel.commands.{_name}:{_name}", name=_name, help=_help)
+
+
+# Portraits are what `reconstruct` draws given embeddings; by that name they are found.
+app.command("nextpixel.commands.reconstruct:reconstruct", name="portraits", help="The same as reconstruct.")
 
 
 # Errors name the keywords of Python functions; on the command line they are options.

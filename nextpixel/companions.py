@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from nextpixel.images import ImageError, read_image, resize
 from nextpixel.sources import DataError, RawSplit, Source, automatic_size
+from nextpixel.splits import Split, joined, subset
 
-__all__ = ["BagOfWords", "TextEncoder", "attach", "checked_maps", "checked_vectors", "encode_captions"]
+__all__ = ["BagOfWords", "TextEncoder", "attach", "checked_maps", "checked_vectors", "embedded", "encode_captions"]
 
 TextEncoder: TypeAlias = Callable[[Sequence[str]], Any]
 """Texts to vectors: a sequence of n strings to an array (n, size) of floats."""
@@ -112,6 +113,50 @@ def attach(
         else:
             source = _assigned(source, "maps", None, _loaded(path), path)
     return source
+
+
+def embedded(splits: dict[str, Split], path: Path, place: str, classes: tuple[str, ...]) -> dict[str, Split]:
+    """The splits with vectors by an embedding instead of labels; its held-out classes in the test split alone.
+
+    Args:
+        splits: Of images of the embedding's size.
+        path: The embedding's checkpoint.
+        place: The source; if the embedding was trained on it, the classes that it never saw are held out here, too.
+        classes: Names of the labels.
+    """
+    import torch
+
+    from nextpixel.checkpoint import load_embedding, read_metadata
+    from nextpixel.models.embedding import embed
+
+    network, metadata = load_embedding(path), read_metadata(path)
+    held_out = metadata.get("held_out", []) if metadata.get("data", {}).get("source") == place else []
+    numbers = [classes.index(name) for name in held_out if name in classes]
+    if numbers:
+        labelled = [split for split in splits.values() if split.labels is not None and len(split)]
+        parts = [subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in labelled]
+        splits = {
+            name: split if split.labels is None else subset(split, np.flatnonzero(~np.isin(_labels(split), numbers)))
+            for name, split in splits.items()
+        }
+        splits["test"] = joined(parts)
+    done = {}
+    for name, split in splits.items():
+        rows = np.arange(len(split))
+        vectors = [
+            embed(network, torch.from_numpy(split.batch(part).astype(np.int64))).numpy()
+            for part in np.array_split(rows, max(1, len(rows) // 256))
+            if len(part)
+        ]
+        columns = [] if split.vectors is None else [split.vectors]
+        columns += [np.concatenate(vectors)] if vectors else [np.zeros((0, network.outputs), np.float32)]
+        done[name] = replace(split, vectors=np.concatenate(columns, axis=1), labels=None)
+    return done
+
+
+def _labels(split: Split) -> NDArray[np.int64]:
+    assert split.labels is not None
+    return split.labels
 
 
 def _words(text: str) -> list[str]:

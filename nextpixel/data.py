@@ -17,7 +17,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.companions import BagOfWords, TextEncoder, attach, checked_maps, checked_vectors, encode_captions
+from nextpixel.companions import (
+    BagOfWords,
+    TextEncoder,
+    attach,
+    checked_maps,
+    checked_vectors,
+    embedded,
+    encode_captions,
+)
 from nextpixel.picture_sets import PictureOptions, is_picture, is_saved_dataset, read_dataset, read_folder, read_picture
 from nextpixel.sources import DataError, Integers, Source, Storage, read_arrays, read_digits
 from nextpixel.splits import ImageData, LevelRule, MappedImages, Split, crop_offsets, pair
@@ -44,6 +52,7 @@ def load_data(
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
     text_encoder: TextEncoder | Sequence[str] | None = None,
+    embedding: str | Path | None = None,
     maps: str | Path | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
@@ -77,6 +86,9 @@ def load_data(
         captions: A file of a text for each image, see there.
         text_encoder: What makes vectors of captions: a function of a list of texts to an array (n, size), or the words
             of a `nextpixel.companions.BagOfWords`; None takes the 512 most frequent words of the training captions.
+        embedding: The checkpoint of a `nextpixel.models.embedding.Embedding`, which makes a vector of every image. It
+            takes the place of labels, and if it was trained on this source, the test split is all images of the classes
+            that were held out of its training, which are in no other split.
         maps: A file or folder of a map for each image, see there: another image, a mask, a sketch.
         validation: What of the training images becomes the validation split if the source has none: a fraction
             below 1, rounded down, or a number of images. 0 for none.
@@ -130,12 +142,15 @@ def load_data(
             raise DataError(f"{place} has no {field} for its {without} images but for others{advice}")
     encoder = _text_encoder(text_encoder, splits["train"].captions)
     splits = {name: _with_vectors(split, encoder, place) for name, split in splits.items()}
+    classes = read.classes if splits["train"].labels is not None else ()
+    if embedding is not None:
+        splits, classes = embedded(splits, Path(embedding), place, classes), ()
     return ImageData(
         source=str(source),
         levels=wanted,
         channels=found_channels,
         shape=shape,
-        classes=read.classes if splits["train"].labels is not None else (),
+        classes=classes,
         **splits,
         map_levels=_map_levels(splits["train"].maps),
         preparation={
@@ -149,6 +164,7 @@ def load_data(
             "vectors": _absolute(vectors),
             "captions": _absolute(captions),
             "text_encoder": encoder.words if isinstance(encoder, BagOfWords) else encoder and _qualified(encoder),
+            "embedding": _absolute(embedding),
             "maps": _absolute(maps),
             "validation": validation,
             "test": test,

@@ -171,6 +171,7 @@ def reopen(
     """
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
+    assert isinstance(model, ImageModel)  # runs are of nothing else
     given = {"source": source, "text_encoder": text_encoder}
     moved = {name: value for name, value in given.items() if value is not None}
     return model, load_data(**asked["data"] | moved), TrainConfig(**asked["training"])

@@ -4,7 +4,7 @@ Invariant: what `Split.batch` gives for an image depends on that image, its numb
 the rest of the batch, so that a batch is a pure function of (seed, step) if its indices and offsets are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, overload
 
@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from nextpixel.images import binarise, quantise
 from nextpixel.sources import DataError, Integers
 
-__all__ = ["Crop", "ImageData", "LevelRule", "MappedImages", "Rows", "Split", "crop_offsets", "pair"]
+__all__ = [
+    "Crop",
+    "ImageData",
+    "LevelRule",
+    "MappedImages",
+    "Rows",
+    "Split",
+    "crop_offsets",
+    "joined",
+    "pair",
+    "subset",
+]
 
 Crop: TypeAlias = int | tuple[int, int]
 Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
@@ -99,6 +110,35 @@ class ImageData:
     test: Split
     preparation: dict[str, Any]
     map_levels: int | None = None
+
+
+def subset(split: Split, rows: NDArray[np.int64]) -> Split:
+    """Some images of a split and all that accompanies them, in the order of `rows`."""
+    images: Any = split.images
+    images = [images[row] for row in rows.tolist()] if isinstance(images, list | tuple) else images[rows]
+    return _with_companions(images, [split], lambda values: values[0][rows], lambda texts: [texts[0][k] for k in rows])
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """Splits of images of one size, one after another."""
+    images = np.concatenate([np.asarray(split.images) for split in splits])
+    return _with_companions(images, splits, np.concatenate, lambda texts: [text for part in texts for text in part])
+
+
+def _with_companions(
+    images: Any, splits: Sequence[Split], arrays: Callable[[Any], Any], texts: Callable[[Any], list[str]]
+) -> Split:
+    """A split of these images, and of what `arrays` and `texts` make of the splits' companions."""
+    given = [getattr(splits[0], name) is not None for name in ("labels", "vectors", "maps")]
+    labels, vectors, maps = (
+        arrays([getattr(split, name) for split in splits]) if there else None
+        for name, there in zip(("labels", "vectors", "maps"), given, strict=True)
+    )
+    captions, names = (
+        tuple(texts([getattr(split, name) for split in splits])) if getattr(splits[0], name) else ()
+        for name in ("captions", "names")
+    )
+    return Split(images=images, labels=labels, vectors=vectors, maps=maps, captions=captions, names=names)
 
 
 def crop_offsets(split: Split, indices: Rows, *, crop: Crop, generator: np.random.Generator) -> NDArray[np.int64]:

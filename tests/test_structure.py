@@ -13,17 +13,16 @@ ORDER = [
     ["layers.masks", "cache", "train_config"],
     ["layers.scan", "layers.conditioning", "layers.masked_conv", "heads"],
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
+    ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale"],
+    ["models.autoencoder", "models.embedding", "models.family", "walk", "scoring", "checkpoint"],
     ["sources", "companions", "picture_sets", "splits", "summary", "data"],
-    ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale", "models.autoencoder"],
-    ["models.family", "walk", "scoring", "checkpoint"],
     ["probe"],
     ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "processes", "training"],
+    ["interpolation", "triplets"],
     ["runs", "plots"],
     ["commands.opening", "commands.options", "commands.output"],
-    [
-        f"commands.{name}"
-        for name in "train evaluate sample complete reconstruct info data inspect information check".split()
-    ],
+    [f"commands.{name}" for name in "train evaluate sample complete info data inspect information check".split()],
+    [f"commands.{name}" for name in "embed reconstruct interpolate".split()],
     ["cli"],
     ["demo", "__main__"],
 ]

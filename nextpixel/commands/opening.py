@@ -93,7 +93,7 @@ def open_split(
     if source is not None:
         preparation |= {"source": source, "validation": 0, "test": 0, "vectors": None, "captions": None, "maps": None}
         preparation.pop("from_levels", None)
-        if not labelled:
+        if not labelled or preparation.get("embedding"):
             preparation["labels"] = False
     with counted_bar("Reading") as progress:
         pictures = load_data(preparation.pop("source"), **preparation, progress=progress)

@@ -32,6 +32,8 @@ class DataOptions:
     """A text for each picture: a .txt file with a line each, or a .csv table with the columns file and text."""
     text_encoder: str | None = None
     """MODULE:FUNCTION that makes vectors of captions; by default which of the most frequent words they hold."""
+    embedding: Path | None = None
+    """A checkpoint of nextpixel embed: condition on its vectors of the pictures, and test on classes it never saw."""
     maps: Path | None = None
     """A map for each picture: an .npy file in their order, or a folder of pictures that are called the same."""
     validation: float | None = None

@@ -1,4 +1,4 @@
-"""nextpixel reconstruct: what auto-encoders make of pictures."""
+"""nextpixel reconstruct: new pictures that share with a given one what a model is conditioned on."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,20 +16,24 @@ def reconstruct(
     n: int = 8,
     draws: int = 4,
     out: Path = Path("reconstructions.png"),
+    spread: bool = False,
     temperature: float = 1.0,
+    guidance: float = 1.0,
     seed: int = 0,
     scale: int = 1,
     device: str = "auto",
 ) -> None:
-    """Encode pictures, and draw from p(x | code) several times each.
+    """Draw new pictures that share with each given one what a model is conditioned on.
 
-    A .png shows a row for each picture: the original, the reconstruction of the convolutional auto-encoder if there is
-    one, and the draws.
+    For an auto-encoder that is the code of the picture; for a model trained with --embedding the embedding of the
+    picture, for portraits of somebody of whom there is one picture; for others the class, vector or map that comes with
+    it. A .png shows a row for each picture: the original, the reconstruction of a convolutional auto-encoder if there
+    is one, and the draws.
 
     Parameters
     ----------
     model
-        A run folder or a checkpoint of a pixel-cnn-autoencoder, or of a convolutional one.
+        A run folder or a checkpoint of an auto-encoder, or of any conditional model.
     beside
         The same of a convolutional-autoencoder, to show its reconstructions beside.
     data
@@ -40,10 +44,14 @@ def reconstruct(
         Number of pictures, the first ones.
     draws
         Draws of each picture.
+    spread
+        Take pictures evenly spread over all of that part, and not the first ones.
     out
         A .png, or an .npy for the integers (n, draws, C, H, W).
     temperature
         1 draws from the model; less gives likelier pictures.
+    guidance
+        How much the condition counts; other values than 1 are for models trained with --condition-dropout.
     seed
         The same seed gives the same pictures.
     scale
@@ -54,37 +62,51 @@ def reconstruct(
     import numpy as np
     import torch
 
-    from nextpixel import autoencoding
-    from nextpixel.commands.opening import open_model, open_split, progress_bar
+    from nextpixel import sampling
+    from nextpixel.batches import conditioned
+    from nextpixel.commands.opening import check_guidance, condition_words, open_model, open_split, progress_bar
     from nextpixel.commands.output import check_out, write_pictures
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
+    from nextpixel.layers.conditioning import each
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
 
     check_out(out, (".png", ".npy"))
+    if draws < 1:
+        raise ValueError(f"--draws (={draws}) must be at least 1")
     network, metadata = open_model(model, device)
     other = open_model(beside, device)[0] if beside else None
-    if not isinstance(network, PixelCNNAutoencoder | ConvolutionalAutoencoder):
-        raise ValueError(f"{model} holds a {type(network).__name__}, which encodes nothing; give an auto-encoder")
+    if network.condition is None and not isinstance(network, ConvolutionalAutoencoder):
+        raise ValueError(f"{model} holds an unconditional {type(network).__name__}; give an auto-encoder, or train one")
     if other is not None and not isinstance(other, ConvolutionalAutoencoder):
         raise ValueError(f"--beside {beside} holds a {type(other).__name__}; give a convolutional auto-encoder")
-    pictures, part, _ = open_split(metadata, data, split, labelled=False)
+    check_guidance(guidance, metadata)
+    pictures, part, _ = open_split(metadata, data, split, labelled=network.given_by_data is not None)
     n = min(n, len(part))
     if n < 1:
         raise ValueError(f"--n (={n}) must be at least 1")
-    x = torch.from_numpy(part.batch(range(n)).astype(np.int64))
+    # Different classes, people and so on lie together in many sources.
+    rows = np.linspace(0, len(part) - 1, n).astype(np.int64) if spread else np.arange(n)
+    x = torch.from_numpy(part.batch(rows).astype(np.int64))
     columns = [x[:, None]]
     for encoder in (other, network):
         if isinstance(encoder, ConvolutionalAutoencoder):
             columns.append(encoder.reconstruct(x)[:, None].cpu())
-    if isinstance(network, PixelCNNAutoencoder):
-        generator = torch.Generator().manual_seed(seed)
-        bar = progress_bar("Drawing")
-        drawn = autoencoding.reconstruct(
-            network, x, draws=draws, temperature=temperature, generator=generator, progress=bar
+    if not isinstance(network, ConvolutionalAutoencoder):
+        _, condition = conditioned(network, part, rows)
+        drawn = sampling.sample(
+            network,
+            n * draws,
+            (x.shape[2], x.shape[3]),
+            condition=each(lambda values: values.repeat_interleave(draws, dim=0), condition),
+            temperature=temperature,
+            guidance=guidance,
+            generator=torch.Generator().manual_seed(seed),
+            progress=progress_bar("Drawing"),
         )
-        columns.append(drawn.cpu())
+        columns.append(drawn.view(n, draws, *x.shape[1:]).cpu())
     if out.suffix == ".npy":
         write_pictures(out, columns[-1].numpy(), network.levels)
     else:
-        rows = torch.cat(columns, dim=1)
-        write_pictures(out, rows.flatten(0, 1).numpy(), network.levels, columns=rows.shape[1], scale=scale)
-    print(f"{n} pictures of {pictures.source} and what their codes of {network.code_size} numbers hold: {out}")
+        table = torch.cat(columns, dim=1)
+        write_pictures(out, table.flatten(0, 1).numpy(), network.levels, columns=table.shape[1], scale=scale)
+    given = condition_words(network) or "its code"
+    print(f"{n} pictures of {pictures.source} and {columns[-1].shape[1]} given {given} of each: {out}")

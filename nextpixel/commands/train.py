@@ -133,7 +133,7 @@ def _build(
 
     keywords = given(options)
     name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
-    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]
+    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]  # type: ignore[assignment]
     if name.endswith("autoencoder"):
         if conditional:
             raise ValueError(f"--conditional does not apply to --model {name}, whose condition is its own code")

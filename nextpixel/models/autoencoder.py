@@ -48,11 +48,11 @@ class ImageEncoder(nn.Module):
             features, height, width = 2 * features, -(-height // 2), -(-width // 2)
         self.convolutions = nn.Sequential(*layers)
         self.inner = features, height, width
-        self.out = nn.Linear(features * height * width, outputs)
+        self.out: nn.Module = nn.Linear(features * height * width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Integers (B, C, H, W) to (B, outputs)."""
-        centred = x.to(self.out.weight.dtype) * (2 / (self.levels - 1)) - 1
+        centred = x.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
         return self.out(self.convolutions(centred).flatten(1))  # type: ignore[no-any-return]
 
 
