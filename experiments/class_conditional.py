@@ -18,8 +18,9 @@ from nextpixel import load, load_data, sample
 from nextpixel.images import grid, write_image
 
 OPTIONS = (
-    "--levels 16 --features 40 --layers 8 --kernel-size 3 --first-kernel-size 7 --head logistic --condition-dropout 0.1 "
-    "--validation 2000 --batch-size 32 --learning-rate 0.002 --precision bf16 --ema-decay 0.999 --minutes 45"
+    "--levels 16 --features 40 --layers 8 --kernel-size 3 --first-kernel-size 7 --head logistic "
+    "--condition-dropout 0.1 --validation 2000 --batch-size 32 --learning-rate 0.002 --precision bf16 "
+    "--ema-decay 0.999 --minutes 45"
 )
 EACH = 100
 

@@ -16,6 +16,7 @@ from nextpixel import (
     VectorCondition,
 )
 from nextpixel.layers.conditioning import Values, random_condition
+from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 
 CASES: dict[str, Callable[[], ImageModel]] = {
@@ -38,6 +39,16 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     ),
     "gated-map": lambda: GatedPixelCNN(
         channels=2, levels=2, features=16, layers=2, kernel_size=5, condition=MapCondition(1, scale=3, levels=3)
+    ),
+    "gated-codes": lambda: GatedPixelCNN(levels=5, features=8, layers=3, kernel_size=3, value_features=4),
+    "gated-rgb-codes": lambda: GatedPixelCNN(
+        channels=3, levels=3, features=12, layers=3, kernel_size=3, value_features=2, head="softmax"
+    ),
+    "diagonal-codes-complete": lambda: DiagonalBiLSTM(
+        channels=2, levels=3, features=6, layers=2, kernel_size=3, complete_context=True, value_features=3
+    ),
+    "pixel-cnn-codes-logistic": lambda: PixelCNN(
+        channels=2, levels=4, features=7, layers=3, value_features=3, head="logistic"
     ),
     "gated-vector": lambda: GatedPixelCNN(levels=3, features=8, layers=3, kernel_size=3, condition=VectorCondition(4)),
     "gated-all-conditions": lambda: GatedPixelCNN(
@@ -114,6 +125,18 @@ CASES: dict[str, Callable[[], ImageModel]] = {
             large=GatedPixelCNN(levels=3, features=8, layers=2, kernel_size=5, condition=MapCondition(1, levels=3)),
         ),
         large=RowLSTM(levels=3, features=8, layers=1, condition=MapCondition(1, scale=3, levels=3, features=6)),
+    ),
+    "autoencoder": lambda: PixelCNNAutoencoder(
+        decoder=GatedPixelCNN(levels=3, features=8, layers=3, kernel_size=3, condition=VectorCondition(4)),
+        size=(6, 6),
+        encoder_features=4,
+    ),
+    "autoencoder-variational": lambda: PixelCNNAutoencoder(
+        decoder=RowLSTM(channels=2, levels=2, features=6, layers=1, condition=VectorCondition(2)),
+        size=(6, 6),
+        encoder_features=4,
+        variational=True,
+        free_bits=0.1,
     ),
     "diagonal-logistic": lambda: DiagonalBiLSTM(channels=3, levels=4, features=7, layers=2, head="logistic"),
 }

@@ -11,7 +11,7 @@ from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 from nextpixel.layers.residual import ConvolutionalLayer
 from nextpixel.layers.row_lstm import RowLSTMLayer
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.pixel_rnn import PixelRNN
 
 
@@ -52,7 +52,7 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -
     Vertical: y = W ∗ v, v' = gate(y + V h), no residual. Horizontal: gate(W ∗ h + link(y) + V h), 1×1, plus h except in
     the first layer. The vertical stack is fed by the image one row down.
     """
-    image = 2 * x.double() / (model.levels - 1) - 1
+    image = _image(model, x)
     v, h = torch.zeros_like(image), image
     v[:, :, 1:] = image[:, :, :-1]
     skips, given = torch.zeros(()).double(), _given(model, condition)
@@ -79,7 +79,7 @@ def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
 
     V h is added to each layer's pre-activation.
     """
-    image = 2 * x.double() / (model.levels - 1) - 1
+    image = _image(model, x)
     shifted = torch.zeros_like(image)
     shifted[:, :, 1:] = image[:, :, :-1]
     y, skips = masked_conv(model.first.left, image) + vertical_conv(model.first.above, shifted), 0.0
@@ -99,6 +99,17 @@ def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
         y = masked_conv(block.up, h) + (y if block.residual else 0)
     hidden = masked_conv(model.head_hidden, (y + skips).clamp(min=0))
     return _blocks(model.head_out, hidden.clamp(min=0))
+
+
+def _image(model: AutoregressiveModel, x: Tensor) -> Tensor:
+    """Amounts on [-1, 1]; names as their features, channel k of colour k % C."""
+    if model.values is None:
+        return 2 * x.double() / (model.levels - 1) - 1
+    maps = []
+    for feature, colour in itertools.product(range(model.value_features), range(model.channels)):
+        table = model.values.weight[colour * model.levels : (colour + 1) * model.levels, feature]
+        maps.append(table[x[:, colour]])
+    return torch.stack(maps, dim=1)
 
 
 def _given(model: ImageModel, condition: Values | None) -> Tensor | None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from nextpixel import GatedPixelCNN, load, save
 from nextpixel.checkpoint import BEST, CheckpointError, read_metadata, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
+from nextpixel.models.embedding import Embedding
 
 
 @pytest.fixture
@@ -167,4 +168,4 @@ def test_every_model_class_is_known() -> None:
     from nextpixel.models.family import MODELS
 
     assert {type(build(name)) for name in CASES} <= set(MODELS.values())
-    assert all(name == model.__name__ and issubclass(model, ImageModel) for name, model in MODELS.items())
+    assert all(name == model.__name__ and issubclass(model, ImageModel | Embedding) for name, model in MODELS.items())

@@ -94,6 +94,8 @@ class ModelOptions:
     """Side of the first layer's kernel, odd; by default kernel_size for gated-pixel-cnn, 7 for the others."""
     head_features: int | None = None
     """Width of the head; by default features for gated-pixel-cnn, twice that for the others."""
+    value_features: int | None = None
+    """For values that are names, such as codes, and not amounts: how many learned features each becomes."""
     residual: bool | None = None
     """Whether layers add their input to their output; not for gated-pixel-cnn, where it is fixed."""
     skip: bool | None = None

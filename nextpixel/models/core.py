@@ -148,9 +148,12 @@ class AutoregressiveModel(ImageModel):
         levels: number of values of a sub-pixel.
         condition: what the distribution is conditioned on, or None.
         head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise "softmax".
+        value_features: None for values that are amounts, such as brightness; for values that are names, such as codes
+            of a vector-quantised auto-encoder, how many learned features each becomes.
 
     Attributes:
-        channels, levels, condition, head: as given, resolved.
+        channels, levels, condition, head, value_features: as given, resolved.
+        inputs: channels of an image as the first layer reads it.
         colours: how many colours of a pixel are predicted one after another: all, or 1 for a head that gives the joint
             distribution of a pixel's colours. Widths are multiples of it.
     """
@@ -162,8 +165,14 @@ class AutoregressiveModel(ImageModel):
         levels: int,
         condition: ConditionLike = None,
         head: str | None = None,
+        value_features: int | None = None,
     ) -> None:
         super().__init__(channels=channels, levels=levels)
+        if value_features is not None and value_features < 1:
+            raise ValueError(f"value_features (={value_features}) must be at least 1, or None for amounts")
+        self.value_features, self.inputs = value_features, channels * (value_features or 1)
+        # A table for each colour, one after another.
+        self.values = None if value_features is None else nn.Embedding(channels * levels, value_features)
         if head is None:
             head = "bernoulli" if levels == 2 else "softmax"
         if head not in HEADS:
@@ -209,7 +218,8 @@ class AutoregressiveModel(ImageModel):
     def _core_config(self) -> dict[str, Any]:
         """The part of `config()` that all models share."""
         condition = condition_config(self.condition)
-        return {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
+        core = {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
+        return core | {"value_features": self.value_features}
 
     def _encoded(self, x: Tensor, condition: Values | None, cache: Cache | None) -> Encoded | None:
         """The condition as the layers see it, computed once in a walk."""
@@ -232,10 +242,21 @@ class AutoregressiveModel(ImageModel):
     def _previous(self, x: Tensor, cache: Cache) -> Tensor:
         """What was decided before the cache's site, scaled: (B, C / colours); of no meaning at the start of a row."""
         channel, row, column = cache.previous_site() or (0, 0, 0)
-        return self._centre(x[:, :, row, column] if self.colours == 1 else x[:, channel, row, column, None])
+        if self.colours == 1:
+            return self._centre(x[:, :, row : row + 1, column : column + 1])[:, :, 0, 0]
+        return self._centre(x[:, channel, row, column, None, None, None], channel)[:, :, 0, 0]
 
-    def _centre(self, x: Tensor) -> Tensor:
-        """Integers 0 … levels-1 to floats -1 … 1, in the precision of the parameters."""
+    def _centre(self, x: Tensor, channel: int = 0) -> Tensor:
+        """Integers (B, c, h, w) of the colours from `channel` on, as the first layer reads them: (B, c·features, h, w).
+
+        Amounts become -1 … 1, in the precision of the parameters; names their features, feature by feature all colours.
+        """
+        if self.values is not None:
+            if x.is_floating_point():
+                raise TypeError("x has a floating type, but this model's values are names; give integers")
+            first = torch.arange(channel, channel + x.shape[1], device=x.device) * self.levels
+            features: Tensor = self.values(x.long() + first[:, None, None])
+            return features.permute(0, 4, 1, 2, 3).flatten(1, 2)
         return torch.add(self._minus_one, x.to(self.dtype), alpha=2 / (self.levels - 1))
 
 

@@ -41,6 +41,9 @@ class GatedPixelCNN(AutoregressiveModel):
         head: "softmax", "bernoulli" or "logistic" (a discretised mixture, one pass per pixel); None takes "bernoulli"
             for two levels, otherwise "softmax".
 
+        value_features: for values that are names, such as codes: how many learned features each becomes; None for
+            amounts.
+
     Raises:
         ValueError: a width is no multiple of `channels`, a kernel size is even, or another value is out of range.
 
@@ -66,8 +69,11 @@ class GatedPixelCNN(AutoregressiveModel):
         skip: bool = False,
         dropout: float = 0.0,
         head: str | None = None,
+        value_features: int | None = None,
     ) -> None:
-        super().__init__(channels=channels, levels=levels, condition=condition, head=head)
+        super().__init__(
+            channels=channels, levels=levels, condition=condition, head=head, value_features=value_features
+        )
         check_width("features", features, self.colours)
         if layers < 1:
             raise ValueError(f"layers (={layers}) must be at least 1")
@@ -81,7 +87,7 @@ class GatedPixelCNN(AutoregressiveModel):
 
         self.blocks = nn.ModuleList(
             GatedBlock(
-                features if layer else channels,
+                features if layer else self.inputs,
                 features,
                 kernel_size if layer else self.first_kernel_size,
                 channels=self.colours,

@@ -43,6 +43,9 @@ class PixelRNN(AutoregressiveModel):
         dropout: share of every layer's output values dropped in training.
         head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise "softmax".
 
+        value_features: for values that are names, such as codes: how many learned features each becomes; None for
+            amounts.
+
     Raises:
         ValueError: a width is no multiple of `channels`, a kernel size is even, or another value is out of range.
     """
@@ -62,8 +65,11 @@ class PixelRNN(AutoregressiveModel):
         skip: bool = False,
         dropout: float = 0.0,
         head: str | None = None,
+        value_features: int | None = None,
     ) -> None:
-        super().__init__(channels=channels, levels=levels, condition=condition, head=head)
+        super().__init__(
+            channels=channels, levels=levels, condition=condition, head=head, value_features=value_features
+        )
         check_width("features", features, self.colours)
         check_kernel_size("kernel_size", kernel_size, at_least=3)
         if layers < 1:
@@ -75,7 +81,7 @@ class PixelRNN(AutoregressiveModel):
         self.head_features = 2 * features if head_features is None else head_features
         check_width("head_features", self.head_features, self.colours)
 
-        self.first = FirstConv2d(channels, 2 * features, first_kernel_size, channels=self.colours)
+        self.first = FirstConv2d(self.inputs, 2 * features, first_kernel_size, channels=self.colours)
         self.blocks = nn.ModuleList(
             ResidualBlock(
                 self._layer(index), features, channels=self.colours, residual=residual, skip=skip, dropout=dropout
@@ -187,7 +193,7 @@ class DiagonalBiLSTM(PixelRNN):
             self.features,
             channels=self.colours,
             condition=self.condition,
-            image_channels=self.channels if self._complete_context and index == 0 else 0,
+            image_channels=self.inputs if self._complete_context and index == 0 else 0,
         )
 
     def config(self) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Auto-encoders: exact given a code, bounded without one, and learning what only the encoder can see."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from cases import build, images
+from test_training import dataset
+
+from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, initial_state, load, sample, save, score, train
+from nextpixel.autoencoding import divergence, importance_weighted_bound, likelihood_of, lower_bound, reconstruct
+from nextpixel.information import condition_worth
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, ImageEncoder, PixelCNNAutoencoder
+from nextpixel.training import evaluate
+
+
+def autoencoder(size: tuple[int, int] = (6, 5), *, code: int = 2, **options: float | bool) -> PixelCNNAutoencoder:
+    torch.manual_seed(0)
+    decoder = GatedPixelCNN(levels=4, features=12, layers=2, kernel_size=3, condition=VectorCondition(code))
+    return PixelCNNAutoencoder(decoder=decoder, size=size, encoder_features=8, **options)  # type: ignore[arg-type]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_without_a_condition_it_is_the_decoder_given_the_code() -> None:
+    model = build("autoencoder")
+    x = images(model, 3, (6, 6))
+    torch.testing.assert_close(model(x).log_prob(x), model.decoder(x, model.encode(x)).log_prob(x))
+    assert torch.equal(score(model, x, model.encode(x)), score(model.decoder, x, model.encode(x)))
+
+
+def test_images_of_a_code_sum_to_one_and_other_codes_give_others() -> None:
+    """p(x | h) is a distribution for every h; p(x | h(x)), with a code for each image, is none."""
+    model = autoencoder((1, 3)).double()
+    every = torch.cartesian_prod(*[torch.arange(4)] * 3).view(-1, 1, 1, 3)
+    for code in torch.randn(3, 1, 2, generator=generator()):
+        assert float(score(model, every, code).exp().sum()) == pytest.approx(1, abs=1e-9)
+
+
+def test_the_encoder_learns_what_the_decoder_cannot_know() -> None:
+    """Images of one shade each: the first pixel is a surprise to everyone who has no code."""
+    shades = torch.randint(4, (64, 1, 1, 1), generator=generator()).expand(64, 1, 6, 5).contiguous()
+    data = dataset(64)
+    data = data.__class__(**{**vars(data), "train": data.train.__class__(images=shades.numpy().astype("uint8"))})
+    model, config = autoencoder(), TrainConfig(steps=150, batch_size=32, learning_rate=1e-2, precision="float32")
+    list(train(initial_state(model, config), data, config))
+    first = (slice(None), 0, 0, 0)
+    given = model.eval()(shades).log_prob(shades).detach()[first]
+    assert float(given.mean()) > -0.2  # of log 4 = 1.39 nats
+    worth = condition_worth(model, data.train)
+    assert worth.bits > 4 * worth.standard_error > 0
+    assert worth.accuracy is None and worth.class_bits is None
+
+
+def test_reconstructions_are_draws_given_the_code() -> None:
+    model = build("autoencoder")
+    x = images(model, 2, (6, 6))
+    drawn = reconstruct(model, x, draws=3, generator=generator())
+    codes = model.encode(x).detach().repeat_interleave(3, dim=0)
+    assert torch.equal(drawn.flatten(0, 1), sample(model, 6, (6, 6), condition=codes, generator=generator()))
+    with pytest.raises(ValueError, match=r"draws \(=0\) must be at least 1"):
+        reconstruct(model, x, draws=0)
+
+
+def exact_log_likelihood(model: PixelCNNAutoencoder, x: torch.Tensor) -> torch.Tensor:
+    """Log ∫ p(x | h) N(h; 0, 1) dh for a code of one number, by the trapezoidal rule."""
+    grid = torch.linspace(-9, 9, 3001, dtype=torch.float64)
+    log_p = torch.stack([score(model, x, h.view(1, 1)) for h in grid])
+    return (log_p - 0.5 * grid[:, None] ** 2).logsumexp(dim=0) - 0.5 * math.log(2 * math.pi) + math.log(18 / 3000)
+
+
+def test_bounds_lie_below_the_integral_and_close_in_on_it() -> None:
+    model = autoencoder((2, 2), code=1, variational=True).double().eval()
+    with torch.no_grad():
+        model.encoder.out.weight.mul_(2)  # a posterior of its own for every image
+        for block in model.decoder.blocks:
+            block.horizontal_bias.of_vector.weight.normal_(generator=generator())
+    x = images(model, 6, (2, 2))
+    exact = exact_log_likelihood(model, x)
+    elbo = lower_bound(model, x, samples=400, generator=generator())
+    tighter = importance_weighted_bound(model, x, samples=1500, generator=generator())
+    assert (elbo < exact + 0.05).all() and (elbo < tighter + 0.05).all()
+    assert (exact - elbo).mean() > 0.05  # else nothing is tested
+    torch.testing.assert_close(tighter, exact, rtol=0, atol=0.15)
+
+
+def test_the_divergence_is_that_of_gaussians() -> None:
+    model = build("autoencoder-variational")
+    x = images(model, 3, (6, 6))
+    mean, log_deviation = model.posterior(x)
+    posterior = torch.distributions.Normal(mean, log_deviation.exp())
+    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(torch.zeros(2), torch.ones(2)))
+    torch.testing.assert_close(divergence(model, x), expected.sum(dim=1).double(), rtol=1e-5, atol=1e-6)
+
+
+def test_log_probabilities_in_evaluation_add_up_to_the_bound() -> None:
+    model = build("autoencoder-variational").float()
+    x = images(model, 2, (6, 6))
+    draws = []
+    for seed in range(300):
+        torch.manual_seed(seed)
+        draws.append(model(x).log_prob(x).detach().double().sum(dim=(1, 2, 3)))
+    expected = lower_bound(model, x, samples=300, generator=generator())
+    torch.testing.assert_close(torch.stack(draws).mean(dim=0), expected, rtol=0, atol=0.05)
+
+
+def test_free_bits_cost_the_same_whatever_the_code_does() -> None:
+    model = autoencoder(variational=True, free_bits=3.0).train()
+    x = images(model, 4, (6, 5))
+    torch.manual_seed(0)
+    (-model(x).log_prob(x).sum()).backward()
+    code, cost = 2, 3.0 * math.log(2)
+    torch.manual_seed(0)
+    law = model(x)
+    torch.manual_seed(0)
+    mean, log_deviation = model.posterior(x)
+    plain = model.decoder(x, mean + log_deviation.exp() * torch.randn_like(mean)).log_prob(x)
+    torch.testing.assert_close(plain.sum() - law.log_prob(x).sum(), torch.tensor(4 * code * cost))
+
+
+def test_evaluation_scores_each_kind_as_what_it_is() -> None:
+    data = dataset()
+    plain, variational = autoencoder(), autoencoder(variational=True)
+    x = torch.from_numpy(data.test.images).long()
+    bits = 1 / (x.numel() * math.log(2))
+    codes = plain.encode(x).detach()
+    assert evaluate(plain, data.test) == pytest.approx(-float(score(plain, x, codes).sum()) * bits, rel=1e-6)
+    elbo = lower_bound(variational, x, generator=generator())
+    assert evaluate(variational, data.test) == pytest.approx(-float(elbo.sum()) * bits, rel=1e-6)
+    assert evaluate(variational, data.test) == evaluate(variational, data.test)
+    assert likelihood_of(plain) is score
+
+
+def test_the_convolutional_one_minimises_the_squared_error() -> None:
+    torch.manual_seed(0)
+    data = dataset()
+    model = ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3, encoder_features=4)
+    x = torch.from_numpy(data.train.images).long()
+
+    def error() -> float:
+        return ((model.decode(model.encode(x)) - (x * (2 / 3) - 1)) ** 2).mean().item()
+
+    before = error()
+    nats = -model(x).log_prob(x).mean().item()
+    assert nats == pytest.approx(0.5 * before + 0.5 * math.log(2 * math.pi), rel=1e-5)
+    config = TrainConfig(steps=80, batch_size=20, learning_rate=1e-2, precision="float32")
+    list(train(initial_state(model, config), data, config))
+    assert error() < 0.5 * before
+    drawn = model.reconstruct(x)
+    assert drawn.shape == x.shape and drawn.dtype == torch.int64 and 0 <= drawn.min() <= drawn.max() <= 3
+    with pytest.raises(ValueError, match="has no likelihood"):
+        score(model, x)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 9), (28, 28), (33, 7)])
+def test_any_size_is_encoded_and_decoded(size: tuple[int, int]) -> None:
+    x = torch.randint(4, (2, 3, *size))
+    assert ImageEncoder(channels=3, levels=4, size=size, outputs=7, features=2)(x).shape == (2, 7)
+    model = ConvolutionalAutoencoder(channels=3, levels=4, size=size, code_size=5, encoder_features=2)
+    assert model.reconstruct(x).shape == x.shape
+
+
+def test_they_are_saved_and_loaded(tmp_path: Path) -> None:
+    for name, model in {
+        "a": build("autoencoder-variational"),
+        "b": ConvolutionalAutoencoder(levels=4, size=(6, 6), code_size=3),
+    }.items():
+        save(model, tmp_path / name)
+        loaded = load(tmp_path / name)
+        x = images(model, 2, (6, 6))
+        assert torch.equal(loaded.encode(x), model.encode(x))

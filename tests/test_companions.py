@@ -1,0 +1,232 @@
+"""Vectors, captions and maps beside images: from files, by name or in order, and as conditions of a model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nextpixel import ClassCondition, GatedPixelCNN, MapCondition, TrainConfig, VectorCondition, load_data, save
+from nextpixel.batches import conditions_of, tensors, training_parts
+from nextpixel.companions import BagOfWords
+from nextpixel.images import write_image
+from nextpixel.models.embedding import Embedding, embed
+from nextpixel.sources import DataError
+from nextpixel.splits import Split
+from nextpixel.training import initial_state, train
+
+IMAGES = np.random.default_rng(0).integers(4, size=(20, 6, 5), dtype=np.uint8)
+VECTORS = np.arange(60, dtype=np.float32).reshape(20, 3)
+CPU = torch.device("cpu")
+
+
+def pictures(folder: Path) -> Path:
+    """Twenty pictures in two folders, each of one grey value: 10·k."""
+    for k in range(20):
+        (folder / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        write_image(folder / "ab"[k % 2] / f"{k:02}.png", np.full((1, 6, 5), 10 * k, np.uint8))
+    return folder
+
+
+def of_all(data: Any, field: str) -> np.ndarray:
+    """What accompanies the images of all splits, in the order of the images' values at (0, 0)."""
+    splits = [split for split in (data.train, data.valid, data.test) if len(split)]
+    order = np.argsort(np.concatenate([np.asarray(split.images)[:, 0, 0, 0] for split in splits]), kind="stable")
+    return np.concatenate([getattr(split, field) for split in splits])[order]
+
+
+def test_an_npz_file_may_hold_everything(tmp_path: Path) -> None:
+    maps = np.random.default_rng(1).integers(7, size=(20, 3, 3))
+    captions = np.array(["a red car"] * 10 + ["a blue sea"] * 10)
+    np.savez(
+        tmp_path / "x.npz",
+        train_images=IMAGES,
+        train_labels=np.arange(20) % 2,
+        train_vectors=VECTORS,
+        train_captions=captions,
+        train_maps=maps,
+        test_images=IMAGES[:2],
+        test_labels=[0, 1],
+        test_vectors=VECTORS[:2],
+        test_captions=captions[:2],
+        test_maps=maps[:2],
+    )
+    data = load_data(tmp_path / "x.npz", validation=4)
+    # a, blue, car, red, sea: 5 words beside 3 numbers; maps of half the size
+    assert conditions_of(data) == (ClassCondition(2), VectorCondition(8), MapCondition(1, scale=2, levels=7))
+    assert conditions_of(data, categorical_maps=True)[2].categorical  # type: ignore[index]
+    assert data.preparation["text_encoder"] == ["a", "blue", "car", "red", "sea"]
+    _, values = tensors(data.test, np.array([1, 0]), CPU, conditions_of(data))
+    assert isinstance(values, tuple)
+    labels, vectors, found = values
+    assert labels.tolist() == [1, 0]
+    assert vectors.tolist() == [[3, 4, 5, 1, 0, 1, 1, 0], [0, 1, 2, 1, 0, 1, 1, 0]]
+    assert found.tolist() == maps[[1, 0], None].tolist()
+    again = load_data(**data.preparation)
+    assert conditions_of(again) == conditions_of(data)
+
+
+def test_files_in_the_order_of_the_images(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(20, dtype=np.uint8)[:, None, None].repeat(6, 1).repeat(5, 2))
+    np.save(tmp_path / "v.npy", VECTORS)
+    np.save(tmp_path / "m.npy", VECTORS.reshape(20, 1, 1, 3)[..., :2].repeat(3, 1))  # (N, h, w, channels) is 3×1, 2
+    (tmp_path / "c.txt").write_text("\n".join(f"number {k}" for k in range(20)))
+    data = load_data(tmp_path / "x.npy", vectors=tmp_path / "v.npy", captions=tmp_path / "c.txt")
+    vectors = of_all(data, "vectors")
+    assert np.array_equal(vectors[:, :3], VECTORS)
+    assert all(
+        vectors[k, 3 + data.preparation["text_encoder"].index(str(k))] == 1 for k in data.train.images[:, 0, 0, 0]
+    )
+
+
+def test_tables_by_name_and_maps_by_folder(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos")
+    names = [f"{'ab'[k % 2]}/{k:02}.png" for k in range(20)]
+    rows = [f"{name},{k},{k / 2}" for k, name in enumerate(names)]
+    (tmp_path / "v.csv").write_text("\n".join(["file,age,height", *reversed(rows)]) + "\n")
+    (tmp_path / "c.csv").write_text("\n".join(["text,file", *(f"grey {k},{name}" for k, name in enumerate(names))]))
+    maps = tmp_path / "maps"
+    for k, name in enumerate(names):
+        (maps / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(maps / name, np.full((3, 6, 5), 10 * k + 1, np.uint8))
+    data = load_data(folder, vectors=tmp_path / "v.csv", captions=tmp_path / "c.csv", maps=maps)
+    assert np.array_equal(of_all(data, "vectors")[:, :2], np.stack([np.arange(20), np.arange(20) / 2], axis=1))
+    assert np.array_equal(of_all(data, "maps")[:, :, 0, 0], (10 * np.arange(20) + 1)[:, None].repeat(3, 1))
+    assert of_all(data, "captions").tolist() == [f"grey {k}" for k in range(20)]
+    assert conditions_of(data)[2] == MapCondition(3, scale=1, levels=256)  # type: ignore[index]
+
+
+def length_of_text(captions: list[str]) -> np.ndarray:
+    return np.array([[len(caption)] for caption in captions], float)
+
+
+def test_any_function_encodes_texts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", train_images=IMAGES, train_captions=[f"{'x' * k}" for k in range(20)])
+    data = load_data(tmp_path / "x.npz", text_encoder=length_of_text)
+    assert data.train.vectors is not None and set(data.train.vectors[:, 0].tolist()) <= set(range(20))
+    assert data.preparation["text_encoder"] == f"{__name__}:length_of_text"
+    with pytest.raises(DataError, match="give text_encoder=, that function, if you trust it"):
+        load_data(**data.preparation)
+    with pytest.raises(DataError, match=r"gave an array of shape \(1,\) for \d+ captions"):
+        load_data(tmp_path / "x.npz", text_encoder=lambda texts: np.zeros(1))
+
+
+def test_a_bag_of_words() -> None:
+    encoder = BagOfWords.of(["The cat; the CAT, the dog", "a cat", "Ünïcode 7"], most=3)
+    assert encoder.words == ["cat", "7", "a"]
+    assert encoder(["cat cat 7!", "nothing"]).tolist() == [[1, 1, 0], [0, 0, 0]]
+    with pytest.raises(DataError, match="needs at least one word"):
+        BagOfWords.of(["!!!"])
+
+
+def test_missing_vectors_are_unknown(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("x,y\n" + "".join(f"{k},{'' if k == 3 else k}\n" for k in range(20)))
+    np.save(tmp_path / "x.npy", IMAGES)
+    data = load_data(tmp_path / "x.npy", levels=4, vectors=tmp_path / "v.csv", validation=0, test=0)
+    assert data.train.vectors is not None and np.isnan(data.train.vectors).all(axis=1).nonzero()[0].tolist() == [3]
+    model = GatedPixelCNN(levels=4, features=8, layers=1, condition=VectorCondition(2))
+    config = TrainConfig(steps=2, batch_size=20, precision="float32")
+    assert all(np.isfinite(step.bits_per_dim) for step in train(initial_state(model, config), data, config))
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ({}, {"vectors": "no.npy"}, "there is no such file"),
+        ({"v.npy": VECTORS[:5]}, {"vectors": "v.npy"}, "has 5 rows, but there are 20 images"),
+        ({"v.npy": VECTORS[:, 0]}, {"vectors": "v.npy"}, r"\(images, size\) are expected"),
+        ({"v.npy": np.full((20, 2), np.inf)}, {"vectors": "v.npy"}, "hold infinite numbers"),
+        ({"v.csv": "a,b\n1\n"}, {"vectors": "v.csv"}, "row 2: 1 cells, but the head has 2"),
+        ({"v.csv": "a,b\n"}, {"vectors": "v.csv"}, "no rows below its head"),
+        ({"v.csv": "a\nred\n"}, {"vectors": "v.csv"}, "something that is no number"),
+        ({"v.csv": "file,a\nx.png,1\n"}, {"vectors": "v.csv"}, "have no names; leave that column out"),
+        ({"v.txt": "1"}, {"vectors": "v.txt"}, "from an .npy or a .csv file"),
+        ({"c.txt": "one\ntwo"}, {"captions": "c.txt"}, "has 2 rows"),
+        ({"c.csv": "words\nx\n"}, {"captions": "c.csv"}, "one of them must be called text"),
+        ({"m.npy": IMAGES[:, 0]}, {"maps": "m.npy"}, r"\(images, height, width\) is expected"),
+        ({"m.npy": IMAGES.astype(int) - 5}, {"maps": "m.npy"}, "integers are 0 and above"),
+    ],
+)
+def test_what_does_not_fit(tmp_path: Path, files: dict[str, Any], options: dict[str, str], message: str) -> None:
+    np.save(tmp_path / "x.npy", IMAGES)
+    for name, content in files.items():
+        if isinstance(content, str):
+            (tmp_path / name).write_text(content)
+        else:
+            np.save(tmp_path / name, content)
+    with pytest.raises((DataError, FileNotFoundError), match=message):
+        load_data(tmp_path / "x.npy", **{key: tmp_path / name for key, name in options.items()})
+
+
+def test_names_that_are_missing(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos")
+    (tmp_path / "v.csv").write_text("file,a\na/00.png,1\n")
+    with pytest.raises(DataError, match=r"no row for a/02.png \(19 of 20 images\)"):
+        load_data(folder, vectors=tmp_path / "v.csv")
+    (tmp_path / "maps").mkdir()
+    with pytest.raises(DataError, match="holds no map for a/00.png"):
+        load_data(folder, maps=tmp_path / "maps")
+
+
+def test_conditions_are_dropped_by_chance_alone() -> None:
+    """The share is the one asked for, the same in every process layout, and it changes nothing else."""
+    split = Split(
+        images=np.zeros((400, 1, 2, 2), np.uint8), labels=np.zeros(400, int), vectors=np.ones((400, 2), np.float32)
+    )
+    condition = (ClassCondition(2), VectorCondition(2))
+    config = TrainConfig(steps=1, batch_size=400, condition_dropout=0.3)
+
+    def unknown(rank: int, processes: int) -> torch.Tensor:
+        ((_, values),) = training_parts(split, config, 0, rank, processes, CPU, condition)
+        assert isinstance(values, tuple)
+        return torch.stack([values[0] == -1, values[1].isnan().all(dim=1)], dim=1)
+
+    whole = unknown(0, 1)
+    assert torch.equal(whole[0::2], unknown(0, 2)) and torch.equal(whole[1::2], unknown(1, 2))
+    both = 0.3 + 0.7 * 0.3**2
+    assert abs(float(whole.all(dim=1).double().mean()) - both) < 0.08
+    assert abs(float(whole.double().mean()) - (0.3 + 0.7 * 0.3)) < 0.08
+    ((_, values),) = training_parts(split, config, 0, 0, 1, CPU, condition[0])
+    assert abs(float((values == -1).double().mean()) - 0.3) < 0.08  # type: ignore[union-attr]
+
+
+def test_maps_are_mirrored_and_cut_with_their_images() -> None:
+    x = np.random.default_rng(0).integers(9, size=(30, 1, 6, 7)).astype(np.uint8)
+    split = Split(images=x, maps=x.astype(np.int64) + 1)
+    config = TrainConfig(steps=1, batch_size=30, crop=4, flip=True)
+    ((images, maps),) = training_parts(split, config, 0, 0, 1, CPU, MapCondition(1, scale=1, levels=10))
+    assert torch.equal(images + 1, maps)
+
+
+def test_the_scale_of_vectors_does_not_matter() -> None:
+    """Training standardises them: weights and losses are those of vectors in other units, but for rounding."""
+    losses = []
+    for unit in (1.0, 1e6):
+        torch.manual_seed(0)
+        vectors = (np.random.default_rng(0).random((40, 2)) * unit + 3 * unit).astype(np.float32)
+        images = (vectors[:, :1, None, None] / unit - 3 > 0.5).repeat(4, 2).repeat(4, 3).astype(np.uint8)
+        split = Split(images=images, vectors=vectors)
+        data = replace(load_data("digits"), levels=2, shape=(4, 4), classes=(), train=split, valid=split, test=split)
+        model = GatedPixelCNN(levels=2, features=8, layers=2, kernel_size=3, condition=VectorCondition(2))
+        config = TrainConfig(steps=30, batch_size=40, precision="float32", learning_rate=1e-2)
+        losses.append([step.bits_per_dim for step in train(initial_state(model, config), data, config)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0][-1] < 0.5 * losses[0][0]
+
+
+def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) -> None:
+    network = Embedding(levels=17, size=(8, 8), outputs=3, features=2)
+    whole = load_data("digits")
+    extra = {"data": whole.preparation, "held_out": ["3", "7"]}
+    save(network, tmp_path / "e", extra=extra)
+    data = load_data("digits", embedding=tmp_path / "e")
+    assert data.classes == () and data.train.labels is None and conditions_of(data) == VectorCondition(3)
+    assert len(data.test) == sum(
+        np.isin(split.labels, (3, 7)).sum() for split in (whole.train, whole.valid, whole.test)
+    )
+    assert len(data.train) == len(whole.train) - np.isin(whole.train.labels, (3, 7)).sum()
+    x = torch.from_numpy(np.asarray(data.test.images)).long()
+    assert np.array_equal(data.test.vectors, embed(network, x).numpy())
+    save(network, tmp_path / "e", extra=extra | {"data": {"source": "elsewhere"}})
+    assert len(load_data("digits", embedding=tmp_path / "e").test) == len(whole.test)

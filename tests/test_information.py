@@ -1,0 +1,76 @@
+"""What a condition is worth, held against enumeration and a source of known information."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cases import build, images
+from test_training import data_for
+
+from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
+from nextpixel.information import class_log_probabilities, condition_worth
+from nextpixel.layers.conditioning import parts_of
+from nextpixel.splits import Split
+
+
+def test_the_classifier_is_bayes_rule() -> None:
+    model = build("gated-classes")
+    x = images(model, 4, (3, 3))
+    joint = torch.stack([score(model, x, torch.tensor(h)) for h in range(3)], dim=1)
+    prior = torch.tensor([0.5, 0.2, 0.3])
+    expected = (joint.exp() * prior) / (joint.exp() * prior).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(class_log_probabilities(model, x, prior).exp(), expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(class_log_probabilities(model, x).exp().sum(dim=1), torch.ones(4).double())
+    with pytest.raises(ValueError, match="classes alone, but this one is on VectorCondition"):
+        class_log_probabilities(build("gated-vector"), x)
+    with pytest.raises(ValueError, match=r"prior has shape \(2,\), but the model has 3 classes"):
+        class_log_probabilities(model, x, prior[:2])
+
+
+@pytest.mark.parametrize(
+    "name", ["gated-vector", "gated-classes", "row-lstm-vector-and-map", "multi-scale-conditions-for-both"]
+)
+def test_the_figures_are_means_of_scores(name: str) -> None:
+    model = build(name)
+    split = data_for(model).valid
+    worth = condition_worth(model, split, with_nothing=True, seed=3)
+    rows = np.random.default_rng(3).permutation(len(split))
+    from nextpixel.batches import conditioned
+
+    x, own = conditioned(model, split, rows)
+    _, others = conditioned(model, split, np.roll(rows, -1))
+    bits = [-score(model, x, condition) / math.log(2) for condition in (own, others)]
+    assert worth.given == pytest.approx(float(bits[0].mean())) and worth.shuffled == pytest.approx(
+        float(bits[1].mean())
+    )
+    assert worth.bits == pytest.approx(float((bits[1] - bits[0]).mean()))
+    assert worth.standard_error == pytest.approx(float((bits[1] - bits[0]).std()) / math.sqrt(len(split)))
+    assert worth.nothing is not None and worth.images == len(split)
+    assert len(parts_of(model.condition)) > 1 or (worth.accuracy is None) == (name == "gated-vector")
+
+
+def test_a_class_that_says_all_is_worth_its_bits() -> None:
+    """Four classes of one shade each: the class saves two bits, and is always recognised."""
+    labels = np.arange(64) % 4
+    shades = np.broadcast_to(labels[:, None, None, None], (64, 1, 4, 4)).astype(np.uint8)
+    split = Split(images=shades, labels=labels)
+    torch.manual_seed(0)
+    model = GatedPixelCNN(levels=4, features=12, layers=2, kernel_size=3, condition=ClassCondition(4))
+    data = data_for(model)
+    data = replace(data, train=split, valid=split, shape=(4, 4))
+    config = TrainConfig(steps=300, batch_size=32, learning_rate=2e-2, precision="float32", condition_dropout=0.2)
+    list(train(initial_state(model, config), data, config))
+    worth = condition_worth(model, split, with_nothing=True)
+    assert worth.accuracy == 1 and worth.class_bits == pytest.approx(2, abs=0.05)
+    assert worth.nothing is not None and worth.nothing - worth.given == pytest.approx(2, abs=0.3)
+    assert worth.bits > 2
+
+
+def test_what_has_no_worth() -> None:
+    model = build("gated-classes")
+    with pytest.raises(ValueError, match="unconditional"):
+        condition_worth(build("gated"), data_for(build("gated")).valid)
+    with pytest.raises(ValueError, match="at least 2 are needed"):
+        condition_worth(model, data_for(model).valid, images=1)
