@@ -33,6 +33,7 @@ for _name, _help in {
     "data": "Describe a source of pictures.",
     "inspect": "What a trained model expects of chosen pixels, and how far it looks.",
     "information": "What a model's condition is worth, in bits and as a classifier.",
+    "reproduce": "Train and evaluate what a row of the papers' tables reports.",
     "check": "What a model leaks, what of the past it never sees, and whether its probabilities sum to one.",
 }.items():
     app.command(f"nextpixel.commands.{_name}:{_name}", name=_name, help=_help)

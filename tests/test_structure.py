@@ -18,11 +18,11 @@ ORDER = [
     ["sources", "companions", "picture_sets", "splits", "summary", "data"],
     ["probe"],
     ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "processes", "training"],
-    ["interpolation", "triplets"],
+    ["interpolation", "recipes", "triplets"],
     ["runs", "plots"],
     ["commands.opening", "commands.options", "commands.output"],
     [f"commands.{name}" for name in "train evaluate sample complete info data inspect information check".split()],
-    [f"commands.{name}" for name in "embed reconstruct interpolate".split()],
+    [f"commands.{name}" for name in "embed reconstruct interpolate reproduce".split()],
     ["cli"],
     ["demo", "__main__"],
 ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nextpixel.models.core import ImageModel
     from nextpixel.splits import ImageData
 
-__all__ = ["train"]
+__all__ = ["follow", "train"]
 
 
 def train(
@@ -98,7 +98,7 @@ def train(
         _introduce(network, pictures, config, folder)
     steps = run(folder, network, pictures, config, resume=resume is not None, tensorboard=tensorboard)
     try:
-        best = _follow(steps, config, quiet=quiet or not first)
+        best = follow(steps, config, quiet=quiet or not first)
     except TrainingError as error:
         raise ValueError(f"{error}; the run is kept in {folder}") from error
     if first:
@@ -247,8 +247,8 @@ def _conditions(condition: "Conditions") -> str:
     return " and ".join(words)
 
 
-def _follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
-    """Draws progress while the run goes on; returns the best validation figure."""
+def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
+    """Draws progress while a run goes on; returns the best validation figure."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -120,13 +120,14 @@ class MaskedConv2d(nn.Module):
         self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
         self.reach, self.rows_above = kernel_size // 2, rows_above
         # In the pixel's own row: those to the left, and itself if any of it may be read.
-        self.taps = self.reach + 1 if centre.any() else self.reach
+        self.taps = self.reach + 1 if channels > 1 or mask_type == "B" else self.reach
         mask = torch.ones(outputs, inputs, rows_above + 1, kernel_size if rows_above else self.taps)
         mask[:, :, -1, self.taps :] = 0
         if self.taps > self.reach:
             mask[:, :, -1, self.reach] = centre
         self.register_buffer("mask", mask, persistent=False)
-        self.masked = not bool(mask.all())
+        # Decided without a look at the mask, so that models can be built where tensors hold nothing.
+        self.masked = channels > 1 or (rows_above > 0 and kernel_size > 1)
         self.weight = nn.Parameter(unit_variance(mask))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
@@ -231,7 +232,7 @@ class FirstConv2d(nn.Module):
         self.left = MaskedConv2d(inputs, outputs, kernel_size, channels=channels, mask_type="A", bias=False)
         self.above = VerticalConv2d(inputs, outputs, kernel_size, rows=kernel_size // 2)
         # Two parts of one kernel: its initial weights keep the variance together.
-        above, left = self.above.weight[0].numel(), float(self.left.mask[0].sum())
+        above, left = self.above.weight[0].numel(), inputs * self.left.reach
         with torch.no_grad():
             self.above.weight.mul_((above / (above + left)) ** 0.5)
             self.left.weight.mul_((left / (above + left)) ** 0.5)

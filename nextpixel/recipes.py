@@ -1,0 +1,473 @@
+"""The experiments of the two papers, as recipes: one function for each kind of row in their tables.
+
+A recipe says what is trained on what, with the published widths, batch sizes and optimiser; what the paper leaves open
+is listed among `choices` as ours. `published` is the paper's figure, never one of ours: those are in the results that
+`nextpixel reproduce` writes. Recipes whose names end in "-small" finish in hours on two CPU cores; the others say what
+they cost.
+
+Papers: [1] Pixel Recurrent Neural Networks, arXiv 1601.06759. [2] Conditional Image Generation with PixelCNN Decoders,
+arXiv 1606.05328.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from nextpixel.layers.conditioning import ConditionBias
+from nextpixel.models.autoencoder import ImageEncoder
+from nextpixel.models.core import ImageModel
+from nextpixel.models.family import MODELS
+from nextpixel.train_config import TrainConfig
+
+__all__ = ["DATA", "RECIPES", "Cost", "DataSet", "Recipe", "cost"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """What recipes train on. None of it comes with nextpixel.
+
+    Attributes:
+        what: its description.
+        train_images: how many there are to train on, about.
+        file: what `nextpixel reproduce --data FOLDER` looks for there, or None.
+    """
+
+    what: str
+    train_images: int
+    file: str | None = None
+
+
+DATA = {
+    "mnist-binarised": DataSet(
+        what="the original static binarisation of MNIST (Salakhutdinov & Murray 2008): an .npz file with train_images, "
+        "valid_images and test_images of 0 and 1",
+        train_images=50_000,
+        file="mnist_binarized.npz",
+    ),
+    "cifar10": DataSet(
+        what="all of CIFAR-10, lossless: an .npz file with train_images and test_images (N, 32, 32, 3)",
+        train_images=45_000,
+        file="cifar10.npz",
+    ),
+    "imagenet32": DataSet(
+        what="ImageNet down-sampled to 32×32 as in [1], a set that is no longer distributed; the newer one is easier, "
+        "and figures on it do not compare",
+        train_images=1_281_149,
+    ),
+    "imagenet64": DataSet(what="the same at 64×64", train_images=1_281_149),
+    "imagenet32-classes": DataSet(what="ImageNet at 32×32 with its 1000 classes", train_images=1_281_149),
+    "faces": DataSet(what="photographs of faces, in a folder for each person", train_images=1_000_000),
+}
+"""By the name that recipes use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One experiment.
+
+    Attributes:
+        name: what `nextpixel reproduce` calls it.
+        source: paper and table.
+        data: a key of `DATA`.
+        size: (H, W) of its images.
+        model: class and keywords of the model, for `models.family.MODELS`.
+        training: keywords of `TrainConfig`.
+        load: keywords of `load_data`.
+        unit: of the figures: "nats" per image, or "bits/dim".
+        published: the paper's figure for the split that it reports, or None.
+        published_on: that split.
+        choices: what the paper leaves open, and what was chosen.
+        small: whether two CPU cores finish it in hours.
+    """
+
+    name: str
+    source: str
+    data: str
+    size: tuple[int, int]
+    model: tuple[str, dict[str, Any]]
+    training: dict[str, Any]
+    load: dict[str, Any] = field(default_factory=dict)
+    unit: str = "bits/dim"
+    published: float | None = None
+    published_on: str = "test"
+    choices: tuple[str, ...] = ()
+    small: bool = False
+
+    def build(self, device: str = "cpu") -> ImageModel:
+        """The untrained model; on "meta" it takes no memory."""
+        name, keywords = self.model
+        with torch.device(device):
+            model = MODELS[name](**keywords)
+        assert isinstance(model, ImageModel)
+        return model
+
+    @property
+    def levels(self) -> int:
+        """Number of values of a sub-pixel."""
+        _, keywords = self.model
+        inner = keywords.get("decoder") or keywords.get("small") or keywords
+        return int(inner["levels"])
+
+    def config(self) -> TrainConfig:
+        """How it is trained."""
+        return TrainConfig(**self.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a recipe costs, by arithmetic.
+
+    Attributes:
+        parameters: of the model.
+        gigaflops_per_image: of one training step: every weight is used once per pixel, a multiplication and an
+            addition, and the backward pass costs twice the forward pass. What is used once per image is left out.
+        images: seen in training; None if the recipe is given in minutes.
+        exaflops: of the whole training; None likewise.
+        hours: on a device that sustains 10 TFLOP/s; None likewise.
+    """
+
+    parameters: int
+    gigaflops_per_image: float
+    images: int | None
+    exaflops: float | None
+    hours: float | None
+
+
+def cost(recipe: Recipe) -> Cost:
+    """The cost of a recipe on its data set."""
+    model = recipe.build("meta")
+    parameters = sum(p.numel() for p in model.parameters())
+    once = [part for part in model.modules() if isinstance(part, ConditionBias | ImageEncoder)]  # for each image
+    per_image = sum(p.numel() for part in once for name, p in part.named_parameters() if "maps" not in name)
+    gigaflops = 6 * (parameters - per_image) * math.prod(recipe.size) / 1e9
+    config, images = recipe.config(), None
+    if config.epochs is not None:
+        images = config.epochs * DATA[recipe.data].train_images
+    elif config.steps is not None:
+        images = config.steps * config.batch_size
+    exaflops = None if images is None else images * gigaflops / 1e9
+    return Cost(
+        parameters=parameters,
+        gigaflops_per_image=gigaflops,
+        images=images,
+        exaflops=exaflops,
+        hours=None if exaflops is None else exaflops * 1e18 / 1e13 / 3600,
+    )
+
+
+RECIPES: dict[str, Recipe] = {}
+"""All recipes by name."""
+
+
+def _rows(*arguments: Any) -> Callable[[Callable[..., Recipe]], Callable[..., Recipe]]:
+    """Lists the recipe that a function makes of each argument."""
+
+    def listed(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
+        for argument in arguments or ((),):
+            made = function(*argument) if isinstance(argument, tuple) else function(argument)
+            assert made.name not in RECIPES
+            RECIPES[made.name] = made
+        return function
+
+    return listed
+
+
+_RMSPROP = {"optimizer": "rmsprop", "learning_rate": 1e-3, "schedule": "constant", "ema_decay": 0.0}
+_OPEN = (
+    "RMSProp is the paper's; its learning rate, chosen by hand there, is 0.001 here",
+    "length of training: not given",
+)
+_MNIST = {"levels": 2, "channels": 1}
+_RGB = {"levels": 256, "channels": 3}
+
+
+@_rows(
+    ("pixel-cnn", 81.30), ("row-lstm", 80.54), ("diagonal-bilstm-1-layer", 80.75), ("diagonal-bilstm-7-layers", 79.20)
+)
+def mnist(kind: str, published: float) -> Recipe:
+    """[1], table 4: binary MNIST. Published in full is only the shape of the Diagonal BiLSTMs."""
+    models: dict[str, tuple[str, dict[str, Any]]] = {
+        "pixel-cnn": ("PixelCNN", {"layers": 7, "features": 32, "head_features": 32}),
+        "row-lstm": ("RowLSTM", {"layers": 7, "features": 16, "head_features": 32}),
+        "diagonal-bilstm-1-layer": ("DiagonalBiLSTM", {"layers": 1, "features": 32, "head_features": 32}),
+        "diagonal-bilstm-7-layers": ("DiagonalBiLSTM", {"layers": 7, "features": 16, "head_features": 32}),
+    }
+    name, keywords = models[kind]
+    given = () if name == "DiagonalBiLSTM" else (f"width and depth of the {name} on MNIST: not given",)
+    return Recipe(
+        name=f"mnist-{kind}",
+        source="[1], table 4",
+        data="mnist-binarised",
+        size=(28, 28),
+        model=(name, _MNIST | keywords),
+        training={"epochs": 100, "batch_size": 16} | _RMSPROP,
+        load={"labels": False},
+        unit="nats",
+        published=published,
+        choices=(*_OPEN, *given),
+    )
+
+
+_SMALL = {"batch_size": 32, "learning_rate": 2e-3, "ema_decay": 0.9995, "precision": "bf16"}
+
+
+@_rows("pixel-cnn", "row-lstm", "diagonal-bilstm", "gated-pixel-cnn")
+def mnist_small(kind: str) -> Recipe:
+    """Binary MNIST within two machine-hours for each model: better optimised than published, see `choices`."""
+    models: dict[str, tuple[str, dict[str, Any], float | None]] = {
+        "pixel-cnn": ("PixelCNN", {"layers": 10, "features": 48, "dropout": 0.1}, 81.30),
+        "row-lstm": ("RowLSTM", {"layers": 7, "features": 28, "dropout": 0.1}, 80.54),
+        "diagonal-bilstm": ("DiagonalBiLSTM", {"layers": 7, "features": 24, "complete_context": True}, 79.20),
+        "gated-pixel-cnn": (
+            "GatedPixelCNN",
+            {"layers": 9, "features": 44, "kernel_size": 3, "first_kernel_size": 7, "dropout": 0.1},
+            None,
+        ),
+    }
+    name, keywords, published = models[kind]
+    return Recipe(
+        name=f"mnist-{kind}-small",
+        source="[1], table 4" if published else "[2], not reported there",
+        data="mnist-binarised",
+        size=(28, 28),
+        model=(name, _MNIST | keywords),
+        training={"epochs": 25} | _SMALL,
+        load={"labels": False},
+        unit="nats",
+        published=published,
+        choices=(
+            "AdamW, cosine schedule, averaged weights, dropout, batches of 32 in place of the paper's RMSProp and 16",
+            "width and depth by what trains in time",
+        ),
+        small=True,
+    )
+
+
+@_rows(
+    ("pixel-cnn", "PixelCNN", 15, 3.14),
+    ("row-lstm", "RowLSTM", 12, 3.07),
+    ("diagonal-bilstm", "DiagonalBiLSTM", 12, 3.00),
+)
+def cifar10(kind: str, name: str, layers: int, published: float) -> Recipe:
+    """[1], table 5: CIFAR-10."""
+    features = 129  # the paper's 128 is no multiple of three colours
+    return Recipe(
+        name=f"cifar10-{kind}",
+        source="[1], table 5",
+        data="cifar10",
+        size=(32, 32),
+        model=(name, _RGB | {"layers": layers, "features": features, "head_features": 1023}),
+        training={"epochs": 100, "batch_size": 16} | _RMSPROP,
+        load={"labels": False},
+        published=published,
+        choices=(*_OPEN, "128 and 1024 maps are 129 and 1023 here, multiples of three colours"),
+    )
+
+
+@_rows((False, False, 3.22), (False, True, 3.09), (True, False, 3.07), (True, True, 3.06))
+def connections(residual: bool, skip: bool, published: float) -> Recipe:
+    """[1], table 2: residual and skip connections, in a Row LSTM of 12 layers, on CIFAR-10."""
+    words = {(False, False): "neither", (False, True): "skip", (True, False): "residual", (True, True): "both"}
+    keywords = {"layers": 12, "features": 129, "head_features": 1023, "residual": residual, "skip": skip}
+    return Recipe(
+        name=f"connections-{words[residual, skip]}",
+        source="[1], table 2",
+        data="cifar10",
+        size=(32, 32),
+        model=("RowLSTM", _RGB | keywords),
+        training={"epochs": 100, "batch_size": 16} | _RMSPROP,
+        load={"labels": False},
+        published=published,
+        published_on="valid",
+        choices=_OPEN,
+    )
+
+
+@_rows((1, 3.30), (2, 3.20), (3, 3.17), (6, 3.09), (9, 3.08), (12, 3.06))
+def depth(layers: int, published: float) -> Recipe:
+    """[1], table 3: layers of a Row LSTM, on CIFAR-10."""
+    keywords = {"layers": layers, "features": 129, "head_features": 1023, "residual": True, "skip": True}
+    return Recipe(
+        name=f"depth-{layers}",
+        source="[1], table 3",
+        data="cifar10",
+        size=(32, 32),
+        model=("RowLSTM", _RGB | keywords),
+        training={"epochs": 100, "batch_size": 16} | _RMSPROP,
+        load={"labels": False},
+        published=published,
+        published_on="valid",
+        choices=_OPEN,
+    )
+
+
+@_rows(("softmax", 3.06), ("continuous", 3.22))
+def output(kind: str, published: float) -> Recipe:
+    """[1], section 5.3: a softmax against a continuous density, in a Row LSTM, on CIFAR-10."""
+    keywords = {"layers": 12, "features": 129, "head_features": 1023, "residual": True, "skip": True}
+    continuous = kind == "continuous"
+    return Recipe(
+        name=f"output-{kind}",
+        source="[1], section 5.3",
+        data="cifar10",
+        size=(32, 32),
+        model=("RowLSTM", _RGB | keywords | ({"head": "logistic"} if continuous else {})),
+        training={"epochs": 100, "batch_size": 16, "objective": "density" if continuous else "probability"} | _RMSPROP,
+        load={"labels": False},
+        published=published,
+        published_on="valid",
+        choices=(*_OPEN, "a mixture of logistics, where the paper has one of Gaussian scale mixtures")
+        if continuous
+        else _OPEN,
+    )
+
+
+@_rows((32, 12, 384, 64, 3.86), (64, 4, 513, 32, 3.63))
+def imagenet_row_lstm(side: int, layers: int, features: int, batch: int, published: float) -> Recipe:
+    """[1], table 6: ImageNet, the old down-sampling."""
+    keywords = {"layers": layers, "features": features, "head_features": 1023, "residual": side == 32}
+    return Recipe(
+        name=f"imagenet{side}-row-lstm",
+        source="[1], table 6",
+        data=f"imagenet{side}",
+        size=(side, side),
+        model=("RowLSTM", _RGB | keywords),
+        training={"epochs": 10, "batch_size": batch} | _RMSPROP,
+        published=published,
+        published_on="valid",
+        choices=(*_OPEN, "512 maps are 513 here, a multiple of three colours") if side == 64 else _OPEN,
+    )
+
+
+@_rows()
+def imagenet_multi_scale() -> Recipe:
+    """[1], section 3.6 and figure 9: Multi-Scale PixelRNN of 64×64 pixels from 32×32; the paper shows samples alone."""
+    shared = _RGB | {"layers": 12, "features": 129, "head_features": 1023}
+    small_image = {"maps": 3, "scale": 2, "levels": 256, "features": 32, "categorical": False}
+    return Recipe(
+        name="imagenet64-multi-scale",
+        source="[1], section 3.6",
+        data="imagenet64",
+        size=(64, 64),
+        model=(
+            "MultiScale",
+            {
+                "small": {"model": "RowLSTM", **shared},
+                "large": {"model": "RowLSTM", **shared, "condition": small_image},
+            },
+        ),
+        training={"epochs": 10, "batch_size": 32} | _RMSPROP,
+        choices=(*_OPEN, "widths, depths and the upsampling network: not given"),
+    )
+
+
+_GATED = {"kernel_size": 5, "head_features": 1023, "skip": False}
+_GATED_OPEN = (
+    "optimiser and learning rate: not given; AdamW, 0.0003",
+    "the head is that of [1]",
+    "conditions enter both stacks",
+)
+_GATED_TRAINING = {"steps": 200_000, "batch_size": 128, "learning_rate": 3e-4, "ema_decay": 0.9999}
+
+
+@_rows((32, 3.83), (64, 3.57))
+def imagenet_gated(side: int, published: float) -> Recipe:
+    """[2], table 2: Gated PixelCNN on ImageNet, the old down-sampling: 60 hours on 32 GPUs in the paper."""
+    return Recipe(
+        name=f"imagenet{side}-gated-pixel-cnn",
+        source="[2], table 2",
+        data=f"imagenet{side}",
+        size=(side, side),
+        model=("GatedPixelCNN", _RGB | _GATED | {"layers": 20, "features": 384}),
+        training=_GATED_TRAINING,
+        published=published,
+        published_on="valid",
+        choices=_GATED_OPEN,
+    )
+
+
+@_rows()
+def cifar10_gated() -> Recipe:
+    """[2], table 1: Gated PixelCNN on CIFAR-10; its sizes are not in the paper."""
+    return Recipe(
+        name="cifar10-gated-pixel-cnn",
+        source="[2], table 1",
+        data="cifar10",
+        size=(32, 32),
+        model=("GatedPixelCNN", _RGB | _GATED | {"layers": 15, "features": 129, "dropout": 0.5}),
+        training=_GATED_TRAINING,
+        load={"labels": False},
+        published=3.03,
+        choices=(*_GATED_OPEN, "15 layers of 129 maps, dropout 0.5, 200,000 steps"),
+    )
+
+
+@_rows()
+def imagenet_classes() -> Recipe:
+    """[2], section 3.2: ImageNet by class; the paper reports no figure, and much better samples."""
+    keywords = {"layers": 20, "features": 384, "condition": {"classes": 1000}}
+    return Recipe(
+        name="imagenet32-classes",
+        source="[2], section 3.2",
+        data="imagenet32-classes",
+        size=(32, 32),
+        model=("GatedPixelCNN", _RGB | _GATED | keywords),
+        training=_GATED_TRAINING,
+        choices=_GATED_OPEN,
+    )
+
+
+@_rows(10, 100)
+def autoencoder(code: int) -> Recipe:
+    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet; the paper shows pictures alone."""
+    decoder = {"model": "GatedPixelCNN", **_RGB, **_GATED, "layers": 20, "features": 384, "condition": {"size": code}}
+    return Recipe(
+        name=f"autoencoder-{code}",
+        source="[2], section 3.4",
+        data="imagenet32",
+        size=(32, 32),
+        model=("PixelCNNAutoencoder", {"decoder": decoder, "size": [32, 32], "encoder_features": 64}),
+        training=_GATED_TRAINING,
+        load={"labels": False},
+        choices=(*_GATED_OPEN, "the encoder: not given", "sizes of the decoder: those of the ImageNet model"),
+    )
+
+
+@_rows()
+def portraits() -> Recipe:
+    """[2], section 3.3: portraits given a face embedding; the paper shows pictures alone."""
+    keywords = {"layers": 20, "features": 384, "condition": {"size": 128}}
+    return Recipe(
+        name="portraits",
+        source="[2], section 3.3",
+        data="faces",
+        size=(32, 32),
+        model=("GatedPixelCNN", _RGB | _GATED | keywords),
+        training=_GATED_TRAINING,
+        choices=(*_GATED_OPEN, "sizes of images, embedding and networks: not given"),
+    )
+
+
+@_rows(
+    ("pixel-cnn", "PixelCNN", {"features": 48, "layers": 8}),
+    ("gated-pixel-cnn", "GatedPixelCNN", {"features": 42, "layers": 7, "kernel_size": 3, "first_kernel_size": 7}),
+    ("row-lstm", "RowLSTM", {"features": 33, "layers": 6}),
+    ("diagonal-bilstm", "DiagonalBiLSTM", {"features": 30, "layers": 6}),
+)
+def cifar10_small(kind: str, name: str, keywords: dict[str, Any]) -> Recipe:
+    """CIFAR-10 with about equal parameters and equal time: which construction is worth its price?"""
+    return Recipe(
+        name=f"cifar10-{kind}-small",
+        source="[1], table 5, and [2], table 1",
+        data="cifar10",
+        size=(32, 32),
+        model=(name, _RGB | keywords),
+        training={"minutes": 40.0} | _SMALL | {"ema_decay": 0.999},
+        load={"labels": False},
+        published={"pixel-cnn": 3.14, "gated-pixel-cnn": 3.03, "row-lstm": 3.07, "diagonal-bilstm": 3.00}[kind],
+        choices=("a small part of the published widths and of their time",),
+        small=True,
+    )
