@@ -36,7 +36,8 @@ def description(run: Path) -> dict[str, Any]:
 def said(*arguments: str) -> dict[str, Any]:
     """What a command prints with --json."""
     command = [sys.executable, "-m", "nextpixel", *arguments, "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    printed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return printed | {"source": Path(printed["source"]).name}
 
 
 def write(name: str, results: dict[str, Any]) -> None:

@@ -141,7 +141,8 @@ def load_data(
             advice = "; give labels=False" if field == "labels" else "; give them for all"
             raise DataError(f"{place} has no {field} for its {without} images but for others{advice}")
     encoder = _text_encoder(text_encoder, splits["train"].captions)
-    splits = {name: _with_vectors(split, encoder, place) for name, split in splits.items()}
+    if encoder is not None:
+        splits = {name: _with_captions(split, encoder) for name, split in splits.items()}
     classes = read.classes if splits["train"].labels is not None else ()
     if embedding is not None:
         splits, classes = embedded(splits, Path(embedding), place, classes), ()
@@ -199,13 +200,12 @@ def _text_encoder(given: TextEncoder | Sequence[str] | None, captions: tuple[str
     return given if callable(given) else BagOfWords(given)
 
 
-def _with_vectors(split: Split, encoder: TextEncoder | None, place: str) -> Split:
-    """The split with its vectors and those of its captions side by side."""
-    parts = [] if split.vectors is None else [checked_vectors(split.vectors, f"vectors of {place}")]
-    if encoder is not None and split.captions:
-        parts.append(encode_captions(encoder, split.captions))
-    maps = None if split.maps is None else checked_maps(split.maps, f"maps of {place}")
-    return replace(split, vectors=np.concatenate(parts, axis=1) if parts else None, maps=maps)
+def _with_captions(split: Split, encoder: TextEncoder) -> Split:
+    """The split with the vectors of its captions beside those that it has."""
+    if not split.captions:
+        return split
+    parts = [] if split.vectors is None else [split.vectors]
+    return replace(split, vectors=np.concatenate([*parts, encode_captions(encoder, split.captions)], axis=1))
 
 
 def _map_levels(maps: NDArray[Any] | None) -> int | None:
@@ -378,8 +378,8 @@ def _prepared(
     return Split(
         images=images,
         labels=None if raw.labels is None else raw.labels[rows],
-        vectors=None if raw.vectors is None else raw.vectors[rows],
-        maps=None if raw.maps is None else raw.maps[rows],
+        vectors=None if raw.vectors is None else checked_vectors(raw.vectors[rows], f"vectors of {place}"),
+        maps=None if raw.maps is None else checked_maps(raw.maps[rows], f"maps of {place}"),
         captions=tuple(raw.captions[row] for row in rows.tolist()) if raw.captions else (),
         names=tuple(raw.names[row] for row in rows.tolist()) if raw.names else (),
     )

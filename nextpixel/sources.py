@@ -55,7 +55,7 @@ class RawSplit:
     Attributes:
         images: (N, C, H, W), or N arrays (C, H_i, W_i) when sizes differ.
         labels: (N,), or None.
-        vectors: (N, size) of floats, or None.
+        vectors: (N, size) of numbers, or None.
         captions: A text for each image, or ().
         maps: (N, M, h, w), integers or floats, or None.
         names: What each image is called in its source, or ().
@@ -63,7 +63,7 @@ class RawSplit:
 
     images: Integers | Sequence[Integers]
     labels: NDArray[np.int64] | None = None
-    vectors: NDArray[np.float32] | None = None
+    vectors: NDArray[Any] | None = None
     captions: tuple[str, ...] = ()
     maps: NDArray[Any] | None = None
     names: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ def reproduce(
     device: str = "auto",
     quiet: bool = False,
 ) -> None:
-    """Train what a row of the papers' tables reports, or go on with it; evaluate it on the full test split; keep figures.
+    """Train what a row of the papers' tables reports, or go on with it; evaluate it on the whole test split.
 
     A run that was stopped goes on where it was; one that is finished is only evaluated.
 
