@@ -28,6 +28,7 @@ __all__ = [
     "CheckpointError",
     "load",
     "load_embedding",
+    "pretrained",
     "read_metadata",
     "read_tensors",
     "replace_file",
@@ -83,7 +84,8 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     """Reads a model from a checkpoint, in evaluation mode.
 
     Args:
-        path_or_name: a checkpoint, or the folder of a run, of which it takes the best weights.
+        path_or_name: a checkpoint, or the folder of a run, of which it takes the best weights; or the name of a model
+            that comes with nextpixel, see `pretrained`.
         device: where to put the model.
 
     Raises:
@@ -212,8 +214,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def pretrained() -> dict[str, Path]:
+    """The models that come with nextpixel, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "pretrained").glob("*.safetensors"))}
+
+
 def _resolve(path_or_name: str | Path) -> Path:
     path = Path(path_or_name).expanduser()
+    if not path.exists() and isinstance(path_or_name, str) and path_or_name in pretrained():
+        return pretrained()[path_or_name]
     if path.is_dir():
         if not (path / BEST).exists():
             raise CheckpointError(
@@ -227,7 +236,8 @@ def _resolve(path_or_name: str | Path) -> Path:
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The open file and its JSON."""
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; give a checkpoint, or the folder of a run")
+        known = ", ".join(pretrained())
+        raise CheckpointError(f"{path} does not exist; give a checkpoint, the folder of a run, or one of: {known}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = _parse(path, (file.metadata() or {}).get(_KEY))

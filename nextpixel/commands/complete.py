@@ -12,7 +12,6 @@ __all__ = ["complete"]
 
 def complete(
     model: str,
-    /,
     *,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",

@@ -16,7 +16,6 @@ __all__ = ["evaluate"]
 
 def evaluate(
     model: str,
-    /,
     *,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",

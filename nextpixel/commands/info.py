@@ -5,7 +5,7 @@ import json as json_format
 __all__ = ["info"]
 
 
-def info(model: str, /, *, json: bool = False) -> None:
+def info(model: str, *, json: bool = False) -> None:
     """What a checkpoint is, and how it was trained.
 
     Parameters

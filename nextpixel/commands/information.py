@@ -9,7 +9,6 @@ __all__ = ["information"]
 
 def information(
     model: str,
-    /,
     *,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",

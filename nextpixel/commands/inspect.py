@@ -10,7 +10,6 @@ __all__ = ["inspect"]
 
 def inspect(
     model: str,
-    /,
     *,
     out: Path = Path("inspect"),
     data: str | None = None,

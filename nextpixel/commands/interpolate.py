@@ -8,7 +8,6 @@ __all__ = ["interpolate"]
 
 def interpolate(
     model: str,
-    /,
     *,
     between: tuple[int, int] | None = None,
     rows: int = 4,

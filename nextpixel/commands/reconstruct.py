@@ -8,7 +8,6 @@ __all__ = ["reconstruct"]
 
 def reconstruct(
     model: str,
-    /,
     *,
     beside: str | None = None,
     data: str | None = None,

@@ -10,7 +10,6 @@ __all__ = ["sample"]
 
 def sample(
     model: str,
-    /,
     *,
     out: Path = Path("samples.png"),
     n: int = 64,

@@ -1,0 +1,142 @@
+"""Writes the tables of experiments/README.md and docs/results.md from experiments/results/*.json.
+
+    python experiments/tables.py            writes them
+    python experiments/tables.py --check    exits with 1 if they are not what the files say
+
+A table stands between <!-- table NAME --> and <!-- end -->.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGES = (HERE / "README.md", HERE.parent / "docs" / "results.md")
+
+
+def results(name: str) -> dict[str, Any] | None:
+    path = HERE / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def reproduced() -> str:
+    """Every recipe that was run, beside the paper's figure."""
+    rows = []
+    for path in sorted((HERE / "results").glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if "recipe" not in found:
+            continue
+        digits = 2 if found["unit"] == "nats" else 3
+        ours = [
+            f"{found['figures'][name]:.{digits}f}" if name in found["figures"] else "–" for name in ("valid", "test")
+        ]
+        paper = "–" if found["published"] is None else f"{found['published']:.2f} ({found['published_on']})"
+        size, hours = f"{found['parameters']:,}", f"{found['hours']:.1f}"
+        rows.append([f"`{found['recipe']}`", found["source"], *ours, found["unit"], paper, size, hours])
+    head = ["recipe", "row", "ours, valid", "ours, test", "unit", "the paper", "parameters", "hours"]
+    return table(head, rows) if rows else "None is finished yet."
+
+
+def four_models() -> str:
+    found = results("four_models") or {}
+    rows = [
+        [name, f"{r['parameters']:,}", f"{r['test_nats']:.2f}", f"{r['seconds_of_training'] / 60:.0f}"]
+        for name, r in sorted(found.items(), key=lambda item: item[1]["test_nats"])
+    ]
+    return table(["model", "parameters", "test nats after one pass over the data", "minutes"], rows)
+
+
+def autoencoder() -> str:
+    rows = []
+    for size, r in (results("autoencoder") or {}).items():
+        worth = r["code_is_worth"]
+        rows.append(
+            [
+                size,
+                f"{r['pixel_cnn']['test']['bits_per_dim']:.3f}",
+                f"{worth['given']:.0f}",
+                f"{worth['shuffled']:.0f}",
+                f"{worth['bits']:.0f} ± {worth['standard_error']:.0f}",
+                f"{r['convolutional']['test']['mean_squared_error']:.0f}",
+            ]
+        )
+    head = ["m", "test bits/dim given the code", "bits/image", "given another's code", "the code is worth"]
+    return table([*head, "squared error of the convolutional one"], rows)
+
+
+def class_conditional() -> str:
+    r = results("class_conditional")
+    if r is None:
+        return "Not finished yet."
+    worth = r["class_is_worth"]
+    rows = [
+        ["test bits/dim given the class", f"{r['test']['bits_per_dim']:.4f}"],
+        ["a wrong class costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
+        ["knowing the class saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
+        ["information about the class, bits (of 3.32)", f"{worth['class_bits']:.2f}"],
+        ["argmax p(x given class) is right", f"{worth['accuracy']:.1%}"],
+        ["classifier on real test images", f"{r['classifier_on_real_test_images']:.1%}"],
+    ]
+    rows += [
+        [f"classifier on samples, guidance {key.rsplit('_', 1)[1]}", f"{value:.1%}"]
+        for key, value in r.items()
+        if key.startswith("classifier_on_samples")
+    ]
+    return table(["", "Fashion-MNIST, 16 levels"], rows)
+
+
+def portraits() -> str:
+    r = results("portraits")
+    if r is None:
+        return "Not finished yet."
+    unseen, known, worth = r["people_never_seen"], r["known_people_other_pictures"], r["embedding_is_worth"]
+    rows = [
+        ["embedding, known people: AUROC, accuracy", f"{known['auroc']:.3f}, {known['accuracy']:.1%}"],
+        ["embedding, 30 people never seen: AUROC, accuracy", f"{unseen['auroc']:.3f}, {unseen['accuracy']:.1%}"],
+        ["test bits/dim given the embedding", f"{r['portraits']['test']['bits_per_dim']:.3f}"],
+        ["another picture's embedding costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
+    ]
+    for guidance in ("1", "2"):
+        p = r[f"portraits_of_new_people_guidance_{guidance}"]
+        nearer, nearest = p["nearer_to_own_than_to_another"], p["own_person_is_nearest"]
+        chance = f"one of {p['people']}: chance is {p['chance_of_that']:.1%}"
+        rows += [
+            [f"guidance {guidance}: portraits are nearer to their new person than to another", f"{nearer:.1%}"],
+            [f"guidance {guidance}: the nearest is their own person ({chance})", f"{nearest:.1%}"],
+        ]
+    return table(["", "faces, 32×32"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    function.__name__: function for function in (reproduced, four_models, autoencoder, class_conditional, portraits)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        new = re.sub(
+            r"(<!-- table (\w+) -->\n).*?(<!-- end -->)",
+            lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}",
+            text,
+            flags=re.DOTALL,
+        )
+        if check and new != text:
+            sys.exit(f"{page.name} does not show what the results say: run python experiments/tables.py")
+        page.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
