@@ -34,9 +34,11 @@ class TrainConfig:
         objective: "probability" of the integers, or "density" of dequantised images, x + uniform noise, for a head that
             has a density of its own ("logistic"): the papers' continuous alternative. Validations are of the former,
             for which such a model's draws are rounded.
-        optimizer: "adamw", or "rmsprop" as in the papers.
-        learning_rate: its highest value.
-        weight_decay: decoupled for AdamW, an L2 penalty for RMSProp; not on biases, those of conditions included.
+        optimizer: "muon", which learns most from an image (see `nextpixel.muon`), "adamw", or "rmsprop" as in the
+            papers.
+        learning_rate: its highest value; None for 0.01 with Muon, 0.001 with the others.
+        weight_decay: decoupled for Muon and AdamW, an L2 penalty for RMSProp; not on biases, those of conditions
+            included.
         warmup_steps: updates in which the learning rate rises linearly; None for a tenth of the run, at most 100.
         schedule: "cosine" falls to zero over the run (over its minutes, if that is its length); "constant" stays.
         clip_norm: greatest norm of the gradient, which is that of the loss in bits/dim; None for no limit.
@@ -66,8 +68,8 @@ class TrainConfig:
     batch_size: int = 32
     accumulate: int = 1
     objective: Literal["probability", "density"] = "probability"
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
-    learning_rate: float = 1e-3
+    optimizer: Literal["muon", "adamw", "rmsprop"] = "adamw"
+    learning_rate: float | None = None
     weight_decay: float = 0.0
     warmup_steps: int | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -91,6 +93,8 @@ class TrainConfig:
             raise ValueError(f"give only one of steps, epochs and minutes; received {received}")
         if not given:
             object.__setattr__(self, "minutes", 10.0)
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", 1e-2 if self.optimizer == "muon" else 1e-3)
         for name in ("steps", "epochs", "batch_size", "accumulate", "crop", "evaluate_every", "patience"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -108,7 +112,7 @@ class TrainConfig:
                 raise ValueError(f"{name} (={value}) must be at least 0 and less than 1")
         choices = {
             "objective": ("probability", "density"),
-            "optimizer": ("adamw", "rmsprop"),
+            "optimizer": ("muon", "adamw", "rmsprop"),
             "schedule": ("cosine", "constant"),
             "precision": ("auto", "float32", "bf16"),
         }
@@ -131,5 +135,6 @@ def total_steps(config: TrainConfig, images: int) -> int | None:
 def learning_rate(config: TrainConfig, step: int, progress: float, total: int | None) -> float:
     """That of the update after `step` updates, when the share `progress` of the run is done."""
     warmup = config.warmup_steps if config.warmup_steps is not None else 100 if total is None else min(100, total // 10)
+    assert config.learning_rate is not None  # it has become a number
     rate = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
     return rate * 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else rate

@@ -40,6 +40,7 @@ from nextpixel.layers.conditioning import (
     parts_of,
 )
 from nextpixel.models.core import AutoregressiveModel, ImageModel
+from nextpixel.muon import Muon
 from nextpixel.processes import keep_freed_memory, rank_and_processes
 from nextpixel.scoring import dequantised
 from nextpixel.splits import ImageData, Split, crop_offsets
@@ -109,16 +110,20 @@ def initial_state(model: ImageModel, config: TrainConfig) -> TrainState:
     """The state before the first step. `model` itself is trained, on the device where it is."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).requires_grad_(False).eval()
+    return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
+
+
+def _optimizer(model: ImageModel, config: TrainConfig) -> torch.optim.Optimizer:
+    assert config.learning_rate is not None
+    if config.optimizer == "muon":
+        return Muon(model, lr=config.learning_rate, weight_decay=config.weight_decay)
     decayed = [p for name, p in model.named_parameters() if "bias" not in name]
     others = [p for name, p in model.named_parameters() if "bias" in name]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others}]
-    optimizer: torch.optim.Optimizer
     if config.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0, fused=True)
-    else:
-        optimizer = torch.optim.RMSprop(groups, lr=config.learning_rate)
-    average = copy.deepcopy(model).requires_grad_(False).eval()
-    return TrainState(model=model, average=average, optimizer=optimizer)
+        return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0, fused=True)
+    return torch.optim.RMSprop(groups, lr=config.learning_rate)
 
 
 def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[Step]:
@@ -159,7 +164,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
             raise TrainingError(
                 f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and its gradient's norm {norm:.4g}, at a "
                 f"learning rate of {rate:.3g}; the update was not applied: go on from the last checkpoint with a lower "
-                f"learning_rate (try {config.learning_rate / 3:.2g}), more warmup_steps, or precision='float32'"
+                f"learning_rate (try {(config.learning_rate or 0) / 3:.2g}), more warmup_steps, or precision='float32'"
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate

@@ -118,7 +118,7 @@ def test_minutes_count_on_where_the_run_stopped(tmp_path: Path) -> None:
     assert resumed[-1].progress == 1
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "rmsprop"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_state_comes_back_whole(tmp_path: Path, optimizer: Any, channels_last: bool) -> None:
     config = replace(CONFIG, optimizer=optimizer, channels_last=channels_last)

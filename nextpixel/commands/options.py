@@ -124,12 +124,12 @@ class TrainOptions:
     """Parts in which a batch is computed, to save memory; the result is the same."""
     objective: Literal["probability", "density"] | None = None
     """By default probability, of the integers; density is that of dequantised images, for --head logistic."""
-    optimizer: Literal["adamw", "rmsprop"] | None = None
-    """By default adamw; the papers used rmsprop."""
+    optimizer: Literal["muon", "adamw", "rmsprop"] | None = None
+    """By default adamw; muon learns most from an image; the papers used rmsprop."""
     learning_rate: float | None = None
-    """Its highest value; by default 0.001."""
+    """Its highest value; by default 0.01 for muon, otherwise 0.001."""
     weight_decay: float | None = None
-    """Decoupled for adamw, an L2 penalty for rmsprop, not on biases; by default 0."""
+    """Decoupled for muon and adamw, an L2 penalty for rmsprop, not on biases; by default 0."""
     warmup_steps: int | None = None
     """Updates in which the learning rate rises; by default a tenth of the run, at most 100."""
     schedule: Literal["cosine", "constant"] | None = None

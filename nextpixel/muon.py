@@ -1,0 +1,100 @@
+"""Muon: momentum whose matrices are made orthogonal before they are applied; AdamW for all that is no hidden matrix.
+
+Jordan et al., 2024 (Muon), with the scale of Liu et al., 2025 (Muon is scalable for LLM training, section 2.2): the
+update of a matrix has the root mean square that AdamW's has, so both parts go by one learning rate.
+`torch.optim.Muon` takes matrices alone, no kernels, and multiplies in bfloat16, which most CPUs emulate.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Muon", "orthogonal"]
+
+_QUINTIC = 3.4445, -4.7750, 2.0315
+_ADAMW_RMS = 0.2
+_MOMENTUM = 0.95
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """About the nearest matrices with orthogonal rows or columns, (…, m, n): all singular values near 1.
+
+    Newton-Schulz iterations with a quintic that lifts small singular values fast and leaves all in about 0.7 … 1.2.
+    """
+    a, b, c = _QUINTIC
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if tall else matrix
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x  # type: ignore[no-any-return]
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the hidden layers' matrices, AdamW for everything else.
+
+    Args:
+        model: whose parameters are trained. Hidden matrices are the kernels (outputs, …), taken as one matrix each, and
+            the state-to-state matrices of recurrences, those of all taps as one for each direction. What reads a
+            condition or a table of values, initial states, biases and the last layer of a head are AdamW's.
+        lr: learning rate.
+        weight_decay: decoupled; not for biases.
+    """
+
+    def __init__(self, model: nn.Module, *, lr: float, weight_decay: float = 0.0) -> None:
+        kinds: dict[str, list[nn.Parameter]] = {"kernels": [], "recurrent": [], "others": [], "biases": []}
+        for name, parameter in model.named_parameters():
+            kinds[_kind(name, parameter)].append(parameter)
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": kinds["others"], "weight_decay": weight_decay},
+                {"params": kinds["biases"], "weight_decay": 0.0},
+            ],
+            lr=lr,
+            fused=True,
+        )
+        groups = [
+            {"params": kinds[kind], "weight_decay": weight_decay, "flatten": dims}
+            for kind, dims in (("kernels", (1, -1)), ("recurrent", (-3, -2)))
+        ]
+        super().__init__([*groups, *self._adamw.param_groups], {"lr": lr, "flatten": None})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """One update."""
+        assert closure is None
+        self._adamw.param_groups = [group for group in self.param_groups if group["flatten"] is None]
+        self._adamw.state = self.state
+        self._adamw.step()
+        for group in self.param_groups:
+            if group["flatten"] is not None:
+                self._step_matrices(group)
+
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        parameters: Iterable[Tensor] = group["params"]
+        for parameter in parameters:
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            momentum = state["momentum"].lerp_(parameter.grad, 1 - _MOMENTUM)
+            nesterov = parameter.grad.lerp(momentum, _MOMENTUM)
+            matrix = nesterov.flatten(*group["flatten"])
+            scale = _ADAMW_RMS * max(matrix.shape[-2:]) ** 0.5
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(orthogonal(matrix).reshape(parameter.shape), alpha=-group["lr"] * scale)
+
+
+def _kind(name: str, parameter: nn.Parameter) -> str:
+    parts = name.split(".")
+    if any("bias" in part for part in parts):
+        return "biases"
+    if parts[-1] == "state_to_state":
+        return "recurrent"
+    # Tables and conditions are seldom all in use; initial states are vectors; a head's last layer scores each value.
+    own = {"values", "encoder", "head_out", "initial_h", "initial_c"}
+    return "others" if parameter.ndim < 2 or own & set(parts) else "kernels"
