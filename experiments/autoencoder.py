@@ -14,12 +14,12 @@ import sys
 
 from common import RESULTS, description, said, trained, write
 
-OPTIONS = "--ignore-labels --validation 500 --batch-size 32 --precision bf16 --seed 0"
+OPTIONS = "--ignore-labels --validation 500 --batch-size 32 --seed 0"
 PIXEL_CNN = (
-    "--model pixel-cnn-autoencoder --features 48 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic "
-    f"--learning-rate 0.002 --minutes 22 {OPTIONS}"
+    "--model pixel-cnn-autoencoder --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic "
+    f"--optimizer muon --minutes 20 {OPTIONS}"
 )
-CONVOLUTIONAL = f"--model convolutional-autoencoder --learning-rate 0.001 --minutes 5 {OPTIONS}"
+CONVOLUTIONAL = f"--model convolutional-autoencoder --learning-rate 0.001 --minutes 4 {OPTIONS}"
 
 
 def main() -> None:

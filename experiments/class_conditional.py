@@ -18,9 +18,8 @@ from nextpixel import load, load_data, sample
 from nextpixel.images import grid, write_image
 
 OPTIONS = (
-    "--levels 16 --features 40 --layers 8 --kernel-size 3 --first-kernel-size 7 --head logistic "
-    "--condition-dropout 0.1 --validation 2000 --batch-size 32 --learning-rate 0.002 --precision bf16 "
-    "--ema-decay 0.999 --minutes 45"
+    "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --condition-dropout 0.1 "
+    "--validation 2000 --optimizer muon --minutes 30 --seed 0"
 )
 EACH = 100
 

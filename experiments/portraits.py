@@ -25,8 +25,8 @@ from nextpixel.triplets import verify
 
 EMBEDDING = "--steps 4000 --flip --shift 2 --dropout 0.3 --outputs 64 --held-out 0 --classes 24 --each 4"
 PORTRAITS = (
-    "--features 48 --layers 7 --kernel-size 3 --first-kernel-size 7 --head logistic --dropout 0.2 --flip "
-    "--condition-dropout 0.1 --learning-rate 0.002 --precision bf16 --minutes 25 --seed 0"
+    "--features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic --dropout 0.1 --flip "
+    "--condition-dropout 0.1 --optimizer muon --minutes 20 --seed 0"
 )
 
 
