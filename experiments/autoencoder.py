@@ -17,9 +17,9 @@ from common import RESULTS, description, said, trained, write
 OPTIONS = "--ignore-labels --validation 500 --batch-size 32 --seed 0"
 PIXEL_CNN = (
     "--model pixel-cnn-autoencoder --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic "
-    f"--optimizer muon --minutes 20 {OPTIONS}"
+    f"--minutes 12 {OPTIONS}"
 )
-CONVOLUTIONAL = f"--model convolutional-autoencoder --learning-rate 0.001 --minutes 4 {OPTIONS}"
+CONVOLUTIONAL = f"--model convolutional-autoencoder --minutes 3 {OPTIONS}"
 
 
 def main() -> None:

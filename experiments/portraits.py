@@ -26,7 +26,7 @@ from nextpixel.triplets import verify
 EMBEDDING = "--steps 4000 --flip --shift 2 --dropout 0.3 --outputs 64 --held-out 0 --classes 24 --each 4"
 PORTRAITS = (
     "--features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic --dropout 0.1 --flip "
-    "--condition-dropout 0.1 --optimizer muon --minutes 20 --seed 0"
+    "--condition-dropout 0.1 --minutes 14 --seed 0"
 )
 
 

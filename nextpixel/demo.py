@@ -16,9 +16,8 @@ from nextpixel.summary import histogram_bits_per_dim
 __all__ = ["demo"]
 
 RECIPE = {
-    "steps": 800,
+    "steps": 500,
     "batch-size": 64,
-    "learning-rate": 3e-3,
     "weight-decay": 0.01,
     "ema-decay": 0.995,
     "features": 48,

@@ -211,7 +211,7 @@ def mnist(kind: str, published: float) -> Recipe:
     )
 
 
-_SMALL = {"batch_size": 32, "optimizer": "muon", "ema_decay": 0.999}
+_SMALL = {"batch_size": 32}
 
 
 @_rows("pixel-cnn", "row-lstm", "diagonal-bilstm", "gated-pixel-cnn")
@@ -234,7 +234,7 @@ def mnist_small(kind: str) -> Recipe:
         data="mnist-binarised",
         size=(28, 28),
         model=(name, _MNIST | keywords),
-        training={"epochs": 10} | _SMALL,
+        training={"epochs": 6} | _SMALL,
         load={"labels": False},
         unit="nats",
         published=published,
@@ -370,7 +370,13 @@ _GATED_OPEN = (
     "the head is that of [1]",
     "conditions enter both stacks",
 )
-_GATED_TRAINING = {"steps": 200_000, "batch_size": 128, "learning_rate": 3e-4, "ema_decay": 0.9999}
+_GATED_TRAINING = {
+    "steps": 200_000,
+    "batch_size": 128,
+    "optimizer": "adamw",
+    "learning_rate": 3e-4,
+    "ema_decay": 0.9999,
+}
 
 
 @_rows((32, 3.83), (64, 3.57))

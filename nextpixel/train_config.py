@@ -68,7 +68,7 @@ class TrainConfig:
     batch_size: int = 32
     accumulate: int = 1
     objective: Literal["probability", "density"] = "probability"
-    optimizer: Literal["muon", "adamw", "rmsprop"] = "adamw"
+    optimizer: Literal["muon", "adamw", "rmsprop"] = "muon"
     learning_rate: float | None = None
     weight_decay: float = 0.0
     warmup_steps: int | None = None

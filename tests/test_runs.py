@@ -85,7 +85,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:-9])
     with pytest.raises(CheckpointError, match="truncated"):
         next(run(tmp_path, network(), dataset(), CONFIG, resume=True))
-    with pytest.raises(CheckpointError, match="is not the state of a training with AdamW"):
+    with pytest.raises(CheckpointError, match="is not the state of a training with Muon"):
         load_state(initial_state(network(), CONFIG), tmp_path / "best.safetensors")
 
 

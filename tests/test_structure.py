@@ -10,7 +10,7 @@ ROOT = Path(nextpixel.__file__).parent
 # Each module may import what stands in an earlier group, and its own group.
 ORDER = [
     ["images"],
-    ["layers.masks", "cache", "train_config"],
+    ["layers.masks", "cache", "train_config", "muon"],
     ["layers.scan", "layers.conditioning", "layers.masked_conv", "heads"],
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
     ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale"],

@@ -125,7 +125,7 @@ class TrainOptions:
     objective: Literal["probability", "density"] | None = None
     """By default probability, of the integers; density is that of dequantised images, for --head logistic."""
     optimizer: Literal["muon", "adamw", "rmsprop"] | None = None
-    """By default adamw; muon learns most from an image; the papers used rmsprop."""
+    """By default muon, which learns most from an image; the papers used rmsprop."""
     learning_rate: float | None = None
     """Its highest value; by default 0.01 for muon, otherwise 0.001."""
     weight_decay: float | None = None

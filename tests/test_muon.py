@@ -1,0 +1,91 @@
+"""Muon: what it makes of matrices, which parameters it takes, and that it is torch's own where torch has one."""
+
+from typing import Any
+
+import pytest
+import torch
+from cases import CASES
+from torch import nn
+
+from nextpixel.muon import Muon, orthogonal
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (5, 40), (40, 5), (2, 8, 24), (3, 1, 7)])
+def test_orthogonal_keeps_directions_and_evens_out_singular_values(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(shape, generator=generator, dtype=torch.float64)
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    matrix = u @ torch.diag_embed(s.clamp(min=0.1)) @ v
+    made = orthogonal(1e-3 * matrix)
+    assert made.shape == matrix.shape
+    assert torch.allclose(made, orthogonal(50 * matrix), atol=1e-3)  # the scale of a gradient does not count
+    kept = u.mT @ made @ v.mT
+    values = kept.diagonal(dim1=-2, dim2=-1)
+    assert torch.allclose(kept, torch.diag_embed(values), atol=1e-9)
+    assert 0.6 < float(values.min()) and float(values.max()) < 1.3
+
+
+def test_orthogonal_of_nothing_is_nothing() -> None:
+    assert torch.equal(orthogonal(torch.zeros(3, 4)), torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_matrices_move_as_under_torchs_own_muon(weight_decay: float) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (nn.Linear(24, 16, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = [
+        Muon(ours, lr=0.02, weight_decay=weight_decay),
+        torch.optim.Muon(theirs.parameters(), lr=0.02, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for _ in range(10):
+        x = torch.randn(8, 24)
+        for network, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            network(x).square().sum().backward()
+            optimizer.step()
+    moved = (ours.weight - theirs.weight).detach()
+    assert float(moved.norm() / ours.weight.detach().norm()) < 0.01  # theirs multiplies in bfloat16
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_parameter_is_updated_once(name: str) -> None:
+    model = CASES[name]()
+    optimizer = Muon(model, lr=0.1)
+    grouped = [p for group in optimizer.param_groups for p in group["params"]]
+    assert {id(p) for p in grouped} == {id(p) for p in model.parameters()} and len(grouped) == len(set(grouped))
+    before = [p.detach().clone() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    assert all(not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+
+
+def test_biases_conditions_and_the_last_layer_are_adamws() -> None:
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head_out = nn.Conv2d(4, 8, 3), nn.Conv2d(8, 2, 1)
+            self.condition_bias = nn.Linear(3, 8)
+            self.state_to_state = nn.Parameter(torch.randn(2, 2, 4, 16))
+            self.initial_h = nn.Parameter(torch.randn(2, 4))
+
+    model = Layer()
+    kernels, recurrent, others, biases = Muon(model, lr=0.1, weight_decay=0.5).param_groups
+    assert [p.shape for p in kernels["params"]] == [(8, 4, 3, 3)] and kernels["flatten"] == (1, -1)
+    assert [p.shape for p in recurrent["params"]] == [(2, 2, 4, 16)] and recurrent["flatten"] == (-3, -2)
+    assert {id(p) for p in others["params"]} == {id(model.head_out.weight), id(model.initial_h)}
+    assert biases["weight_decay"] == 0 and len(biases["params"]) == 4
+    assert {group["weight_decay"] for group in (kernels, recurrent, others)} == {0.5}
+
+
+def test_state_to_state_matrices_of_all_taps_are_one() -> None:
+    model = nn.Module()
+    model.state_to_state = nn.Parameter(torch.randn(2, 3, 4, 16))
+    optimizer = Muon(model, lr=0.1)
+    gradient = torch.randn(2, 3, 4, 16)
+    model.state_to_state.grad = gradient
+    before = model.state_to_state.detach().clone()
+    optimizer.step()
+    update: Any = (before - model.state_to_state.detach()) / (0.1 * 0.2 * 16**0.5)
+    assert torch.allclose(update.view(2, 12, 16), orthogonal(gradient.view(2, 12, 16)), atol=1e-4)
