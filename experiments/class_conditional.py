@@ -19,7 +19,7 @@ from nextpixel.images import grid, write_image
 
 OPTIONS = (
     "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --condition-dropout 0.1 "
-    "--validation 2000 --minutes 18 --seed 0"
+    "--validation 2000 --minutes 16 --seed 0"
 )
 EACH = 100
 

@@ -74,6 +74,9 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     "pixel-cnn-plain-map": lambda: PixelCNN(
         levels=3, features=8, layers=2, residual=False, condition=MapCondition(2, scale=2, levels=3), head_features=6
     ),
+    "pixel-cnn-gated": lambda: PixelCNN(
+        channels=2, levels=3, features=8, layers=2, gated=True, condition=ClassCondition(2)
+    ),
     "row-lstm": lambda: RowLSTM(levels=4, features=8, layers=2),
     "row-lstm-rgb-classes": lambda: RowLSTM(
         channels=3, levels=2, features=12, layers=2, kernel_size=5, condition=ClassCondition(2), skip=True

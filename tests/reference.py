@@ -89,7 +89,8 @@ def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
         bias = None if condition is None else _bias(layer.condition_bias, given)
         if isinstance(layer, ConvolutionalLayer):
             down = masked_conv(layer.down, y.clamp(min=0)).clamp(min=0)
-            h = (masked_conv(layer.conv, down) + (0 if bias is None else bias)).clamp(min=0)
+            h = masked_conv(layer.conv, down) + (0 if bias is None else bias)
+            h = _gate(h) if layer.gated else h.clamp(min=0)
         elif isinstance(layer, RowLSTMLayer):
             h = _row_lstm(layer, masked_conv(layer.input_to_state, y) + (0 if bias is None else bias))
         else:

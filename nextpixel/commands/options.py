@@ -102,6 +102,8 @@ class ModelOptions:
     """Connect every layer to the head."""
     dropout: float | None = None
     """Share of features dropped in training."""
+    gated: bool | None = None
+    """For pixel-cnn: gates in place of ReLUs."""
     complete_context: bool | None = None
     """For diagonal-bilstm: close the gap that leaves the last pixel of the row above unseen."""
     head: Literal["softmax", "bernoulli", "logistic"] | None = None

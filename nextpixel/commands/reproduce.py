@@ -189,7 +189,9 @@ def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pict
         "version": __version__,
         "commit": _commit(),
         "validations": [
-            [line["step"], line["valid_bits_per_dim"] * scale] for line in metrics if "valid_bits_per_dim" in line
+            [line["step"], line["seconds"], line["valid_bits_per_dim"] * scale]
+            for line in metrics
+            if "valid_bits_per_dim" in line
         ],
     }
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
 from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
+from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d
 
 __all__ = ["ConvolutionalLayer", "Image", "ResidualBlock"]
@@ -62,15 +63,25 @@ class ConvolutionalLayer(nn.Module):
         kernel_size: k, odd.
         channels: number of colours C that are predicted one after another.
         condition: what the model is conditioned on.
+        gated: whether the k×k convolution is to 2h maps and ends in a gate, as in Gated PixelCNN, and not in a ReLU.
     """
 
-    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Conditions | None) -> None:
+    def __init__(
+        self,
+        features: int,
+        kernel_size: int,
+        *,
+        channels: int,
+        condition: Conditions | None,
+        gated: bool = False,
+    ) -> None:
         super().__init__()
+        self.gated, outputs = gated, 2 * features if gated else features
         self.down = MaskedConv2d(2 * features, features, 1, channels=channels, mask_type="B")
         self.conv = MaskedConv2d(
-            features, features, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
+            features, outputs, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
         )
-        self.condition_bias = ConditionBias(condition, features) if condition else None
+        self.condition_bias = ConditionBias(condition, outputs) if condition else None
 
     def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
@@ -78,7 +89,8 @@ class ConvolutionalLayer(nn.Module):
         bias = None
         if self.condition_bias is not None and condition is not None:
             bias = self._bias(self.condition_bias, condition, cache, x)
-        return self.conv.forward(y, cache, onto=bias).relu_()
+        y = self.conv.forward(y, cache, onto=bias)
+        return gate(y) if self.gated else y.relu_()
 
     def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None, x: Tensor) -> Tensor:
         rows, width = (None, x.shape[-1]) if cache is None else (cache.rows, cache.width)

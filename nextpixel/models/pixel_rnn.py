@@ -122,8 +122,13 @@ class PixelCNN(PixelRNN):
     """Masked convolutions in residual blocks (sections 3.3 and 3.5): a bounded field with a blind spot.
 
     With kernels of 3 a pixel sees, d rows up, only columns up to d to its right (2 more through the 7×7): about a
-    quarter of the past stays unseen, whatever the depth. `GatedPixelCNN` has no such gap. Arguments as for `PixelRNN`;
-    the paper's CIFAR-10 model: 15 layers, features 128, head_features 1024.
+    quarter of the past stays unseen, whatever the depth. `GatedPixelCNN` has no such gap. The paper's CIFAR-10 model:
+    15 layers, features 128, head_features 1024.
+
+    Args:
+        gated: whether each layer's k×k convolution ends in a gate in place of a ReLU: what `GatedPixelCNN` adds, but
+            for its second stack. Not in the papers; it tells apart what gates and the blind spot are worth.
+        **options: all others as for `PixelRNN`.
 
     Example:
         >>> import torch
@@ -132,8 +137,18 @@ class PixelCNN(PixelRNN):
         torch.Size([2, 1, 5, 7])
     """
 
+    def __init__(self, *, gated: bool = False, **options: Any) -> None:
+        self.gated = gated
+        super().__init__(**options)
+
     def _layer(self, index: int) -> nn.Module:  # noqa: ARG002
-        return ConvolutionalLayer(self.features, self.kernel_size, channels=self.colours, condition=self.condition)
+        return ConvolutionalLayer(
+            self.features, self.kernel_size, channels=self.colours, condition=self.condition, gated=self.gated
+        )
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild this model."""
+        return super().config() | {"gated": self.gated}
 
 
 class RowLSTM(PixelRNN):
