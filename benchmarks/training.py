@@ -1,12 +1,13 @@
-"""Images per second of one training step: forward, loss, backward, clipping, AdamW, weight average.
+"""Images per second of one training step: forward, loss, backward, clipping, Muon, weight average.
 
     python benchmarks/training.py
     python benchmarks/training.py --profile
 
 The steps are those of `nextpixel.training.train` itself, on random images in memory; nothing is evaluated. All
 variants of a case are open at once and take a few steps each in turn, A B A B, so that a change of the machine's speed
-meets all of them. Medians say what a run gets; minima of the time per step are steadier on a machine that is shared.
-With `--threads 1 --cpu-time`, processor seconds are counted: the figures to trust while other programs compute.
+meets all of them. bf16 is left out where the CPU has no instructions for it. Medians say what a run gets; minima of the
+time per step are steadier on a machine that is shared. With `--threads 1 --cpu-time`, processor seconds are counted:
+the figures to trust while other programs compute.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.splits import ImageData, Split
 from nextpixel.train_config import TrainConfig
-from nextpixel.training import Step, initial_state, train
+from nextpixel.training import Step, initial_state, multiplies_bf16, train
 
 BATCH = 16
 # Name, images (channels, levels, side), batch and model. The first ones of each kind have about half a million
@@ -45,7 +46,7 @@ CASES: list[tuple[str, tuple[int, int, int], int, Callable[..., AutoregressiveMo
 ]
 VARIANTS = [
     (f"{precision}, {layout}", {"precision": precision, "channels_last": layout == "channels-last"})
-    for precision in ("float32", "bf16")
+    for precision in ("float32", *(["bf16"] if multiplies_bf16(torch.device("cpu")) else []))
     for layout in ("contiguous", "channels-last")
 ]
 # Which operators belong together, by part of their name; the first that fits counts.
@@ -156,7 +157,7 @@ def main() -> None:
         parameters = sum(p.numel() for p in model.parameters())
         row = f"| {side}×{side}×{channels}, {levels} levels | {name} | {parameters:,} | {batch} |"
         if arguments.profile:
-            for variant in ("float32, channels-last", "bf16, channels-last"):
+            for variant in [name for name, options in VARIANTS if options["channels_last"]]:
                 spent = grouped(runs[variant])
                 for part, ms in sorted(spent.items(), key=lambda item: -item[1]):
                     print(f"{row} {variant} | {part} | {ms:.1f} | {ms / sum(spent.values()):.0%} |", flush=True)

@@ -46,7 +46,17 @@ from nextpixel.scoring import dequantised
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig, learning_rate, total_steps
 
-__all__ = ["Step", "TrainConfig", "TrainState", "TrainingError", "check_fit", "evaluate", "initial_state", "train"]
+__all__ = [
+    "Step",
+    "TrainConfig",
+    "TrainState",
+    "TrainingError",
+    "check_fit",
+    "evaluate",
+    "initial_state",
+    "multiplies_bf16",
+    "train",
+]
 
 _EVALUATIONS = 20
 
@@ -307,8 +317,11 @@ def _standardise(state: TrainState, data: ImageData) -> None:
 
 def _in_bf16(precision: str, device: torch.device) -> bool:
     """Whether to compute in bfloat16; "auto" where hardware multiplies it."""
-    if precision != "auto":
-        return precision == "bf16"
+    return precision == "bf16" if precision != "auto" else multiplies_bf16(device)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
