@@ -1,4 +1,6 @@
-"""Writes the tables of experiments/README.md and docs/results.md from experiments/results/*.json.
+"""Writes the tables of experiments/README.md, docs/results.md and docs/models.md.
+
+They come from experiments/results/*.json, and from what the models that come with nextpixel say of themselves.
 
     python experiments/tables.py            writes them
     python experiments/tables.py --check    exits with 1 if they are not what the files say
@@ -14,8 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nextpixel import load
+from nextpixel.checkpoint import pretrained, read_metadata
+
 HERE = Path(__file__).parent
-PAGES = (HERE / "README.md", HERE.parent / "docs" / "results.md")
+PAGES = (HERE / "README.md", *(HERE.parent / "docs" / page for page in ("results.md", "models.md")))
 
 
 def results(name: str) -> dict[str, Any] | None:
@@ -116,8 +121,77 @@ def portraits() -> str:
     return table(["", "faces, 32×32"], rows)
 
 
+def emoji() -> str:
+    r = results("emoji")
+    if r is None:
+        return "Not finished yet."
+    worth = r["category_is_worth"]
+    rows = [
+        ["test bits/dim given the category", f"{r['test']['bits_per_dim']:.3f}"],
+        [
+            "uniform; a histogram for each pixel",
+            f"{r['test']['uniform_bits_per_dim']:.3f}; {r['test']['histogram_bits_per_dim']:.3f}",
+        ],
+        ["a wrong category costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
+        ["knowing the category saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
+        ["argmax p(x given category) is right (chance 10%)", f"{worth['accuracy']:.1%}"],
+    ]
+    return f"{table(['', 'emoji, 32×32×3, 16 levels'], rows)}\n\n![A row for each category](results/emoji.png)"
+
+
+def other_kinds() -> str:
+    """Two tables, of likelihoods and of samples, and the picture."""
+    r = results("other_kinds")
+    if r is None:
+        return "Not finished yet."
+    names = {"pixelcnn": "Gated PixelCNN", "vae": "VAE", "gan": "GAN"}
+    kinds = ("exact", "elbo", "importance_weighted")
+    rows = []
+    for name, m in r["models"].items():
+        bits = [f"{m[k]['bits_per_dim']:.3f} ± {m[k]['standard_error']:.3f}" if k in m else "–" for k in kinds]
+        rows.append([names[name], f"{m['parameters']:,}", f"{m['images_seen']:,}", *bits])
+    head = ["model", "parameters", "images seen in training", "exact bits/dim", "ELBO, at most"]
+    likelihoods = table([*head, f"importance-weighted bound of {r['importance_samples']}, at most"], rows)
+
+    names |= {"real": "real images, held out", "vae": "VAE, drawn", "vae_likeliest": "VAE, likeliest levels"}
+    rows = []
+    for name, q in r["sample_quality"].items():
+        seconds = r["processor_seconds_per_sample_by_batch"].get(name)
+        times = [f"{1000 * seconds[n]:,.{0 if seconds[n] > 0.01 else 2}f}" if seconds else "–" for n in ("1", "64")]
+        rows.append([names[name], f"{q['frechet']:.1f}", f"{q['precision']:.3f}", f"{q['recall']:.3f}", *times])
+    head = [f"{r['samples']:,} of each", "Fréchet distance", "precision", "recall"]
+    samples = table([*head, "ms a sample, one by one", "ms a sample, 64 at once"], rows)
+    picture = "Two rows each: real images, Gated PixelCNN, VAE (drawn), GAN.\n\n![Samples](results/other_kinds.png)"
+    return f"{likelihoods}\n\n{samples}\n\n{picture}"
+
+
+def models() -> str:
+    """A card for each model that comes with nextpixel."""
+    rows = []
+    for name in pretrained():
+        m = read_metadata(name)
+        test, trained = m["test"], m["training"]
+        given = "given the class" if test["conditional"] else ""
+        figures = f"{test['bits_per_dim']:.4f} bits/dim, {test['nats_per_image']:.2f} nats {given}".strip()
+        height, width = m["shape"]
+        parameters = sum(p.numel() for p in load(name).parameters())
+        rows.append(
+            [
+                f"`{name}`",
+                m["about"],
+                f"{height}×{width}×{m['config']['channels']}, {m['config']['levels']} levels",
+                f"{m['model']}, {parameters:,}",
+                f"{figures} ({test['images']:,} images)",
+                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates",
+                m["data_terms"],
+            ]
+        )
+    return table(["name", "draws", "images", "model, parameters", "on the test split", "trained", "data"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    function.__name__: function for function in (reproduced, four_models, autoencoder, class_conditional, portraits)
+    function.__name__: function
+    for function in (reproduced, four_models, autoencoder, class_conditional, portraits, other_kinds, emoji, models)
 }
 
 
