@@ -17,7 +17,15 @@ from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score
 
-__all__ = ["divergence", "importance_weighted_bound", "likelihood_of", "lower_bound", "reconstruct"]
+__all__ = [
+    "divergence",
+    "importance_weighted_bound",
+    "likelihood_of",
+    "log_weights",
+    "lower_bound",
+    "reconstruct",
+    "squared_error",
+]
 
 
 def reconstruct(
@@ -86,8 +94,31 @@ def importance_weighted_bound(
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
     """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q: a bound that k makes tighter; as `lower_bound`."""
-    terms = [score(model, x, code) + log_ratio for code, log_ratio in _codes(model, x, samples, generator)]
-    return torch.stack(terms).logsumexp(dim=0) - math.log(samples)
+    return log_weights(model, x, samples=samples, generator=generator).logsumexp(dim=0) - math.log(samples)
+
+
+def log_weights(
+    model: PixelCNNAutoencoder,
+    x: Shaped[Tensor, "B C H W"],
+    *,
+    samples: int,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "samples B"]:
+    """Log p(x | h_i) p(h_i) / q(h_i | x) of codes h_i from q; arguments as for `lower_bound`.
+
+    Their mean estimates the lower bound; the logarithm of the mean of what they are logarithms of is the
+    importance-weighted one, and never less.
+    """
+    return torch.stack([score(model, x, code) + log_ratio for code, log_ratio in _codes(model, x, samples, generator)])
+
+
+def squared_error(model: ImageModel, bits_per_dim: float) -> tuple[float, float]:
+    """The mean squared error of a convolutional auto-encoder: in levels², and on the scale of -1 … 1.
+
+    It is scored by the Gaussian density of variance 1 on that scale, in bits/dim.
+    """
+    scaled = 2 * bits_per_dim * math.log(2) - math.log(2 * math.pi)
+    return scaled * ((model.levels - 1) / 2) ** 2, scaled
 
 
 def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, " B"]:

@@ -236,8 +236,8 @@ def _resolve(path_or_name: str | Path) -> Path:
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The open file and its JSON."""
     if not path.is_file():
-        known = ", ".join(pretrained())
-        raise CheckpointError(f"{path} does not exist; give a checkpoint, the folder of a run, or one of: {known}")
+        known = f", or one of {', '.join(names)}" if (names := pretrained()) else ""
+        raise CheckpointError(f"{path} does not exist; give a checkpoint or the folder of a run{known}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = _parse(path, (file.metadata() or {}).get(_KEY))

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.layers.conditioning import VectorCondition
+from nextpixel.layers.conditioning import Values, VectorCondition, parts_of, tuple_of
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample
 
@@ -41,13 +41,14 @@ def between(
 
 def interpolate(
     model: ImageModel,
-    first: Float[Tensor, " size"],
-    last: Float[Tensor, " size"],
+    first: Values,
+    last: Values,
     shape: tuple[int, int],
     *,
     steps: int = 8,
     keep_length: bool = False,
     temperature: float = 1.0,
+    guidance: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, "steps C H W"]:
     """Draws an image at each step between two conditions; a row of pictures that change little by little.
@@ -55,16 +56,32 @@ def interpolate(
     One set of random numbers decides all of them, so pictures differ only by their conditions.
 
     Args:
-        model: a model conditioned on vectors: embeddings, attributes, the codes of an auto-encoder.
-        first, last: the conditions at the ends.
+        model: a model conditioned on vectors: embeddings, attributes, the codes of an auto-encoder; or on more.
+        first, last: the conditions of one image at the ends: vectors (size,), or tuples of all conditions, of which
+            only the vectors change.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
-        temperature, generator: as for `sample`.
+        temperature, guidance, generator: as for `sample`.
 
     Raises:
-        ValueError: the model is conditioned on something else, or the vectors do not fit.
+        ValueError: the model is conditioned on no vector, or the conditions do not fit.
     """
-    if not isinstance(model.condition, VectorCondition):
-        raise ValueError("interpolation is between vectors, but this model's condition is not one vector")
-    line = between(first.to(model.device), last.to(model.device), steps, keep_length=keep_length)
-    return sample(model, steps, shape, condition=line, temperature=temperature, generator=generator, common_noise=True)
+    parts = parts_of(model.condition)
+    if not any(isinstance(part, VectorCondition) for part in parts):
+        raise ValueError("interpolation is between vectors, but this model's condition has none")
+    on_the_way = tuple(
+        between(a.to(model.device), b.to(model.device), steps, keep_length=keep_length)
+        if isinstance(part, VectorCondition)
+        else a[None].expand(steps, *a.shape)
+        for part, a, b in zip(parts, tuple_of(first), tuple_of(last), strict=True)
+    )
+    return sample(
+        model,
+        steps,
+        shape,
+        condition=on_the_way if isinstance(model.condition, tuple) else on_the_way[0],
+        temperature=temperature,
+        guidance=guidance,
+        generator=generator,
+        common_noise=True,
+    )

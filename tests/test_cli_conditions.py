@@ -66,7 +66,29 @@ def test_captions_and_maps(captions: str, tmp_path: Path, capsys: pytest.Capture
     main(["inspect", captions, "--out", str(tmp_path / "inspect")])
     assert "no word of the model; it knows grey" in fails(["sample", captions, "--caption", "blue"], capsys)
     assert "not conditioned on classes" in fails(["sample", captions, "--class", "0"], capsys)
-    assert "not conditioned on one vector" in fails(["interpolate", captions], capsys)
+    main(
+        ["interpolate", captions, "--rows", "2", "--steps", "3", "--guidance", "1.5", "--out", str(tmp_path / "i.npy")]
+    )
+    assert np.load(tmp_path / "i.npy").shape == (2, 3, 1, 4, 4)  # the map stays
+
+
+def test_conditions_of_other_pictures(captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of captions and maps takes new pictures with theirs, and no others."""
+    arrays = np.load(Path(captions).parent / "x.npz")
+    np.save(tmp_path / "new.npy", arrays["train_images"][:9])
+    np.save(tmp_path / "maps.npy", arrays["train_maps"][:9].astype(np.int64))
+    (tmp_path / "texts.txt").write_text("\n".join(arrays["train_captions"][:9]) + "\n")
+    other = ["--data", str(tmp_path / "new.npy"), "--captions", str(tmp_path / "texts.txt")]
+    both = [*other, "--maps", str(tmp_path / "maps.npy")]
+    figures = json.loads(said(["evaluate", captions, "--json", *both], capsys))
+    assert figures["images"] == 9 and figures["split"] == "all"
+    main(["reconstruct", captions, "--n", "2", "--out", str(tmp_path / "r.png"), *both])
+    main(["complete", captions, "--n", "2", "--out", str(tmp_path / "c.png"), *both])
+    main(["information", captions, "--images", "9", *both])
+    options = ["--caption", "black", "--maps", str(tmp_path / "maps.npy"), "--out", str(tmp_path / "s.png")]
+    main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
+    assert "which this data does not give" in fails(["evaluate", captions, *other], capsys)
+    assert "--captions goes with other pictures" in fails(["evaluate", captions, *other[2:]], capsys)
 
 
 def test_resuming_takes_the_same_conditions(captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +110,32 @@ def test_an_encoder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     main(["sample", run, *options])
     assert "cannot be imported" in fails(["evaluate", run, "--text-encoder", "nowhere:lengths"], capsys)
     main(["train", "--resume", run, "--text-encoder", "my_texts:lengths", "--steps", "3", "--quiet"])
+    for command in ("reconstruct", "complete", "interpolate"):
+        main([command, run, "--text-encoder", "my_texts:lengths", "--out", str(tmp_path / "r.png")])
+
+
+def test_an_encoder_is_found_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here_texts.py").write_text(
+        "class Needs:\n    def __init__(self, what):\n        pass\n"
+        "class Lengths:\n    def __call__(self, texts):\n        return [[float(len(t))] for t in texts]\n"
+    )
+    source, run = str(captioned(tmp_path)), str(tmp_path / "run")
+    options = ["--levels", "3", "--steps", "1", "--out", run, *SMALL]
+    main(["train", source, "--text-encoder", "here_texts:Lengths", *options])
+    assert "TypeError" in fails(["train", source, "--text-encoder", "here_texts:Needs", *options], capsys)
+
+
+def test_captions_beside_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = dict(np.load(captioned(tmp_path)))
+    del arrays["train_maps"]
+    np.savez(tmp_path / "both.npz", train_vectors=np.random.default_rng(0).random((60, 2)), **arrays)
+    run, one = str(tmp_path / "run"), str(tmp_path / "one.npy")
+    main(["train", str(tmp_path / "both.npz"), "--levels", "3", "--steps", "1", "--out", run, *SMALL])
+    np.save(one, np.array([0.5, 0.25]))
+    options = ["sample", run, "--n", "2", "--out", str(tmp_path / "s.npy")]
+    main([*options, "--vectors", one, "--caption", "dark grey"])
+    assert "a model of both takes --vectors and --caption" in fails([*options, "--caption", "dark grey"], capsys)
 
 
 def test_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +175,7 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["interpolate", run, "--between", "0", "100", "--out", str(tmp_path / "i.png")])
     main(["information", run, "--images", "4", "--json"])
     main(["sample", run, "--data", "digits", "--n", "2", "--out", str(tmp_path / "s.png")])
+    assert "its hidden part included" in fails(["complete", run], capsys)
     assert "is not there" in fails(["interpolate", run, "--between", "0", "10000"], capsys)
     assert "holds an embedding, which draws and scores nothing" in fails(["sample", embedding], capsys)
     assert "which is no embedding" in fails(["train", "digits", "--embedding", run], capsys)
@@ -141,6 +190,14 @@ def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     main(["train", "digits", "--model", "pixel-cnn-autoencoder", "--out", run, *options, *kind, *SMALL])
     main(["train", "digits", "--model", "convolutional-autoencoder", "--out", other, *options, "--quiet"])
     table = said(["evaluate", run, "--importance-samples", "2"], capsys)
+    figures = json.loads(said(["evaluate", run, "--importance-samples", "5", "--json"], capsys))
+    if variational:
+        assert figures["importance_weighted_bits_per_dim"] <= figures["bits_per_dim"]
+    trained = said(["train", "--resume", run, "--steps", "3"], capsys)
+    assert ("at most" if variational else "given its code") in trained and "given ," not in trained
+    assert "mean squared error" in said(["train", "--resume", other, "--steps", "3"], capsys)
+    assert "its hidden part included" in fails(["complete", run], capsys)
+    assert "must not be negative" in fails(["evaluate", run, "--importance-samples", "-1"], capsys)
     assert ("at most (a bound)" in table and "for the code" in table) if variational else "given its code" in table
     assert "not a likelihood" in said(["evaluate", other], capsys)
     assert "mean_squared_error" in json.loads(said(["evaluate", other, "--json"], capsys))
@@ -150,7 +207,7 @@ def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     main(["reconstruct", other, "--n", "2", "--out", str(tmp_path / "r.png")])
     main(["interpolate", run, "--rows", "1", "--steps", "2", "--out", str(tmp_path / "i.png")])
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "s.png")])
-    assert "bits per image" in said(["information", run, "--images", "4"], capsys)
+    assert "code: " in said(["information", run, "--images", "4"], capsys)
     assert "has no likelihood" in fails(["sample", other], capsys)
     assert "give a convolutional auto-encoder" in fails(["reconstruct", run, "--beside", run], capsys)
 

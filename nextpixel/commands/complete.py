@@ -7,6 +7,8 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
+from nextpixel.commands.options import BesideOptions
+
 __all__ = ["complete"]
 
 
@@ -24,6 +26,7 @@ def complete(
     temperature: float = 1.0,
     seed: int = 0,
     scale: int = 1,
+    beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
 ) -> None:
     """Fill in hidden parts of pictures, several times each.
@@ -73,7 +76,11 @@ def complete(
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
     conditional = network.condition is not None
-    pictures, part, _ = open_split(metadata, data, split, labelled=conditional and class_ is None)
+    if (conditional and network.given_by_data is None) or (metadata.get("data") or {}).get("embedding"):
+        raise ValueError(
+            f"{model} is conditioned on what is made of the whole picture, its hidden part included; use reconstruct"
+        )
+    pictures, part, _ = open_split(metadata, data, split, labelled=conditional and class_ is None, beside=beside)
     n = min(n, len(part))
     if n < 1:
         raise ValueError(f"--n (={n}) must be at least 1")
@@ -93,7 +100,7 @@ def complete(
         if class_ == "all":
             raise ValueError("--class all is for samples; give the one class of these pictures")
         if class_ is not None:
-            condition = conditions_for(network, metadata, n, class_=class_, data=data, split=split)
+            condition = conditions_for(network, metadata, n, class_=class_, data=data, split=split, beside=beside)
         else:
             if any(isinstance(kind, ClassCondition) for kind in parts_of(network.condition)) and part.labels is None:
                 raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")

@@ -3,13 +3,19 @@
 import json as json_format
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from nextpixel.commands.opening import counted_bar
+from nextpixel.commands.options import BesideOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
+    from nextpixel.splits import Split
 
 __all__ = ["evaluate"]
 
@@ -20,7 +26,7 @@ def evaluate(
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",
     importance_samples: int = 0,
-    text_encoder: str | None = None,
+    beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     json: bool = False,
     device: str = "auto",
 ) -> None:
@@ -39,8 +45,6 @@ def evaluate(
         Which part of the data.
     importance_samples
         For a variational auto-encoder: also the bound with so many codes for each picture, which is tighter.
-    text_encoder
-        MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
     json
         Print one JSON object.
     device
@@ -49,16 +53,16 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.commands.opening import condition_words, counted_bar, open_model, open_split
+    from nextpixel.commands.opening import condition_words, open_model, open_split
     from nextpixel.data import histogram_bits_per_dim
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
     from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training import evaluate as bits_per_dim_of
 
     network, metadata = open_model(model, device)
-    pictures, part, what = open_split(
-        metadata, data, split, labelled=network.condition is not None, text_encoder=text_encoder
-    )
+    if importance_samples < 0:
+        raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
+    pictures, part, what = open_split(metadata, data, split, labelled=network.condition is not None, beside=beside)
     if pictures.channels != network.channels:
         raise ValueError(
             f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
@@ -85,8 +89,10 @@ def evaluate(
         costs = partial(_code_cost, network)
         figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(network, part, nats_of=costs)
         if importance_samples:
-            tighter = partial(_importance_weighted, network, importance_samples)
-            figures["importance_weighted_bits_per_dim"] = bits_per_dim_of(network, part, nats_of=tighter)
+            # The lower bound from the same codes: of a single draw each, noise could put it above the tighter one.
+            bits, tighter_bits = _bounds(network, part, importance_samples)
+            figures |= {"bits_per_dim": bits, "nats_per_image": bits * nats_per_bit}
+            figures["importance_weighted_bits_per_dim"] = tighter_bits
     if continuous:
         with counted_bar("Evaluating") as progress:
             density = bits_per_dim_of(network, part, progress=progress, nats_of=dequantised_score)
@@ -110,7 +116,6 @@ def evaluate(
     given = ", at most (a bound)" if bound else f" given {kinds}" if (kinds := condition_words(network)) else ""
     table.add_row(f"the model{given}", f"{bits:.4f}")
     if "importance_weighted_bits_per_dim" in figures:
-        tighter_bits = figures["importance_weighted_bits_per_dim"]
         table.add_row(f"at most, with {importance_samples} codes each", f"{tighter_bits:.4f}")
     if continuous:
         table.add_row("as a density, of dequantised pictures", f"{density:.4f}")
@@ -132,23 +137,33 @@ def _code_cost(network: "PixelCNNAutoencoder", _: "ImageModel", x: "Tensor", __:
     return divergence(network, x)
 
 
-def _importance_weighted(
-    network: "PixelCNNAutoencoder", samples: int, _: "ImageModel", x: "Tensor", __: Any
-) -> "Tensor":
+def _bounds(network: "PixelCNNAutoencoder", part: "Split", samples: int) -> tuple[float, float]:
+    """The lower bound and the importance-weighted one in bits/dim, from the same codes."""
     import torch
 
-    from nextpixel.autoencoding import importance_weighted_bound
+    from nextpixel.autoencoding import log_weights
+    from nextpixel.training import evaluate as bits_per_dim_of
 
-    return importance_weighted_bound(network, x, samples=samples, generator=torch.Generator().manual_seed(0))
+    lower = []
+
+    def tighter(_: "ImageModel", x: "Tensor", __: Any) -> "Tensor":
+        weights = log_weights(network, x, samples=samples, generator=torch.Generator().manual_seed(0))
+        lower.append(weights.mean(dim=0).sum())
+        return weights.logsumexp(dim=0) - math.log(samples)
+
+    with counted_bar("Evaluating") as progress:
+        bits = bits_per_dim_of(network, part, nats_of=tighter, progress=progress)
+    sub_pixels = int(part.sizes.prod(axis=1).sum()) * network.channels
+    return -float(torch.stack(lower).sum()) / (sub_pixels * math.log(2)), bits
 
 
 def _reconstruction_error(
     network: "ImageModel", source: str, what: str, images: int, bits: float, *, json: bool
 ) -> None:
     """The mean squared error behind the Gaussian density of variance 1 that `bits` is of."""
-    nats = bits * math.log(2)
-    scaled = 2 * nats - math.log(2 * math.pi)
-    levels = scaled * ((network.levels - 1) / 2) ** 2
+    from nextpixel.autoencoding import squared_error
+
+    levels, scaled = squared_error(network, bits)
     if json:
         print(json_format.dumps({"source": source, "split": what, "images": images, "mean_squared_error": levels}))
         return

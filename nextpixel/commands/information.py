@@ -2,7 +2,11 @@
 
 import json as json_format
 from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from nextpixel.commands.options import BesideOptions
 
 __all__ = ["information"]
 
@@ -14,7 +18,7 @@ def information(
     split: Literal["train", "valid", "test"] = "test",
     images: int = 1000,
     seed: int = 0,
-    text_encoder: str | None = None,
+    beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     json: bool = False,
     device: str = "auto",
 ) -> None:
@@ -35,8 +39,6 @@ def information(
         How many pictures, drawn at random.
     seed
         Which pictures, and whose conditions are exchanged.
-    text_encoder
-        MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
     json
         Print one JSON object.
     device
@@ -46,7 +48,7 @@ def information(
     from nextpixel.information import condition_worth
 
     network, metadata = open_model(model, device)
-    pictures, part, what = open_split(metadata, data, split, labelled=True, text_encoder=text_encoder)
+    pictures, part, what = open_split(metadata, data, split, labelled=True, beside=beside)
     dropped = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
     with counted_bar("Scoring") as progress:
         worth = condition_worth(network, part, images=images, seed=seed, with_nothing=bool(dropped), progress=progress)
@@ -54,7 +56,7 @@ def information(
         print(json_format.dumps({"source": pictures.source, "split": what} | asdict(worth)))
         return
     print(f"{pictures.source}, {what}: {worth.images:,} images, bits per image")
-    print(f"  given {condition_words(network)}: {worth.given:.2f}")
+    print(f"  given {condition_words(network) or 'its mean code'}: {worth.given:.2f}")
     print(f"  given another picture's: {worth.shuffled:.2f}")
     if worth.nothing is not None:
         print(f"  given nothing: {worth.nothing:.2f}")

@@ -1,7 +1,11 @@
 """nextpixel interpolate: a row of pictures from one picture's condition to another's."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from nextpixel.commands.options import BesideOptions
 
 __all__ = ["interpolate"]
 
@@ -17,13 +21,16 @@ def interpolate(
     keep_length: bool | None = None,
     out: Path = Path("interpolations.png"),
     temperature: float = 1.0,
+    guidance: float = 1.0,
     seed: int = 0,
     scale: int = 1,
+    beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
 ) -> None:
     """Go from one picture's condition to another's in small steps, all drawn with the same random numbers.
 
-    Each row shows a picture, the draws on the way, and the other picture.
+    Each row shows a picture, the draws on the way, and the other picture. It is the vector that changes; a class or map
+    stays that of the first picture.
 
     Parameters
     ----------
@@ -45,6 +52,8 @@ def interpolate(
         A .png, or an .npy for the integers (rows, steps, C, H, W).
     temperature
         1 draws from the model; less gives likelier pictures.
+    guidance
+        How much the condition counts; other values than 1 are for models trained with --condition-dropout.
     seed
         The same seed gives the same pictures.
     scale
@@ -57,17 +66,20 @@ def interpolate(
 
     from nextpixel import interpolation
     from nextpixel.batches import conditioned
-    from nextpixel.commands.opening import open_model, open_split
+    from nextpixel.commands.opening import check_guidance, open_model, open_split
     from nextpixel.commands.output import check_out, write_pictures
-    from nextpixel.layers.conditioning import VectorCondition
+    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of, taken
 
     check_out(out, (".png", ".npy"))
     if rows < 1:
         raise ValueError(f"--rows (={rows}) must be at least 1")
     network, metadata = open_model(model, device)
-    if not isinstance(network.condition, VectorCondition):
-        raise ValueError(f"{model} is not conditioned on one vector; give an auto-encoder, or train with --embedding")
-    pictures, part, what = open_split(metadata, data, split, labelled=False)
+    parts = parts_of(network.condition)
+    if not any(isinstance(kind, VectorCondition) for kind in parts):
+        raise ValueError(f"{model} is not conditioned on a vector; give an auto-encoder, or train with --embedding")
+    check_guidance(guidance, metadata)
+    labelled = any(isinstance(kind, ClassCondition) for kind in parts)
+    pictures, part, what = open_split(metadata, data, split, labelled=labelled, beside=beside)
     if between is None:
         places = np.arange(2 * rows) * max(1, len(part) // (2 * rows)) % len(part)
         pairs = [(int(places[k]), int(places[rows + k])) for k in range(rows)]
@@ -80,8 +92,8 @@ def interpolate(
     shown, drawn = [], []
     for pair in pairs:
         x, condition = conditioned(network, part, np.array(pair))
-        assert isinstance(condition, torch.Tensor)
-        first, last = condition
+        first, last = taken(condition, 0), taken(condition, 1)
+        assert first is not None and last is not None
         drawn.append(
             interpolation.interpolate(
                 network,
@@ -91,6 +103,7 @@ def interpolate(
                 steps=steps,
                 keep_length=keep_length,
                 temperature=temperature,
+                guidance=guidance,
                 generator=torch.Generator().manual_seed(seed),
             ).cpu()
         )

@@ -1,6 +1,8 @@
 """What several commands begin with: a model, its data, its conditions, a device, a progress bar."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from nextpixel.commands.options import BesideOptions, flag, given
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +27,7 @@ __all__ = [
     "condition_words",
     "conditions_for",
     "counted_bar",
+    "figure_words",
     "import_encoder",
     "open_model",
     "open_split",
@@ -66,17 +71,21 @@ def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
 def import_encoder(name: str) -> "TextEncoder":
     """The function that --text-encoder names, as MODULE:FUNCTION; a class is called to make one."""
     module, _, attribute = name.partition(":")
+    sys.path.insert(0, os.getcwd())  # where `python -m` would look, too
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--text-encoder {name} cannot be imported ({error}); give MODULE:FUNCTION") from error
-    return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
+        return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
+    except Exception as error:  # whatever their code raises
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION") from error
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 def open_split(
-    metadata: dict[str, Any], source: str | None, split: str, *, labelled: bool, text_encoder: str | None = None
+    metadata: dict[str, Any], source: str | None, split: str, *, labelled: bool, beside: BesideOptions | None = None
 ) -> tuple["ImageData", "Split", str]:
-    """The data, the part of them that is asked for, and what to call it.
+    """The data, the part of them that is asked for, and what to call it; `beside` is what was given with the source.
 
     Of the training data it is a split. Of another source, prepared in the same way, it is that split if the source has
     splits of its own, otherwise all of it. If `labelled`, classes are those that the model was trained on.
@@ -86,12 +95,17 @@ def open_split(
     preparation = dict(metadata.get("data") or {})
     if source is None and "source" not in preparation:
         raise ValueError("the checkpoint does not say what data it was trained on; give --data")
+    companions = given(beside or BesideOptions())
+    text_encoder = companions.pop("text_encoder", None)
     if isinstance(named := preparation.get("text_encoder"), str):
         if text_encoder is None:
             raise ValueError(f"the captions were encoded by {named}: say --text-encoder {named} if you trust it")
         preparation["text_encoder"] = import_encoder(text_encoder)
+    if source is None and companions:
+        raise ValueError(f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave it out")
     if source is not None:
         preparation |= {"source": source, "validation": 0, "test": 0, "vectors": None, "captions": None, "maps": None}
+        preparation |= companions
         preparation.pop("from_levels", None)
         if not labelled or preparation.get("embedding"):
             preparation["labels"] = False
@@ -143,6 +157,18 @@ def condition_words(network: "ImageModel") -> str:
     return " and ".join(f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition))
 
 
+def figure_words(network: "ImageModel", bits: float) -> str:
+    """What `training.evaluate` found, in words: exact, a bound, or an error of reconstruction."""
+    from nextpixel.autoencoding import squared_error
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+
+    if isinstance(network, ConvolutionalAutoencoder):
+        return f"mean squared error {squared_error(network, bits)[0]:.3f} levels²"
+    if getattr(network, "variational", False):
+        return f"at most {bits:.4f} bits/dim (a bound)"
+    return f"{bits:.4f} bits/dim" + (f" given {words}" if (words := condition_words(network)) else "")
+
+
 def conditions_for(
     network: "ImageModel",
     metadata: dict[str, Any],
@@ -153,7 +179,7 @@ def conditions_for(
     vectors: Path | None = None,
     data: str | None = None,
     split: str = "test",
-    text_encoder: str | None = None,
+    beside: BesideOptions | None = None,
     seed: int = 0,
 ) -> "Values | None":
     """Conditions of n pictures: what was given, and for the rest that of the first pictures of a split.
@@ -164,26 +190,32 @@ def conditions_for(
 
     from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
 
-    given: dict[type, torch.Tensor] = {}
+    chosen_values: dict[type, torch.Tensor] = {}
     if class_ is not None:
         chosen = class_indices(network, metadata, class_)
-        given[ClassCondition] = torch.tensor(chosen).repeat_interleave(-(-n // len(chosen)))[:n]
+        chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(-(-n // len(chosen)))[:n]
     sizes = [part.size for part in parts_of(network.condition) if isinstance(part, VectorCondition)]
     if (caption is not None or vectors is not None) and not sizes:
         flag = "--caption" if caption is not None else "--vectors"
         raise ValueError(f"{flag} was given, but this model is not conditioned on vectors; leave it out")
+    # Vectors stand before those of captions in a model of both.
+    pieces = [] if vectors is None else [_rows(vectors, n)]
     if caption is not None:
-        given[VectorCondition] = _caption_vector(metadata, caption, text_encoder).expand(n, -1)
-    elif vectors is not None:
-        given[VectorCondition] = _rows(vectors, n)
-    if VectorCondition in given and given[VectorCondition].shape[1] != sizes[0]:
-        raise ValueError(f"the vectors have {given[VectorCondition].shape[1]} entries, but the model takes {sizes[0]}")
+        text_encoder = None if beside is None else beside.text_encoder
+        pieces.append(_caption_vector(metadata, caption, text_encoder).expand(n, -1))
+    if pieces:
+        chosen_values[VectorCondition] = vector = torch.cat(pieces, dim=1)
+        if vector.shape[1] != sizes[0]:
+            both = (
+                "" if vectors is not None and caption is not None else "; a model of both takes --vectors and --caption"
+            )
+            raise ValueError(f"the vectors have {vector.shape[1]} entries, but the model takes {sizes[0]}{both}")
     parts = parts_of(network.condition)
-    values = [given.get(type(part)) for part in parts]
-    if getattr(network, "variational", False) and data is None and not given:
+    values = [chosen_values.get(type(part)) for part in parts]
+    if getattr(network, "variational", False) and data is None and not chosen_values:
         return torch.randn(n, sizes[0], generator=torch.Generator().manual_seed(seed))  # codes from the prior
     if any(value is None for value in values):
-        of_data = _of_split(network, metadata, n, data, split, text_encoder)
+        of_data = _of_split(network, metadata, n, data, split, beside)
         values = [other if value is None else value for value, other in zip(values, of_data, strict=True)]
     if not values:
         return None
@@ -191,13 +223,13 @@ def conditions_for(
 
 
 def _of_split(
-    network: "ImageModel", metadata: dict[str, Any], n: int, data: str | None, split: str, text_encoder: str | None
+    network: "ImageModel", metadata: dict[str, Any], n: int, data: str | None, split: str, beside: BesideOptions | None
 ) -> "tuple[torch.Tensor, ...]":
     """Conditions of the first n pictures of a split, from the first on again if there are fewer."""
     from nextpixel.batches import conditioned
     from nextpixel.layers.conditioning import tuple_of
 
-    _, part, _ = open_split(metadata, data, split, labelled=True, text_encoder=text_encoder)
+    _, part, _ = open_split(metadata, data, split, labelled=True, beside=beside)
     return tuple_of(conditioned(network, part, np.arange(n) % len(part))[1])
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["DataOptions", "ModelOptions", "TrainOptions", "flag", "given", "parse_size"]
+__all__ = ["BesideOptions", "DataOptions", "ModelOptions", "TrainOptions", "flag", "given", "parse_size"]
 
 
 @dataclass(kw_only=True)
@@ -56,6 +56,20 @@ class DataOptions:
             if keywords.get(name, 0) >= 1 and keywords[name].is_integer():
                 keywords[name] = int(keywords[name])
         return keywords
+
+
+@dataclass(kw_only=True)
+class BesideOptions:
+    """What stands beside the pictures of --data, for a model that is conditioned on it."""
+
+    vectors: Path | None = None
+    """A vector for each picture of --data: an .npy file in their order, or a .csv table with a column file."""
+    captions: Path | None = None
+    """A text for each picture of --data: a .txt file with a line each, or a .csv table of file and text."""
+    maps: Path | None = None
+    """A map for each picture of --data: an .npy file in their order, or a folder of pictures called the same."""
+    text_encoder: str | None = None
+    """MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words."""
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,11 @@
 """nextpixel reconstruct: new pictures that share with a given one what a model is conditioned on."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from nextpixel.commands.options import BesideOptions
 
 __all__ = ["reconstruct"]
 
@@ -10,6 +14,7 @@ def reconstruct(
     model: str,
     *,
     beside: str | None = None,
+    companions: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",
     n: int = 8,
@@ -78,7 +83,7 @@ def reconstruct(
     if other is not None and not isinstance(other, ConvolutionalAutoencoder):
         raise ValueError(f"--beside {beside} holds a {type(other).__name__}; give a convolutional auto-encoder")
     check_guidance(guidance, metadata)
-    pictures, part, _ = open_split(metadata, data, split, labelled=network.given_by_data is not None)
+    pictures, part, _ = open_split(metadata, data, split, labelled=network.given_by_data is not None, beside=companions)
     n = min(n, len(part))
     if n < 1:
         raise ValueError(f"--n (={n}) must be at least 1")

@@ -19,6 +19,7 @@ def sample(
     vectors: Path | None = None,
     data: str | None = None,
     split: Literal["train", "valid", "test"] = "test",
+    maps: Path | None = None,
     text_encoder: str | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
@@ -51,6 +52,8 @@ def sample(
         variational auto-encoder draws codes from its prior unless this is given.
     split
         … and of this part of it.
+    maps
+        A map for each picture of --data, for a model of maps: an .npy file in their order, or a folder of pictures.
     text_encoder
         MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
     temperature
@@ -73,7 +76,7 @@ def sample(
 
     from nextpixel import sampling
     from nextpixel.commands.opening import check_guidance, conditions_for, open_model, progress_bar
-    from nextpixel.commands.options import parse_size
+    from nextpixel.commands.options import BesideOptions, parse_size
     from nextpixel.commands.output import check_out, write_pictures
     from nextpixel.layers.conditioning import ClassCondition, parts_of
 
@@ -100,7 +103,7 @@ def sample(
         vectors=vectors,
         data=data,
         split=split,
-        text_encoder=text_encoder,
+        beside=BesideOptions(maps=maps, text_encoder=text_encoder),
         seed=seed,
     )
     x = sampling.sample(

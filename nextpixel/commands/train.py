@@ -289,14 +289,13 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
 
 def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best: float | None) -> None:
     from nextpixel.checkpoint import load
-    from nextpixel.commands.opening import condition_words
+    from nextpixel.commands.opening import figure_words
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.training import evaluate
 
     network = load(folder, device=device)
-    given_class = f" given {condition_words(network)}" if network.condition else ""
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
-        print(f"{split}      {evaluate(network, part):.4f} bits/dim{given_class}, on all {len(part):,} images")
+        print(f"{split}      {figure_words(network, evaluate(network, part))}, on all {len(part):,} images")
     following = "reconstruct" if isinstance(network, ConvolutionalAutoencoder) else "sample"
     print(f"next      nextpixel {following} {shlex.quote(str(folder))}")
