@@ -13,12 +13,20 @@ from collections.abc import Callable
 
 import torch
 
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, sample
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel import DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM, sample
+from nextpixel.models.core import ImageModel
+
+
+def two_scales(levels: int) -> ImageModel:
+    """A small and a large model, whose passes go through a quarter of the pixels and through all."""
+    shared = {"levels": levels, "features": 32, "layers": 7, "kernel_size": 3}
+    given = MapCondition(1, scale=2, levels=levels)
+    return MultiScale(small=GatedPixelCNN(**shared), large=GatedPixelCNN(**shared, condition=given))
+
 
 # The widths of the paper's model for binary MNIST.
 PAPERS = {"features": 16, "head_features": 32}
-CASES: list[tuple[str, Callable[[], AutoregressiveModel], tuple[int, int]]] = [
+CASES: list[tuple[str, Callable[[], ImageModel], tuple[int, int]]] = [
     ("gated 7 × 32, 28×28×1", lambda: GatedPixelCNN(features=32, layers=7, kernel_size=3), (28, 28)),
     ("gated 7 × 32, 32×32×3", lambda: GatedPixelCNN(channels=3, features=33, layers=7, kernel_size=3), (32, 32)),
     ("PixelCNN 7 × 32, 28×28×1", lambda: PixelCNN(features=32, layers=7), (28, 28)),
@@ -33,6 +41,7 @@ CASES: list[tuple[str, Callable[[], AutoregressiveModel], tuple[int, int]]] = [
         lambda: GatedPixelCNN(channels=3, features=32, layers=7, kernel_size=3, head="logistic"),
         (32, 32),
     ),
+    ("two scales of gated 7 × 32, 28×28×1", lambda: two_scales(256), (28, 28)),
     ("gated 8 × 54, 32×32×3", lambda: GatedPixelCNN(channels=3, features=54, layers=8, kernel_size=3), (32, 32)),
 ]
 
@@ -44,7 +53,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def measure(model: AutoregressiveModel, batch: int, shape: tuple[int, int], turns: int = 5) -> tuple[float, float]:
+def measure(model: ImageModel, batch: int, shape: tuple[int, int], turns: int = 5) -> tuple[float, float]:
     """Seconds of a forward pass with its likelihood, and of a sample."""
     x = torch.randint(model.levels, (batch, model.channels, *shape))
     forward, draw = [], []

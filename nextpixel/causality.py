@@ -122,6 +122,8 @@ def check_causality(
         >>> report.leaks, report.unseen, round(report.total_probability, 9)
         ((), (), 1.0)
     """
+    if min(shape) < 1 or draws < 1:
+        raise ValueError(f"shape (={shape}) must be at least 1×1 and draws (={draws}) at least 1")
     probe = Probe(model, channels, levels, condition, generator)
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends

@@ -97,7 +97,7 @@ def effective_field(strength: Float[np.ndarray, "H W"], pixel: tuple[int, int], 
     figure = _figure(5.0, 4.2)
     axes = figure.subplots()
     seen = np.ma.masked_less_equal(strength, 0.0)
-    shown = axes.imshow(np.ma.log10(seen), cmap="viridis", vmin=np.log10(strength.max()) - 5)
+    shown = axes.imshow(np.ma.log10(seen), cmap="viridis", vmin=np.log10(strength.max() or 1.0) - 5)
     axes.set_facecolor("lightgrey")
     axes.plot(pixel[1], pixel[0], marker="x", color="red")
     figure.colorbar(shown, label="share of the gradient, log10")

@@ -35,13 +35,17 @@ def receptive_field(
     Args:
         model: any model, as for `check_causality`.
         shape: (H, W) of the image.
-        pixel: (row, column); None takes the middle of the last row but one, below most of the image.
+        pixel: (row, column); None takes the middle of the last row but one, below most of the image; in a multi-scale
+            model the one beside it that is not in the small image.
         condition, channels, levels: as for `check_causality`.
 
     Returns:
         For each colour of the pixel (first axis), whether it depends on each sub-pixel of the image.
+
+    Raises:
+        ValueError: the pixel is outside the image, or the shape is empty.
     """
-    row, column = _low_pixel(shape) if pixel is None else pixel
+    row, column = _checked_pixel(model, shape, pixel)
     probe = Probe(model, channels, levels, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
@@ -54,7 +58,7 @@ def receptive_field_picture(model: nn.Module, shape: tuple[int, int]) -> UInt8[n
 
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future white.
     """
-    row, column = _low_pixel(shape)
+    row, column = _checked_pixel(model, shape, None)
     seen = receptive_field(model, shape, pixel=(row, column)).numpy()
     order = np.empty((len(seen), *shape), dtype=int)
     for number, site in enumerate(Probe(model, None, None, None, None).order(shape)):
@@ -78,7 +82,7 @@ class EffectiveField:
         strength: (H, W), share of the whole; the pixel's own share is that of its earlier colours.
         pixel: (row, column) whose law it is.
         radius: mean distance from the pixel, in pixels, weighted by strength.
-        within: distance within which half, 90 % and 99 % of the strength lies.
+        within: distance within which half, 90 % and 99 % of the strength lies; all 0 if the law depends on nothing.
     """
 
     strength: Float[Tensor, "H W"]
@@ -88,6 +92,8 @@ class EffectiveField:
 
     def __str__(self) -> str:
         half, most, all_but = self.within
+        if not self.strength.any():
+            return f"effective field of pixel {self.pixel}: its law depends on no pixel"
         return (
             f"effective field of pixel {self.pixel}: mean distance {self.radius:.1f} pixels; half of it lies within "
             f"{half:.1f}, 90 % within {most:.1f}, 99 % within {all_but:.1f}"
@@ -109,19 +115,21 @@ def effective_receptive_field(
     Args:
         model: a trained model.
         x: images, integers; some tens are enough.
-        pixel: (row, column); None takes the middle of the last row but one, below most of the image.
+        pixel: as for `receptive_field`.
         condition: a batch of conditions, or one for all images.
 
     Raises:
-        ValueError: x, pixel or condition does not fit.
+        ValueError: x, pixel or condition does not fit; or the model's values are names, which have no derivatives.
         TypeError: x does not hold integers.
     """
     model.check(x, one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device))
     check_values(model, x)
+    if not len(x):
+        raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
+    if any(scale.network.value_features is not None for scale in model.scales()):
+        raise ValueError("the values of this model are names, and a law has no derivative with respect to a name")
     height, width = x.shape[2:]
-    row, column = _low_pixel((height, width)) if pixel is None else pixel
-    if not (0 <= row < height and 0 <= column < width):
-        raise ValueError(f"pixel (={pixel}) is outside the images, which are {height}×{width}")
+    row, column = _checked_pixel(model, (height, width), pixel)
     condition = one_each(model.condition, condition, len(x), (height, width), model.device)
     real = x.to(model.device, model.dtype).requires_grad_()
     strength = torch.zeros(height, width, dtype=torch.float64)
@@ -139,6 +147,8 @@ def effective_receptive_field(
     within = [
         float(distance.flatten()[nearest][min(int((inside < q).sum()), len(inside) - 1)]) for q in (0.5, 0.9, 0.99)
     ]
+    if not strength.any():
+        within = [0.0, 0.0, 0.0]
     return EffectiveField(
         strength=strength,
         pixel=(row, column),
@@ -147,9 +157,20 @@ def effective_receptive_field(
     )
 
 
-def _low_pixel(shape: tuple[int, int]) -> tuple[int, int]:
-    """The middle of the last row but one, below most of the image."""
-    return max(0, shape[0] - 2), shape[1] // 2
+def _checked_pixel(model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None) -> tuple[int, int]:
+    """The pixel, if it is there; by default a low one whose law is of the last scale."""
+    height, width = shape
+    if height < 1 or width < 1:
+        raise ValueError(f"shape (={shape}) must be at least 1×1")
+    if pixel is not None:
+        row, column = pixel
+        if not (0 <= row < height and 0 <= column < width):
+            raise ValueError(f"pixel (={pixel}) is outside the images, which are {height}×{width}")
+        return row, column
+    row, column = max(0, height - 2), width // 2
+    if isinstance(model, ImageModel) and not list(model.scales())[-1].counts(row, column):
+        return (row, column + 1) if column + 1 < width else (min(row + 1, height - 1), column)
+    return row, column
 
 
 def _numbers(sites: list[Site], shape: tuple[int, int]) -> list[int]:

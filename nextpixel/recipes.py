@@ -234,7 +234,7 @@ def mnist_small(kind: str) -> Recipe:
         data="mnist-binarised",
         size=(28, 28),
         model=(name, _MNIST | keywords),
-        training={"epochs": 5} | _SMALL,
+        training={"epochs": 3} | _SMALL,
         load={"labels": False},
         unit="nats",
         published=published,

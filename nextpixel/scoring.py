@@ -117,9 +117,11 @@ def dequantised_score(
 
 
 def dequantised(x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
-    """Integers plus uniform noise on [0, 1), which stays below the next integer in float32, too."""
+    """Integers plus uniform noise on [0, 1), which stays below the next integer whatever the rounding."""
     device = x.device if generator is None else generator.device
-    return x + (torch.rand(x.shape, generator=generator, device=device) * (1 - 2**-14)).to(x.device)
+    real = x + torch.rand(x.shape, generator=generator, device=device).to(x.device)
+    following = (x + 1).to(real.dtype)
+    return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
 
 
 def _passes(
@@ -165,7 +167,7 @@ def _raster_passes(
                 if real is None:
                     log_prob = law.log_prob(part[:, :, rows])
                 else:
-                    log_prob = law.log_density(real[images, :, rows].to(model.device, model.dtype))
+                    log_prob = law.log_density(real[images, :, rows].to(model.device))
             yield images, rows, log_prob.cpu().double()  # not every accelerator has float64
 
 

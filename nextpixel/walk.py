@@ -69,12 +69,13 @@ def _raster_walk(
     for row in visited.nonzero().flatten().tolist():
         while cache.rows.stop < row:
             cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
                 model(x, condition, cache)
         for column in range(width):
             pixel = x[:, :, row : row + 1, column : column + 1]
             for channel in range(channels):
-                with torch.inference_mode():  # not around the yield: the caller is in a mode of its own
+                # Not around the yield: the caller is in modes of its own.
+                with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
                     if channel < model.colours:
                         cache.move_to_site(Site(channel, row, column))
                         law = model(x, condition, cache)

@@ -181,6 +181,30 @@ def test_inspect_chosen_pixels(digits_run: str, tmp_path: Path, capsys: pytest.C
     assert "3x9 is outside the picture, which has 8 rows" in fails(["inspect", digits_run, "--pixels", "3x9"], capsys)
     assert "--pixels 3 is no pixel" in fails(["inspect", digits_run, "--pixels", "3"], capsys)
     assert "has images 0 … 178" in fails(["inspect", digits_run, "--image", "179"], capsys)
+    main(["inspect", digits_run, "--out", out, "--field-pixel", "2x3"])
+    assert "effective field of pixel (2, 3)" in capsys.readouterr().out
+    assert "--field-pixel 9x0 is outside" in fails(["inspect", digits_run, "--field-pixel", "9x0"], capsys)
+
+
+def test_names_are_inspected_without_a_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "codes.npy", np.random.default_rng(0).integers(5, size=(30, 4, 4)).astype(np.int32))
+    options = ["--levels", "5", "--value-features", "3", "--features", "6", "--layers", "1", "--steps", "1", "--quiet"]
+    for scale in ([], ["--scale", "2"]):
+        run = str(tmp_path / f"run{len(scale)}")
+        main(["train", str(tmp_path / "codes.npy"), "--out", run, "--model", "pixel-cnn", *options, *scale])
+        capsys.readouterr()
+        main(["inspect", run, "--out", str(tmp_path / "i")])
+        assert "no effective field" in capsys.readouterr().out and (tmp_path / "i" / "predictions.png").exists()
+    assert load(run).config()["large"]["condition"]["categorical"]
+
+
+def test_numbers_that_are_too_small_are_named(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--scale (=0) must be at least 1" in fails(["complete", digits_run, "--scale", "0"], capsys)
+    assert "--field (=0) must be at least 1" in fails(["check", digits_run, "--field", "0"], capsys)
+    message = fails(["train", "digits", "--model", "diagonal-bilstm", "--kernel-size", "0"], capsys)
+    assert "kernel_size (=0) must be an odd number" in message
+    message = fails(["train", "digits", "--model", "row-lstm", "--first-kernel-size", "2"], capsys)
+    assert "first_kernel_size (=2) must be an odd number" in message
 
 
 def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,3 +158,28 @@ def test_a_pixel_outside_is_refused() -> None:
     model = GatedPixelCNN(levels=3, features=4, layers=1)
     with pytest.raises(ValueError, match=r"pixel \(=\(6, 0\)\) is outside the images, which are 6×5"):
         effective_receptive_field(model, torch.randint(3, (1, 1, 6, 5)), pixel=(6, 0))
+
+
+def test_what_has_no_field_is_refused_or_said() -> None:
+    model = GatedPixelCNN(levels=3, features=4, layers=1)
+    x = torch.randint(3, (2, 1, 6, 5))
+    with pytest.raises(ValueError, match=r"pixel \(=\(9, 9\)\) is outside the images"):
+        receptive_field(model, (6, 6), pixel=(9, 9))
+    with pytest.raises(ValueError, match=r"shape \(=\(0, 6\)\) must be at least 1×1"):
+        receptive_field(model, (0, 6))
+    with pytest.raises(ValueError, match="there is no image"):
+        effective_receptive_field(model, x[:0])
+    with pytest.raises(ValueError, match="are names"):
+        effective_receptive_field(GatedPixelCNN(levels=3, features=4, layers=1, value_features=2), x)
+    first = effective_receptive_field(model, x, pixel=(0, 0))  # sees nothing
+    assert first.within == (0.0, 0.0, 0.0) and "depends on no pixel" in str(first)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (7, 5), (4, 1), (8, 2)])
+def test_the_field_of_a_multi_scale_model_is_that_of_the_large_one(shape: tuple[int, int]) -> None:
+    model = MultiScale(
+        small=PixelCNN(levels=3, features=4, layers=1),
+        large=PixelCNN(levels=3, features=4, layers=1, condition=MapCondition(1, scale=2, levels=3)),
+    )
+    row, column = effective_receptive_field(model, torch.randint(3, (2, 1, *shape))).pixel
+    assert row % 2 or column % 2

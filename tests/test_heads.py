@@ -7,6 +7,7 @@ import torch
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, bits_per_dim, dequantised_bits_per_dim
 from nextpixel.heads import HEADS, LogisticMixture
+from nextpixel.scoring import dequantised
 
 
 def mixture(channels: int, levels: int, *, scale: float = 1.0, batch: int = 2) -> LogisticMixture:
@@ -84,6 +85,13 @@ def test_a_discrete_model_is_a_piecewise_constant_density(head: str, levels: int
     kind = HEADS[head]
     law = kind(torch.randn(5, kind.outputs(2, levels), 4, 3), 2, levels)
     assert torch.equal(law.log_density(x + torch.rand(x.shape) * 0.999), law.log_prob(x))
+
+
+@pytest.mark.parametrize("levels", [4096, 65536])
+def test_dequantised_values_stay_below_the_next_integer(levels: int) -> None:
+    x = torch.full((1, 1, 1000, 1000), levels - 1)
+    y = dequantised(x, torch.Generator().manual_seed(0))
+    assert torch.equal(y.floor().long(), x)
 
 
 def test_the_dequantised_figure_of_a_mixture_is_a_bound() -> None:

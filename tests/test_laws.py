@@ -14,7 +14,7 @@ from nextpixel.causality import dependencies
 from nextpixel.heads import HEADS
 from nextpixel.layers.conditioning import ConditionBias, Values, forget, parts_of, taken, tuple_of, unknown
 from nextpixel.models.core import AutoregressiveModel, ImageModel, visiting_order
-from nextpixel.models.pixel_rnn import PixelRNN
+from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, PixelRNN, RowLSTM
 from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
 
@@ -375,6 +375,14 @@ def test_scores_are_those_of_float32_whatever_surrounds_them() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         inside = score(model, x.to(torch.uint8))
     assert torch.equal(inside, score(model, x))
+
+
+@pytest.mark.parametrize("family", [GatedPixelCNN, PixelCNN, RowLSTM, DiagonalBiLSTM])
+def test_draws_are_those_of_float32_whatever_surrounds_them(family: type[ImageModel]) -> None:
+    model = family(levels=4, features=8, layers=2)  # type: ignore[call-arg]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = sample(model, 2, (5, 6), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(inside, sample(model, 2, (5, 6), generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

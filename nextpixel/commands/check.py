@@ -29,9 +29,12 @@ def check(model: str, /, *, size: str = "4x5", picture: Path | None = None, fiel
     from nextpixel.images import write_image
     from nextpixel.receptive_fields import receptive_field_picture
 
+    if field < 1:
+        raise ValueError(f"--field (={field}) must be at least 1")
     if picture is not None:
         check_out(picture, (".png",))
     network = load(model)
+    network.scales()  # raises for an auto-encoder without a likelihood, of which there is nothing to check
     report = check_causality(network, shape=parse_size(size))
     print(report)
     if picture is not None:

@@ -33,7 +33,8 @@ def complete(
 
     A .png shows a row for each picture: the original, what the model was given, and the draws. If the hidden part is
     at the bottom, draws come from the exact conditional distribution; otherwise known pixels below or to the right of
-    a hidden one are kept but do not inform it.
+    a hidden one are kept but do not inform it. A multi-scale model draws the hidden part of the small image
+    first, not informed by the other known pixels.
 
     Parameters
     ----------
@@ -82,8 +83,9 @@ def complete(
         )
     pictures, part, _ = open_split(metadata, data, split, labelled=conditional and class_ is None, beside=beside)
     n = min(n, len(part))
-    if n < 1:
-        raise ValueError(f"--n (={n}) must be at least 1")
+    for name, number in (("n", n), ("scale", scale), ("draws", draws)):
+        if number < 1:
+            raise ValueError(f"--{name} (={number}) must be at least 1")
     if any(size != part.sizes[0].tolist() for size in part.sizes[:n].tolist()):
         raise ValueError(
             f"the first {n} pictures of {pictures.source} differ in size; complete them one by one, or --n 1"

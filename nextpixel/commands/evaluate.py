@@ -128,7 +128,8 @@ def evaluate(
         print(f"  {figures['code_nats_per_image']:.2f} of them for the code")
     for number, scale in enumerate(figures.get("scales", ())):
         which = "all pixels" if scale["step"] == 1 else f"one in {scale['step']} rows and columns"
-        print(f"  {scale['nats_per_image']:.2f} of them for {which}{', given those before' if number else ''}")
+        others = f"the others of {which}, given those before" if number else which
+        print(f"  {scale['nats_per_image']:.2f} of them for {others}")
 
 
 def _code_cost(network: "PixelCNNAutoencoder", _: "ImageModel", x: "Tensor", __: Any) -> "Tensor":

@@ -17,6 +17,7 @@ def inspect(
     image: int = 0,
     pixels: list[str] | None = None,
     images: int = 32,
+    field_pixel: str | None = None,
     device: str = "auto",
 ) -> None:
     """Draw the distributions that a model predicts for some pixels of a picture, and its effective receptive field.
@@ -36,7 +37,9 @@ def inspect(
     pixels
         ROWxCOLUMN, several if repeated; by default six, from the one that the model is surest of to the least sure.
     images
-        How many pictures to average the effective field over: the gradient of the law of one low pixel.
+        How many pictures to average the effective field over: the gradient of the law of one pixel.
+    field_pixel
+        ROWxCOLUMN of that pixel; by default a low one, the middle of the last row but one.
     device
         auto, cpu, cuda, cuda:1 …
     """
@@ -74,20 +77,24 @@ def inspect(
         print(f"  row {row}, column {column}: entropy {float(entropy[row, column]):.3f} bits")
     # The picture's own size, so that all of them fit together.
     same = np.flatnonzero((part.sizes == part.sizes[image]).all(axis=1))[:images]
+    if any(scale.network.value_features is not None for scale in network.scales()):
+        print("the values of this model are names, which have no derivatives: no effective field")
+        return
     x, condition = conditioned(network, part, same)
-    field = effective_receptive_field(network, x, condition=condition)
+    at = None if field_pixel is None else _pixel(field_pixel, tuple(entropy.shape), "--field-pixel")
+    field = effective_receptive_field(network, x, pixel=at, condition=condition)
     plots.effective_field(field.strength.numpy(), field.pixel, out / "effective_field.png")
     print(f"{field}: {out / 'effective_field.png'}")
 
 
-def _pixel(text: str, shape: tuple[int, ...]) -> tuple[int, int]:
+def _pixel(text: str, shape: tuple[int, ...], option: str = "--pixels") -> tuple[int, int]:
     """A pixel of an image from ROWxCOLUMN."""
     parts = text.lower().replace("×", "x").split("x")
     if not (len(parts) == 2 and all(part.isdecimal() for part in parts)):
-        raise ValueError(f"--pixels {text} is no pixel; give its row and column, such as 14x3")
+        raise ValueError(f"{option} {text} is no pixel; give its row and column, such as 14x3")
     row, column = int(parts[0]), int(parts[1])
     if row >= shape[0] or column >= shape[1]:
-        raise ValueError(f"--pixels {text} is outside the picture, which has {shape[0]} rows and {shape[1]} columns")
+        raise ValueError(f"{option} {text} is outside the picture, which has {shape[0]} rows and {shape[1]} columns")
     return row, column
 
 

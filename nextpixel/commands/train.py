@@ -162,7 +162,8 @@ def _build(
                 raise ValueError(f"--scale does not apply to --model {name}; leave it out")
             if scale < 2:
                 raise ValueError(f"--scale {scale} must be at least 2; leave it out for a single scale")
-            small_image = MapCondition(pictures.channels, scale=scale, levels=pictures.levels)
+            names = "value_features" in keywords
+            small_image = MapCondition(pictures.channels, scale=scale, levels=pictures.levels, categorical=names)
             if any(isinstance(part, MapCondition) for part in parts_of(condition)):
                 raise ValueError("--scale does not go with maps on the command line; leave out one of the two")
             given_both = (small_image, *parts_of(condition)) if condition else small_image

@@ -4,9 +4,9 @@ One direction starts in the upper left corner, the other in the upper right; a c
 it (left or right of it) and the cell state before it. Input-to-state is 1×1 with mask "B". So that no future pixel is
 seen, the second direction's map is shifted down one row before it is added to the first's.
 
-That leaves a gap in the published construction: the last pixel of the row above is seen only through features of that
-row right of the current column, which neither direction may read. With `complete_context` the second direction of the
-first layer also reads the image itself, the pixel included: after the shift that is past.
+That leaves a gap in the published construction: the last pixel of the row above (its last colour) is seen only through
+features of that row right of the current column, which neither direction may read. With `complete_context` the second
+direction of the first layer also reads the image itself, the pixel included: after the shift that is past.
 """
 
 from dataclasses import dataclass

@@ -40,7 +40,6 @@ class GatedPixelCNN(AutoregressiveModel):
         dropout: share of gated features dropped in training.
         head: "softmax", "bernoulli" or "logistic" (a discretised mixture, one pass per pixel); None takes "bernoulli"
             for two levels, otherwise "softmax".
-
         value_features: for values that are names, such as codes: how many learned features each becomes; None for
             amounts.
 

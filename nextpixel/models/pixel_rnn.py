@@ -42,7 +42,6 @@ class PixelRNN(AutoregressiveModel):
         skip: whether every layer also feeds the head directly, through a 1×1 convolution.
         dropout: share of every layer's output values dropped in training.
         head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise "softmax".
-
         value_features: for values that are names, such as codes: how many learned features each becomes; None for
             amounts.
 
@@ -71,6 +70,7 @@ class PixelRNN(AutoregressiveModel):
             channels=channels, levels=levels, condition=condition, head=head, value_features=value_features
         )
         check_width("features", features, self.colours)
+        check_kernel_size("first_kernel_size", first_kernel_size, at_least=3)
         check_kernel_size("kernel_size", kernel_size, at_least=3)
         if layers < 1:
             raise ValueError(f"layers (={layers}) must be at least 1")
@@ -171,7 +171,8 @@ class RowLSTM(PixelRNN):
 class DiagonalBiLSTM(PixelRNN):
     """LSTMs along diagonals in two directions (section 3.2): all of the past, but for one pixel.
 
-    As published, the last pixel of the row above is unseen (unless the first convolution reaches it). The paper's MNIST
+    As published, the last pixel of the row above is unseen, of several colours its last colour (unless the first
+    convolution reaches it). The paper's MNIST
     model: 7 layers, features 16, head_features 32; for CIFAR-10 12 layers, features 128, head_features 1024.
 
     Args:
@@ -198,7 +199,8 @@ class DiagonalBiLSTM(PixelRNN):
         if None not in (kernel_size, first_kernel_size) and kernel_size != first_kernel_size:
             both = f"kernel_size (={kernel_size}) and first_kernel_size (={first_kernel_size})"
             raise ValueError(f"{both} both name the first convolution of a DiagonalBiLSTM; give one of them")
-        side = first_kernel_size or kernel_size or 7
+        given = kernel_size if first_kernel_size is None else first_kernel_size
+        side = 7 if given is None else given
         self._complete_context = complete_context
         super().__init__(kernel_size=side, first_kernel_size=side, **options)
         self.complete_context = complete_context
