@@ -91,21 +91,25 @@ def training_parts(
     device: torch.device,
     condition: Conditions | None,
 ) -> Iterator[tuple[Tensor, Values | None]]:
-    """This process's share of a batch, in `config.accumulate` parts."""
+    """This process's share of a batch, in `config.accumulate` parts.
+
+    Where the data gives no condition, but some are to be dropped, booleans tell which: see `PixelCNNAutoencoder.infer`.
+    """
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
     generator = np.random.default_rng((config.seed, _AUGMENTATION, step))
     crop = config.crop
     offsets = crop_offsets(split, rows, crop=crop, generator=generator) if crop is not None else None
     mirrored = generator.random(len(rows)) < 0.5 if config.flip else None
-    forgotten = _forgotten(len(parts_of(condition)), len(rows), config.condition_dropout, generator)
+    forgotten = _forgotten(len(parts_of(condition)) or 1, len(rows), config.condition_dropout, generator)
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
         x, values = tensors(split, rows[part], device, condition, crop, None if offsets is None else offsets[part])
         if mirrored is not None:
             flips = torch.from_numpy(mirrored[part]).to(device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
             values = each(partial(_mirrored_maps, flips), values)
-        if forgotten is not None and values is not None:
-            values = forget(values, torch.from_numpy(forgotten[part]).to(device))
+        if forgotten is not None:
+            dropped = torch.from_numpy(forgotten[part]).to(device)
+            values = dropped[:, 0] if values is None else forget(values, dropped)
         yield (x.to(memory_format=torch.channels_last) if config.channels_last else x), values
 
 
@@ -115,7 +119,7 @@ def _mirrored_maps(flips: Tensor, value: Tensor) -> Tensor:
 
 def _forgotten(conditions: int, images: int, share: float, generator: np.random.Generator) -> NDArray[np.bool_] | None:
     """Which conditions of which images are dropped: all of an image's with this probability, else each with it."""
-    if not share or not conditions:
+    if not share:
         return None
     chances = generator.random((images, conditions + 1))
     return (chances[:, 1:] < (share if conditions > 1 else 0)) | (chances[:, :1] < share)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.batches import conditioned
-from nextpixel.layers.conditioning import ClassCondition, parts_of, tuple_of, unknown
+from nextpixel.layers.conditioning import ClassCondition, Values, one_each, parts_of, tuple_of, unknown
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
 from nextpixel.splits import Split
@@ -33,9 +33,10 @@ class ConditionWorth:
         nothing: mean -log2 p(x | nothing known); None unless it was asked for.
         bits: shuffled - given: what the right condition saves beside a wrong one.
         standard_error: of `bits`.
-        accuracy: share of the images whose own class is argmax_h p(x | h); None unless the condition is a class.
+        accuracy: share of the images whose own class is argmax_h p(x | h); None unless the condition has a class. All
+            else that is given stays as it is.
         class_bits: mean log2 p(x | h) - log2 mean_h p(x | h): the information of the image about its class when all are
-            as likely, at most log2(classes); None unless the condition is a class.
+            as likely, at most log2(classes); None unless the condition has a class.
     """
 
     images: int
@@ -77,7 +78,7 @@ def condition_worth(
         raise ValueError(f"there are {count} images; at least 2 are needed to exchange their conditions")
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(split))[:count]
-    classes = model.condition.classes if isinstance(model.condition, ClassCondition) else 0
+    place = _place_of_class(model)
     given, shuffled, nothing, right, information = [], [], [], [], []
     batch = 64 if len(np.unique(split.sizes[rows], axis=0)) == 1 else 1
     for start in range(0, count, batch):
@@ -90,11 +91,11 @@ def condition_worth(
         if with_nothing:
             size = x.shape[2], x.shape[3]
             nothing.append(score(model, x, unknown(model.condition, len(x), size)))
-        if classes:
-            log_p = class_log_probabilities(model, x)
-            labels = tuple_of(own)[0].cpu()
+        if place is not None:
+            log_p = class_log_probabilities(model, x, condition=own)
+            labels = tuple_of(own)[place].cpu()
             right.append((log_p.argmax(dim=1) == labels).double())
-            information.append(log_p.gather(1, labels[:, None])[:, 0] + math.log(classes))
+            information.append(log_p.gather(1, labels[:, None])[:, 0] + math.log(log_p.shape[1]))
         if progress is not None:
             progress(start + len(places), count)
     saved = (torch.cat(given) - torch.cat(shuffled)) / math.log(2)
@@ -111,30 +112,55 @@ def condition_worth(
 
 
 def class_log_probabilities(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], prior: Float[Tensor, " classes"] | None = None
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    prior: Float[Tensor, " classes"] | None = None,
+    *,
+    condition: Values | None = None,
 ) -> Float[Tensor, "B classes"]:
     """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h: the generative classifier.
 
+    Of a model that is conditioned on more, s, it is log p(h | x, s): what else is given stays as it is.
+
     Args:
-        model: a model that is conditioned on classes alone.
+        model: a model whose condition is, or has among others, a class.
         x: integers 0 … levels-1.
         prior: probabilities p(h) of the classes; None for equal ones.
+        condition: all that the model is conditioned on, for one that is on more than a class; the classes in it are
+            replaced by each in turn.
 
     Returns:
         Nats, float64, on the CPU; `argmax(dim=1)` is the class that makes the image likeliest.
 
     Raises:
-        ValueError: the model is conditioned on something else, or the prior does not fit.
+        ValueError: the model is conditioned on no class, or condition or prior does not fit.
     """
-    if not isinstance(model.condition, ClassCondition):
-        kinds = ", ".join(type(part).__name__ for part in parts_of(model.condition)) or "nothing"
-        raise ValueError(f"a classifier needs a model conditioned on classes alone, but this one is on {kinds}")
-    classes = model.condition.classes
+    parts, place = parts_of(model.condition), _place_of_class(model)
+    if place is None:
+        kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
+        raise ValueError(f"a classifier needs a model conditioned on one class, but this one is on {kinds}")
+    classes: int = parts[place].classes  # type: ignore[union-attr]
     if prior is not None and prior.shape != (classes,):
         raise ValueError(f"prior has shape {tuple(prior.shape)}, but the model has {classes} classes")
-    scores = torch.stack([score(model, x, torch.full((len(x),), h)) for h in range(classes)], dim=1)
+    if condition is not None or len(parts) > 1:
+        condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
+    scores = torch.stack([score(model, x, _with_class(condition, place, h, len(x))) for h in range(classes)], dim=1)
     weights = torch.zeros(classes) if prior is None else prior.cpu().log()
     return torch.log_softmax(scores + weights.double(), dim=1)
+
+
+def _place_of_class(model: ImageModel) -> int | None:
+    """Which of a model's conditions is its class; None if none is, or several."""
+    places = [k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition)]
+    return places[0] if len(places) == 1 else None
+
+
+def _with_class(condition: Values | None, place: int, h: int, batch: int) -> Values:
+    """The condition of a batch with class h for all images."""
+    every = torch.full((batch,), h)
+    if isinstance(condition, tuple):
+        return *condition[:place], every, *condition[place + 1 :]
+    return every
 
 
 def _bits(nats: list[Tensor]) -> float:

@@ -5,6 +5,7 @@ figure 1). One uniform number per sub-pixel decides it through the inverse of it
 noise gives the same picture whatever the batch, and similar distributions give similar pictures.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -63,7 +64,8 @@ def sample(
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
 
     Raises:
-        ValueError: n, shape, temperature or condition is out of range, or the model's weights are NaN.
+        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's weights are NaN.
+        TypeError: condition is no tensor.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -96,7 +98,9 @@ def complete(
 
     Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact** conditional
     p(unknown | known) if the known sub-pixels come first in raster order (say, the upper half). Known sub-pixels
-    *after* an unknown one are kept, but do not inform it: draws above or left of them need not agree with them.
+    *after* an unknown one are kept, but do not inform it: draws above or left of them need not agree with them. A
+    `MultiScale` goes through the whole small image first (`models.core.visiting_order`): for it a known upper half is
+    no such beginning, but the whole small image is.
 
     Args:
         model: any model.
@@ -112,7 +116,8 @@ def complete(
         Integers (B, draws, C, H, W), int64, on the model's device.
 
     Raises:
-        ValueError: x, known, draws, temperature or condition does not fit.
+        ValueError: x, known, draws, temperature, guidance or condition does not fit.
+        TypeError: known does not hold booleans, x no integers, or condition is no tensor.
     """
     if x.ndim != 4 or x.shape[1] != model.channels:
         raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)")
@@ -163,10 +168,9 @@ def _fill(
     progress: Progress | None,
 ) -> Tensor:
     """Draws the sub-pixels of x that are not known, in place."""
-    if not temperature >= 0:
-        raise ValueError(f"temperature (={temperature}) must not be negative")
-    if not guidance >= 0:
-        raise ValueError(f"guidance (={guidance}) must not be negative")
+    for name, value in (("temperature", temperature), ("guidance", guidance)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model itself")
     if guidance != 1 and model.condition is None:
         raise ValueError(f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1")
     if batch_size < 1:

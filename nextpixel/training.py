@@ -39,6 +39,7 @@ from nextpixel.layers.conditioning import (
     condition_shape,
     parts_of,
 )
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.muon import Muon
 from nextpixel.processes import keep_freed_memory, rank_and_processes
@@ -275,6 +276,12 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
 
 def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
     offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
+    kinds = [type(part).__name__ for part in parts_of(model.given_by_data)]
+    if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
+        raise ValueError(
+            f"the model has {len(twice)} conditions of the kind {twice[0]}, but data gives one of each kind; make them "
+            f"one"
+        )
     for part in parts_of(model.given_by_data):
         other = offered.get(type(part))
         if isinstance(part, MapCondition) and data.train.maps is not None and data.shape is not None:
@@ -291,10 +298,35 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
                     f"the model condition={other}"
                 )
             raise ValueError(f"the model is conditioned on {part}, but the data gives {other}; make them equal")
-    if config.condition_dropout and model.given_by_data is None:
+    if config.condition_dropout and model.condition is None:
         raise ValueError(
             f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave it out"
         )
+    if config.condition_dropout and isinstance(model, PixelCNNAutoencoder) and model.variational:
+        raise ValueError(
+            f"condition_dropout (={config.condition_dropout}) is not for variational auto-encoders, which bound "
+            f"log p(x) themselves; leave it out"
+        )
+    if isinstance(model, PixelCNNAutoencoder | ConvolutionalAutoencoder):
+        _check_size(model.size, data, config)
+
+
+def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> None:
+    """Raises unless an auto-encoder's size is that of all it is trained on, windows if any, and validated on."""
+    trained = data.train.sizes if config.crop is None else np.array([[config.crop, config.crop]])
+    others = [seen for seen in np.concatenate([trained, data.valid.sizes]).tolist() if tuple(seen) != size]
+    if not others:
+        return
+    words = f"{size[0]}×{size[1]} pixels"
+    if config.crop is not None:
+        raise ValueError(
+            f"crop (={config.crop}) does not go with this auto-encoder, which takes whole images of {words}; leave it "
+            f"out, and give size={size} when loading the data"
+        )
+    raise ValueError(
+        f"this auto-encoder takes images of {words}, but the data has one of {others[0][0]}×{others[0][1]}; give "
+        f"size={size} when loading it"
+    )
 
 
 def _replicate(state: TrainState) -> DistributedDataParallel:

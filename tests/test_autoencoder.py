@@ -1,8 +1,10 @@
 """Auto-encoders: exact given a code, bounded without one, and learning what only the encoder can see."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cases import build, images
@@ -10,9 +12,12 @@ from test_training import dataset
 
 from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, initial_state, load, sample, save, score, train
 from nextpixel.autoencoding import divergence, importance_weighted_bound, likelihood_of, lower_bound, reconstruct
+from nextpixel.cli import main
 from nextpixel.information import condition_worth
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, ImageEncoder, PixelCNNAutoencoder
-from nextpixel.training import evaluate
+from nextpixel.models.core import ImageModel
+from nextpixel.splits import Split, subset
+from nextpixel.training import check_fit, evaluate
 
 
 def autoencoder(size: tuple[int, int] = (6, 5), *, code: int = 2, **options: float | bool) -> PixelCNNAutoencoder:
@@ -53,6 +58,81 @@ def test_the_encoder_learns_what_the_decoder_cannot_know() -> None:
     worth = condition_worth(model, data.train)
     assert worth.bits > 4 * worth.standard_error > 0
     assert worth.accuracy is None and worth.class_bits is None
+
+
+def test_with_dropped_codes_it_is_the_unconditional_model_too() -> None:
+    """Images of one shade each: without a code they cost their entropy at least, a little more if that was learnt."""
+    shades = torch.randint(4, (64, 1, 1, 1), generator=generator()).expand(64, 1, 6, 5).contiguous()
+    data = replace(dataset(64), train=Split(images=shades.numpy().astype(np.uint8)))
+    worths = []
+    for share in (0.0, 0.5):
+        options = {"learning_rate": 1e-2, "precision": "float32", "condition_dropout": share}
+        config = TrainConfig(steps=150, batch_size=32, **options)  # type: ignore[arg-type]
+        model = autoencoder()
+        list(train(initial_state(model, config), data, config))
+        worths.append(condition_worth(model, data.train, with_nothing=True))
+    without, dropped = worths
+    frequencies = shades[:, 0, 0, 0].bincount() / 64
+    entropy = -float((frequencies * frequencies.log2()).sum())
+    assert dropped.given < 0.5 and without.given < 0.5
+    assert dropped.nothing is not None and without.nothing is not None
+    assert entropy <= dropped.nothing < 12 and without.nothing > 30
+
+
+def test_dropped_codes_teach_the_encoder_nothing() -> None:
+    model = build("autoencoder").train()
+    x = images(model, 3, (6, 6))
+    forgotten = torch.tensor([True, False, True])
+    nothing = torch.full((3, 4), torch.nan, dtype=torch.float64)
+    law = model(x, forgotten).log_prob(x)
+    torch.testing.assert_close(law[1], model(x).log_prob(x)[1])
+    torch.testing.assert_close(law[[0, 2]], model(x, nothing).log_prob(x)[[0, 2]])
+    law[[0, 2]].sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.encoder.parameters())
+    config = TrainConfig(steps=1, condition_dropout=0.1)
+    with pytest.raises(ValueError, match=r"condition_dropout \(=0.1\) is not for variational auto-encoders"):
+        check_fit(autoencoder(variational=True), dataset(), config, 1)
+    with pytest.raises(ValueError, match="needs a model with a condition"):
+        check_fit(ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3), dataset(), config, 1)
+
+
+@pytest.mark.parametrize("kind", [PixelCNNAutoencoder, ConvolutionalAutoencoder])
+def test_images_of_another_size_are_refused_before_training(kind: type) -> None:
+    def of(size: tuple[int, int]) -> ImageModel:
+        if kind is PixelCNNAutoencoder:
+            return autoencoder(size)
+        return ConvolutionalAutoencoder(levels=4, size=size, code_size=3)
+
+    whole, cropped = TrainConfig(steps=1), TrainConfig(steps=1, crop=4)
+    data = dataset()  # of 6×5
+    check_fit(of((6, 5)), data, whole, 1)
+    with pytest.raises(
+        ValueError, match=r"crop \(=4\) does not go .* of 6×5 pixels; leave it out, and give size=\(6, 5\)"
+    ):
+        check_fit(of((6, 5)), data, cropped, 1)
+    with pytest.raises(ValueError, match=r"crop \(=4\) does not go"):  # validation is on whole images
+        check_fit(of((4, 4)), data, cropped, 1)
+    check_fit(of((4, 4)), replace(data, valid=subset(data.valid, np.arange(0))), cropped, 1)
+    with pytest.raises(ValueError, match="takes images of 4×4 pixels, but the data has one of 6×5"):
+        check_fit(of((4, 4)), data, whole, 1)
+
+
+def test_precision_is_that_of_the_parameters() -> None:
+    for dtype in (torch.float32, torch.float64):
+        variational = autoencoder(variational=True).to(dtype)
+        x = images(variational, 2, (6, 5))
+        assert torch.equal(torch.cat(variational.posterior(x), dim=1), variational.encoder(x))
+        convolutional = ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3).to(dtype)
+        assert convolutional(x).log_prob(x).dtype == dtype
+    with torch.autocast("cpu", torch.bfloat16):
+        assert autoencoder(variational=True).posterior(x)[0].dtype == torch.float32
+
+
+def test_what_has_no_likelihood_is_not_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(ConvolutionalAutoencoder(levels=4, size=(6, 6), code_size=3), tmp_path / "a.safetensors")
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(tmp_path / "a.safetensors")])
+    assert stop.value.code == 2 and "has no likelihood" in " ".join("".join(capsys.readouterr()).split())
 
 
 def test_reconstructions_are_draws_given_the_code() -> None:

@@ -1,9 +1,13 @@
 """Every mistake of a caller ends in one sentence that says what is wrong and what to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
+from test_training import data_for
 
 from nextpixel import (
     ClassCondition,
@@ -12,18 +16,24 @@ from nextpixel import (
     MapCondition,
     MultiScale,
     RowLSTM,
+    VectorCondition,
     bits_per_dim,
     complete,
     sample,
     score,
 )
 from nextpixel.cache import Cache
+from nextpixel.layers.conditioning import forget
+from nextpixel.train_config import TrainConfig
+from nextpixel.training import check_fit
 from nextpixel.walk import walk
 
 GREY = GatedPixelCNN(levels=4, features=4, layers=1)
 MAPS = RowLSTM(levels=4, features=4, layers=1, condition=MapCondition(1, levels=4))
 CLASSES = GatedPixelCNN(levels=4, features=4, layers=1, condition=ClassCondition(3))
+BOTH = GatedPixelCNN(levels=4, features=4, layers=1, condition=(ClassCondition(3), VectorCondition(2)))
 X = torch.zeros(2, 1, 3, 3, dtype=torch.int64)
+ONE = torch.tensor(1)
 
 MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "width": (
@@ -76,6 +86,47 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "nothing to score": (lambda: bits_per_dim(GREY, X[:0]), ValueError, "nothing to score"),
     "negative n": (lambda: sample(GREY, -1, (2, 2)), ValueError, r"n \(=-1\)"),
     "empty shape": (lambda: sample(GREY, 1, (0, 2)), ValueError, "at least"),
+    "condition is a number": (
+        lambda: sample(CLASSES, 3, (2, 2), condition=1),  # type: ignore[arg-type]
+        TypeError,
+        "condition has type int; give a tensor: the classes 0 … 2 as an integer tensor of shape",
+    ),
+    "condition is a list": (
+        lambda: score(CLASSES, X, [0, 1]),  # type: ignore[arg-type]
+        TypeError,
+        "condition has type list; give a tensor",
+    ),
+    "condition is an array": (
+        lambda: CLASSES(X, np.array([0, 1])),
+        TypeError,
+        "condition has type ndarray; give a tensor",
+    ),
+    "conditions are a list": (
+        lambda: score(BOTH, X, [X[:, 0, 0, 0], torch.zeros(2, 2)]),  # type: ignore[arg-type]
+        TypeError,
+        "condition has type list; give a tuple of tensors: the classes 0 … 2",
+    ),
+    "one of the conditions is a number": (
+        lambda: score(BOTH, X, (1, torch.zeros(2, 2))),  # type: ignore[arg-type]
+        TypeError,
+        "condition has type int; give a tuple of tensors",
+    ),
+    "class of a byte": (
+        lambda: score(CLASSES, X, torch.tensor([255, 0], dtype=torch.uint8)),
+        ValueError,
+        "class 255.*0 … 2",
+    ),
+    "guidance": (lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=-1.0), ValueError, r"guidance \(=-1.0\)"),
+    "infinite guidance": (
+        lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=float("inf")),
+        ValueError,
+        r"guidance \(=inf\) must be a finite number of at least 0",
+    ),
+    "infinite temperature": (
+        lambda: sample(GREY, 1, (2, 2), temperature=float("inf")),
+        ValueError,
+        r"temperature \(=inf\) must be a finite",
+    ),
     "temperature": (lambda: sample(GREY, 1, (2, 2), temperature=-1.0), ValueError, r"temperature \(=-1.0\)"),
     "batch size": (lambda: sample(GREY, 1, (2, 2), batch_size=0), ValueError, r"batch_size \(=0\)"),
     "known type": (lambda: complete(GREY, X, torch.ones(3, 3)), TypeError, "give booleans"),
@@ -87,12 +138,42 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 }
 
 
+@contextmanager
+def unchecked_types() -> Iterator[None]:
+    """As for users: annotations are checked in tests alone, and there before our own checks are reached."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_explained(name: str) -> None:
     call, error, message = MISTAKES[name]
-    with pytest.raises(error, match=message) as caught:
+    with unchecked_types(), pytest.raises(error, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_integers_of_any_type_are_conditions(dtype: torch.dtype) -> None:
+    """Also where some become -1, unknown, which a byte cannot hold."""
+    classes = torch.tensor([0, 2, 1])
+
+    def drawn(given: torch.Tensor) -> torch.Tensor:
+        return sample(CLASSES, 3, (2, 3), condition=given, guidance=2.0, generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(drawn(classes.to(dtype)), drawn(classes))
+    forgotten = forget(classes.to(dtype), torch.tensor([False, True, False]))
+    assert torch.equal(forgotten, torch.tensor([0, -1, 1]))
+
+
+@pytest.mark.parametrize("kind", [VectorCondition(4), ClassCondition(3)])
+def test_two_conditions_of_one_kind_are_no_data_s(kind: VectorCondition | ClassCondition) -> None:
+    model = GatedPixelCNN(levels=4, features=4, layers=1, condition=(kind, kind))
+    with pytest.raises(ValueError, match=f"2 conditions of the kind {type(kind).__name__}, but .* one of each"):
+        check_fit(model, data_for(model), TrainConfig(steps=1), 1)
 
 
 def test_what_is_unknown_may_hold_anything() -> None:

@@ -1,6 +1,9 @@
 """Triplets, verification and interpolation, held against plain loops."""
 
 import itertools
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from cases import build
 
 from nextpixel import sample
+from nextpixel.cli import main
 from nextpixel.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
 from nextpixel.splits import Split
@@ -64,6 +68,76 @@ def test_verification_is_that_of_all_pairs() -> None:
     assert verify(vectors, labels, threshold=1.0).accuracy == pytest.approx(accuracy(1.0))
     with pytest.raises(ValueError, match="pairs of the same class"):
         verify(vectors, np.arange(14))
+
+
+def test_verification_keeps_no_vectors_of_pairs() -> None:
+    """One number a pair is all that memory must hold: no tensor has more entries than there are pairs of images."""
+
+    class Largest(torch.overrides.TorchFunctionMode):
+        entries = 0
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            self.entries = max(self.entries, result.numel() if isinstance(result, torch.Tensor) else 0)
+            return result
+
+    vectors, labels = torch.randn(200, 64, generator=torch.Generator().manual_seed(0)), np.arange(200) % 7
+    with Largest() as largest:
+        found = verify(vectors, labels)
+    assert found.images == 200 and found.pairs == 200 * 199 // 2 == largest.entries
+    first, second = np.triu_indices(200, k=1)
+    distance = (vectors[first] - vectors[second]).square().sum(dim=1).double().numpy()
+    same = labels[first] == labels[second]
+    near, far = distance[same][:, None], distance[~same][None]
+    auroc = np.mean((near < far) + 0.5 * (near == far))
+    assert found.auroc == pytest.approx(auroc, rel=1e-12)
+    said = distance <= found.threshold
+    assert found.accuracy == pytest.approx((said[same].mean() + (~said)[~same].mean()) / 2, rel=1e-12)
+
+
+def test_of_many_images_some_are_verified() -> None:
+    vectors, labels = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)), np.arange(300) % 3
+    found = verify(vectors, labels, most=100)
+    assert (found.images, found.pairs) == (100, 4950)
+    assert found == verify(vectors, labels, most=100) != verify(vectors, labels, most=100, seed=1)
+    whole = verify(vectors, labels)
+    assert whole == verify(vectors, labels, most=300) and abs(whole.auroc - found.auroc) < 0.05
+
+
+def labelled(path: Path, classes: int, each: int = 6) -> str:
+    """An .npz of classes of one shade each, whose test pictures are all of class 0."""
+    labels = np.repeat(np.arange(classes), each)
+    noise = np.random.default_rng(0).integers(30, size=(len(labels), 6, 6))
+    x = (noise + 40 * labels[:, None, None]).astype(np.uint8)
+    np.savez(path, train_images=x, train_labels=labels, test_images=x[:3], test_labels=labels[:3])
+    return str(path)
+
+
+def test_why_a_figure_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A share of few classes is two of them, and without known classes the unseen find a threshold of their own."""
+    short = ["--steps", "1", "--outputs", "2", "--features", "2", "--validation", "0", "--device", "cpu"]
+    few, four = labelled(tmp_path / "few.npz", 3), labelled(tmp_path / "four.npz", 4)
+
+    def said(*arguments: str) -> str:
+        main(["embed", *arguments, *short, "--out", str(tmp_path / "e.safetensors")])
+        return capsys.readouterr().out
+
+    text = said(four)
+    assert "2 classes learnt from, 2 held out" in text
+    assert "known classes, other pictures: no figure: verification needs pairs" in text
+    assert "classes never seen: AUROC" in text and "at their own best threshold" in text
+    figures = json.loads(said(four, "--json"))
+    assert figures["unseen"]["own_threshold"] and "images of" in figures["known"]["missing"]
+    assert "3 classes learnt from, 0 held out" in (text := said(few))
+    assert "classes never seen: no figure: verification needs pairs" in text
+    assert "1 held out" in (text := said(four, "--held-out", "1")) and "images of 1 classes" in text
+    assert "never seen" not in said(four, "--held-out", "0")
+    for wrong in ("2.5", "-1", "nan", "inf"):
+        with pytest.raises(SystemExit) as stop:
+            said(four, f"--held-out={wrong}")
+        assert stop.value.code == 2 and f"--held-out {wrong} must be a share" in " ".join(
+            "".join(capsys.readouterr()).split()
+        )
 
 
 def stripes(classes: range, each: int, seed: int) -> Split:
@@ -142,5 +216,5 @@ def test_an_interpolation_ends_at_the_samples_of_its_ends() -> None:
         assert torch.equal(row[end], alone[0])
     same = interpolate(model, first, first, (4, 5), steps=6)
     assert (same == same[:1]).all()
-    with pytest.raises(ValueError, match="not one vector"):
+    with pytest.raises(ValueError, match="has none"):
         interpolate(build("gated-classes"), first, last, (4, 5))

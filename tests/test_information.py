@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import build, images
+from cases import build, conditions, images
 from test_training import data_for
 
 from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
+from nextpixel.batches import conditioned
 from nextpixel.information import class_log_probabilities, condition_worth
 from nextpixel.layers.conditioning import parts_of
 from nextpixel.splits import Split
@@ -23,10 +24,31 @@ def test_the_classifier_is_bayes_rule() -> None:
     expected = (joint.exp() * prior) / (joint.exp() * prior).sum(dim=1, keepdim=True)
     torch.testing.assert_close(class_log_probabilities(model, x, prior).exp(), expected, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(class_log_probabilities(model, x).exp().sum(dim=1), torch.ones(4).double())
-    with pytest.raises(ValueError, match="classes alone, but this one is on VectorCondition"):
+    with pytest.raises(ValueError, match="on one class, but this one is on VectorCondition"):
         class_log_probabilities(build("gated-vector"), x)
     with pytest.raises(ValueError, match=r"prior has shape \(2,\), but the model has 3 classes"):
         class_log_probabilities(model, x, prior[:2])
+
+
+@pytest.mark.parametrize("name", ["pixel-cnn-vector-and-classes", "multi-scale-conditions-for-both"])
+def test_a_class_among_others_is_classified_given_the_others(name: str) -> None:
+    model = build(name)
+    x, given = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
+    assert isinstance(given, tuple)
+    place = next(k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition))
+    others = [[*given[:place], torch.full((3,), h), *given[place + 1 :]] for h in range(2)]
+    joint = torch.stack([score(model, x, tuple(values)) for values in others], dim=1).exp()
+    found = class_log_probabilities(model, x, condition=given)
+    torch.testing.assert_close(found.exp(), joint / joint.sum(dim=1, keepdim=True), rtol=1e-6, atol=1e-9)
+    with pytest.raises(ValueError, match="give condition="):
+        class_log_probabilities(model, x)
+    split = data_for(model).valid
+    worth = condition_worth(model, split)
+    with_labels, own = conditioned(model, split, np.arange(len(split)))
+    log_p = class_log_probabilities(model, with_labels, condition=own)
+    right = log_p.argmax(dim=1) == torch.from_numpy(split.labels)
+    assert worth.accuracy == pytest.approx(float(right.double().mean()))
+    assert worth.class_bits is not None and worth.class_bits <= 1
 
 
 @pytest.mark.parametrize(
@@ -37,8 +59,6 @@ def test_the_figures_are_means_of_scores(name: str) -> None:
     split = data_for(model).valid
     worth = condition_worth(model, split, with_nothing=True, seed=3)
     rows = np.random.default_rng(3).permutation(len(split))
-    from nextpixel.batches import conditioned
-
     x, own = conditioned(model, split, rows)
     _, others = conditioned(model, split, np.roll(rows, -1))
     bits = [-score(model, x, condition) / math.log(2) for condition in (own, others)]
@@ -48,7 +68,8 @@ def test_the_figures_are_means_of_scores(name: str) -> None:
     assert worth.bits == pytest.approx(float((bits[1] - bits[0]).mean()))
     assert worth.standard_error == pytest.approx(float((bits[1] - bits[0]).std()) / math.sqrt(len(split)))
     assert worth.nothing is not None and worth.images == len(split)
-    assert len(parts_of(model.condition)) > 1 or (worth.accuracy is None) == (name == "gated-vector")
+    classes = any(isinstance(part, ClassCondition) for part in parts_of(model.condition))
+    assert (worth.accuracy is not None) == (worth.class_bits is not None) == classes
 
 
 def test_a_class_that_says_all_is_worth_its_bits() -> None:

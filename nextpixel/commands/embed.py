@@ -3,7 +3,7 @@
 import json as json_format
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -73,7 +73,7 @@ def embed(
     dropout
         Share of the features before the last layer that are dropped in training.
     held_out
-        Share (below 1) or number of the classes that are held out.
+        Share (below 1) of the classes that are held out, at least 2 if there are 4; or their number.
     json
         Print one JSON object.
     device
@@ -100,8 +100,8 @@ def embed(
     parts = [split for split in (pictures.train, pictures.valid, pictures.test) if len(split)]
     present = np.unique(np.concatenate([_labels(split) for split in parts]))
     count = len(present)
-    unseen = int(held_out if held_out >= 1 else count * held_out)
-    if held_out < 0 or unseen > count - 2:
+    unseen = _number_held_out(held_out, count)
+    if unseen > count - 2:
         raise ValueError(f"--held-out {held_out} leaves fewer than two of the {count} classes to learn from")
     numbers = np.sort(np.random.default_rng(config.seed).permutation(present)[:unseen])
     known = [subset(split, np.flatnonzero(~np.isin(_labels(split), numbers))) for split in parts]
@@ -124,15 +124,18 @@ def embed(
                 for smooth, value in ((loss, step.loss), (active, step.active))
             )
             progress(step.step, config.steps)
-    figures: dict[str, object] = {"loss": loss, "active": active}
+    figures: dict[str, Any] = {"loss": loss, "active": active}
+    compared = {"known": joined(known[1:]) if known[1:] else known[0]} | ({"unseen": others} if held_out else {})
     threshold = None
-    for name, split in (("known", joined(known[1:]) if known[1:] else known[0]), ("unseen", others)):
-        labels = _labels(split)
-        if len(split) and len(np.unique(labels)) > 1 and np.bincount(labels).max() > 1:
-            embedded = vectors_of(network, torch.from_numpy(split.batch(range(len(split))).astype(np.int64)))
-            found = verify(embedded, labels, threshold=threshold)
+    for name, split in compared.items():
+        vectors = vectors_of(network, torch.from_numpy(split.batch(range(len(split))).astype(np.int64)))
+        try:
+            found = verify(vectors, _labels(split), threshold=threshold)
+        except ValueError as error:
+            figures[name] = {"missing": str(error)}
+        else:
+            figures[name] = asdict(found) | {"of_images": len(split), "own_threshold": threshold is None}
             threshold = found.threshold
-            figures[name] = asdict(found)
     extra = {"data": pictures.preparation, "classes": pictures.classes}
     extra |= {"held_out": [pictures.classes[k] for k in numbers], "verification": figures, "training": asdict(config)}
     save(network, out, extra=extra)
@@ -140,10 +143,29 @@ def embed(
         print(json_format.dumps({"source": pictures.source, "held_out": unseen} | figures))
         return
     print(f"{pictures.source}: {count - unseen} classes learnt from, {unseen} held out")
-    for name, what in (("known", "known classes, other pictures"), ("unseen", "classes never seen")):
-        if isinstance(seen := figures.get(name), dict):
-            print(f"  {what}: AUROC {seen['auroc']:.3f}, accuracy {seen['accuracy']:.1%} of {seen['pairs']:,} pairs")
+    which = "other pictures" if known[1:] else "the pictures learnt from"
+    print(f"  known classes, {which}: {_words(figures['known'])}")
+    if "unseen" in figures:
+        own = ", at their own best threshold" if figures["unseen"].get("own_threshold") else ""
+        print(f"  classes never seen: {_words(figures['unseen'])}{own}")
     print(f"next      nextpixel train {source} --embedding {out}")
+
+
+def _number_held_out(held_out: float, count: int) -> int:
+    """How many of the classes --held-out asks for; of a share at least two if two remain, for one tells nothing."""
+    if not held_out >= 0 or (held_out >= 1 and held_out % 1):
+        raise ValueError(f"--held-out {held_out:g} must be a share, 0 to below 1, or a whole number of classes")
+    if held_out >= 1 or not held_out:
+        return int(held_out)
+    return max(int(count * held_out), 2 if count >= 4 else 0)
+
+
+def _words(figures: dict[str, Any]) -> str:
+    """What a verification found, or why there is none."""
+    if "missing" in figures:
+        return f"no figure: {figures['missing']}"
+    some = f" of {figures['images']:,} pictures drawn at random" if figures["images"] < figures["of_images"] else ""
+    return f"AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.1%} of {figures['pairs']:,} pairs{some}"
 
 
 def _labels(split: "Split") -> "NDArray[np.int64]":

@@ -300,15 +300,18 @@ def unknown(condition: Conditions | None, batch: int, size: tuple[int, int]) -> 
 
 def forget(values: Values, forgotten: Tensor) -> Values:
     """Makes conditions unknown where `forgotten` (B,), or (B, conditions), is true."""
-    tensors = tuple_of(values)
+    tensors = tuple(_signed(value) for value in tuple_of(values))
     columns = forgotten if forgotten.ndim == 2 else forgotten[:, None].expand(-1, len(tensors))
     result = tuple(
-        torch.where(
-            column.view(-1, *[1] * (tensor.ndim - 1)), torch.nan if tensor.is_floating_point() else -1, tensor
-        ).to(tensor.dtype if tensor.dtype != torch.uint8 else torch.int64)
+        torch.where(column.view(-1, *[1] * (tensor.ndim - 1)), torch.nan if tensor.is_floating_point() else -1, tensor)
         for tensor, column in zip(tensors, columns.unbind(1), strict=True)
     )
     return result if isinstance(values, tuple) else result[0]
+
+
+def _signed(value: Tensor) -> Tensor:
+    """Integers of any type as int64, which holds the -1 of what is unknown; reals as they are."""
+    return value if value.is_floating_point() else value.long()
 
 
 def random_condition(
@@ -339,7 +342,12 @@ def _wanted(condition: Condition, shape: tuple[int, ...]) -> str:
 
 
 def check_condition(expected: Conditions | None, received: Values | None, batch: int, size: tuple[int, int]) -> None:
-    """Raises ValueError unless `received` is what `expected` describes, for a batch of images of a size (H, W)."""
+    """Raises unless `received` is what `expected` describes, for a batch of images of a size (H, W).
+
+    Raises:
+        TypeError: it is no tensor, nor a tuple of tensors.
+        ValueError: it has another number of parts, another shape or another type.
+    """
     if expected is None:
         if received is not None:
             raise ValueError("this model is unconditional, but a condition was given; leave condition=None")
@@ -351,6 +359,10 @@ def check_condition(expected: Conditions | None, received: Values | None, batch:
         what = " and ".join(kinds[type(part)] for part in parts)
         raise ValueError(f"this model is conditioned on {what}: give condition={', then '.join(wanted)}")
     several = isinstance(expected, tuple)
+    for value in tuple_of(received):
+        if not isinstance(value, Tensor):
+            form = "a tuple of tensors" if several else "a tensor"
+            raise TypeError(f"condition has type {type(value).__name__}; give {form}: {', then '.join(wanted)}")
     if isinstance(received, tuple) != several or (isinstance(received, tuple) and len(received) != len(parts)):
         given = f"a tuple of {len(received)}" if isinstance(received, tuple) else "one tensor"
         needed = f"a tuple of {len(parts)}" if several else "one tensor"
@@ -375,13 +387,14 @@ def one_each(
     parts = parts_of(expected)
     if received is not None:
         tensors = tuple_of(received)
-        if len(tensors) == len(parts):
+        if len(tensors) == len(parts) and all(isinstance(value, Tensor) for value in tensors):
             tensors = tuple(
                 _repeated(value.to(device), len(condition_shape(part, 1, size)), batch)
                 for part, value in zip(parts, tensors, strict=True)
             )
         received = tensors if isinstance(received, tuple) else tensors[0]
     check_condition(expected, received, batch, size)
+    received = each(_signed, received)
     if received is not None and batch:
         for part, value in zip(parts, tuple_of(received), strict=True):
             _check_values(part, value)

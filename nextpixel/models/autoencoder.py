@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import Conditions, Values, VectorCondition
+from nextpixel.layers.conditioning import Conditions, Values, VectorCondition, forget
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.multiscale import built
 
@@ -61,7 +61,8 @@ class PixelCNNAutoencoder(ImageModel):
 
     It is conditioned on codes: `sample(model, n, shape, condition=model.encode(x))` draws images that share what the
     code holds, and `score(model, x, model.encode(x))` is the exact log p(x | h). Without a condition, `forward` encodes
-    x: this is how it is trained.
+    x: this is how it is trained. With `TrainConfig.condition_dropout` the decoder meets unknown codes, of NaN, as well,
+    and is the unconditional model, too: log p(x) of the same weights, beside which log p(x | h) tells a code's worth.
 
     Args:
         decoder: a model whose condition is `VectorCondition(m)`; or its configuration. m is the size of the code.
@@ -141,11 +142,13 @@ class PixelCNNAutoencoder(ImageModel):
         """Mean and log-deviation of q(h | x), (B, m) each, of a variational model."""
         if not self.variational:
             raise ValueError("this auto-encoder is not variational: it has codes, but no distribution of them")
-        mean, log_deviation = self._encoder_outputs(x).float().chunk(2, dim=1)
+        mean, log_deviation = _precise(self._encoder_outputs(x)).chunk(2, dim=1)
         return mean, log_deviation.clamp(-7, 7)
 
     def infer(self, x: Tensor, condition: Values | None) -> Values | None:
-        """The codes of images, unless some are given."""
+        """The codes of images, unless some are given; booleans (B,) are true where a code is to be unknown."""
+        if isinstance(condition, Tensor) and condition.dtype == torch.bool:
+            return forget(self.encode(x.to(self.device)), condition)
         return self.encode(x.to(self.device)) if condition is None else condition
 
     def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
@@ -264,11 +267,16 @@ class ConvolutionalAutoencoder(ImageModel):
         return ((values + 1) * ((self.levels - 1) / 2)).round().clamp(0, self.levels - 1).long()
 
 
+def _precise(outputs: Tensor) -> Tensor:
+    """At least float32, also where autocast computed in less."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
 class _Gaussian:
     """Independent Gaussians of variance 1, of values scaled to [-1, 1]."""
 
     def __init__(self, mean: Tensor, levels: int) -> None:
-        self._mean, self._levels = mean.float(), levels
+        self._mean, self._levels = _precise(mean), levels
 
     def log_prob(self, x: Tensor) -> Tensor:
         centred = x.to(self._mean.dtype) * (2 / (self._levels - 1)) - 1
