@@ -70,11 +70,12 @@ def autoencoder() -> str:
                 f"{r['pixel_cnn']['test']['bits_per_dim']:.3f}",
                 f"{worth['given']:.0f}",
                 f"{worth['shuffled']:.0f}",
+                f"{worth['nothing']:.0f}",
                 f"{worth['bits']:.0f} ± {worth['standard_error']:.0f}",
                 f"{r['convolutional']['test']['mean_squared_error']:.0f}",
             ]
         )
-    head = ["m", "test bits/dim given the code", "bits/image", "given another's code", "the code is worth"]
+    head = ["m", "test bits/dim given the code", "bits/image", "given another's code", "given none", "the code is worth"]
     return table([*head, "squared error of the convolutional one"], rows)
 
 
