@@ -52,7 +52,8 @@ class TrainConfig:
         crop: side of the random windows to train on, in pixels; None for whole images.
         flip: mirror images left to right at random. The likelihood is then that of the mirrored data, too.
         condition_dropout: share of images whose conditions are unknown to the model in a step, so that it is the
-            unconditional model, too; of several conditions, each of the others is with the same probability.
+            unconditional model, too; of several conditions, each of the others is with the same probability. For an
+            auto-encoder, whose code is.
         seed: of all that is random in training; not of the model's initial weights.
         evaluate_every: updates between validations; None for about twenty in a run, fewer where they would take
             more than a fifth of the `minutes`.
