@@ -41,12 +41,13 @@ from nextpixel.checkpoint import (
 )
 from nextpixel.companions import TextEncoder
 from nextpixel.data import load_data
+from nextpixel.fit import check_fit
 from nextpixel.models.core import ImageModel
 from nextpixel.processes import any_process, process_group, rank_and_processes, stop_requests, wait_for_all
 from nextpixel.sampling import sample
 from nextpixel.splits import ImageData
 from nextpixel.train_config import MAY_CHANGE, TrainConfig
-from nextpixel.training import Step, TrainState, check_fit, initial_state, train
+from nextpixel.training import Step, TrainState, initial_state, train
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -29,22 +29,19 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.autoencoding import likelihood_of
-from nextpixel.batches import conditioned, conditions_of, dropout_seed, training_parts
+from nextpixel.batches import conditioned, dropout_seed, training_parts
+from nextpixel.fit import check_fit
 from nextpixel.layers.conditioning import (
-    ClassCondition,
     ConditionEncoder,
-    MapCondition,
     Values,
     VectorCondition,
-    condition_shape,
     parts_of,
 )
-from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
-from nextpixel.models.core import AutoregressiveModel, ImageModel
+from nextpixel.models.core import ImageModel
 from nextpixel.muon import Muon
 from nextpixel.processes import keep_freed_memory, rank_and_processes
 from nextpixel.scoring import dequantised
-from nextpixel.splits import ImageData, Split, crop_offsets
+from nextpixel.splits import ImageData, Split
 from nextpixel.train_config import TrainConfig, learning_rate, total_steps
 
 __all__ = [
@@ -52,7 +49,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainingError",
-    "check_fit",
     "evaluate",
     "initial_state",
     "multiplies_bf16",
@@ -244,89 +240,6 @@ def evaluate(
     if processes > 1:
         dist.all_reduce(nats)
     return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
-
-
-def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes: int) -> None:
-    """Raises ValueError unless model, data and configuration fit together."""
-    for name in ("channels", "levels"):
-        if getattr(model, name) != getattr(data, name):
-            raise ValueError(
-                f"the model has {name}={getattr(model, name)} but the data {name}={getattr(data, name)}; make them "
-                f"equal"
-            )
-    _check_condition(model, data, config)
-    heads = {part.head for part in model.modules() if isinstance(part, AutoregressiveModel)}
-    if config.objective == "density" and heads != {"logistic"}:
-        other = f", but this one has head={min(heads)!r}, whose density is its probability" if heads else ""
-        raise ValueError(f"objective='density' is for models with head='logistic'{other}; use objective='probability'")
-    if config.crop is not None:
-        # Asks for a window of every image, so that one that is too small is found now.
-        every = np.arange(len(data.train))
-        crop_offsets(data.train, every, crop=config.crop, generator=np.random.default_rng(0))
-    elif len(np.unique(data.train.sizes, axis=0)) > 1:
-        raise ValueError("the training images differ in size; give crop= to train on windows of one size")
-    if config.batch_size < processes * config.accumulate:
-        raise ValueError(
-            f"batch_size (={config.batch_size}) must be at least processes x accumulate "
-            f"(={processes} x {config.accumulate}): no part may be empty"
-        )
-    if config.patience is not None and not len(data.valid):
-        raise ValueError(f"patience (={config.patience}) needs a validation split, but the data has none; leave it out")
-
-
-def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
-    offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
-    kinds = [type(part).__name__ for part in parts_of(model.given_by_data)]
-    if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
-        raise ValueError(
-            f"the model has {len(twice)} conditions of the kind {twice[0]}, but data gives one of each kind; make them "
-            f"one"
-        )
-    for part in parts_of(model.given_by_data):
-        other = offered.get(type(part))
-        if isinstance(part, MapCondition) and data.train.maps is not None and data.shape is not None:
-            shape = condition_shape(part, len(data.train), data.shape)
-            same = data.train.maps.shape == shape and part.levels == data.map_levels
-            if same and config.crop is not None and part.scale > 1:
-                raise ValueError("crop= goes with maps of the images' own size only; leave it out")
-        else:
-            same = part == other
-        if not same:
-            if isinstance(part, ClassCondition):
-                raise ValueError(
-                    f"the model is conditioned on {part.classes} classes but the data has {len(data.classes)}; give "
-                    f"the model condition={other}"
-                )
-            raise ValueError(f"the model is conditioned on {part}, but the data gives {other}; make them equal")
-    if config.condition_dropout and model.condition is None:
-        raise ValueError(
-            f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave it out"
-        )
-    if config.condition_dropout and isinstance(model, PixelCNNAutoencoder) and model.variational:
-        raise ValueError(
-            f"condition_dropout (={config.condition_dropout}) is not for variational auto-encoders, which bound "
-            f"log p(x) themselves; leave it out"
-        )
-    if isinstance(model, PixelCNNAutoencoder | ConvolutionalAutoencoder):
-        _check_size(model.size, data, config)
-
-
-def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> None:
-    """Raises unless an auto-encoder's size is that of all it is trained on, windows if any, and validated on."""
-    trained = data.train.sizes if config.crop is None else np.array([[config.crop, config.crop]])
-    others = [seen for seen in np.concatenate([trained, data.valid.sizes]).tolist() if tuple(seen) != size]
-    if not others:
-        return
-    words = f"{size[0]}×{size[1]} pixels"
-    if config.crop is not None:
-        raise ValueError(
-            f"crop (={config.crop}) does not go with this auto-encoder, which takes whole images of {words}; leave it "
-            f"out, and give size={size} when loading the data"
-        )
-    raise ValueError(
-        f"this auto-encoder takes images of {words}, but the data has one of {others[0][0]}×{others[0][1]}; give "
-        f"size={size} when loading it"
-    )
 
 
 def _replicate(state: TrainState) -> DistributedDataParallel:

@@ -23,9 +23,9 @@ from nextpixel import (
     score,
 )
 from nextpixel.cache import Cache
+from nextpixel.fit import check_fit
 from nextpixel.layers.conditioning import forget
 from nextpixel.train_config import TrainConfig
-from nextpixel.training import check_fit
 from nextpixel.walk import walk
 
 GREY = GatedPixelCNN(levels=4, features=4, layers=1)

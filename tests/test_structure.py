@@ -17,7 +17,7 @@ ORDER = [
     ["models.autoencoder", "models.embedding", "models.family", "walk", "scoring", "checkpoint"],
     ["sources", "companions", "picture_sets", "splits", "summary", "data"],
     ["probe"],
-    ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "processes", "training"],
+    ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "processes", "fit", "training"],
     ["interpolation", "recipes", "triplets"],
     ["runs", "plots"],
     ["commands.opening", "commands.options", "commands.output"],
