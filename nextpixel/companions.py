@@ -2,7 +2,7 @@
 
 They come within an `.npz` file of images, or from a file or folder of their own: in the order of the images, or by
 their names. Captions become vectors by a text encoder, a function from texts to vectors; `BagOfWords` is one that
-needs no download.
+needs no download. Maps follow their images: what is done to the size of an image is done to its map.
 """
 
 import csv
@@ -16,14 +16,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.images import ImageError, read_image, resize
-from nextpixel.sources import DataError, RawSplit, Source, automatic_size
+from nextpixel.images import ImageError, read_image, read_indices, resize, subsample
+from nextpixel.sources import DataError, Integers, RawSplit, Source
 from nextpixel.splits import Split, joined, subset
 
-__all__ = ["BagOfWords", "TextEncoder", "attach", "checked_maps", "checked_vectors", "embedded", "encode_captions"]
+__all__ = [
+    "BagOfWords",
+    "TextEncoder",
+    "attach",
+    "checked_maps",
+    "checked_vectors",
+    "embedded",
+    "encode_captions",
+    "encoder_name",
+]
 
-TextEncoder: TypeAlias = Callable[[Sequence[str]], Any]
-"""Texts to vectors: a sequence of n strings to an array (n, size) of floats."""
+TextEncoder: TypeAlias = Callable[[Sequence[str]], Any] | Callable[[str], Any]
+"""Texts to vectors: a list of n strings to an array or tensor (n, size) of numbers, or one string to (size,)."""
 
 _NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
 _TEXT_COLUMNS = ("text", "caption", "captions", "description")
@@ -64,14 +73,35 @@ class BagOfWords:
 
 
 def encode_captions(encoder: TextEncoder, captions: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors (n, size) of captions, checked."""
-    vectors = np.asarray(encoder(list(captions)), np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(captions):
-        raise DataError(
-            f"the text encoder gave an array of shape {vectors.shape} for {len(captions)} captions; it must give "
-            f"({len(captions)}, size)"
-        )
-    return vectors
+    """Vectors (n, size) of captions; those of an encoder of one text are stacked.
+
+    Raises:
+        DataError: If the encoder raises, or gives something other than finite vectors of one size.
+    """
+    texts, where = list(captions), f"the text encoder {encoder_name(encoder)}"
+    vectors, told = _tried(encoder, texts)
+    if vectors is None or vectors.ndim != 2 or len(vectors) != len(texts):
+        wanted = f"it must give ({len(texts)}, size), or for one text (size,)"
+        if vectors is not None and len(texts) > 1 and vectors.shape == (len(texts),):
+            # A number for each text: the same function would take a single text for a list of letters.
+            raise DataError(f"{where} {told} for {len(texts)} captions; {wanted}")
+        rows: list[NDArray[Any]] = []
+        for text in texts:
+            row, told_of_one = _tried(encoder, text)
+            if row is None or row.ndim != 1 or row.shape != (rows or [row])[0].shape:
+                raise DataError(f"{where} {told} for {len(texts)} captions, and {told_of_one} for one; {wanted}")
+            rows.append(row)
+        vectors = np.stack(rows)
+    if vectors.dtype.kind == "f" and not (finite := np.isfinite(vectors).all(axis=1)).all():
+        text = texts[int(np.argmin(finite))]
+        raise DataError(f"{where} gave NaN or infinity for the caption {text!r}; it must give finite numbers")
+    return checked_vectors(vectors, f"the vectors of {where}")
+
+
+def encoder_name(encoder: TextEncoder) -> str:
+    """How a text encoder can be found again; it is for the user to import it."""
+    kind = encoder if hasattr(encoder, "__qualname__") else type(encoder)
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def attach(
@@ -80,7 +110,6 @@ def attach(
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
     maps: str | Path | None = None,
-    size: Any = None,
 ) -> Source:
     """Add what files hold to the images of a source.
 
@@ -90,8 +119,10 @@ def attach(
             a column ``file`` names the images, otherwise rows are in their order.
         captions: A ``.txt`` file with a line for each image in their order, or a ``.csv`` table with a column ``text``,
             perhaps also ``file``.
-        maps: An ``.npy`` file in the order of the images, or a folder of pictures that are called as the images are.
-        size: To what images are resized; maps from a folder are, too.
+        maps: An ``.npy`` file in the order of the images, or a folder of pictures that are called as the images are,
+            and have the size of their files, or a fraction 1/2, 1/3 ... of it. They are cropped and averaged as the
+            images are, unless all have a fraction of the images' final size. Pictures with a palette are names, the
+            numbers of their colours, and are never averaged.
 
     Raises:
         FileNotFoundError: If a file does not exist.
@@ -106,23 +137,31 @@ def attach(
     if maps is not None:
         path = _existing(maps)
         if path.is_dir():
-            splits = {
-                key: replace(split, maps=_pictured_maps(split, path, size)) for key, split in source.splits.items()
-            }
+            splits = {key: replace(split, maps=_pictured_maps(split, path)) for key, split in source.splits.items()}
             source = replace(source, splits=splits)
         else:
             source = _assigned(source, "maps", None, _loaded(path), path)
     return source
 
 
-def embedded(splits: dict[str, Split], path: Path, place: str, classes: tuple[str, ...]) -> dict[str, Split]:
+def embedded(
+    splits: dict[str, Split], path: Path, place: str, classes: tuple[str, ...]
+) -> tuple[dict[str, Split], tuple[str, ...]]:
     """The splits with vectors by an embedding instead of labels; its held-out classes in the test split alone.
+
+    The embedding's classes are known by the source's name, and, where a folder was moved or copied, by theirs.
 
     Args:
         splits: Of images of the embedding's size.
         path: The embedding's checkpoint.
-        place: The source; if the embedding was trained on it, the classes that it never saw are held out here, too.
-        classes: Names of the labels.
+        place: The source.
+        classes: Names of the labels; () without.
+
+    Returns:
+        The splits, and the names of the classes that are held out.
+
+    Raises:
+        DataError: If the embedding was trained on this source, and what it held out cannot be told.
     """
     import torch
 
@@ -130,9 +169,9 @@ def embedded(splits: dict[str, Split], path: Path, place: str, classes: tuple[st
     from nextpixel.models.embedding import embed
 
     network, metadata = load_embedding(path), read_metadata(path)
-    held_out = metadata.get("held_out", []) if metadata.get("data", {}).get("source") == place else []
-    numbers = [classes.index(name) for name in held_out if name in classes]
-    if numbers:
+    held_out = _held_out(metadata, path, place, classes)
+    if held_out:
+        numbers = [classes.index(name) for name in held_out]
         labelled = [split for split in splits.values() if split.labels is not None and len(split)]
         parts = [subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in labelled]
         splits = {
@@ -151,7 +190,27 @@ def embedded(splits: dict[str, Split], path: Path, place: str, classes: tuple[st
         columns = [] if split.vectors is None else [split.vectors]
         columns += [np.concatenate(vectors)] if vectors else [np.zeros((0, network.outputs), np.float32)]
         done[name] = replace(split, vectors=np.concatenate(columns, axis=1), labels=None)
-    return done
+    return done, held_out
+
+
+def _held_out(metadata: dict[str, Any], path: Path, place: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of these classes the embedding never saw; () if they are not those that it was trained on."""
+    unseen, known = metadata.get("held_out", []), metadata.get("classes", [])
+    is_source = metadata.get("data", {}).get("source") == place
+    if not unseen or not (is_source or (classes and set(classes) == set(known))):
+        return ()
+    found = tuple(name for name in unseen if name in classes)
+    if not classes:
+        raise DataError(
+            f"the embedding {path} never saw {len(unseen)} classes of {place}, but without labels it is not known "
+            f"which images to keep out of training; leave out labels=False"
+        )
+    if not found:
+        raise DataError(
+            f"the embedding {path} never saw the classes {', '.join(unseen)} of {place}, but none of its classes is "
+            f"called so now; train the embedding anew"
+        )
+    return found
 
 
 def _labels(split: Split) -> NDArray[np.int64]:
@@ -161,6 +220,24 @@ def _labels(split: Split) -> NDArray[np.int64]:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
+
+
+def _tried(encoder: Callable[[Any], Any], texts: Any) -> tuple[NDArray[Any] | None, str]:
+    """What an encoder gives, None if it fails, and that in words."""
+    try:
+        given = encoder(texts)
+        if isinstance(given, list | tuple) and any(hasattr(row, "detach") for row in given):
+            array = np.stack([_numpy(row) for row in given])
+        else:
+            array = _numpy(given)
+    except Exception as error:  # It is anyone's function, and may raise anything.
+        return None, f"raised {type(error).__name__} ({' '.join(str(error).split())})"
+    return array, f"gave an array of shape {array.shape}"
+
+
+def _numpy(values: Any) -> NDArray[Any]:
+    """An array of what may be a tensor, on any device, with or without a graph, of types that numpy lacks."""
+    return np.asarray(values.detach().float().cpu() if hasattr(values, "detach") else values)
 
 
 def _existing(path: str | Path) -> Path:
@@ -179,6 +256,9 @@ def _assigned(source: Source, field: str, names: list[str] | None, rows: Any, pa
             if not split.names:
                 raise DataError(f"{path} names images, but those of the source have no names; leave that column out")
             place = {name: k for k, name in enumerate(names)}
+            if len(place) < len(names):
+                name, count = Counter(names).most_common(1)[0]
+                raise DataError(f"{path} has {count} rows for {name}; keep one of them")
             missing = [name for name in split.names if name not in place]
             if missing:
                 raise DataError(
@@ -223,7 +303,12 @@ def _vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
 
 def _caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
     if path.suffix == ".txt":
-        return None, tuple(path.read_text(encoding="utf-8").splitlines())
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); save it as such") from error
+        lines = text.replace("\r\n", "\n").removesuffix("\n")
+        return None, tuple(lines.split("\n")) if lines else ()
     if path.suffix != ".csv":
         raise DataError(f"{path}: captions come from a .txt or a .csv file")
     columns, names = _columns(path)
@@ -263,21 +348,34 @@ def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
     return result
 
 
-def checked_maps(maps: NDArray[Any], where: str) -> NDArray[Any]:
-    """Maps (N, M, h, w); of axes 1 and 3 the shorter is the channels."""
+def checked_maps(maps: NDArray[Any], where: str, size: tuple[int, int] | None = None) -> NDArray[Any]:
+    """Maps (N, M, h, w); of axes 1 and 3 the channels are that without which (h, w) fits the images' size.
+
+    If both or neither fits, the shorter.
+    """
     if maps.dtype == np.bool_:
         maps = maps.view(np.uint8)
-    if maps.dtype.kind not in "uif" or maps.ndim not in (3, 4):
+    if maps.dtype.kind not in "uif" or maps.ndim not in (3, 4) or 0 in maps.shape[1:]:
         raise DataError(f"{where} hold {maps.dtype} of shape {maps.shape}, but (images, height, width) is expected")
-    if maps.dtype.kind == "i" and int(maps.min()) < -1:
+    if maps.dtype.kind == "i" and int(maps.min(initial=0)) < -1:
         raise DataError(f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where unknown")
+    if maps.dtype.kind == "f" and np.isinf(maps).any():
+        raise DataError(f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known")
     if maps.ndim == 3:
         return maps[:, None]
-    return np.moveaxis(maps, 3, 1) if maps.shape[3] < maps.shape[1] else maps
+    first, last = (size is not None and _scale(size, given) is not None for given in (maps.shape[2:], maps.shape[1:3]))
+    is_last = last if first != last else maps.shape[3] < maps.shape[1]
+    return np.moveaxis(maps, 3, 1) if is_last else maps
 
 
-def _pictured_maps(split: RawSplit, folder: Path, size: Any) -> NDArray[Any]:
-    """The pictures of a folder that are called as the images of a split are, at their size."""
+def _scale(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
+    """How many times smaller the second size is, rounded up, in both directions; None if it is no such fraction."""
+    scale = -(-size[0] // smaller[0])
+    return scale if tuple(-(-side // scale) for side in size) == smaller else None
+
+
+def _pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
+    """The pictures of a folder that are called as the images of a split are, of one size."""
     if not split.names or not isinstance(split.images, np.ndarray):
         raise DataError(f"maps from the folder {folder} need a folder of images of one size; give size=")
     found = {
@@ -285,21 +383,42 @@ def _pictured_maps(split: RawSplit, folder: Path, size: Any) -> NDArray[Any]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    height, width = split.images.shape[2:]
-    pictures = []
-    for name in split.names:
+    size = split.images.shape[2], split.images.shape[3]
+    maps: list[Integers] = []
+    for name, own in zip(split.names, split.sizes, strict=True):
         path = found.get(Path(name).with_suffix("").as_posix())
         if path is None:
             raise DataError(f"{folder} holds no map for {name}; call it the same")
         try:
-            picture = read_image(path)
-            wanted = automatic_size([picture.shape[1:]]) if size == "auto" else size
-            pictures.append(picture if wanted is None else resize(picture, wanted))
+            indices = read_indices(path)
+            if indices is None:
+                x = _as_image(read_image(path), own, size, resize)
+            else:  # Bytes are amounts of 256 levels; wider integers have the levels that occur.
+                x = _as_image(indices, own, size, subsample).astype(np.int16)
         except ImageError as error:
-            raise DataError(f"{path}: {error}") from error
-        if pictures[-1].shape[1:] != (height, width):
-            raise DataError(f"{path} is {pictures[-1].shape[1:]} pixels, but its image is {(height, width)}")
-    channels = {picture.shape[0] for picture in pictures}
-    if len(channels) > 1:
-        raise DataError(f"maps in {folder} have {' and '.join(map(str, sorted(channels)))} channels; convert them")
-    return np.stack(pictures)
+            raise DataError(str(error)) from error
+        maps.append(x)
+        if _scale(size, x.shape[1:]) is None or x.shape[1:] != maps[0].shape[1:]:
+            sizes = (f"{height}x{width}" for height, width in (x.shape[1:], own, size, size))
+            raise DataError(
+                "{} is a map of {} pixels, but its image of {}, prepared {}; give maps of the images' size, or all of "
+                "one fraction 1/2, 1/3 ... of {}".format(path, *sizes)
+            )
+        if x.dtype != maps[0].dtype or len(x) != len(maps[0]):
+            raise DataError(
+                f"{path} is a map of {_kind(x)}, but the first in {folder} is one of {_kind(maps[0])}; convert them"
+            )
+    return np.stack(maps)
+
+
+def _as_image(
+    x: Integers, own: tuple[int, int], size: tuple[int, int], reduce: Callable[[Integers, tuple[int, int]], Integers]
+) -> Integers:
+    """Crop and reduce a map as its image was, if it shows the same and is not of fewer pixels than wanted."""
+    height, width = x.shape[1:]
+    same = _scale(own, (height, width)) is not None or _scale((height, width), own) is not None
+    return reduce(x, size) if same and height >= size[0] and width >= size[1] else x
+
+
+def _kind(x: Integers) -> str:
+    return "numbered colours" if x.dtype == np.int16 else f"{len(x)} channel{'s' * (len(x) > 1)}"

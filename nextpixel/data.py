@@ -25,6 +25,7 @@ from nextpixel.companions import (
     checked_vectors,
     embedded,
     encode_captions,
+    encoder_name,
 )
 from nextpixel.picture_sets import PictureOptions, is_picture, is_saved_dataset, read_dataset, read_folder, read_picture
 from nextpixel.sources import DataError, Integers, Source, Storage, read_arrays, read_digits
@@ -71,7 +72,7 @@ def load_data(
             ``hf:NAME:CONFIGURATION``. A folder called digits is ``./digits``.
         size: Crop every image centrally to this side or (height, width) and average areas; never enlarges.
             "auto" leaves images of one size up to 64 as they are, and makes others squares of 32, or of the shortest
-            side of all.
+            side of all; arrays of integers wider than a byte it leaves as they are, for codes have no average.
         levels: Reduce to so many levels, ``x * levels // from_levels``; None keeps what there are. The values of a
             file of arrays that are all below `levels` already are kept as they are.
         from_levels: The number of levels the stored values have. If None: 256 for pictures; for arrays 2 if nothing
@@ -84,12 +85,14 @@ def load_data(
         vectors: A file of a vector for each image, see `nextpixel.companions.attach`. Those within an ``.npz`` file
             are found.
         captions: A file of a text for each image, see there.
-        text_encoder: What makes vectors of captions: a function of a list of texts to an array (n, size), or the words
-            of a `nextpixel.companions.BagOfWords`; None takes the 512 most frequent words of the training captions.
+        text_encoder: What makes vectors of captions: a function of a list of texts to an array (n, size), or of one
+            text to (size,), or the words of a `nextpixel.companions.BagOfWords`; None takes the 512 most frequent words
+            of the training captions.
         embedding: The checkpoint of a `nextpixel.models.embedding.Embedding`, which makes a vector of every image. It
-            takes the place of labels, and if it was trained on this source, the test split is all images of the classes
-            that were held out of its training, which are in no other split.
-        maps: A file or folder of a map for each image, see there: another image, a mask, a sketch.
+            takes the place of labels. If it was trained on this source, or on classes of the same names, the test split
+            is all images of the classes that were held out of its training, which are in no other split.
+        maps: A file or folder of a map for each image, see there: another image, a mask, a sketch. Integers have 2
+            levels if nothing in any split is above 1, else 256 for bytes, else the highest value + 1.
         validation: What of the training images becomes the validation split if the source has none: a fraction
             below 1, rounded down, or a number of images. 0 for none.
         test: The same for the test split.
@@ -125,7 +128,7 @@ def load_data(
         progress=progress,
     )
     place, read = _read(source, labels, options)
-    read = attach(read, vectors=vectors, captions=captions, maps=maps, size=options.size)
+    read = attach(read, vectors=vectors, captions=captions, maps=maps)
     found_channels, shape = _common_shape(read, place)
     stored = _stored_levels(read, None if binarise else levels, from_levels, place)
     wanted = 2 if binarise else levels or stored
@@ -144,8 +147,10 @@ def load_data(
     if encoder is not None:
         splits = {name: _with_captions(split, encoder) for name, split in splits.items()}
     classes = read.classes if splits["train"].labels is not None else ()
+    held_out: tuple[str, ...] = ()
     if embedding is not None:
-        splits, classes = embedded(splits, Path(embedding), place, classes), ()
+        splits, held_out = embedded(splits, Path(embedding), place, classes)
+        classes = ()
     return ImageData(
         source=str(source),
         levels=wanted,
@@ -153,7 +158,8 @@ def load_data(
         shape=shape,
         classes=classes,
         **splits,
-        map_levels=_map_levels(splits["train"].maps),
+        map_levels=_map_levels([split.maps for split in splits.values() if split.maps is not None], place),
+        held_out=held_out,
         preparation={
             "source": place,
             "size": _size_kept(size, shape),
@@ -164,7 +170,7 @@ def load_data(
             "labels": labels if isinstance(labels, bool) else _absolute(labels),
             "vectors": _absolute(vectors),
             "captions": _absolute(captions),
-            "text_encoder": encoder.words if isinstance(encoder, BagOfWords) else encoder and _qualified(encoder),
+            "text_encoder": encoder.words if isinstance(encoder, BagOfWords) else encoder and encoder_name(encoder),
             "embedding": _absolute(embedding),
             "maps": _absolute(maps),
             "validation": validation,
@@ -182,12 +188,6 @@ def _has(split: Split, field: str) -> bool:
 def _absolute(path: str | Path | None) -> str | None:
     """The path that finds the file from any working folder."""
     return None if path is None else str(Path(path).expanduser().resolve())
-
-
-def _qualified(encoder: TextEncoder) -> str:
-    """How a function can be found again; it is for the user to import it."""
-    kind = encoder if hasattr(encoder, "__qualname__") else type(encoder)
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _text_encoder(given: TextEncoder | Sequence[str] | None, captions: tuple[str, ...]) -> TextEncoder | None:
@@ -208,12 +208,15 @@ def _with_captions(split: Split, encoder: TextEncoder) -> Split:
     return replace(split, vectors=np.concatenate([*parts, encode_captions(encoder, split.captions)], axis=1))
 
 
-def _map_levels(maps: NDArray[Any] | None) -> int | None:
-    """How many levels integer maps have: 256 if they use more than half of a byte, else what they use."""
-    if maps is None or maps.dtype.kind == "f":
+def _map_levels(maps: list[NDArray[Any]], place: str) -> int | None:
+    """How many levels the integer maps of all splits have, by the rule for images; None for floats."""
+    floats = [values.dtype.kind == "f" for values in maps]
+    if any(floats) and not all(floats):
+        raise DataError(f"the maps of {place} are floats in some splits and integers in others; make them the same")
+    if not maps or any(floats):
         return None
-    highest = int(maps.max(initial=1))
-    return 256 if 128 <= highest < 256 else highest + 1
+    highest = max(int(values.max(initial=1)) for values in maps)
+    return 256 if highest > 1 and all(values.dtype == np.uint8 for values in maps) else highest + 1
 
 
 def _size_kept(size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None) -> list[int] | None:
@@ -372,6 +375,7 @@ def _prepared(
     mapped = MappedImages(
         raw.images, rows, rule, first=_SPLITS.index(origin) << 40, where=f"{origin} images of {place}"
     )
+    size = None if mapped.shape is None else (mapped.shape[2], mapped.shape[3])
     images: Integers | MappedImages | Sequence[Integers] = mapped
     if sum(_bytes(split.images) for split in read.splits.values()) <= memory_bytes:
         images = _in_memory(mapped)
@@ -379,7 +383,7 @@ def _prepared(
         images=images,
         labels=None if raw.labels is None else raw.labels[rows],
         vectors=None if raw.vectors is None else checked_vectors(raw.vectors[rows], f"vectors of {place}"),
-        maps=None if raw.maps is None else checked_maps(raw.maps[rows], f"maps of {place}"),
+        maps=None if raw.maps is None else checked_maps(raw.maps[rows], f"maps of {place}", size),
         captions=tuple(raw.captions[row] for row in rows.tolist()) if raw.captions else (),
         names=tuple(raw.names[row] for row in rows.tolist()) if raw.names else (),
     )

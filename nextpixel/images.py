@@ -29,7 +29,9 @@ __all__ = [
     "image_shape",
     "quantise",
     "read_image",
+    "read_indices",
     "resize",
+    "subsample",
     "to_uint8",
     "write_gif",
     "write_image",
@@ -81,6 +83,22 @@ def read_image(path: PictureFile, *, channels: int | None = None, name: str | No
             mode = "RGB" if natural == 3 else "RGBA"
             x = np.moveaxis(np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0)
     return np.ascontiguousarray(_upright(_convert(x, channels or natural), turn))
+
+
+def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
+    """Read a picture with a palette as the numbers of its colours, (1, H, W); None if it has no palette.
+
+    So segments are stored: the numbers are their names, and the colours are only for showing.
+
+    Args:
+        path: As for `read_image`, which raises the same errors.
+        name: What errors call the picture; the path if None.
+    """
+    with _opened(path, name) as picture:
+        if picture.mode != "P":
+            return None
+        turn, x = _orientation(picture), np.asarray(picture)[None]
+    return np.ascontiguousarray(_upright(x, turn))
 
 
 def image_shape(path: PictureFile, *, name: str | None = None) -> tuple[int, int, int]:
@@ -152,21 +170,8 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
         array([[[15]]], dtype=uint8)
     """
     height, width = (size, size) if isinstance(size, int) else size
-    channels, old_height, old_width = x.shape
-    if min(height, width) < 1:
-        raise ImageError(f"size (={size}) must be at least 1 pixel in both directions")
-    if old_height < height or old_width < width:
-        raise ImageError(
-            f"an image of {old_height}x{old_width} pixels is smaller than size {height}x{width}, and images are "
-            f"never enlarged; use a smaller size"
-        )
-    crop_height, crop_width = old_height, old_width
-    if old_width * height > old_height * width:
-        crop_width = old_height * width // height
-    else:
-        crop_height = old_width * height // width
-    top, left = (old_height - crop_height) // 2, (old_width - crop_width) // 2
-    x = x[:, top : top + crop_height, left : left + crop_width]
+    x = _cropped(x, height, width)
+    channels, crop_height, crop_width = x.shape
     if (crop_height, crop_width) == (height, width):
         return np.ascontiguousarray(x)
     if alpha and channels == 4:
@@ -176,6 +181,29 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
         opacity = _rounded_ratio(totals[3:], np.array(crop_height * crop_width))
         return np.concatenate([colours, opacity]).astype(x.dtype)
     return _rounded_ratio(_area_sums(x, height, width), np.array(crop_height * crop_width)).astype(x.dtype)
+
+
+def subsample(x: Integers, size: int | tuple[int, int]) -> Integers:
+    """Crop as `resize` does, then take the middle pixel of every area: for values that are names and have no mean.
+
+    Args:
+        x: An image (C, H, W), at least as large as `size` in both directions.
+        size: The side of a square, or (height, width).
+
+    Raises:
+        ImageError: If x would have to be enlarged.
+
+    Example:
+        >>> subsample(np.array([[[0, 7, 7, 7, 9, 9]]] * 2).reshape(1, 2, 6), (1, 2))
+        array([[[7, 9]]])
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    x = _cropped(x, height, width)
+    rows, columns = (
+        (2 * np.arange(parts) + 1) * length // (2 * parts)
+        for parts, length in zip((height, width), x.shape[1:], strict=True)
+    )
+    return np.ascontiguousarray(x[:, rows[:, None], columns])
 
 
 def quantise(x: Integers, levels: int, *, from_levels: int = 256) -> Integers:
@@ -361,6 +389,25 @@ def _convert(x: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if channels == 4:
         x = np.concatenate([x, np.full_like(x[:1], 255)])
     return x
+
+
+def _cropped(x: Integers, height: int, width: int) -> Integers:
+    """The middle of an image that has the aspect ratio of (height, width)."""
+    _, old_height, old_width = x.shape
+    if min(height, width) < 1:
+        raise ImageError(f"size (={(height, width)}) must be at least 1 pixel in both directions")
+    if old_height < height or old_width < width:
+        raise ImageError(
+            f"an image of {old_height}x{old_width} pixels is smaller than size {height}x{width}, and images are "
+            f"never enlarged; use a smaller size"
+        )
+    crop_height, crop_width = old_height, old_width
+    if old_width * height > old_height * width:
+        crop_width = old_height * width // height
+    else:
+        crop_height = old_width * height // width
+    top, left = (old_height - crop_height) // 2, (old_width - crop_width) // 2
+    return x[:, top : top + crop_height, left : left + crop_width]
 
 
 def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:

@@ -168,20 +168,23 @@ def _decode(parts: dict[str, list[Picture]], classes: tuple[str, ...], options: 
         warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
         workers = min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers) as pool:
-            images = _decoded(pictures, options, pool)
+            images, sizes = _decoded(pictures, options, pool)
     splits, begin = {}, 0
     for split, part in parts.items():
         splits[split] = RawSplit(
             images=images[begin : begin + len(part)],
             labels=_labels(part, classes) if classes else None,
             names=tuple(picture.name for picture in part),
+            sizes=tuple(sizes[begin : begin + len(part)]),
         )
         begin += len(part)
     return Source(splits=splits, classes=classes, levels=256)
 
 
-def _decoded(pictures: list[Picture], options: PictureOptions, pool: ThreadPoolExecutor) -> Any:
-    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may."""
+def _decoded(
+    pictures: list[Picture], options: PictureOptions, pool: ThreadPoolExecutor
+) -> tuple[Any, list[tuple[int, int]]]:
+    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may; and give the files'."""
     if options.channels not in (None, 1, 3, 4):
         raise DataError(f"channels (={options.channels}) must be 1, 3 or 4 for pictures, or left out")
     try:
@@ -191,7 +194,7 @@ def _decoded(pictures: list[Picture], options: PictureOptions, pool: ThreadPoolE
         _attempt(lambda picture: read_image(picture.open(), name=picture.where).shape, pictures, pool)
         raise
     channels = options.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
-    sizes = [shape[1:] for shape in shapes]
+    own = sizes = [shape[1:] for shape in shapes]
     size = automatic_size(sizes) if options.size == "auto" else options.size
     if size is not None:
         size = (size, size) if isinstance(size, int) else size
@@ -214,10 +217,10 @@ def _decoded(pictures: list[Picture], options: PictureOptions, pool: ThreadPoolE
     key = [[picture.stamp for picture in pictures], channels, size]
     flat = options.storage.build(ends[-1], np.dtype(np.uint8), key, fill)
     if len(set(sizes)) == 1:
-        return flat.reshape(len(pictures), channels, *sizes[0])
+        return flat.reshape(len(pictures), channels, *sizes[0]), own
     plain = np.asarray(flat)
     begins = [0, *ends[:-1]]
-    return [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)]
+    return [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)], own
 
 
 def _attempt(

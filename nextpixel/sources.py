@@ -59,6 +59,7 @@ class RawSplit:
         captions: A text for each image, or ().
         maps: (N, M, h, w), integers or floats, or None.
         names: What each image is called in its source, or ().
+        sizes: Height and width of each picture before it was resized, or ().
     """
 
     images: Integers | Sequence[Integers]
@@ -67,6 +68,7 @@ class RawSplit:
     captions: tuple[str, ...] = ()
     maps: NDArray[Any] | None = None
     names: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,8 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
     ``images.npy`` from ``labels.npy`` or ``images_labels.npy`` beside it. An `.npz` file with splits holds
     ``train_images``, perhaps ``valid_images`` and ``test_images``, ``train_labels`` ..., and ``label_names``; perhaps
     also ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w), ....
+
+    ``size="auto"`` leaves integers wider than a byte as they are: they may be codes, which are names and have no mean.
     """
     if path.suffix == ".npy":
         arrays: dict[str, NDArray[Any]] = {"images": _load_npy(path)}
@@ -296,17 +300,18 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
 
 
 def _resized(x: Integers, size: Size, where: str, key: object, storage: Storage) -> Integers:
-    target = automatic_size([(x.shape[2], x.shape[3])]) if size == "auto" else size
-    if target is None:
+    if size == "auto":
+        size = automatic_size([(x.shape[2], x.shape[3])]) if x.dtype.itemsize == 1 else None
+    if size is None:
         return x
-    size = (target, target) if isinstance(target, int) else target
-    shape = (*x.shape[:2], *size)
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = (*x.shape[:2], height, width)
     if shape == x.shape:
         return x
 
     def fill(flat: Integers) -> None:
         for image, small in zip(x, flat.reshape(shape), strict=True):
-            small[...] = resize(image, size)
+            small[...] = resize(image, (height, width))
 
     try:
         return storage.build(int(np.prod(shape)), x.dtype, [key, "resized", *shape], fill).reshape(shape)

@@ -97,6 +97,8 @@ class ImageData:
         valid: May be empty.
         test: May be empty.
         map_levels: The number of levels of integer maps; None without maps, or where they hold floats.
+        held_out: Names of the classes that are in the test split alone, because the embedding never saw them; () if
+            there are none.
         preparation: The keywords of `nextpixel.data.load_data` that make the same data again, defaults included; JSON.
     """
 
@@ -110,6 +112,7 @@ class ImageData:
     test: Split
     preparation: dict[str, Any]
     map_levels: int | None = None
+    held_out: tuple[str, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:

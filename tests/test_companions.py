@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nextpixel import ClassCondition, GatedPixelCNN, MapCondition, TrainConfig, VectorCondition, load_data, save
 from nextpixel.batches import conditions_of, tensors, training_parts
-from nextpixel.companions import BagOfWords
-from nextpixel.images import write_image
+from nextpixel.companions import BagOfWords, checked_maps, encode_captions
+from nextpixel.images import resize, subsample, write_image
 from nextpixel.models.embedding import Embedding, embed
 from nextpixel.sources import DataError
 from nextpixel.splits import Split
@@ -28,6 +29,11 @@ def pictures(folder: Path) -> Path:
         (folder / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
         write_image(folder / "ab"[k % 2] / f"{k:02}.png", np.full((1, 6, 5), 10 * k, np.uint8))
     return folder
+
+
+def saved(path: Path, x: np.ndarray) -> Path:
+    np.save(path, x)
+    return path
 
 
 def of_all(data: Any, field: str) -> np.ndarray:
@@ -109,8 +115,54 @@ def test_any_function_encodes_texts(tmp_path: Path) -> None:
     assert data.preparation["text_encoder"] == f"{__name__}:length_of_text"
     with pytest.raises(DataError, match="give text_encoder=, that function, if you trust it"):
         load_data(**data.preparation)
-    with pytest.raises(DataError, match=r"gave an array of shape \(1,\) for \d+ captions"):
-        load_data(tmp_path / "x.npz", text_encoder=lambda texts: np.zeros(1))
+    by_tensor = load_data(tmp_path / "x.npz", text_encoder=lambda texts: torch.tensor(length_of_text(texts)))
+    assert np.array_equal(by_tensor.train.vectors, data.train.vectors)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        lambda texts: torch.tensor([[len(text), 1.0] for text in texts], requires_grad=True),
+        lambda texts: torch.tensor([[len(text), 1.0] for text in texts]).bfloat16(),
+        lambda texts: [torch.tensor([len(text), 1.0], requires_grad=True) for text in texts],
+        lambda texts: [[len(text), 1] for text in texts],
+        lambda text: [len(text.lower()), 1],  # A list has no such method.
+        lambda text: torch.tensor([text.count("x") + text.count("y"), 1.0]),  # A list has that method.
+    ],
+    ids=["graph", "bfloat16", "list of tensors", "lists", "one text", "one text, deceptively"],
+)
+def test_encoders_give_arrays_or_tensors_of_texts_or_of_one(encoder: Any) -> None:
+    for captions in (["xy", "xyxy", "y"], ["xxx"]):
+        vectors = encode_captions(encoder, captions)
+        assert vectors.dtype == np.float32
+        assert vectors.tolist() == [[len(caption), 1] for caption in captions]
+
+
+def raises(texts: Any) -> Any:
+    raise KeyError("no\nsuch word")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (
+            raises,
+            r":raises raised KeyError \(.*such word.*\) for 3 captions, and raised KeyError .* must give \(3, size\)",
+        ),
+        (lambda texts: np.zeros((2, 2)), r"gave an array of shape \(2, 2\) for 3 captions, and gave .* for one"),
+        (lambda texts: np.array([len(text) for text in texts]), r"of shape \(3,\) for 3 captions; it must give"),
+        (lambda text: np.zeros(len(text.lower())), r"gave an array of shape \(4,\) for one"),
+        (lambda texts: np.full((len(texts), 2), np.nan), "gave NaN or infinity for the caption 'xy'"),
+        (lambda texts: np.array([[1, 2], [1, np.nan], [1, 2]]), "gave NaN or infinity for the caption 'xyxy'"),
+        (lambda texts: np.full((len(texts), 2), np.inf), "gave NaN or infinity for the caption 'xy'"),
+        (lambda texts: np.array([[text] for text in texts]), "the vectors of the text encoder .* hold <U4"),
+        (lambda texts: np.zeros((len(texts), 0)), r"of shape \(3, 0\), but numbers"),
+    ],
+)
+def test_encoders_that_fail_are_named(encoder: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        encode_captions(encoder, ["xy", "xyxy", "y"])
+    assert "the text encoder" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_bag_of_words() -> None:
@@ -144,16 +196,21 @@ def test_missing_vectors_are_unknown(tmp_path: Path) -> None:
         ({"v.csv": "file,a\nx.png,1\n"}, {"vectors": "v.csv"}, "have no names; leave that column out"),
         ({"v.txt": "1"}, {"vectors": "v.txt"}, "from an .npy or a .csv file"),
         ({"c.txt": "one\ntwo"}, {"captions": "c.txt"}, "has 2 rows"),
+        ({"c.txt": b"\xff\xfe no"}, {"captions": "c.txt"}, r"c\.txt: cannot be read as UTF-8 text"),
+        ({"c.txt": ""}, {"captions": "c.txt"}, "has 0 rows"),
+        ({"c.csv": b"text\n\xff\xfe\n"}, {"captions": "c.csv"}, r"c\.csv: cannot be read as a table of UTF-8 text"),
         ({"c.csv": "words\nx\n"}, {"captions": "c.csv"}, "one of them must be called text"),
         ({"m.npy": IMAGES[:, 0]}, {"maps": "m.npy"}, r"\(images, height, width\) is expected"),
+        ({"m.npy": IMAGES[:, :, :0]}, {"maps": "m.npy"}, r"of shape \(16, 6, 0\), but"),
+        ({"m.npy": np.where(IMAGES == 3, np.inf, 0)}, {"maps": "m.npy"}, r"maps of .*x\.npy hold infinite numbers"),
         ({"m.npy": IMAGES.astype(int) - 5}, {"maps": "m.npy"}, "integers are 0 and above"),
     ],
 )
 def test_what_does_not_fit(tmp_path: Path, files: dict[str, Any], options: dict[str, str], message: str) -> None:
     np.save(tmp_path / "x.npy", IMAGES)
     for name, content in files.items():
-        if isinstance(content, str):
-            (tmp_path / name).write_text(content)
+        if isinstance(content, str | bytes):
+            (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
         else:
             np.save(tmp_path / name, content)
     with pytest.raises((DataError, FileNotFoundError), match=message):
@@ -168,6 +225,141 @@ def test_names_that_are_missing(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     with pytest.raises(DataError, match="holds no map for a/00.png"):
         load_data(folder, maps=tmp_path / "maps")
+
+
+def test_names_that_are_there_twice(tmp_path: Path) -> None:
+    rows = [f"{'ab'[k % 2]}/{k:02}.png,{k}" for k in range(20)]
+    (tmp_path / "v.csv").write_text("\n".join(["file,a", *rows, rows[7]]))
+    with pytest.raises(DataError, match=r"v\.csv has 2 rows for b/07\.png; keep one of them"):
+        load_data(pictures(tmp_path / "photos"), vectors=tmp_path / "v.csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_only_ends_of_lines_part_captions(tmp_path: Path, end: str, last: bool) -> None:
+    """Not what Python calls a line, too; and a caption may be empty."""
+    captions = ["a\u2028b", "c\x0bd\x85e", *map(str, range(17)), ""]
+    (tmp_path / "c.txt").write_bytes((end.join(captions) + end * last).encode())
+    np.save(tmp_path / "x.npy", IMAGES)
+    if not last:  # The end of the last caption but one ends the file.
+        captions = captions[:-1]
+        np.save(tmp_path / "x.npy", IMAGES[:-1])
+    data = load_data(tmp_path / "x.npy", captions=tmp_path / "c.txt", validation=0, test=0)
+    assert list(data.train.captions) == captions
+
+
+def test_maps_of_an_empty_split(tmp_path: Path) -> None:
+    maps = IMAGES.astype(np.int16)
+    np.savez(tmp_path / "x.npz", train_images=IMAGES, train_maps=maps, test_images=IMAGES, test_maps=maps)
+    data = load_data(tmp_path / "x.npz", validation=0)
+    assert len(data.valid) == 0 and data.map_levels == 4
+
+
+def test_maps_have_levels_of_all_splits(tmp_path: Path) -> None:
+    """As images do: two if they are binary, else those of a byte, else as many as occur anywhere."""
+    np.save(tmp_path / "x.npy", IMAGES)
+    rare = load_data(tmp_path / "x.npy", vectors=saved(tmp_path / "rows.npy", np.arange(20)[:, None])).test.vectors
+    assert rare is not None
+    for highest, dtype, levels in ((1, np.uint8, 2), (9, np.uint8, 256), (9, np.int16, 10), (200, np.int64, 201)):
+        maps = (IMAGES % 2).astype(dtype)
+        maps[int(rare[0, 0]), 2, 3] = highest
+        data = load_data(tmp_path / "x.npy", maps=saved(tmp_path / "m.npy", maps))
+        assert data.train.maps is not None and data.train.maps.max() == 1
+        assert data.map_levels == levels
+    np.savez(tmp_path / "x.npz", train_images=IMAGES, train_maps=maps, test_images=IMAGES, test_maps=maps / 2)
+    with pytest.raises(DataError, match="floats in some splits and integers in others"):
+        load_data(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((4, 20, 8, 8), (8, 8), (4, 20, 8, 8)),
+        ((4, 8, 8, 20), (8, 8), (4, 20, 8, 8)),
+        ((4, 8, 8, 3), (8, 8), (4, 3, 8, 8)),
+        ((4, 3, 2, 2), (4, 4), (4, 3, 2, 2)),
+        ((4, 3, 4, 9), (6, 8), (4, 9, 3, 4)),
+        ((4, 9, 3, 4), (5, 7), (4, 9, 3, 4)),
+        ((4, 8, 8, 8), (8, 8), (4, 8, 8, 8)),
+        ((4, 8, 4, 2), (8, 4), (4, 2, 8, 4)),  # Both fit, the first at half the size: the shorter axis decides.
+        ((4, 20, 8, 8), None, (4, 8, 20, 8)),
+        ((4, 7, 8), (7, 8), (4, 1, 7, 8)),
+    ],
+)
+def test_the_size_of_images_tells_channels_from_rows(
+    shape: tuple[int, ...], size: tuple[int, int] | None, expected: tuple[int, ...]
+) -> None:
+    assert checked_maps(np.zeros(shape), "maps", size).shape == expected
+
+
+def pairs(folder: Path, sizes: list[tuple[int, int]], map_sizes: list[tuple[int, int]], palette: bool = False) -> None:
+    """Grey pictures in photos and maps; maps of a palette hold five numbers."""
+    draw = np.random.default_rng(2)
+    for name, shapes in (("photos", sizes), ("maps", map_sizes)):
+        (folder / name).mkdir()
+        for k, shape in enumerate(shapes):
+            numbered = palette and name == "maps"
+            picture = Image.fromarray(draw.integers(5 if numbered else 256, size=shape, dtype=np.uint8))
+            if numbered:
+                picture = picture.convert("P")
+                picture.putpalette([200, 0, 0, 0, 200, 0, 9, 9, 9, 0, 0, 200, 255, 255, 255])
+            picture.save(folder / name / f"{k:02}.png")
+
+
+SIZES = [(40 + k, 60 - k) for k in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "map_sizes", "size", "shape"),
+    [
+        (SIZES, SIZES, "auto", (32, 32)),
+        (SIZES, SIZES, (20, 10), (20, 10)),
+        (SIZES, [SIZES[0]] + [(-(-h // 2), -(-w // 2)) for h, w in SIZES[1:]], (10, 10), (10, 10)),
+        ([(70, 90)] * 12, [(35, 45)] * 12, "auto", (32, 32)),
+        ([(70, 90)] * 12, [(140, 180)] * 12, "auto", (32, 32)),
+        (SIZES, [(32, 32)] * 12, "auto", (32, 32)),
+        (SIZES, [(16, 16)] * 12, "auto", (16, 16)),
+        ([(12, 9)] * 12, [(6, 5)] * 12, None, (6, 5)),
+        ([(12, 9)] * 12, [(4, 3)] * 12, "auto", (4, 3)),
+    ],
+)
+@pytest.mark.parametrize("palette", [False, True])
+def test_maps_of_a_folder_follow_their_images(
+    tmp_path: Path, sizes: Any, map_sizes: Any, size: Any, shape: tuple[int, int], palette: bool
+) -> None:
+    """Their size is the images', or a fraction of it; the numbers of a palette are never mixed."""
+    pairs(tmp_path, sizes, map_sizes, palette)
+    data = load_data(tmp_path / "photos", size=size, maps=tmp_path / "maps", validation=3, test=0)
+    scale = -(-data.train.images.shape[2] // shape[0])
+    assert conditions_of(data, categorical_maps=palette) == MapCondition(
+        1, scale=scale, levels=5 if palette else 256, categorical=palette
+    )
+    reduce = subsample if palette else resize
+    for split in (data.train, data.valid):
+        assert split.maps is not None
+        for name, found in zip(split.names, split.maps, strict=True):
+            original = np.asarray(Image.open(tmp_path / "maps" / name))[None]
+            assert np.array_equal(found, reduce(original, shape))
+    assert conditions_of(load_data(**data.preparation)) == conditions_of(data)
+
+
+def test_maps_of_a_folder_that_do_not_fit(tmp_path: Path) -> None:
+    pairs(tmp_path, [(12, 8)] * 10, [(12, 8)] * 9 + [(12, 9)])
+    folder, maps = tmp_path / "photos", tmp_path / "maps"
+    with pytest.raises(DataError, match=r"09\.png is a map of 12x9 pixels, but its image of 12x8, prepared 12x8; give"):
+        load_data(folder, maps=maps)
+    Image.fromarray(np.zeros((6, 4), np.uint8)).save(maps / "09.png")
+    with pytest.raises(DataError, match=r"09\.png is a map of 6x4 pixels"):  # A fraction, but only one of them.
+        load_data(folder, maps=maps)
+    Image.fromarray(np.zeros((12, 8, 3), np.uint8)).save(maps / "09.png")
+    with pytest.raises(DataError, match=r"is a map of 3 channels, but the first in .* is one of 1 channel; convert"):
+        load_data(folder, maps=maps)
+    Image.fromarray(np.zeros((12, 8), np.uint8)).convert("P").save(maps / "09.png")
+    with pytest.raises(DataError, match="is a map of numbered colours, but the first in .* is one of 1 channel"):
+        load_data(folder, maps=maps)
+    (maps / "09.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"^\S*09\.png: cannot be read as a picture"):
+        load_data(folder, maps=maps)
 
 
 def test_conditions_are_dropped_by_chance_alone() -> None:
@@ -210,7 +402,7 @@ def test_the_scale_of_vectors_does_not_matter() -> None:
         split = Split(images=images, vectors=vectors)
         data = replace(load_data("digits"), levels=2, shape=(4, 4), classes=(), train=split, valid=split, test=split)
         model = GatedPixelCNN(levels=2, features=8, layers=2, kernel_size=3, condition=VectorCondition(2))
-        config = TrainConfig(steps=30, batch_size=40, precision="float32", learning_rate=1e-2)
+        config = TrainConfig(steps=30, batch_size=40, precision="float32", learning_rate=1e-2, optimizer="adamw")
         losses.append([step.bits_per_dim for step in train(initial_state(model, config), data, config)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0][-1] < 0.5 * losses[0][0]
 
@@ -221,6 +413,7 @@ def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) ->
     extra = {"data": whole.preparation, "held_out": ["3", "7"]}
     save(network, tmp_path / "e", extra=extra)
     data = load_data("digits", embedding=tmp_path / "e")
+    assert data.held_out == ("3", "7")
     assert data.classes == () and data.train.labels is None and conditions_of(data) == VectorCondition(3)
     assert len(data.test) == sum(
         np.isin(split.labels, (3, 7)).sum() for split in (whole.train, whole.valid, whole.test)
@@ -229,4 +422,33 @@ def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) ->
     x = torch.from_numpy(np.asarray(data.test.images)).long()
     assert np.array_equal(data.test.vectors, embed(network, x).numpy())
     save(network, tmp_path / "e", extra=extra | {"data": {"source": "elsewhere"}})
-    assert len(load_data("digits", embedding=tmp_path / "e").test) == len(whole.test)
+    elsewhere = load_data("digits", embedding=tmp_path / "e")
+    assert len(elsewhere.test) == len(whole.test) and elsewhere.held_out == ()
+
+
+def test_an_embedding_knows_its_classes_wherever_they_lie(tmp_path: Path) -> None:
+    """What it never saw is in the test split alone, also of a copy; where that cannot be told, nothing is trained."""
+    for place in ("here", "there"):
+        for k in range(20):
+            folder = tmp_path / place / "abcd"[k % 4]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_image(folder / f"{k:02}.png", np.full((1, 8, 8), 10 * k, np.uint8))
+    whole = load_data(tmp_path / "here")
+    network = Embedding(size=(8, 8), outputs=3, features=2)
+    extra = {"data": whole.preparation, "classes": whole.classes, "held_out": ["b", "d"]}
+    save(network, tmp_path / "e", extra=extra)
+    for place in ("here", "there"):
+        data = load_data(tmp_path / place, embedding=tmp_path / "e")
+        assert data.held_out == ("b", "d")
+        assert {name[0] for name in data.test.names} == {"b", "d"} and len(data.test) == 10
+        assert {name[0] for name in (*data.train.names, *data.valid.names)} == {"a", "c"}
+    assert load_data(tmp_path / "there", labels=False, embedding=tmp_path / "e").held_out == ()
+    with pytest.raises(DataError, match="never saw 2 classes of .*here, but without labels .* leave out labels=False"):
+        load_data(tmp_path / "here", labels=False, embedding=tmp_path / "e")
+    (tmp_path / "there" / "a").rename(tmp_path / "there" / "e")
+    assert load_data(tmp_path / "there", embedding=tmp_path / "e").held_out == ()  # Other classes.
+    save(network, tmp_path / "e", extra=extra | {"held_out": []})
+    assert load_data(tmp_path / "here", labels=False, embedding=tmp_path / "e").held_out == ()
+    save(network, tmp_path / "e", extra=extra | {"held_out": ["x", "y"]})
+    with pytest.raises(DataError, match="never saw the classes x, y of .*here, but none of its classes is called so"):
+        load_data(tmp_path / "here", embedding=tmp_path / "e")

@@ -801,6 +801,17 @@ def test_automatic_size_leaves_small_equal_images_and_makes_others_squares(tmp_p
         load_data(tmp_path, size="auto", ragged=True)
 
 
+def test_automatic_size_never_averages_codes(tmp_path: Path) -> None:
+    """Integers wider than a byte may be names. What measures brightness can be reduced by saying a size."""
+    codes = RNG.integers(0, 512, (6, 80, 70))
+    for dtype in (np.int64, np.uint16, np.int16):
+        data = load_data(saved(tmp_path / "codes.npy", codes.astype(dtype)), size="auto", levels=512, **WHOLE)
+        np.testing.assert_array_equal(data.train.images[:, 0], codes)
+        assert_same(load_data(**data.preparation), data)
+    assert load_data(saved(tmp_path / "x.npy", codes.astype(np.uint8)), size="auto").shape == (32, 32)
+    assert load_data(tmp_path / "codes.npy", size=20, from_levels=512).shape == (20, 20)
+
+
 def test_pictures_have_one_three_or_four_channels(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"^channels \(=2\) must be 1, 3 or 4 for pictures, or left out$"):

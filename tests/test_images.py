@@ -18,7 +18,9 @@ from nextpixel.images import (
     image_shape,
     quantise,
     read_image,
+    read_indices,
     resize,
+    subsample,
     to_uint8,
     write_gif,
     write_image,
@@ -98,6 +100,23 @@ def test_odd_modes(tmp_path: Path, picture: Image.Image, suffix: str, expected: 
     picture.save(path)
     np.testing.assert_array_equal(read_image(path), expected)
     assert image_shape(path) == expected.shape
+
+
+@pytest.mark.parametrize("colours", [2, 16, 200])
+def test_palettes_are_read_as_the_numbers_of_their_colours(tmp_path: Path, colours: int) -> None:
+    """Whatever the colours are, also two of the same, and however few bits a number has."""
+    numbers = RNG.integers(0, colours, (HEIGHT, WIDTH), dtype=np.uint8)
+    picture = Image.fromarray(numbers).convert("P")
+    picture.putpalette([int(value) for value in RNG.integers(0, 9, 3 * colours)])
+    for name in ("x.png", "x.gif", "x.bmp"):
+        picture.save(tmp_path / name, optimize=False)
+    assert np.array_equal(read_indices(tmp_path / "x.png"), numbers[None])
+    assert np.array_equal(read_indices(tmp_path / "x.bmp"), numbers[None])
+    Image.fromarray(GREY).save(tmp_path / "grey.png")
+    assert read_indices(tmp_path / "grey.png") is None
+    (tmp_path / "broken.png").write_text("no picture")
+    with pytest.raises(ImageError, match=r"broken\.png: cannot be read as a picture"):
+        read_indices(tmp_path / "broken.png")
 
 
 def test_cmyk_and_jpeg(tmp_path: Path) -> None:
@@ -255,6 +274,17 @@ def test_the_longer_way_is_cropped_in_the_middle() -> None:
     np.testing.assert_array_equal(resize(x, 3), x[:, :, 2:5])
     np.testing.assert_array_equal(resize(x.swapaxes(1, 2), 3), x.swapaxes(1, 2)[:, 2:5])
     np.testing.assert_array_equal(resize(x, (1, 7)), x[:, 1:2])
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 20), st.integers(0, 20))
+def test_subsampled_pixels_lie_in_the_areas_that_are_averaged(height: int, width: int, down: int, right: int) -> None:
+    rows, columns = np.indices((height + down, width + right))
+    x = np.stack([rows, columns]) * 1000  # What is averaged and what is taken tell where they lie.
+    taken, mean = subsample(x, (height, width)), resize(x, (height, width))
+    assert taken.shape == mean.shape and np.isin(taken, x).all()
+    assert (np.abs(taken - mean) <= 1000).all()
+    with pytest.raises(ImageError, match="is smaller than size"):
+        subsample(x, (height + down + 1, width))
 
 
 def test_opacity_weighs_colours() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nextpixel.companions import TextEncoder
     from nextpixel.data import ImageData, Split
-    from nextpixel.layers.conditioning import Values
+    from nextpixel.layers.conditioning import Condition, Values
     from nextpixel.models.core import ImageModel
 
 __all__ = [
@@ -107,7 +107,9 @@ def open_split(
         preparation |= {"source": source, "validation": 0, "test": 0, "vectors": None, "captions": None, "maps": None}
         preparation |= companions
         preparation.pop("from_levels", None)
-        if not labelled or preparation.get("embedding"):
+        if preparation.get("embedding"):  # What it held out is known by its classes.
+            preparation["labels"] = preparation.get("labels") is not False
+        elif not labelled:
             preparation["labels"] = False
     with counted_bar("Reading") as progress:
         pictures = load_data(preparation.pop("source"), **preparation, progress=progress)
@@ -214,23 +216,33 @@ def conditions_for(
     values = [chosen_values.get(type(part)) for part in parts]
     if getattr(network, "variational", False) and data is None and not chosen_values:
         return torch.randn(n, sizes[0], generator=torch.Generator().manual_seed(seed))  # codes from the prior
-    if any(value is None for value in values):
-        of_data = _of_split(network, metadata, n, data, split, beside)
-        values = [other if value is None else value for value, other in zip(values, of_data, strict=True)]
+    if missing := tuple(part for part, value in zip(parts, values, strict=True) if value is None):
+        of_data = iter(_of_split(network, metadata, n, data, split, beside, missing))
+        values = [next(of_data) if value is None else value for value in values]
     if not values:
         return None
     return tuple(values) if isinstance(network.condition, tuple) else values[0]  # type: ignore[arg-type]
 
 
 def _of_split(
-    network: "ImageModel", metadata: dict[str, Any], n: int, data: str | None, split: str, beside: BesideOptions | None
+    network: "ImageModel",
+    metadata: dict[str, Any],
+    n: int,
+    data: str | None,
+    split: str,
+    beside: BesideOptions | None,
+    missing: "tuple[Condition, ...]",
 ) -> "tuple[torch.Tensor, ...]":
-    """Conditions of the first n pictures of a split, from the first on again if there are fewer."""
-    from nextpixel.batches import conditioned
-    from nextpixel.layers.conditioning import tuple_of
+    """Some conditions of the first n pictures of a split, from the first on again if there are fewer."""
+    from nextpixel.batches import conditioned, tensors
+    from nextpixel.layers.conditioning import ClassCondition, tuple_of
 
-    _, part, _ = open_split(metadata, data, split, labelled=True, beside=beside)
-    return tuple_of(conditioned(network, part, np.arange(n) % len(part))[1])
+    labelled = any(isinstance(part, ClassCondition) for part in missing)
+    _, part, _ = open_split(metadata, data, split, labelled=labelled, beside=beside)
+    rows = np.arange(n) % len(part)
+    if network.given_by_data is None:
+        return tuple_of(conditioned(network, part, rows)[1])
+    return tuple_of(tensors(part, rows, network.device, missing)[1])
 
 
 def _caption_vector(metadata: dict[str, Any], caption: str, text_encoder: str | None) -> "torch.Tensor":
