@@ -21,12 +21,12 @@ from nextpixel.companions import (
     BagOfWords,
     TextEncoder,
     attach,
-    checked_maps,
     checked_vectors,
     embedded,
     encode_captions,
     encoder_name,
 )
+from nextpixel.map_files import checked_maps
 from nextpixel.picture_sets import PictureOptions, is_picture, is_saved_dataset, read_dataset, read_folder, read_picture
 from nextpixel.sources import DataError, Integers, Source, Storage, read_arrays, read_digits
 from nextpixel.splits import ImageData, LevelRule, MappedImages, Split, crop_offsets, pair

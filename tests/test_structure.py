@@ -15,7 +15,7 @@ ORDER = [
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
     ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale"],
     ["models.autoencoder", "models.embedding", "models.family", "walk", "scoring", "checkpoint"],
-    ["sources", "companions", "picture_sets", "splits", "summary", "data"],
+    ["sources", "map_files", "companions", "picture_sets", "splits", "summary", "data"],
     ["probe", "processes"],
     ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "fit", "training"],
     ["interpolation", "recipes", "triplets"],
