@@ -75,7 +75,14 @@ def autoencoder() -> str:
                 f"{r['convolutional']['test']['mean_squared_error']:.0f}",
             ]
         )
-    head = ["m", "test bits/dim given the code", "bits/image", "given another's code", "given none", "the code is worth"]
+    head = [
+        "m",
+        "test bits/dim given the code",
+        "bits/image",
+        "given another's code",
+        "given none",
+        "the code is worth",
+    ]
     return table([*head, "squared error of the convolutional one"], rows)
 
 

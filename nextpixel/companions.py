@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.map_files import pictured_maps
-from nextpixel.sources import DataError, Source
+from nextpixel.sources import DataError, RawSplit, Source
 from nextpixel.splits import Split, joined, subset
 
 __all__ = [
