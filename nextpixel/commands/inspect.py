@@ -64,6 +64,7 @@ def inspect(
         pmf = torch.stack([law.log_pmf(x, c)[0].exp() for c in range(network.channels)]).double().cpu()  # (C, L, H, W)
     entropy = torch.special.entr(pmf).sum(dim=(0, 1)) / np.log(2)
     chosen = [_pixel(text, tuple(entropy.shape)) for text in pixels or []] or _spread(entropy.numpy())
+    at = None if field_pixel is None else _pixel(field_pixel, tuple(entropy.shape), "--field-pixel")
     out.mkdir(parents=True, exist_ok=True)
     plots.predictions(
         _rgb(to_uint8(x[0].cpu().numpy(), network.levels)),
@@ -81,7 +82,6 @@ def inspect(
         print("the values of this model are names, which have no derivatives: no effective field")
         return
     x, condition = conditioned(network, part, same)
-    at = None if field_pixel is None else _pixel(field_pixel, tuple(entropy.shape), "--field-pixel")
     field = effective_receptive_field(network, x, pixel=at, condition=condition)
     plots.effective_field(field.strength.numpy(), field.pixel, out / "effective_field.png")
     print(f"{field}: {out / 'effective_field.png'}")
