@@ -70,7 +70,7 @@ def autoencoder() -> str:
                 f"{r['pixel_cnn']['test']['bits_per_dim']:.3f}",
                 f"{worth['given']:.0f}",
                 f"{worth['shuffled']:.0f}",
-                f"{worth['nothing']:.0f}",
+                "–" if worth["nothing"] is None else f"{worth['nothing']:.0f}",
                 f"{worth['bits']:.0f} ± {worth['standard_error']:.0f}",
                 f"{r['convolutional']['test']['mean_squared_error']:.0f}",
             ]
