@@ -17,7 +17,7 @@ from common import RESULTS, description, said, trained, write
 OPTIONS = "--ignore-labels --validation 500 --batch-size 32 --seed 0"
 PIXEL_CNN = (
     "--model pixel-cnn-autoencoder --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic "
-    f"--condition-dropout 0.1 --minutes 8 {OPTIONS}"
+    f"--condition-dropout 0.1 --minutes 6 {OPTIONS}"
 )
 CONVOLUTIONAL = f"--model convolutional-autoencoder --minutes 2 {OPTIONS}"
 

@@ -38,8 +38,8 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         model: whose parameters are trained. Hidden matrices are the kernels (outputs, …), taken as one matrix each, and
-            the state-to-state matrices of recurrences, those of all taps as one for each direction. What reads a
-            condition or a table of values, initial states, biases and the last layer of a head are AdamW's.
+            the state-to-state matrices of recurrences, those of all taps as one for each direction. Tables of values,
+            initial states, biases, what conditions add to them, and the last layer of a head are AdamW's.
         lr: learning rate.
         weight_decay: decoupled; not for biases.
     """
@@ -95,6 +95,6 @@ def _kind(name: str, parameter: nn.Parameter) -> str:
         return "biases"
     if parts[-1] == "state_to_state":
         return "recurrent"
-    # Tables and conditions are seldom all in use; initial states are vectors; a head's last layer scores each value.
-    own = {"values", "encoder", "head_out", "initial_h", "initial_c"}
+    # Tables are seldom all in use; initial states are vectors; a head's last layer scores each value.
+    own = {"values", "head_out", "initial_h", "initial_c"}
     return "others" if parameter.ndim < 2 or own & set(parts) else "kernels"
