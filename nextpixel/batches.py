@@ -23,6 +23,7 @@ from nextpixel.layers.conditioning import (
     forget,
     parts_of,
 )
+from nextpixel.map_files import fraction
 from nextpixel.models.core import ImageModel, evaluating
 from nextpixel.splits import ImageData, Split, crop_offsets
 from nextpixel.train_config import TrainConfig
@@ -70,8 +71,8 @@ def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> Conditi
         parts.append(VectorCondition(data.train.vectors.shape[1]))
     if data.train.maps is not None:
         _, maps, *size = data.train.maps.shape
-        scale = 1 if data.shape is None else -(-data.shape[0] // size[0])
-        if data.shape is None or [-(-side // scale) for side in data.shape] != size:
+        scale = None if data.shape is None else fraction(data.shape, tuple(size))
+        if scale is None:
             raise ValueError(
                 f"the maps are {size[0]}×{size[1]}, which is no fraction 1, 1/2, 1/3 … of the images' size {data.shape}"
             )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nextpixel.images import ImageError, read_image, read_indices, resize, subsample
 from nextpixel.sources import DataError, Integers, RawSplit
 
-__all__ = ["checked_maps", "pictured_maps"]
+__all__ = ["checked_maps", "fraction", "pictured_maps"]
 
 
 def checked_maps(maps: NDArray[Any], where: str, size: tuple[int, int] | None = None) -> NDArray[Any]:
@@ -28,12 +28,14 @@ def checked_maps(maps: NDArray[Any], where: str, size: tuple[int, int] | None = 
         raise DataError(f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known")
     if maps.ndim == 3:
         return maps[:, None]
-    first, last = (size is not None and _scale(size, given) is not None for given in (maps.shape[2:], maps.shape[1:3]))
+    first, last = (
+        size is not None and fraction(size, given) is not None for given in (maps.shape[2:], maps.shape[1:3])
+    )
     is_last = last if first != last else maps.shape[3] < maps.shape[1]
     return np.moveaxis(maps, 3, 1) if is_last else maps
 
 
-def _scale(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
+def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
     """How many times smaller the second size is, rounded up, in both directions; None if it is no such fraction."""
     scale = -(-size[0] // smaller[0])
     return scale if tuple(-(-side // scale) for side in size) == smaller else None
@@ -63,7 +65,7 @@ def pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
         except ImageError as error:
             raise DataError(str(error)) from error
         maps.append(x)
-        if _scale(size, x.shape[1:]) is None or x.shape[1:] != maps[0].shape[1:]:
+        if fraction(size, x.shape[1:]) is None or x.shape[1:] != maps[0].shape[1:]:
             sizes = (f"{height}x{width}" for height, width in (x.shape[1:], own, size, size))
             raise DataError(
                 "{} is a map of {} pixels, but its image of {}, prepared {}; give maps of the images' size, or all of "
@@ -81,7 +83,7 @@ def _as_image(
 ) -> Integers:
     """Crop and reduce a map as its image was, if it shows the same and is not of fewer pixels than wanted."""
     height, width = x.shape[1:]
-    same = _scale(own, (height, width)) is not None or _scale((height, width), own) is not None
+    same = fraction(own, (height, width)) is not None or fraction((height, width), own) is not None
     return reduce(x, size) if same and height >= size[0] and width >= size[1] else x
 
 

@@ -67,8 +67,13 @@ def evaluate(
         raise ValueError(
             f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
         )
-    with counted_bar("Evaluating") as progress:
-        bits = bits_per_dim_of(network, part, progress=progress)
+    tighter_bits = None
+    if importance_samples and isinstance(network, PixelCNNAutoencoder) and network.variational:
+        # The lower bound from the same codes: of a single draw each, noise could put it above the tighter one.
+        bits, tighter_bits = _bounds(network, part, importance_samples)
+    else:
+        with counted_bar("Evaluating") as progress:
+            bits = bits_per_dim_of(network, part, progress=progress)
     if isinstance(network, ConvolutionalAutoencoder):
         _reconstruction_error(network, pictures.source, what, len(part), bits, json=json)
         return
@@ -88,10 +93,7 @@ def evaluate(
     if isinstance(network, PixelCNNAutoencoder) and network.variational:
         costs = partial(_code_cost, network)
         figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(network, part, nats_of=costs)
-        if importance_samples:
-            # The lower bound from the same codes: of a single draw each, noise could put it above the tighter one.
-            bits, tighter_bits = _bounds(network, part, importance_samples)
-            figures |= {"bits_per_dim": bits, "nats_per_image": bits * nats_per_bit}
+        if tighter_bits is not None:
             figures["importance_weighted_bits_per_dim"] = tighter_bits
     if continuous:
         with counted_bar("Evaluating") as progress:
@@ -115,7 +117,7 @@ def evaluate(
     table.add_column("bits/dim", justify="right")
     given = ", at most (a bound)" if bound else f" given {kinds}" if (kinds := condition_words(network)) else ""
     table.add_row(f"the model{given}", f"{bits:.4f}")
-    if "importance_weighted_bits_per_dim" in figures:
+    if tighter_bits is not None:
         table.add_row(f"at most, with {importance_samples} codes each", f"{tighter_bits:.4f}")
     if continuous:
         table.add_row("as a density, of dequantised pictures", f"{density:.4f}")

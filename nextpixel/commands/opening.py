@@ -198,8 +198,8 @@ def conditions_for(
         chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(-(-n // len(chosen)))[:n]
     sizes = [part.size for part in parts_of(network.condition) if isinstance(part, VectorCondition)]
     if (caption is not None or vectors is not None) and not sizes:
-        flag = "--caption" if caption is not None else "--vectors"
-        raise ValueError(f"{flag} was given, but this model is not conditioned on vectors; leave it out")
+        option = "--caption" if caption is not None else "--vectors"
+        raise ValueError(f"{option} was given, but this model is not conditioned on vectors; leave it out")
     # Vectors stand before those of captions in a model of both.
     pieces = [] if vectors is None else [_rows(vectors, n)]
     if caption is not None:
