@@ -126,7 +126,7 @@ def effective_receptive_field(
     check_values(model, x)
     if not len(x):
         raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
-    if any(scale.network.value_features is not None for scale in model.scales()):
+    if model.values_are_names:
         raise ValueError("the values of this model are names, and a law has no derivative with respect to a name")
     height, width = x.shape[2:]
     row, column = _checked_pixel(model, (height, width), pixel)

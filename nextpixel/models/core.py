@@ -114,6 +114,11 @@ class ImageModel(nn.Module, ABC):
         return condition
 
     @property
+    def values_are_names(self) -> bool:
+        """Whether values of pixels are names, such as codes, with respect to which a law has no derivative."""
+        return any(scale.network.value_features is not None for scale in self.scales())
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self._minus_one.device
