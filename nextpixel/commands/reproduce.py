@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reproduce"]
 
-_TRAIN_IMAGES_SCORED = 10_000
+_TRAIN_IMAGES_SCORED = 2_000
 
 
 def reproduce(
