@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nextpixel.causality import check_causality
     from nextpixel.checkpoint import load, save
+    from nextpixel.conditions import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data import load_data
-    from nextpixel.layers.conditioning import ClassCondition, MapCondition, VectorCondition
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -44,15 +44,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClassCondition": "layers.conditioning",
+    "ClassCondition": "conditions",
     "DiagonalBiLSTM": "models.pixel_rnn",
     "GatedPixelCNN": "models.gated_pixel_cnn",
-    "MapCondition": "layers.conditioning",
+    "MapCondition": "conditions",
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
     "RowLSTM": "models.pixel_rnn",
     "TrainConfig": "train_config",
-    "VectorCondition": "layers.conditioning",
+    "VectorCondition": "conditions",
     "bits_per_dim": "scoring",
     "check_causality": "causality",
     "complete": "sampling",

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from nextpixel.layers.conditioning import Values
+from nextpixel.conditions import Values
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder, gaussian_divergence
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.sampling import Progress, sample

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.layers.conditioning import (
+from nextpixel.conditions import (
     ClassCondition,
     Condition,
     Conditions,

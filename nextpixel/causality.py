@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from nextpixel.cache import Site
-from nextpixel.layers.conditioning import Values
+from nextpixel.conditions import Values
 from nextpixel.probe import Probe
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]

@@ -28,7 +28,8 @@ from nextpixel.companions import (
 )
 from nextpixel.map_files import checked_maps
 from nextpixel.picture_sets import PictureOptions, is_picture, is_saved_dataset, read_dataset, read_folder, read_picture
-from nextpixel.sources import DataError, Integers, Source, Storage, read_arrays, read_digits
+from nextpixel.reduction import Integers
+from nextpixel.sources import DataError, Source, Storage, read_arrays, read_digits
 from nextpixel.splits import ImageData, LevelRule, MappedImages, Split, crop_offsets, pair
 from nextpixel.summary import describe, histogram_bits_per_dim
 

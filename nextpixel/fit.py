@@ -3,7 +3,7 @@
 import numpy as np
 
 from nextpixel.batches import conditions_of
-from nextpixel.layers.conditioning import ClassCondition, MapCondition, condition_shape, parts_of
+from nextpixel.conditions import ClassCondition, MapCondition, condition_shape, parts_of
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.splits import ImageData, crop_offsets

@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.batches import conditioned
-from nextpixel.layers.conditioning import ClassCondition, Values, one_each, parts_of, tuple_of, unknown
+from nextpixel.conditions import ClassCondition, Values, one_each, parts_of, tuple_of, unknown
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
 from nextpixel.splits import Split

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.layers.conditioning import Values, VectorCondition, parts_of, tuple_of
+from nextpixel.conditions import Values, VectorCondition, parts_of, tuple_of
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.images import ImageError, read_image, read_indices, resize, subsample
-from nextpixel.sources import DataError, Integers, RawSplit
+from nextpixel.images import read_image, read_indices
+from nextpixel.reduction import ImageError, Integers, resize, subsample
+from nextpixel.sources import DataError, RawSplit
 
 __all__ = ["checked_maps", "fraction", "pictured_maps"]
 

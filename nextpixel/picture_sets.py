@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nextpixel.images import ImageError, image_shape, read_image, resize
+from nextpixel.images import image_shape, read_image
+from nextpixel.reduction import ImageError, Integers, resize
 from nextpixel.sources import (
     SPLIT_NAMES,
     DataError,
-    Integers,
     RawSplit,
     Size,
     Source,

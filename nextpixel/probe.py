@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
+from nextpixel.conditions import ClassCondition, Values, each, parts_of, random_condition, tuple_of
 from nextpixel.heads import Categorical, Distribution
-from nextpixel.layers.conditioning import ClassCondition, Values, each, parts_of, random_condition, tuple_of
 from nextpixel.models.core import ImageModel, visiting_order
 from nextpixel.walk import walk
 

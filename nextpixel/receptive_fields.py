@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from nextpixel.cache import Site
+from nextpixel.conditions import Values, one_each
 from nextpixel.images import grid
-from nextpixel.layers.conditioning import Values, one_each
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.probe import Probe
 

@@ -14,7 +14,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Site
-from nextpixel.layers.conditioning import Values, each, one_each, taken, tuple_of, unknown
+from nextpixel.conditions import Values, each, one_each, taken, tuple_of, unknown
 from nextpixel.models.core import ImageModel, check_values
 from nextpixel.walk import walk
 

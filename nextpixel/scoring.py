@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.layers.conditioning import Values, each, one_each, taken
+from nextpixel.conditions import Values, each, one_each, taken
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = [

@@ -18,12 +18,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.images import ImageError, resize
+from nextpixel.reduction import ImageError, Integers, resize
 
 __all__ = [
     "SPLIT_NAMES",
     "DataError",
-    "Integers",
     "RawSplit",
     "Source",
     "Storage",
@@ -33,7 +32,6 @@ __all__ = [
     "split_of",
 ]
 
-Integers: TypeAlias = NDArray[np.integer[Any]]
 
 SPLIT_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
 """The splits, and what folders, files and data sets call them."""

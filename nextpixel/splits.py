@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.images import binarise, quantise
-from nextpixel.sources import DataError, Integers
+from nextpixel.reduction import Integers, binarise, quantise
+from nextpixel.sources import DataError
 
 __all__ = [
     "Crop",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.sources import DataError, Integers
+from nextpixel.reduction import Integers
+from nextpixel.sources import DataError
 from nextpixel.splits import ImageData, Split
 
 __all__ = ["describe", "histogram_bits_per_dim"]

@@ -30,13 +30,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.autoencoding import likelihood_of
 from nextpixel.batches import conditioned, dropout_seed, training_parts
+from nextpixel.conditions import Values, VectorCondition, parts_of
 from nextpixel.fit import check_fit
-from nextpixel.layers.conditioning import (
-    ConditionEncoder,
-    Values,
-    VectorCondition,
-    parts_of,
-)
+from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.core import ImageModel
 from nextpixel.muon import Muon
 from nextpixel.processes import keep_freed_memory, rank_and_processes

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nextpixel.cache import Cache, Site
-from nextpixel.layers.conditioning import Values, one_each
+from nextpixel.conditions import Values, one_each
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = ["walk"]

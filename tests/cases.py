@@ -15,7 +15,7 @@ from nextpixel import (
     RowLSTM,
     VectorCondition,
 )
-from nextpixel.layers.conditioning import Values, random_condition
+from nextpixel.conditions import Values, random_condition
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 

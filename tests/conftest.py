@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Tests say what is right, never how fast.
+settings.register_profile("nextpixel", deadline=None)
+settings.load_profile("nextpixel")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nextpixel import ClassCondition, GatedPixelCNN
-from nextpixel.layers.conditioning import ConditionBias, Values, parts_of, tuple_of
+from nextpixel.conditions import Values, parts_of, tuple_of
+from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 from nextpixel.layers.residual import ConvolutionalLayer

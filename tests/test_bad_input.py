@@ -23,8 +23,8 @@ from nextpixel import (
     score,
 )
 from nextpixel.cache import Cache
+from nextpixel.conditions import forget
 from nextpixel.fit import check_fit
-from nextpixel.layers.conditioning import forget
 from nextpixel.train_config import TrainConfig
 from nextpixel.walk import walk
 

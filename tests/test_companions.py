@@ -12,9 +12,10 @@ from PIL import Image
 from nextpixel import ClassCondition, GatedPixelCNN, MapCondition, TrainConfig, VectorCondition, load_data, save
 from nextpixel.batches import conditions_of, tensors, training_parts
 from nextpixel.companions import BagOfWords, encode_captions
-from nextpixel.images import resize, subsample, write_image
+from nextpixel.images import write_image
 from nextpixel.map_files import checked_maps
 from nextpixel.models.embedding import Embedding, embed
+from nextpixel.reduction import resize, subsample
 from nextpixel.sources import DataError
 from nextpixel.splits import Split
 from nextpixel.training import initial_state, train

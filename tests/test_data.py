@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nextpixel.data import DataError, ImageData, Split, crop_offsets, describe, histogram_bits_per_dim, load_data
-from nextpixel.images import binarise, read_image, resize
+from nextpixel.images import read_image
+from nextpixel.reduction import binarise, resize
 
 RNG = np.random.default_rng(0)
 PHOTOS = RNG.integers(0, 256, (30, 6, 7, 3), dtype=np.uint8)
@@ -90,7 +91,7 @@ def test_no_torch_and_no_extras_are_imported() -> None:
 
 
 @given(st.integers(1, 300), st.floats(0, 0.45), st.floats(0, 0.45), st.integers(0, 2**63 - 1))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_splits_share_out_the_images(tmp_path: Path, count: int, validation: float, test: float, seed: int) -> None:
     path = saved(tmp_path / "x.npy", np.arange(count, dtype=np.int32).reshape(-1, 1, 1))
     data = load_data(path, validation=validation, test=test, seed=seed, levels=1000)
@@ -203,7 +204,7 @@ def test_levels(
     st.integers(1, 5),
     st.data(),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_codes_of_any_type_come_through_unchanged(
     tmp_path: Path, dtype: type, levels: int, channels: int, data: st.DataObject
 ) -> None:
@@ -769,7 +770,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_data(folder, memory_bytes=0, cache_folder=tmp_path / "cache")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["npy", "npz"]), st.data())
 def test_damaged_arrays_give_data_or_our_error(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     file = io.BytesIO()

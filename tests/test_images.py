@@ -11,20 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from nextpixel.images import (
-    ImageError,
-    binarise,
-    grid,
-    image_shape,
-    quantise,
-    read_image,
-    read_indices,
-    resize,
-    subsample,
-    to_uint8,
-    write_gif,
-    write_image,
-)
+from nextpixel.images import grid, image_shape, read_image, read_indices, to_uint8, write_gif, write_image
+from nextpixel.reduction import ImageError, binarise, quantise, resize, subsample
 
 HEIGHT, WIDTH = 12, 17
 RNG = np.random.default_rng(0)
@@ -225,7 +213,7 @@ def encoded(suffix: str) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm"]), st.data())
 def test_damage_gives_a_picture_or_our_error(suffix: str, data: st.DataObject) -> None:
     content = bytearray(encoded(suffix))

@@ -11,8 +11,8 @@ from test_training import data_for
 
 from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
 from nextpixel.batches import conditioned
+from nextpixel.conditions import parts_of
 from nextpixel.information import class_log_probabilities, condition_worth
-from nextpixel.layers.conditioning import parts_of
 from nextpixel.splits import Split
 
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import reference
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextpixel.cache import Cache, raster_order
@@ -171,7 +171,6 @@ def test_vertical_conv_equals_plain_loops_also_a_few_rows_at_a_time(kernel_size:
     torch.testing.assert_close(torch.cat([layer(part, cache) for part in x.split([1, 3, 2], dim=2)], dim=2), expected)
 
 
-@settings(deadline=None)
 @given(channels=st.integers(1, 4), reach=st.integers(1, 3), mask_type=st.sampled_from(["A", "B"]))
 def test_initial_weights_keep_the_variance(channels: int, reach: int, mask_type: MaskType) -> None:
     layer = MaskedConv2d(8 * channels, 64 * channels, 2 * reach + 1, channels=channels, mask_type=mask_type)

@@ -8,7 +8,7 @@ import torch
 from nextpixel import load, sample, score
 from nextpixel.checkpoint import pretrained, read_metadata
 from nextpixel.cli import main
-from nextpixel.layers.conditioning import random_condition
+from nextpixel.conditions import random_condition
 
 
 def test_there_are_some() -> None:

@@ -11,7 +11,8 @@ import torch
 from nextpixel import load_data
 from nextpixel.cli import main
 from nextpixel.models.family import MODELS
-from nextpixel.recipes import DATA, RECIPES, cost
+from nextpixel.recipe import DATA, cost
+from nextpixel.recipes import RECIPES
 from nextpixel.training import TrainConfig, initial_state, train
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)

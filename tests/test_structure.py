@@ -9,7 +9,8 @@ ROOT = Path(nextpixel.__file__).parent
 
 # Each module may import what stands in an earlier group, and its own group.
 ORDER = [
-    ["images"],
+    ["reduction"],
+    ["images", "conditions"],
     ["layers.masks", "cache", "train_config", "muon"],
     ["layers.scan", "layers.conditioning", "layers.masked_conv", "heads"],
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
@@ -18,7 +19,7 @@ ORDER = [
     ["sources", "map_files", "companions", "picture_sets", "splits", "summary", "data"],
     ["probe", "processes"],
     ["sampling", "autoencoding", "causality", "receptive_fields", "batches", "information", "fit", "training"],
-    ["interpolation", "recipes", "triplets"],
+    ["interpolation", "recipe", "recipes", "triplets"],
     ["runs", "plots"],
     ["commands.opening", "commands.options", "commands.output"],
     [f"commands.{name}" for name in "train evaluate sample complete info data inspect information check".split()],

@@ -18,7 +18,7 @@ from nextpixel import (
     score,
 )
 from nextpixel.batches import batch_indices, training_parts
-from nextpixel.layers.conditioning import parts_of, random_condition
+from nextpixel.conditions import parts_of, random_condition
 from nextpixel.models.core import ImageModel
 from nextpixel.splits import ImageData, Split
 from nextpixel.train_config import learning_rate, total_steps

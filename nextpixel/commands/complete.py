@@ -71,8 +71,8 @@ def complete(
     from nextpixel.batches import conditioned
     from nextpixel.commands.opening import conditions_for, open_model, open_split, progress_bar
     from nextpixel.commands.output import check_out, write_pictures
+    from nextpixel.conditions import ClassCondition, parts_of
     from nextpixel.images import read_image
-    from nextpixel.layers.conditioning import ClassCondition, parts_of
 
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)

@@ -68,7 +68,7 @@ def interpolate(
     from nextpixel.batches import conditioned
     from nextpixel.commands.opening import check_guidance, open_model, open_split
     from nextpixel.commands.output import check_out, write_pictures
-    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of, taken
+    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of, taken
 
     check_out(out, (".png", ".npy"))
     if rows < 1:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from nextpixel.companions import TextEncoder
+    from nextpixel.conditions import Condition, Values
     from nextpixel.data import ImageData, Split
-    from nextpixel.layers.conditioning import Condition, Values
     from nextpixel.models.core import ImageModel
 
 __all__ = [
@@ -131,7 +131,7 @@ def open_split(
 
 def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) -> list[int]:
     """The class of that name or number as --class gives it; "all" stands for all of them, "none" for unknown."""
-    from nextpixel.layers.conditioning import ClassCondition, parts_of
+    from nextpixel.conditions import ClassCondition, parts_of
 
     counts = [part.classes for part in parts_of(network.condition) if isinstance(part, ClassCondition)]
     if not counts:
@@ -151,7 +151,7 @@ def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) ->
 
 def condition_words(network: "ImageModel") -> str:
     """What a model is conditioned on: "the class and the vector"; "" for nothing."""
-    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
+    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
 
     if network.condition is not None and network.given_by_data is None:
         return "" if getattr(network, "variational", False) else "its code"
@@ -190,7 +190,7 @@ def conditions_for(
     """
     import torch
 
-    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
+    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
 
     chosen_values: dict[type, torch.Tensor] = {}
     if class_ is not None:
@@ -235,7 +235,7 @@ def _of_split(
 ) -> "tuple[torch.Tensor, ...]":
     """Some conditions of the first n pictures of a split, from the first on again if there are fewer."""
     from nextpixel.batches import conditioned, tensors
-    from nextpixel.layers.conditioning import ClassCondition, tuple_of
+    from nextpixel.conditions import ClassCondition, tuple_of
 
     labelled = any(isinstance(part, ClassCondition) for part in missing)
     _, part, _ = open_split(metadata, data, split, labelled=labelled, beside=beside)

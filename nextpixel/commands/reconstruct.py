@@ -70,7 +70,7 @@ def reconstruct(
     from nextpixel.batches import conditioned
     from nextpixel.commands.opening import check_guidance, condition_words, open_model, open_split, progress_bar
     from nextpixel.commands.output import check_out, write_pictures
-    from nextpixel.layers.conditioning import each
+    from nextpixel.conditions import each
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
 
     check_out(out, (".png", ".npy"))

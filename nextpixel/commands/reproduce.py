@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nextpixel.models.core import ImageModel
-    from nextpixel.recipes import Recipe
+    from nextpixel.recipe import Recipe
     from nextpixel.splits import ImageData
 
 __all__ = ["reproduce"]
@@ -74,7 +74,8 @@ def _print_list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.recipes import RECIPES, cost
+    from nextpixel.recipe import cost
+    from nextpixel.recipes import RECIPES
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("recipe", "from", "parameters", "GFLOP/image", "hours at 10 TFLOP/s", "the paper"):
@@ -97,7 +98,7 @@ def _print_list() -> None:
 
 
 def _source(recipe: "Recipe", data: Path | None) -> Path:
-    from nextpixel.recipes import DATA
+    from nextpixel.recipe import DATA
 
     wanted = DATA[recipe.data]
     if data is None:
@@ -150,7 +151,7 @@ def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pict
     from nextpixel import __version__
     from nextpixel.checkpoint import read_metadata
     from nextpixel.commands.opening import counted_bar
-    from nextpixel.recipes import cost
+    from nextpixel.recipe import cost
     from nextpixel.runs import read_metrics
     from nextpixel.scoring import dequantised_score
     from nextpixel.splits import subset

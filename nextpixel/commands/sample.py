@@ -78,7 +78,7 @@ def sample(
     from nextpixel.commands.opening import check_guidance, conditions_for, open_model, progress_bar
     from nextpixel.commands.options import BesideOptions, parse_size
     from nextpixel.commands.output import check_out, write_pictures
-    from nextpixel.layers.conditioning import ClassCondition, parts_of
+    from nextpixel.conditions import ClassCondition, parts_of
 
     for name, number in (("n", n), ("scale", scale), ("columns", columns or 1)):
         if number < 1:

@@ -19,7 +19,7 @@ from nextpixel.train_config import LENGTHS, MAY_CHANGE, TrainConfig
 if TYPE_CHECKING:
     import torch
 
-    from nextpixel.layers.conditioning import Conditions
+    from nextpixel.conditions import Conditions
     from nextpixel.models.core import ImageModel
     from nextpixel.splits import ImageData
 
@@ -127,7 +127,7 @@ def _build(
 
     from nextpixel import MapCondition, MultiScale
     from nextpixel.batches import conditions_of
-    from nextpixel.layers.conditioning import parts_of
+    from nextpixel.conditions import parts_of
     from nextpixel.models.core import ImageModel
     from nextpixel.models.family import MODELS
 
@@ -237,7 +237,7 @@ def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig
 
 
 def _conditions(condition: "Conditions") -> str:
-    from nextpixel.layers.conditioning import ClassCondition, VectorCondition, parts_of
+    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
 
     words = [
         f"{part.classes} classes"

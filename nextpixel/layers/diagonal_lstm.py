@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
+from nextpixel.conditions import Conditions
+from nextpixel.layers.conditioning import ConditionBias, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.residual import Image
 from nextpixel.layers.row_lstm import open_forget_gates

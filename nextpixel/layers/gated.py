@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
-from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
+from nextpixel.conditions import Conditions
+from nextpixel.layers.conditioning import ConditionBias, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 
 __all__ = ["GatedBlock", "gate"]

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
-from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
+from nextpixel.conditions import Conditions
+from nextpixel.layers.conditioning import ConditionBias, Encoded
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.layers.conditioning import ConditionBias, Conditions, Encoded
+from nextpixel.conditions import Conditions
+from nextpixel.layers.conditioning import ConditionBias, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.masks import check_kernel_size
 from nextpixel.layers.residual import Image

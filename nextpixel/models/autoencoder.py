@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
+from nextpixel.conditions import Conditions, Values, VectorCondition, forget
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import Conditions, Values, VectorCondition, forget
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.multiscale import built
 

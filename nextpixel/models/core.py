@@ -16,12 +16,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
-from nextpixel.heads import HEADS, Distribution
-from nextpixel.layers.conditioning import (
-    ConditionEncoder,
+from nextpixel.conditions import (
     ConditionLike,
     Conditions,
-    Encoded,
     Values,
     check_condition,
     condition_config,
@@ -29,6 +26,8 @@ from nextpixel.layers.conditioning import (
     parts_of,
     tuple_of,
 )
+from nextpixel.heads import HEADS, Distribution
+from nextpixel.layers.conditioning import ConditionEncoder, Encoded
 
 __all__ = [
     "AutoregressiveModel",
@@ -193,7 +192,7 @@ class AutoregressiveModel(ImageModel):
 
         Args:
             x: integers (B, C, H, W).
-            condition: a batch of what the model is conditioned on, see `layers.conditioning`: for classes integers
+            condition: a batch of what the model is conditioned on, see `nextpixel.conditions`: for classes integers
                 (B,), for vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉, ⌈W / scale⌉); for several
                 conditions a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown.
             cache: None for all sites in one pass; otherwise the result covers only the place where the cache is,

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
+from nextpixel.conditions import ConditionLike, Values
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import ConditionLike, Encoded, Values
+from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.masks import check_width

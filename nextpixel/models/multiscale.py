@@ -2,7 +2,7 @@
 
 A small image is drawn first, then a larger one that contains its pixels: every s-th row and column of the large image
 is the small one. The large model sees the small image through a deconvolutional network and a bias of every layer
-(`layers.conditioning.MapCondition`).
+(`conditions.MapCondition`).
 
 As the small image consists of pixels of the large one, the joint distribution is exact if each pixel is counted once:
 log p(x) = log p(small) + Σ log p(pixel | earlier pixels, small), summed over the pixels not in the small image. The
@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from nextpixel.cache import Cache
+from nextpixel.conditions import MapCondition, Values, parts_of
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import MapCondition, Values, parts_of
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
+from nextpixel.conditions import ConditionLike, Values
 from nextpixel.heads import Distribution
-from nextpixel.layers.conditioning import ConditionLike, Values
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.masks import check_kernel_size, check_width
