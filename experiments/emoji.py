@@ -17,7 +17,7 @@ from nextpixel.images import grid, write_image
 
 OPTIONS = (
     "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --dropout 0.1 --condition-dropout 0.1 "
-    "--validation 100 --minutes 4 --seed 0"
+    "--validation 100 --minutes 15 --seed 0"
 )
 EACH = 12
 

@@ -1,6 +1,6 @@
-"""Makes a trained model one that comes with nextpixel: its best weights, and a card of what it is.
+"""Makes a model that comes with nextpixel: trains it where no other script does, and writes its best weights and card.
 
-    python experiments/publish.py runs/fashion-class fashion-mnist FASHION.npz --about "…" --data-terms "MIT"
+    python experiments/publish.py fashion-mnist FASHION.npz
 
 Evaluates the weights on all of the data set's test split and writes nextpixel/pretrained/NAME.safetensors, without the
 paths of the machine that made them. `nextpixel info NAME` prints the card; `python experiments/tables.py` puts all of
@@ -8,9 +8,10 @@ them on the page docs/models.md.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
-from common import said
+from common import said, trained
 
 import nextpixel
 from nextpixel import load, save
@@ -21,25 +22,72 @@ OWN = ("format", "version", "model", "config")
 LARGEST = 5_000_000
 
 
+@dataclass(frozen=True)
+class Published:
+    """A model that comes with nextpixel.
+
+    Attributes:
+        run: its folder under runs/.
+        options: how `nextpixel train` trains it; None if another script makes the run.
+        about: what it draws, in one line.
+        terms: the licence of the data, and whom to credit.
+    """
+
+    run: str
+    options: str | None
+    about: str
+    terms: str
+
+
+MODELS = {
+    "mnist": Published(
+        "mnist-gated-pixel-cnn-small",  # nextpixel reproduce
+        None,
+        "handwritten digits, binary",
+        "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)",
+    ),
+    "fashion-mnist": Published(
+        "fashion-class",  # class_conditional.py
+        None,
+        "clothes by class, in 16 levels of grey",
+        "Fashion-MNIST (Xiao et al., 2017), MIT licence",
+    ),
+    "emoji": Published(
+        "emoji",  # emoji.py
+        None,
+        "emoji by category, in 16 levels of each colour",
+        "Twemoji, CC BY 4.0 (graphics by Twitter, Inc and other contributors)",
+    ),
+    "patches": Published(
+        "patches",
+        "--ignore-labels --features 42 --layers 7 --kernel-size 3 --first-kernel-size 7 --batch-size 16 "
+        "--validation 200 --minutes 17 --seed 0",
+        "patches of photographs, 256 levels",
+        "BSDS500 (Berkeley; non-commercial research and education) and photographs of Debian's wallpaper packages "
+        "(CC BY, CC BY-SA, CC0, GPL-2+)",
+    ),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    parser.add_argument("name", choices=MODELS)
     parser.add_argument("data")
-    parser.add_argument("--about", required=True, help="what it draws, in one line")
-    parser.add_argument("--data-terms", required=True, help="the licence of the data, and whom to credit")
     arguments = parser.parse_args()
-    extra = {key: value for key, value in read_metadata(arguments.run).items() if key not in OWN}
-    test = said("evaluate", str(arguments.run), "--data", arguments.data)
+    entry = MODELS[arguments.name]
+    run = Path("runs") / entry.run
+    if entry.options is not None:
+        trained(entry.run, arguments.data, entry.options)
+    extra = {key: value for key, value in read_metadata(run).items() if key not in OWN}
+    test = said("evaluate", str(run), "--data", arguments.data)
     extra["source"] = Path(extra["source"]).name
     extra["data"] = {
         key: Path(value).name if isinstance(value, str) and "/" in value else value
         for key, value in extra["data"].items()
     }
-    card = {"about": arguments.about, "data_terms": arguments.data_terms, "test": test}
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{arguments.name}.safetensors"
-    save(load(arguments.run), path, extra=card | extra)
+    save(load(run), path, extra={"about": entry.about, "data_terms": entry.terms, "test": test} | extra)
     size = path.stat().st_size
     assert size <= LARGEST, f"{path.name} has {size:,} bytes; at most {LARGEST:,} come with nextpixel"
     print(f"{path.name}: {size / 1e6:.2f} MB, test {test['bits_per_dim']:.4f} bits/dim")

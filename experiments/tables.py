@@ -51,6 +51,44 @@ def reproduced() -> str:
     return table(head, rows) if rows else "None is finished yet."
 
 
+_STUDY = (
+    ("Gated PixelCNN: two stacks", "gated-pixel-cnn", ""),
+    ("Row LSTM", "row-lstm", ""),
+    ("Diagonal BiLSTM", "diagonal-bilstm", ""),
+    ("PixelCNN: residual connections, ReLU, one stack", "pixel-cnn", ""),
+    ("skip connections too", "pixel-cnn-skip-too", "pixel-cnn"),
+    ("skip connections in place of residual ones", "pixel-cnn-skip-only", "pixel-cnn"),
+    ("neither", "pixel-cnn-neither", "pixel-cnn"),
+    ("gates in place of ReLU", "pixel-cnn-gates", "pixel-cnn"),
+    ("a second stack: no blind spot", "gated-pixel-cnn", "pixel-cnn-gates"),
+    ("a mixture of logistics in place of the softmax", "gated-logistic", "gated-pixel-cnn"),
+    ("trained for its density, scored as density", "gated-density", "gated-logistic"),
+)
+
+
+def study() -> str:
+    """CIFAR-10 at equal parameters and minutes: each construction against the one that it changes."""
+    rows = []
+    for what, name, base in _STUDY:
+        found, against = results(f"cifar10-{name}-small"), results(f"cifar10-{base}-small")
+        if found is None or (base and against is None):
+            continue
+        bits = found["figures"]["test"]
+        change = f"{bits - against['figures']['test']:+.3f} to `{base}`" if against else "–"
+        updates, minutes = f"{found['steps']:,}", f"{60 * found['hours']:.0f}"
+        rows.append([what, f"`{name}`", f"{bits:.3f}", change, f"{found['parameters']:,}", updates, minutes])
+    head = [
+        "construction",
+        "recipe cifar10-…-small",
+        "test bits/dim",
+        "changes",
+        "parameters",
+        "updates of 16",
+        "minutes",
+    ]
+    return table(head, rows) if rows else "Not finished yet."
+
+
 def four_models() -> str:
     found = results("four_models") or {}
     rows = [
@@ -199,7 +237,17 @@ def models() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (reproduced, four_models, autoencoder, class_conditional, portraits, other_kinds, emoji, models)
+    for function in (
+        reproduced,
+        study,
+        four_models,
+        autoencoder,
+        class_conditional,
+        portraits,
+        other_kinds,
+        emoji,
+        models,
+    )
 }
 
 
