@@ -124,6 +124,15 @@ def autoencoder() -> str:
     return table([*head, "squared error of the convolutional one"], rows)
 
 
+def worth_of(what: str, worth: dict[str, Any]) -> list[list[str]]:
+    """Rows of what one of ten classes is worth."""
+    return [
+        [f"a wrong {what} costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
+        [f"knowing the {what} saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
+        [f"argmax p(x given {what}) is right (chance 10%)", f"{worth['accuracy']:.1%}"],
+    ]
+
+
 def class_conditional() -> str:
     r = results("class_conditional")
     if r is None:
@@ -131,10 +140,8 @@ def class_conditional() -> str:
     worth = r["class_is_worth"]
     rows = [
         ["test bits/dim given the class", f"{r['test']['bits_per_dim']:.4f}"],
-        ["a wrong class costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
-        ["knowing the class saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
+        *worth_of("class", worth),
         ["information about the class, bits (of 3.32)", f"{worth['class_bits']:.2f}"],
-        ["argmax p(x given class) is right", f"{worth['accuracy']:.1%}"],
         ["classifier on real test images", f"{r['classifier_on_real_test_images']:.1%}"],
     ]
     rows += [
@@ -178,9 +185,7 @@ def emoji() -> str:
             "uniform; a histogram for each pixel",
             f"{r['test']['uniform_bits_per_dim']:.3f}; {r['test']['histogram_bits_per_dim']:.3f}",
         ],
-        ["a wrong category costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
-        ["knowing the category saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
-        ["argmax p(x given category) is right (chance 10%)", f"{worth['accuracy']:.1%}"],
+        *worth_of("category", worth),
     ]
     return f"{table(['', 'emoji, 32×32×3, 16 levels'], rows)}\n\n![A row for each category](results/emoji.png)"
 
