@@ -18,6 +18,7 @@ from typing import Any
 
 from nextpixel import load
 from nextpixel.checkpoint import pretrained, read_metadata
+from nextpixel.recipes import RECIPES
 
 HERE = Path(__file__).parent
 PAGES = (HERE / "README.md", *(HERE.parent / "docs" / page for page in ("results.md", "models.md")))
@@ -44,9 +45,11 @@ def reproduced() -> str:
         ours = [
             f"{found['figures'][name]:.{digits}f}" if name in found["figures"] else "–" for name in ("valid", "test")
         ]
+        recipe = RECIPES[found["recipe"]]
         paper = "–" if found["published"] is None else f"{found['published']:.2f} ({found['published_on']})"
+        unit = f"{found['unit']} given {recipe.given}" if recipe.given else found["unit"]
         size, hours = f"{found['parameters']:,}", f"{found['hours']:.1f}"
-        rows.append([f"`{found['recipe']}`", found["source"], *ours, found["unit"], paper, size, hours])
+        rows.append([f"`{recipe.name}`", recipe.source, *ours, unit, paper, size, hours])
     head = ["recipe", "row", "ours, valid", "ours, test", "unit", "the paper", "parameters", "hours"]
     return table(head, rows) if rows else "None is finished yet."
 
@@ -213,7 +216,7 @@ def other_kinds() -> str:
     head = [f"{r['samples']:,} of each", "Fréchet distance", "precision", "recall"]
     samples = table([*head, "ms a sample, one by one", "ms a sample, 64 at once"], rows)
     picture = "Two rows each: real images, Gated PixelCNN, VAE (drawn), GAN.\n\n![Samples](results/other_kinds.png)"
-    return f"{likelihoods}\n\n{samples}\n\n{picture}"
+    return f"After {r['minutes']:g} minutes:\n\n{likelihoods}\n\n{samples}\n\n{picture}"
 
 
 def models() -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from nextpixel.layers.conditioning import ConditionBias
-from nextpixel.models.autoencoder import ImageEncoder
 from nextpixel.models.core import ImageModel
 from nextpixel.models.family import MODELS
 from nextpixel.train_config import TrainConfig
@@ -21,12 +20,12 @@ class DataSet:
 
     Attributes:
         what: its description.
-        train_images: how many there are to train on, about.
+        train_images: how many there are to train on; None if that is not said anywhere.
         file: what `nextpixel reproduce --data FOLDER` looks for there, or None.
     """
 
     what: str
-    train_images: int
+    train_images: int | None
     file: str | None = None
 
 
@@ -43,13 +42,32 @@ DATA = {
         file="cifar10.npz",
     ),
     "imagenet32": DataSet(
-        what="ImageNet down-sampled to 32×32 as in [1], a set that is no longer distributed; the newer one is easier, "
-        "and figures on it do not compare",
+        what="ImageNet down-sampled to 32×32 as in [1], images of that size; the set is no longer distributed, and "
+        "figures on the newer, easier one do not compare",
         train_images=1_281_149,
     ),
-    "imagenet64": DataSet(what="the same at 64×64", train_images=1_281_149),
-    "imagenet32-classes": DataSet(what="ImageNet at 32×32 with its 1000 classes", train_images=1_281_149),
-    "faces": DataSet(what="photographs of faces, in a folder for each person", train_images=1_000_000),
+    "imagenet64": DataSet(
+        what="ImageNet down-sampled to 64×64 as in [1], images of that size; the set is no longer distributed, and "
+        "figures on the newer, easier one do not compare",
+        train_images=1_281_149,
+    ),
+    "imagenet32-new": DataSet(
+        what="ImageNet down-sampled to 32×32 by averaging (Chrabaszcz et al., 2017), images of that size",
+        train_images=1_281_167,
+    ),
+    "imagenet64-new": DataSet(
+        what="ImageNet down-sampled to 64×64 by averaging (Chrabaszcz et al., 2017), images of that size",
+        train_images=1_281_167,
+    ),
+    "imagenet32-classes": DataSet(
+        what="ImageNet with its 1000 classes, images of 32×32; the paper does not say which down-sampling",
+        train_images=1_281_167,
+    ),
+    "faces": DataSet(
+        what="portraits as an .npz file: train_images of 32×32, and as train_vectors 128 numbers of each, a face "
+        "embedding",
+        train_images=None,
+    ),
 }
 """By the name that recipes use."""
 
@@ -69,6 +87,7 @@ class Recipe:
         unit: of the figures: "nats" per image, or "bits/dim".
         published: the paper's figure for the split that it reports, or None.
         published_on: that split.
+        given: what the figures are given, such as "the class": they do not compare with those given nothing.
         choices: what the paper leaves open, and what was chosen.
         small: whether two CPU cores finish it in hours.
     """
@@ -83,6 +102,7 @@ class Recipe:
     unit: str = "bits/dim"
     published: float | None = None
     published_on: str = "test"
+    given: str | None = None
     choices: tuple[str, ...] = ()
     small: bool = False
 
@@ -112,8 +132,9 @@ class Cost:
 
     Attributes:
         parameters: of the model.
-        gigaflops_per_image: of one training step: every weight is used once per pixel, a multiplication and an
-            addition, and the backward pass costs twice the forward pass. What is used once per image is left out.
+        gigaflops_per_image: of one training step: every weight is used once per pixel of its scale, a multiplication
+            and an addition, and the backward pass costs twice the forward pass. What comes before, for a whole image
+            (biases of classes and vectors, the encoder of an auto-encoder), is left out.
         images: seen in training; None if the recipe is given in minutes.
         exaflops: of the whole training; None likewise.
         hours: on a device that sustains 10 TFLOP/s; None likewise.
@@ -130,12 +151,14 @@ def cost(recipe: Recipe) -> Cost:
     """The cost of a recipe on its data set."""
     model = recipe.build("meta")
     parameters = sum(p.numel() for p in model.parameters())
-    once = [part for part in model.modules() if isinstance(part, ConditionBias | ImageEncoder)]  # for each image
-    per_image = sum(p.numel() for part in once for name, p in part.named_parameters() if "maps" not in name)
-    gigaflops = 6 * (parameters - per_image) * math.prod(recipe.size) / 1e9
+    gigaflops = sum(
+        6 * _weights_per_pixel(network) * math.prod(-(-side // step) for side in recipe.size) / 1e9
+        for network, step, _ in model.scales()
+    )
     config, images = recipe.config(), None
     if config.epochs is not None:
-        images = config.epochs * DATA[recipe.data].train_images
+        count = DATA[recipe.data].train_images
+        images = None if count is None else config.epochs * count
     elif config.steps is not None:
         images = config.steps * config.batch_size
     exaflops = None if images is None else images * gigaflops / 1e9
@@ -146,3 +169,9 @@ def cost(recipe: Recipe) -> Cost:
         exaflops=exaflops,
         hours=None if exaflops is None else exaflops * 1e18 / 1e13 / 3600,
     )
+
+
+def _weights_per_pixel(network: ImageModel) -> int:
+    biases = [part for part in network.modules() if isinstance(part, ConditionBias)]
+    per_image = sum(p.numel() for part in biases for name, p in part.named_parameters() if "maps" not in name)
+    return sum(p.numel() for p in network.parameters()) - per_image

@@ -41,7 +41,8 @@ def test_the_full_shape_is_sound(name: str) -> None:
     assert price.parameters == sum(p.numel() for p in model.parameters()) > 0
     assert price.gigaflops_per_image > 0
     config = recipe.config()
-    assert (price.hours is None) == (config.minutes is not None)
+    known = config.steps is not None or (config.epochs is not None and DATA[recipe.data].train_images is not None)
+    assert (price.hours is not None) == known
     assert recipe.small == name.endswith("-small")
     assert recipe.published is None or recipe.published_on in ("valid", "test")
     assert recipe.choices  # no paper gives everything
@@ -75,10 +76,10 @@ def test_a_known_cost() -> None:
     h, colours = 16, 1
     first = 2 * h * colours * (7 * 3 + 3) + 2 * h
     gates = 2 * (2 * h * 4 * h + 4 * h) + 2 * 2 * h * 4 * h + 4 * h
-    up = h * 2 * h
+    up = skip = h * 2 * h
     head = (2 * h * 32 + 32) + (32 + 1)
     price = cost(RECIPES["mnist-diagonal-bilstm-7-layers"])
-    assert price.parameters == first + 7 * (gates + up) + head
+    assert price.parameters == first + 7 * (gates + up + skip) + head
     assert price.gigaflops_per_image == pytest.approx(6 * price.parameters * 784 / 1e9)
     assert price.images == 100 * 50_000
 
@@ -86,7 +87,7 @@ def test_a_known_cost() -> None:
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     main(["reproduce"])
     listed = capsys.readouterr().out
-    assert "mnist-diagonal-bilstm-7-layers" in listed and "79.20 nats" in listed
+    assert "mnist-diagonal-bilstm-7-layers" in listed and "79.20 nats, test" in listed
     generator = np.random.default_rng(0)
     arrays = {
         f"{split}_images": generator.integers(2, size=(6, 28, 28), dtype=np.uint8)
@@ -104,6 +105,16 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert result["published"] == 80.75 and result["unit"] == "nats" and result["steps"] == 1
     assert result["figures"].keys() == {"train", "valid", "test"} and 400 < result["figures"]["test"] < 700
     assert str(tmp_path) not in json.dumps(result)
+    assert result["images"] == {"train": 6, "valid": 6, "test": 6} and result["training"]["epochs"] == 1
+    monkeypatch.setitem(RECIPES["mnist-diagonal-bilstm-1-layer"].training, "batch_size", 3)
+    with pytest.raises(SystemExit):
+        main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--quiet"])
+    assert "begun by another version of the recipe" in capsys.readouterr().err
+    with np.load(tmp_path / "mnist_binarized.npz") as small:
+        np.savez(tmp_path / "small.npz", **{name: small[name][:, :20] for name in small})
+    with pytest.raises(SystemExit):
+        main(["reproduce", "mnist-pixel-cnn", *options[2:], "--data", str(tmp_path / "small.npz")])
+    assert "of images of 28×28, but those of" in capsys.readouterr().err
     for arguments, message in (
         (["reproduce", "nothing"], "no recipe called nothing"),
         (["reproduce", "mnist-pixel-cnn"], "give --data with the original static binarisation"),
@@ -112,3 +123,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         with pytest.raises(SystemExit):
             main(arguments)
         assert message in capsys.readouterr().err
+
+
+def test_the_small_scale_of_two_costs_a_quarter() -> None:
+    recipe = RECIPES["imagenet64-multi-scale"]
+    small, large = (scale.network for scale in recipe.build("meta").scales())
+    few, many = (sum(p.numel() for p in network.parameters()) for network in (small, large))
+    assert cost(recipe).gigaflops_per_image == pytest.approx(6 * (few * 32**2 + many * 64**2) / 1e9, rel=0.01)

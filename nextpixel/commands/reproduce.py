@@ -56,8 +56,8 @@ def reproduce(
     chosen = [recipe for recipe in RECIPES.values() if name in (recipe.name, "all-small" if recipe.small else None)]
     if not chosen:
         raise ValueError(f"there is no recipe called {name}; nextpixel reproduce list prints them all")
-    for recipe in chosen:
-        source = _source(recipe, data)
+    sources = [_source(recipe, data) for recipe in chosen]  # what is missing is said before hours of work
+    for recipe, source in zip(chosen, sources, strict=True):
         run, model, pictures = _trained(recipe, source, runs, steps, device, quiet)
         if steps is not None:
             print(f"{recipe.name}: {steps} updates done, nothing written down; the run is {run}")
@@ -78,12 +78,15 @@ def _print_list() -> None:
     from nextpixel.recipes import RECIPES
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("recipe", "from", "parameters", "GFLOP/image", "hours at 10 TFLOP/s", "the paper"):
+    for column in ("recipe", "from", "parameters", "GFLOP/image", "hours at 10 TFLOP/s", "the paper reports"):
         table.add_column(column, justify="left" if column in ("recipe", "from") else "right")
     for recipe in RECIPES.values():
-        price = cost(recipe)
-        hours = "–" if price.hours is None else f"{price.hours:,.1f}"
-        published = "–" if recipe.published is None else f"{recipe.published:.2f} {recipe.unit}"
+        price, minutes = cost(recipe), recipe.config().minutes
+        hours = "–" if price.hours is None else "< 0.1" if price.hours < 0.05 else f"{price.hours:,.1f}"
+        hours = hours if minutes is None else f"{minutes:.0f} minutes anywhere"
+        published = "–"
+        if recipe.published is not None:
+            published = f"{recipe.published:.2f} {recipe.unit}, {recipe.published_on}"
         row = (
             recipe.name,
             recipe.source,
@@ -93,7 +96,7 @@ def _print_list() -> None:
             published,
         )
         table.add_row(*row)
-    Console(width=140).print(table)
+    Console(width=150).print(table)
     print("Names that end in -small are reduced, and finish in hours on two CPU cores. All figures are the papers'.")
 
 
@@ -120,70 +123,103 @@ def _trained(
     from nextpixel.commands.opening import counted_bar, pick_device
     from nextpixel.commands.train import follow
     from nextpixel.data import load_data
+    from nextpixel.recipe import DATA
     from nextpixel.runs import STATE, reopen, run
+    from nextpixel.train_config import MAY_CHANGE
+    from nextpixel.training import TrainingError
 
     folder = runs / (recipe.name if steps is None else f"{recipe.name}-{steps}-steps")
+    config = recipe.config()
+    if steps is not None:
+        config = replace(config, steps=steps, epochs=None, minutes=None)
     resume = (folder / STATE).exists()
     if resume:
-        model, pictures, config = reopen(folder, source=str(source))
+        model, pictures, begun = reopen(folder, source=str(source))
+        same = model.config() == recipe.build("meta").config()
+        if not same or any(
+            getattr(begun, name) != value for name, value in asdict(config).items() if name not in MAY_CHANGE
+        ):
+            raise ValueError(
+                f"{folder} was begun by another version of the recipe {recipe.name}; move that folder away, or choose "
+                f"another with --runs"
+            )
+        config = begun
     else:
         with counted_bar("Reading") as progress:
-            keywords: dict[str, Any] = {"size": "auto", "levels": recipe.levels} | recipe.load
+            keywords: dict[str, Any] = {"levels": recipe.levels} | recipe.load
             pictures = load_data(source, **keywords, progress=progress)
-        config = recipe.config()
-        if steps is not None:
-            config = replace(config, steps=steps, epochs=None, minutes=None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = recipe.build()
+    if pictures.shape != recipe.size:
+        raise ValueError(
+            f"{recipe.name} is of images of {_by(recipe.size)}, but those of {source} are {_by(pictures.shape)}; give "
+            f"{DATA[recipe.data].what}"
+        )
     model.to(pick_device(device))
     if not quiet:
         print(f"{recipe.name}: {source}, in {folder}", flush=True)
-    follow(run(folder, model, pictures, config, resume=resume), config, quiet=quiet)
+    try:
+        follow(run(folder, model, pictures, config, resume=resume), config, quiet=quiet)
+    except TrainingError as error:
+        raise ValueError(f"{error}; the run is kept in {folder}") from error
     return folder, load(folder, device=pick_device(device)), pictures
+
+
+def _by(shape: tuple[int, int] | None) -> str:
+    return "several sizes" if shape is None else f"{shape[0]}×{shape[1]}"
 
 
 def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pictures: "ImageData") -> dict[str, Any]:
     import math
 
     import numpy as np
+    import torch
 
     from nextpixel import __version__
     from nextpixel.checkpoint import read_metadata
     from nextpixel.commands.opening import counted_bar
-    from nextpixel.recipe import cost
-    from nextpixel.runs import read_metrics
+    from nextpixel.recipe import DATA, cost
+    from nextpixel.runs import read_metrics, read_run
     from nextpixel.scoring import dequantised_score
     from nextpixel.splits import subset
     from nextpixel.training import evaluate
 
-    first = subset(pictures.train, np.arange(min(_TRAIN_IMAGES_SCORED, len(pictures.train))))
+    some = np.sort(np.random.default_rng(0).permutation(len(pictures.train))[:_TRAIN_IMAGES_SCORED])
+    seen = subset(pictures.train, some)
     figures: dict[str, float] = {}
     dims = pictures.channels * math.prod(recipe.size)
     scale = math.log(2) * dims if recipe.unit == "nats" else 1.0
     nats_of = dequantised_score if recipe.config().objective == "density" else None
-    for name, split in (("train", first), ("valid", pictures.valid), ("test", pictures.test)):
+    for name, split in (("train", seen), ("valid", pictures.valid), ("test", pictures.test)):
         if len(split):
             with counted_bar(f"Evaluating {name}") as progress:
                 figures[name] = evaluate(model, split, nats_of=nats_of, progress=progress) * scale
     metrics = read_metrics(run)
     training = read_metadata(run)["training"]
+    asked = read_run(run)["training"]
     return {
         "recipe": recipe.name,
         "source": recipe.source,
+        "data": {"name": recipe.data, "what": DATA[recipe.data].what, "file": source.name},
+        "images": {name: len(getattr(pictures, name)) for name in ("train", "valid", "test")},
         "unit": recipe.unit,
+        "given": recipe.given,
+        "figures_are": "densities" if nats_of else "probabilities",
+        "validations_are": "probabilities",
         "published": recipe.published,
         "published_on": recipe.published_on,
         "figures": figures,
-        "train_images_scored": len(first),
-        "test_images_scored": len(pictures.test),
+        "train_images_scored": len(seen),
         "parameters": sum(p.numel() for p in model.parameters()),
         "hours": metrics[-1]["seconds"] / 3600,
         "steps": metrics[-1]["step"],
         "best_step": training["step"],
-        "seed": recipe.config().seed,
+        "seed": asked["seed"],
         "model": {"class": type(model).__name__, "config": model.config()},
-        "training": asdict(recipe.config()),
+        "training": asked,
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
         "cost": asdict(cost(recipe)),
         "choices": list(recipe.choices),
         "command": f"nextpixel reproduce {recipe.name} --data {source.name}",
@@ -198,9 +234,10 @@ def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pict
 
 
 def _commit() -> str | None:
-    """The commit of the working folder, if it is a repository."""
+    """The commit of this code, if it stands in a repository."""
+    command, here = ["git", "describe", "--always", "--dirty"], Path(__file__).parent
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
