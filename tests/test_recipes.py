@@ -64,7 +64,8 @@ def test_it_starts(name: str, tmp_path: Path) -> None:
     if name == "portraits":
         arrays["train_vectors"] = generator.random((12, 3))
     np.savez(tmp_path / "x.npz", **arrays)
-    data = load_data(tmp_path / "x.npz", levels=recipe.levels, channels=channels, **recipe.load)
+    load = recipe.load | {"validation": 2}
+    data = load_data(tmp_path / "x.npz", levels=recipe.levels, channels=channels, **load)
     given = {key: value for key, value in recipe.training.items() if key not in ("steps", "epochs", "minutes")}
     config = TrainConfig(**given | {"steps": 2, "batch_size": 4})
     steps = list(train(initial_state(model, config), data, config))  # type: ignore[arg-type]
