@@ -61,7 +61,7 @@ MODELS = {
     "patches": Published(
         "patches",
         "--ignore-labels --features 42 --layers 7 --kernel-size 3 --first-kernel-size 7 --batch-size 16 "
-        "--validation 200 --minutes 17 --seed 0",
+        "--validation 200 --minutes 10 --seed 0",
         "patches of photographs, 256 levels",
         "BSDS500 (Berkeley; non-commercial research and education) and photographs of Debian's wallpaper packages "
         "(CC BY, CC BY-SA, CC0, GPL-2+)",
