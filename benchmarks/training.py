@@ -55,7 +55,7 @@ GROUPS = {
     "convolution, backward": ("convolution_backward", "conv_backward"),
     "convolution, forward": ("mkldnn_conv", "convolution", "conv2d"),
     "softmax and loss": ("softmax", "log_sigmoid", "nll_loss", "cross_entropy", "binary_cross_entropy"),
-    "products of the scan": ("bmm",),
+    "products of the scan": ("bmm", "addmm"),
     "its order of cells": ("index",),
     "gates": ("tanh", "sigmoid"),
     "optimiser and average": ("Optimizer", "adam", "foreach", "lerp", "norm"),
