@@ -40,6 +40,12 @@ def said(*arguments: str) -> dict[str, Any]:
     return printed | {"source": Path(printed["source"]).name}
 
 
+def reproduced() -> list[dict[str, Any]]:
+    """What `nextpixel reproduce` has written to experiments/results, by name."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    return [result for result in found if "recipe" in result]
+
+
 def write(name: str, results: dict[str, Any]) -> None:
     """Keeps results in experiments/results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)

@@ -6,16 +6,15 @@ From experiments/results/*-small.json, which `nextpixel reproduce` writes; to mn
 beside them.
 """
 
-import json
+import re
 
-from common import RESULTS
+from common import RESULTS, reproduced
 from matplotlib.figure import Figure
 
 
 def main() -> None:
     for family in ("mnist", "cifar10"):
-        paths = sorted(RESULTS.glob(f"{family}-*-small.json"))
-        runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        runs = [run for run in reproduced() if re.fullmatch(f"{family}-.*-small", run["recipe"])]
         if not runs:
             continue
         runs.sort(key=lambda run: run["validations"][-1][2])  # the legend in the order of the ends

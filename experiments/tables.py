@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import common
+
 from nextpixel import load
 from nextpixel.checkpoint import pretrained, read_metadata
 from nextpixel.recipes import RECIPES
@@ -37,10 +39,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def reproduced() -> str:
     """Every recipe that was run, beside the paper's figure."""
     rows = []
-    for path in sorted((HERE / "results").glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if "recipe" not in found:
-            continue
+    for found in common.reproduced():
         digits = 2 if found["unit"] == "nats" else 3
         ours = [
             f"{found['figures'][name]:.{digits}f}" if name in found["figures"] else "–" for name in ("valid", "test")

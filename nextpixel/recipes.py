@@ -111,7 +111,7 @@ def mnist_small(kind: str) -> Recipe:
     """Binary MNIST in two hours of two cores for each model: better optimised than published, see `choices`."""
     two_stacks = {"layers": 7, "features": 28, "kernel_size": 3, "first_kernel_size": 7}
     diagonal = {"layers": 6, "features": 18, "complete_context": True}
-    # Epochs: what two AVX2 cores without bfloat16 do in that time (106, 65, 54 and 79 images/s each).
+    # Epochs: about what two cores with AVX2 and without bfloat16 do in that time.
     models: dict[str, tuple[str, dict[str, Any], int, float | None]] = {
         "pixel-cnn": ("PixelCNN", {"layers": 8, "features": 32}, 30, 81.30),
         "row-lstm": ("RowLSTM", {"layers": 7, "features": 20}, 18, 80.54),

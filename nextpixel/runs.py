@@ -52,7 +52,7 @@ from nextpixel.training import Step, TrainState, initial_state, train
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["STATE", "load_state", "read_metrics", "read_run", "reopen", "run", "save_state"]
+__all__ = ["STATE", "check_same", "load_state", "read_metrics", "read_run", "reopen", "run", "save_state"]
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state.safetensors"
 
@@ -278,6 +278,14 @@ def _prepare(
         with replace_file(folder / RUN) as path:
             path.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
     return state
+
+
+def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainConfig) -> None:
+    """Raises ValueError, naming the difference, if the run in a folder is of another model, other data or training.
+
+    What `MAY_CHANGE` lists may differ.
+    """
+    _check_same(folder, read_run(folder), _describe(model, data, config))
 
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

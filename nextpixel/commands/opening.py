@@ -33,6 +33,7 @@ __all__ = [
     "open_split",
     "pick_device",
     "progress_bar",
+    "size_words",
 ]
 
 Item = TypeVar("Item")
@@ -147,6 +148,11 @@ def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) ->
         return [int(name)]
     known = ", ".join(classes) if classes else f"0 to {count - 1}"
     raise ValueError(f"--class {name!r} is not a class of this model; use all, none, or one of {known}")
+
+
+def size_words(shape: tuple[int, int] | None) -> str:
+    """The size of all pictures in words."""
+    return "several sizes" if shape is None else f"{shape[0]}×{shape[1]}"
 
 
 def condition_words(network: "ImageModel") -> str:

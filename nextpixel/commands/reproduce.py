@@ -120,12 +120,11 @@ def _trained(
     import torch
 
     from nextpixel.checkpoint import load
-    from nextpixel.commands.opening import counted_bar, pick_device
+    from nextpixel.commands.opening import counted_bar, pick_device, size_words
     from nextpixel.commands.train import follow
     from nextpixel.data import load_data
     from nextpixel.recipe import DATA
-    from nextpixel.runs import STATE, reopen, run
-    from nextpixel.train_config import MAY_CHANGE
+    from nextpixel.runs import STATE, check_same, reopen, run
     from nextpixel.training import TrainingError
 
     folder = runs / (recipe.name if steps is None else f"{recipe.name}-{steps}-steps")
@@ -135,14 +134,10 @@ def _trained(
     resume = (folder / STATE).exists()
     if resume:
         model, pictures, begun = reopen(folder, source=str(source))
-        same = model.config() == recipe.build("meta").config()
-        if not same or any(
-            getattr(begun, name) != value for name, value in asdict(config).items() if name not in MAY_CHANGE
-        ):
-            raise ValueError(
-                f"{folder} was begun by another version of the recipe {recipe.name}; move that folder away, or choose "
-                f"another with --runs"
-            )
+        try:
+            check_same(folder, recipe.build("meta"), pictures, config)
+        except ValueError as error:
+            raise ValueError(f"{folder} was begun by another version of the recipe {recipe.name}: {error}") from error
         config = begun
     else:
         with counted_bar("Reading") as progress:
@@ -153,8 +148,8 @@ def _trained(
             model = recipe.build()
     if pictures.shape != recipe.size:
         raise ValueError(
-            f"{recipe.name} is of images of {_by(recipe.size)}, but those of {source} are {_by(pictures.shape)}; give "
-            f"{DATA[recipe.data].what}"
+            f"{recipe.name} is of images of {size_words(recipe.size)}, but those of {source} are "
+            f"{size_words(pictures.shape)}; give {DATA[recipe.data].what}"
         )
     model.to(pick_device(device))
     if not quiet:
@@ -164,10 +159,6 @@ def _trained(
     except TrainingError as error:
         raise ValueError(f"{error}; the run is kept in {folder}") from error
     return folder, load(folder, device=pick_device(device)), pictures
-
-
-def _by(shape: tuple[int, int] | None) -> str:
-    return "several sizes" if shape is None else f"{shape[0]}×{shape[1]}"
 
 
 def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pictures: "ImageData") -> dict[str, Any]:

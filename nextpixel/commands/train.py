@@ -211,14 +211,14 @@ def _first_process() -> bool:
 
 
 def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path) -> None:
+    from nextpixel.commands.opening import size_words
     from nextpixel.models.core import AutoregressiveModel
 
-    size = "several sizes" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
     counts = f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid / test)"
     if pictures.held_out:
         counts += f", tested on {len(pictures.held_out)} classes that the embedding never saw"
     colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"
-    print(f"data      {pictures.source}: {counts}, {size}, {colours}, {pictures.levels} levels")
+    print(f"data      {pictures.source}: {counts}, {size_words(pictures.shape)}, {colours}, {pictures.levels} levels")
     own = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
     networks: list[ImageModel] = [part for part in network.modules() if isinstance(part, AutoregressiveModel)]
     networks = networks or [network]
