@@ -26,6 +26,8 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
         other = f", but this one has head={min(heads)!r}, whose density is its probability" if heads else ""
         raise ValueError(f"objective='density' is for models with head='logistic'{other}; use objective='probability'")
     if config.crop is not None:
+        if any(part.position_waves for part in model.modules() if isinstance(part, AutoregressiveModel)):
+            raise ValueError("position_waves tell where in a whole image a pixel is, which crop= hides; leave out one")
         # Asks for a window of every image, so that one that is too small is found now.
         every = np.arange(len(data.train))
         crop_offsets(data.train, every, crop=config.crop, generator=np.random.default_rng(0))

@@ -67,7 +67,18 @@ CASES: dict[str, Callable[[], ImageModel]] = {
     "gated-logistic": lambda: GatedPixelCNN(
         channels=3, levels=3, features=10, layers=3, kernel_size=3, head="logistic", condition=ClassCondition(2)
     ),
+    "gated-positions": lambda: GatedPixelCNN(levels=3, features=8, layers=3, kernel_size=3, position_waves=2),
+    "gated-positions-classes-and-map": lambda: GatedPixelCNN(
+        channels=2,
+        levels=2,
+        features=16,
+        layers=3,
+        kernel_size=3,
+        position_waves=1,
+        condition=(ClassCondition(2), MapCondition(1, scale=2, levels=3)),
+    ),
     "pixel-cnn": lambda: PixelCNN(levels=4, features=8, layers=3),
+    "pixel-cnn-rgb-positions": lambda: PixelCNN(channels=3, levels=2, features=18, layers=2, position_waves=2),
     "pixel-cnn-rgb-classes": lambda: PixelCNN(
         channels=3, levels=2, features=18, layers=2, kernel_size=5, condition=ClassCondition(3), skip=True
     ),
@@ -91,6 +102,10 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         channels=2, levels=3, features=8, layers=1, residual=False, condition=MapCondition(1, scale=2, levels=2)
     ),
     "row-lstm-dropout": lambda: RowLSTM(levels=2, features=6, layers=2, skip=True, residual=False, dropout=0.3),
+    "row-lstm-positions": lambda: RowLSTM(levels=3, features=6, layers=2, position_waves=1),
+    "diagonal-positions-classes": lambda: DiagonalBiLSTM(
+        channels=2, levels=3, features=6, layers=1, position_waves=2, condition=ClassCondition(2)
+    ),
     "diagonal": lambda: DiagonalBiLSTM(levels=4, features=8, layers=2),
     "diagonal-rgb-complete": lambda: DiagonalBiLSTM(
         channels=3, levels=2, features=12, layers=2, first_kernel_size=3, complete_context=True, skip=True

@@ -1,6 +1,7 @@
 """Slow and obviously right: plain loops over sites and taps, to hold the layers against."""
 
 import itertools
+import math
 
 import torch
 from torch import Tensor
@@ -60,12 +61,9 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -
     for layer, block in enumerate(model.blocks):
         y = vertical_conv(block.vertical_conv, v)
         a = masked_conv(block.horizontal_conv, h) + vertical_conv(block.link, y)
-        if condition is not None:
-            a = a + _bias(block.horizontal_bias, given)
+        a = a + _bias(block.horizontal_bias, given, image)
         if layer < len(model.blocks) - 1:
-            if condition is not None:
-                y = y + _bias(block.vertical_bias, given)
-            v = _gate(y)
+            v = _gate(y + _bias(block.vertical_bias, given, image))
         gated = _gate(a)
         out = masked_conv(block.out, gated)
         h = out if layer == 0 else h + out
@@ -87,13 +85,13 @@ def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
     given = _given(model, condition)
     for block in model.blocks:
         layer = block.layer
-        bias = None if condition is None else _bias(layer.condition_bias, given)
+        bias = _bias(layer.condition_bias, given, image)
         if isinstance(layer, ConvolutionalLayer):
             down = masked_conv(layer.down, y.clamp(min=0)).clamp(min=0)
-            h = masked_conv(layer.conv, down) + (0 if bias is None else bias)
+            h = masked_conv(layer.conv, down) + bias
             h = _gate(h) if layer.gated else h.clamp(min=0)
         elif isinstance(layer, RowLSTMLayer):
-            h = _row_lstm(layer, masked_conv(layer.input_to_state, y) + (0 if bias is None else bias))
+            h = _row_lstm(layer, masked_conv(layer.input_to_state, y) + bias)
         else:
             h = _diagonal_bilstm(layer, y, bias, image)
         if block.skip is not None:
@@ -129,8 +127,22 @@ def _given(model: ImageModel, condition: Values | None) -> Tensor | None:
     return torch.stack(columns, dim=1)
 
 
-def _bias(layer: ConditionBias, given: Tensor) -> Tensor:
-    return (given[:, None, :] * layer.of_vector.weight).sum(dim=2)[:, :, None, None]
+def _bias(layer: ConditionBias | None, given: Tensor | None, image: Tensor) -> Tensor:
+    """V h, and V s of where each pixel is: products of cosines, slowest along columns."""
+    bias = torch.zeros(1, 1, *image.shape[2:]).double()
+    if given is not None:
+        bias = bias + (given[:, None, :] * layer.of_vector.weight).sum(dim=2)[:, :, None, None]
+    if layer is not None and layer.of_positions is not None:
+        waves = math.isqrt(layer.of_positions.in_channels + 1) - 1
+        orders = [ij for ij in itertools.product(range(waves + 1), repeat=2) if ij != (0, 0)]
+        of_pixel = torch.zeros(len(layer.of_positions.weight), *image.shape[2:]).double()
+        for r, c in itertools.product(range(image.shape[2]), range(image.shape[3])):
+            y, x = (r + 0.5) / image.shape[2], (c + 0.5) / image.shape[3]
+            for k, (i, j) in enumerate(orders):
+                wave = math.cos(math.pi * i * y) * math.cos(math.pi * j * x)
+                of_pixel[:, r, c] += layer.of_positions.weight[:, k, 0, 0] * wave
+        bias = bias + of_pixel
+    return bias
 
 
 def _row_lstm(layer: RowLSTMLayer, z: Tensor) -> Tensor:
@@ -152,12 +164,11 @@ def _row_lstm(layer: RowLSTMLayer, z: Tensor) -> Tensor:
     return states
 
 
-def _diagonal_bilstm(layer: DiagonalBiLSTMLayer, y: Tensor, bias: Tensor | None, image: Tensor) -> Tensor:
+def _diagonal_bilstm(layer: DiagonalBiLSTMLayer, y: Tensor, bias: Tensor, image: Tensor) -> Tensor:
     directions = []
     for direction in range(2):
         z = masked_conv(layer.input_to_state[direction], y)
-        if bias is not None:
-            z = z + bias.chunk(2, dim=1)[direction]
+        z = z + (bias.chunk(2, dim=1)[direction] if bias.shape[1] > 1 else bias)
         if direction == 1 and layer.image_to_state is not None:
             z = z + torch.einsum("oi,bihw->bohw", layer.image_to_state.weight[:, :, 0, 0], image)
         z = z.flip(3) if direction else z

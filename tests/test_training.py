@@ -100,10 +100,11 @@ def test_config_errors_say_what_is_accepted(keywords: dict[str, Any], message: s
         ({}, dataset(shape=(3, 4, 4)), {}, "channels=1 but the data channels=3"),
         ({}, dataset(), {"condition": ClassCondition(2)}, "2 classes but the data has 0"),
         ({"crop": 9}, dataset(), {}, "crop"),
+        ({"crop": 4}, dataset(), {"position_waves": 1}, "position_waves tell where"),
         ({}, replace(dataset(), train=ragged(), shape=None), {}, "differ in size; give crop="),
         ({"patience": 1}, replace(dataset(), valid=split(0)), {}, "needs a validation split"),
     ],
-    ids=["levels", "channels", "classes", "crop", "ragged", "patience"],
+    ids=["levels", "channels", "classes", "crop", "positions", "ragged", "patience"],
 )
 def test_what_does_not_fit_is_refused(config: Any, data: ImageData, model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -108,6 +108,9 @@ class ModelOptions:
     """Side of the first layer's kernel, odd; by default kernel_size for gated-pixel-cnn, 7 for the others."""
     head_features: int | None = None
     """Width of the head; by default features for gated-pixel-cnn, twice that for the others."""
+    position_waves: int | None = None
+    """Tell every layer where in the picture a pixel is, by so many cosine waves along each side: for aligned pictures,
+    such as digits or faces; by default 0, not at all, as published."""
     value_features: int | None = None
     """For values that are names, such as codes, and not amounts: how many learned features each becomes."""
     residual: bool | None = None

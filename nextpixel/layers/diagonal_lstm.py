@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.conditions import Conditions
-from nextpixel.layers.conditioning import ConditionBias, Encoded
+from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.residual import Image
 from nextpixel.layers.row_lstm import open_forget_gates
@@ -35,11 +34,11 @@ class DiagonalBiLSTMLayer(nn.Module):
     Args:
         features: h; the input has 2h maps.
         channels: number of colours C that are predicted one after another.
-        condition: what the model is conditioned on.
+        widths: of what the model is conditioned on, or None.
         image_channels: channels of the image that the second direction reads, too; 0 for none, as published.
     """
 
-    def __init__(self, features: int, *, channels: int, condition: Conditions | None, image_channels: int = 0) -> None:
+    def __init__(self, features: int, *, channels: int, widths: Widths | None, image_channels: int = 0) -> None:
         super().__init__()
         self.features = features
         self.input_to_state = nn.ModuleList(
@@ -54,7 +53,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.state_to_state = nn.Parameter(weight.permute(0, 2, 3, 1).contiguous())
         self.initial_h = nn.Parameter(torch.zeros(2, features))
         self.initial_c = nn.Parameter(torch.zeros(2, features))
-        self.condition_bias = ConditionBias(condition, 8 * features) if condition else None
+        self.condition_bias = ConditionBias(widths, 8 * features) if widths else None
         self.image_to_state = nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
 
     @property

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import Conditions
-from nextpixel.layers.conditioning import ConditionBias, Encoded
+from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 
 __all__ = ["GatedBlock", "gate"]
@@ -41,7 +40,7 @@ class GatedBlock(nn.Module):
         features: feature maps F of both outputs.
         kernel_size: k, odd.
         channels: number of colours C that are predicted one after another.
-        condition: what the layer is conditioned on; each stack has a bias V·h of its own.
+        widths: of what the layer is conditioned on, or None; each stack has a bias V·h of its own.
         first: the first layer reads the image: mask "A" and no residual.
         last: the last layer's vertical output has no reader and is not computed.
         skip: whether the layer also sends a 1×1 convolution of its gated maps to the output.
@@ -55,7 +54,7 @@ class GatedBlock(nn.Module):
         kernel_size: int,
         *,
         channels: int,
-        condition: Conditions | None,
+        widths: Widths | None,
         first: bool,
         last: bool,
         skip: bool,
@@ -72,8 +71,8 @@ class GatedBlock(nn.Module):
         # Where there is a residual, a bias would only repeat that of the first layer.
         self.out = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=first)
         self.skip = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=False) if skip else None
-        self.vertical_bias = ConditionBias(condition, 2 * features) if condition and not last else None
-        self.horizontal_bias = ConditionBias(condition, 2 * features) if condition else None
+        self.vertical_bias = ConditionBias(widths, 2 * features) if widths and not last else None
+        self.horizontal_bias = ConditionBias(widths, 2 * features) if widths else None
         self.dropout = dropout
 
     def vertical(self, v: Tensor, condition: Encoded | None, cache: Cache | None) -> tuple[Tensor | None, Tensor]:

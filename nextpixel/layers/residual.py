@@ -11,8 +11,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
-from nextpixel.conditions import Conditions
-from nextpixel.layers.conditioning import ConditionBias, Encoded
+from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d
 
@@ -63,7 +62,7 @@ class ConvolutionalLayer(nn.Module):
         features: h; the input has 2h maps.
         kernel_size: k, odd.
         channels: number of colours C that are predicted one after another.
-        condition: what the model is conditioned on.
+        widths: of what the model is conditioned on, or None.
         gated: whether the k×k convolution is to 2h maps and ends in a gate, as in Gated PixelCNN, and not in a ReLU.
     """
 
@@ -73,7 +72,7 @@ class ConvolutionalLayer(nn.Module):
         kernel_size: int,
         *,
         channels: int,
-        condition: Conditions | None,
+        widths: Widths | None,
         gated: bool = False,
     ) -> None:
         super().__init__()
@@ -82,7 +81,7 @@ class ConvolutionalLayer(nn.Module):
         self.conv = MaskedConv2d(
             features, outputs, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
         )
-        self.condition_bias = ConditionBias(condition, outputs) if condition else None
+        self.condition_bias = ConditionBias(widths, outputs) if widths else None
 
     def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
@@ -95,4 +94,4 @@ class ConvolutionalLayer(nn.Module):
 
     def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None, x: Tensor) -> Tensor:
         rows, width = (None, x.shape[-1]) if cache is None else (cache.rows, cache.width)
-        return once_per_row(cache, self, lambda: [bias(condition, rows).expand(-1, -1, -1, width)])[0]
+        return once_per_row(cache, self, lambda: [bias(condition, rows).expand(len(x), -1, -1, width)])[0]

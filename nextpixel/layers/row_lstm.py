@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.conditions import Conditions
-from nextpixel.layers.conditioning import ConditionBias, Encoded
+from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.masks import check_kernel_size
 from nextpixel.layers.residual import Image
@@ -29,10 +28,10 @@ class RowLSTMLayer(nn.Module):
         features: h; the input has 2h maps.
         kernel_size: k of both convolutions, odd, at least 3.
         channels: number of colours C that are predicted one after another.
-        condition: what the model is conditioned on.
+        widths: of what the model is conditioned on, or None.
     """
 
-    def __init__(self, features: int, kernel_size: int, *, channels: int, condition: Conditions | None) -> None:
+    def __init__(self, features: int, kernel_size: int, *, channels: int, widths: Widths | None) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3)
         self.features, self.kernel_size = features, kernel_size
@@ -43,7 +42,7 @@ class RowLSTMLayer(nn.Module):
         self.state_to_state = nn.Parameter(weight.permute(1, 2, 0).contiguous())
         self.initial_h = nn.Parameter(torch.zeros(features))
         self.initial_c = nn.Parameter(torch.zeros(features))
-        self.condition_bias = ConditionBias(condition, 4 * features) if condition else None
+        self.condition_bias = ConditionBias(widths, 4 * features) if widths else None
 
     def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""

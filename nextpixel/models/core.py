@@ -152,14 +152,17 @@ class AutoregressiveModel(ImageModel):
         levels: number of values of a sub-pixel.
         condition: what the distribution is conditioned on, or None.
         head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise "softmax".
+        position_waves: how many cosine waves along each side tell every layer where in the image a pixel is; 0 for
+            none, as published. For images that are aligned, such as digits: see `layers.conditioning`.
         value_features: None for values that are amounts, such as brightness; for values that are names, such as codes
             of a vector-quantised auto-encoder, how many learned features each becomes.
 
     Attributes:
-        channels, levels, condition, head, value_features: as given, resolved.
+        channels, levels, condition, head, position_waves, value_features: as given, resolved.
         inputs: channels of an image as the first layer reads it.
         colours: how many colours of a pixel are predicted one after another: all, or 1 for a head that gives the joint
             distribution of a pixel's colours. Widths are multiples of it.
+        widths: of what biases every layer, or None.
     """
 
     def __init__(
@@ -169,9 +172,12 @@ class AutoregressiveModel(ImageModel):
         levels: int,
         condition: ConditionLike = None,
         head: str | None = None,
+        position_waves: int = 0,
         value_features: int | None = None,
     ) -> None:
         super().__init__(channels=channels, levels=levels)
+        if position_waves < 0:
+            raise ValueError(f"position_waves (={position_waves}) must be at least 0, which is none")
         if value_features is not None and value_features < 1:
             raise ValueError(f"value_features (={value_features}) must be at least 1, or None for amounts")
         self.value_features, self.inputs = value_features, channels * (value_features or 1)
@@ -184,7 +190,10 @@ class AutoregressiveModel(ImageModel):
         self.head = head
         self.colours = 1 if HEADS[head].at_once else channels
         self.condition = parse_condition(condition)
-        self.encoder = None if self.condition is None else ConditionEncoder(self.condition)
+        self.position_waves = position_waves
+        conditioned = self.condition is not None or position_waves > 0
+        self.encoder = ConditionEncoder(self.condition, position_waves) if conditioned else None
+        self.widths = None if self.encoder is None else self.encoder.widths
 
     @abstractmethod
     def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
@@ -223,11 +232,11 @@ class AutoregressiveModel(ImageModel):
         """The part of `config()` that all models share."""
         condition = condition_config(self.condition)
         core = {"channels": self.channels, "levels": self.levels, "condition": condition, "head": self.head}
-        return core | {"value_features": self.value_features}
+        return core | {"position_waves": self.position_waves, "value_features": self.value_features}
 
     def _encoded(self, x: Tensor, condition: Values | None, cache: Cache | None) -> Encoded | None:
         """The condition as the layers see it, computed once in a walk."""
-        if self.encoder is None or condition is None:
+        if self.encoder is None:
             return None
         encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
         encoded: Encoded = encode() if cache is None else cache.state(self.encoder, encode)

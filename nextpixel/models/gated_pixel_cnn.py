@@ -41,6 +41,8 @@ class GatedPixelCNN(AutoregressiveModel):
         dropout: share of gated features dropped in training.
         head: "softmax", "bernoulli" or "logistic" (a discretised mixture, one pass per pixel); None takes "bernoulli"
             for two levels, otherwise "softmax".
+        position_waves: how many cosine waves along each side tell every layer where in the image a pixel is; 0 for
+            none, as published.
         value_features: for values that are names, such as codes: how many learned features each becomes; None for
             amounts.
 
@@ -69,10 +71,16 @@ class GatedPixelCNN(AutoregressiveModel):
         skip: bool = False,
         dropout: float = 0.0,
         head: str | None = None,
+        position_waves: int = 0,
         value_features: int | None = None,
     ) -> None:
         super().__init__(
-            channels=channels, levels=levels, condition=condition, head=head, value_features=value_features
+            channels=channels,
+            levels=levels,
+            condition=condition,
+            head=head,
+            position_waves=position_waves,
+            value_features=value_features,
         )
         check_width("features", features, self.colours)
         if layers < 1:
@@ -91,7 +99,7 @@ class GatedPixelCNN(AutoregressiveModel):
                 features,
                 kernel_size if layer else self.first_kernel_size,
                 channels=self.colours,
-                condition=self.condition,
+                widths=self.widths,
                 first=layer == 0,
                 last=layer == layers - 1,
                 skip=skip,

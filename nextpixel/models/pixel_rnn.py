@@ -42,6 +42,8 @@ class PixelRNN(AutoregressiveModel):
         skip: whether every layer also feeds the head directly, through a 1×1 convolution.
         dropout: share of every layer's output values dropped in training.
         head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise "softmax".
+        position_waves: how many cosine waves along each side tell every layer where in the image a pixel is; 0 for
+            none, as published.
         value_features: for values that are names, such as codes: how many learned features each becomes; None for
             amounts.
 
@@ -64,10 +66,16 @@ class PixelRNN(AutoregressiveModel):
         skip: bool = False,
         dropout: float = 0.0,
         head: str | None = None,
+        position_waves: int = 0,
         value_features: int | None = None,
     ) -> None:
         super().__init__(
-            channels=channels, levels=levels, condition=condition, head=head, value_features=value_features
+            channels=channels,
+            levels=levels,
+            condition=condition,
+            head=head,
+            position_waves=position_waves,
+            value_features=value_features,
         )
         check_width("features", features, self.colours)
         check_kernel_size("first_kernel_size", first_kernel_size, at_least=3)
@@ -143,7 +151,7 @@ class PixelCNN(PixelRNN):
 
     def _layer(self, index: int) -> nn.Module:  # noqa: ARG002
         return ConvolutionalLayer(
-            self.features, self.kernel_size, channels=self.colours, condition=self.condition, gated=self.gated
+            self.features, self.kernel_size, channels=self.colours, widths=self.widths, gated=self.gated
         )
 
     def config(self) -> dict[str, Any]:
@@ -165,7 +173,7 @@ class RowLSTM(PixelRNN):
     """
 
     def _layer(self, index: int) -> nn.Module:  # noqa: ARG002
-        return RowLSTMLayer(self.features, self.kernel_size, channels=self.colours, condition=self.condition)
+        return RowLSTMLayer(self.features, self.kernel_size, channels=self.colours, widths=self.widths)
 
 
 class DiagonalBiLSTM(PixelRNN):
@@ -209,7 +217,7 @@ class DiagonalBiLSTM(PixelRNN):
         return DiagonalBiLSTMLayer(
             self.features,
             channels=self.colours,
-            condition=self.condition,
+            widths=self.widths,
             image_channels=self.inputs if self._complete_context and index == 0 else 0,
         )
 
