@@ -243,3 +243,18 @@ def test_codes_of_a_vector_quantised_auto_encoder(tmp_path: Path) -> None:
     main(["sample", run, "--class", "1", "--n", "3", "--out", str(tmp_path / "s.npy")])
     drawn = np.load(tmp_path / "s.npy")
     assert drawn.shape == (3, 1, 7, 5) and drawn.dtype == np.uint16 and drawn.max() > 255
+
+
+def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kept with the run, read back by what scores and draws, of another size too; an auto-encoder's decoder takes them."""
+    run = str(tmp_path / "run")
+    options = ["--position-waves", "2", "--steps", "1", "--no-conditional", *SMALL]
+    main(["train", "digits", "--out", run, *options])
+    assert load(run).config()["position_waves"] == 2
+    main(["evaluate", run])
+    main(["sample", run, "--n", "2", "--size", "6x9", "--out", str(tmp_path / "s.npy")])
+    assert np.load(tmp_path / "s.npy").shape == (2, 1, 6, 9)
+    main(["train", "digits", "--model", "pixel-cnn-autoencoder", "--out", f"{run}-2", *options[:4], *SMALL])
+    assert load(f"{run}-2").config()["decoder"]["position_waves"] == 2
+    message = fails(["train", "digits", "--out", f"{run}-3", "--crop", "4", *options], capsys)
+    assert "position_waves tell where" in message
