@@ -161,7 +161,11 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 
 
 def reopen(
-    folder: str | Path, *, source: str | None = None, text_encoder: TextEncoder | None = None
+    folder: str | Path,
+    *,
+    source: str | None = None,
+    text_encoder: TextEncoder | None = None,
+    embedding: Path | None = None,
 ) -> tuple[ImageModel, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model, the data, and how.
 
@@ -169,11 +173,12 @@ def reopen(
         folder: of the run.
         source: where the same data are now, if they were moved.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
+        embedding: where the same embedding is now, if it was moved.
     """
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
     assert isinstance(model, ImageModel)  # runs are of nothing else
-    given = {"source": source, "text_encoder": text_encoder}
+    given = {"source": source, "text_encoder": text_encoder, "embedding": embedding}
     moved = {name: value for name, value in given.items() if value is not None}
     return model, load_data(**asked["data"] | moved), TrainConfig(**asked["training"])
 
@@ -280,6 +285,9 @@ def _prepare(
     return state
 
 
+_MAY_MOVE = ("data", "source"), ("data", "embedding")
+
+
 def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainConfig) -> None:
     """Raises ValueError, naming the difference, if the run in a folder is of another model, other data or training.
 
@@ -297,7 +305,7 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         for key in sorted(old.keys() | new.keys()):
             if key not in old and not new[key]:
                 continue
-            may_change = key in MAY_CHANGE if part == "training" else (part, key) == ("data", "source")
+            may_change = key in MAY_CHANGE if part == "training" else (part, key) in _MAY_MOVE
             if old.get(key) != new.get(key) and not may_change:
                 raise ValueError(
                     f"{folder} was run with {part} {key}={old.get(key)!r}, but is resumed with {new.get(key)!r}; "

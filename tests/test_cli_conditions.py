@@ -180,6 +180,12 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "holds an embedding, which draws and scores nothing" in fails(["sample", embedding], capsys)
     assert "which is no embedding" in fails(["train", "digits", "--embedding", run], capsys)
     assert "leaves fewer than two" in fails(["embed", "digits", "--held-out", "9"], capsys)
+    before = json.loads(said(["evaluate", run, "--json"], capsys))
+    moved = str(Path(embedding).rename(tmp_path / "moved.safetensors"))
+    assert "say where: --embedding" in fails(["evaluate", run], capsys)
+    assert json.loads(said(["evaluate", run, "--json", "--embedding", moved], capsys)) == before
+    main(["sample", run, "--n", "2", "--embedding", moved, "--out", str(tmp_path / "s.png")])
+    main(["train", "--resume", run, "--embedding", moved, "--steps", "3", "--quiet"])
 
 
 @pytest.mark.parametrize("variational", [False, True])

@@ -102,6 +102,14 @@ def open_split(
         if text_encoder is None:
             raise ValueError(f"the captions were encoded by {named}: say --text-encoder {named} if you trust it")
         preparation["text_encoder"] = import_encoder(text_encoder)
+    if (embedding := companions.pop("embedding", None)) is not None:
+        if not preparation.get("embedding"):
+            raise ValueError("--embedding was given, but this model was trained without one; leave it out")
+        preparation["embedding"] = embedding
+    elif (embedding := preparation.get("embedding")) and not Path(embedding).exists():
+        raise ValueError(
+            f"the embedding that this model was trained with is not at {embedding}; say where: --embedding"
+        )
     if source is None and companions:
         raise ValueError(f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave it out")
     if source is not None:

@@ -70,6 +70,8 @@ class BesideOptions:
     """A map for each picture of --data: an .npy file in their order, or a folder of pictures called the same."""
     text_encoder: str | None = None
     """MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words."""
+    embedding: Path | None = None
+    """For a model trained with --embedding: where that checkpoint is now, if it was moved."""
 
 
 @dataclass(kw_only=True)

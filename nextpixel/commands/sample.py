@@ -21,6 +21,7 @@ def sample(
     split: Literal["train", "valid", "test"] = "test",
     maps: Path | None = None,
     text_encoder: str | None = None,
+    embedding: Path | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     seed: int = 0,
@@ -56,6 +57,8 @@ def sample(
         A map for each picture of --data, for a model of maps: an .npy file in their order, or a folder of pictures.
     text_encoder
         MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
+    embedding
+        For a model trained with --embedding: where that checkpoint is now, if it was moved.
     temperature
         1 draws from the model; less gives likelier pictures, 0 the likeliest value of every sub-pixel.
     guidance
@@ -103,7 +106,7 @@ def sample(
         vectors=vectors,
         data=data,
         split=split,
-        beside=BesideOptions(maps=maps, text_encoder=text_encoder),
+        beside=BesideOptions(maps=maps, text_encoder=text_encoder, embedding=embedding),
         seed=seed,
     )
     x = sampling.sample(

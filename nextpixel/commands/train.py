@@ -54,7 +54,7 @@ def train(
     resume
         Go on with the run in this folder, exactly as if it had not stopped. Its length may be changed, and what mends a
         run that diverged: learning rate, warm-up, clipping, precision, how often and how long it validates. SOURCE
-        then tells where the same data are now, if they were moved.
+        then tells where the same data are now, if they were moved, and --embedding where its checkpoint is.
     recipe
         A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options given here go over it.
     conditional
@@ -75,13 +75,16 @@ def train(
     asked = given(training or TrainOptions())
     if resume is not None:
         fixed = (data or DataOptions()).keywords() | given(model or ModelOptions())
-        encoder = fixed.pop("text_encoder", None)
+        encoder, embedding = fixed.pop("text_encoder", None), fixed.pop("embedding", None)
         fixed |= {name: value for name, value in (("out", out), ("conditional", conditional)) if value is not None}
         fixed |= {name: value for name, value in asked.items() if name not in MAY_CHANGE}
         if fixed:
             raise ValueError(f"--resume goes on as the run began: leave out {flag(next(iter(fixed)))}")
         network, pictures, config = reopen(
-            resume, source=source, text_encoder=None if encoder is None else import_encoder(encoder)
+            resume,
+            source=source,
+            text_encoder=None if encoder is None else import_encoder(encoder),
+            embedding=embedding,
         )
         other_length = dict.fromkeys(LENGTHS) if asked.keys() & set(LENGTHS) else {}
         config, folder = TrainConfig(**asdict(config) | other_length | asked), resume
