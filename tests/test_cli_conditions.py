@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nextpixel import load, sample
+from nextpixel.checkpoint import read_metadata
 from nextpixel.cli import main
 from nextpixel.images import read_image
 
@@ -228,6 +229,7 @@ def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["--ignore-labels", "--conditional"], "no classes, vectors, captions or maps"),
         (["--ignore-labels", "--condition-dropout", "0.1"], "needs a model with a condition"),
         (["--vectors", "nowhere.npy"], "there is no such file"),
+        (["--value-features", "2", "--size", "4"], "--size averages values"),
     ],
 )
 def test_what_does_not_go_together(
@@ -249,6 +251,12 @@ def test_codes_of_a_vector_quantised_auto_encoder(tmp_path: Path) -> None:
     main(["sample", run, "--class", "1", "--n", "3", "--out", str(tmp_path / "s.npy")])
     drawn = np.load(tmp_path / "s.npy")
     assert drawn.shape == (3, 1, 7, 5) and drawn.dtype == np.uint16 and drawn.max() > 255
+    large = np.zeros((20, 66, 3), np.uint8)
+    large[:, ::2] = 4  # averaged, there would be values of 2
+    np.save(tmp_path / "large.npy", large)
+    options = ["--levels", "5", "--value-features", "2", "--steps", "1", "--out", f"{run}-2", *SMALL]
+    main(["train", str(tmp_path / "large.npy"), *options])
+    assert read_metadata(f"{run}-2")["shape"] == [66, 3]
 
 
 def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

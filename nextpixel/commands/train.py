@@ -92,8 +92,10 @@ def train(
         if source is None:
             raise ValueError("give a source of pictures, such as a folder or digits, or --resume with a run's folder")
         config = TrainConfig(**asked)
-        pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None)
-        network = _build(pictures, (model or ModelOptions()), conditional, categorical_maps, config)
+        model = model or ModelOptions()
+        names = model.value_features is not None
+        pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names)
+        network = _build(pictures, model, conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
     first = _first_process()
@@ -108,13 +110,16 @@ def train(
         _conclude(folder, network.device, pictures, best)
 
 
-def _load(source: str, keywords: dict[str, Any], *, crop: bool) -> "ImageData":
+def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> "ImageData":
+    """The data; values that are names are never averaged."""
     from nextpixel.commands.opening import counted_bar, import_encoder
     from nextpixel.data import load_data
 
+    if names and "size" in keywords:
+        raise ValueError("--size averages values, but with --value-features they are names; leave out one of the two")
     if crop:
         keywords |= {"ragged": "size" not in keywords}
-    else:
+    elif not names:
         keywords.setdefault("size", "auto")
     if "text_encoder" in keywords:
         keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
