@@ -125,7 +125,9 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         large=PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4)),
     ),
     "multi-scale-rgb-classes": lambda: MultiScale(
-        small=GatedPixelCNN(channels=3, levels=2, features=12, layers=2, kernel_size=5, condition=ClassCondition(2)),
+        small=GatedPixelCNN(
+            channels=3, levels=2, features=12, layers=2, kernel_size=5, condition=ClassCondition(2), position_waves=1
+        ),
         large=DiagonalBiLSTM(channels=3, levels=2, features=12, layers=1, condition=MapCondition(3, levels=2)),
     ),
     "multi-scale-conditions-for-both": lambda: MultiScale(

@@ -53,7 +53,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.state_to_state = nn.Parameter(weight.permute(0, 2, 3, 1).contiguous())
         self.initial_h = nn.Parameter(torch.zeros(2, features))
         self.initial_c = nn.Parameter(torch.zeros(2, features))
-        self.condition_bias = ConditionBias(widths, 8 * features) if widths else None
+        self.condition_bias = ConditionBias(widths, 8 * features) if widths is not None else None
         self.image_to_state = nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
 
     @property

@@ -71,8 +71,8 @@ class GatedBlock(nn.Module):
         # Where there is a residual, a bias would only repeat that of the first layer.
         self.out = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=first)
         self.skip = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=False) if skip else None
-        self.vertical_bias = ConditionBias(widths, 2 * features) if widths and not last else None
-        self.horizontal_bias = ConditionBias(widths, 2 * features) if widths else None
+        self.vertical_bias = ConditionBias(widths, 2 * features) if widths is not None and not last else None
+        self.horizontal_bias = ConditionBias(widths, 2 * features) if widths is not None else None
         self.dropout = dropout
 
     def vertical(self, v: Tensor, condition: Encoded | None, cache: Cache | None) -> tuple[Tensor | None, Tensor]:

@@ -81,7 +81,7 @@ class ConvolutionalLayer(nn.Module):
         self.conv = MaskedConv2d(
             features, outputs, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
         )
-        self.condition_bias = ConditionBias(widths, outputs) if widths else None
+        self.condition_bias = ConditionBias(widths, outputs) if widths is not None else None
 
     def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""

@@ -42,7 +42,7 @@ class RowLSTMLayer(nn.Module):
         self.state_to_state = nn.Parameter(weight.permute(1, 2, 0).contiguous())
         self.initial_h = nn.Parameter(torch.zeros(features))
         self.initial_c = nn.Parameter(torch.zeros(features))
-        self.condition_bias = ConditionBias(widths, 4 * features) if widths else None
+        self.condition_bias = ConditionBias(widths, 4 * features) if widths is not None else None
 
     def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
