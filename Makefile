@@ -64,7 +64,7 @@ constraints: $(READY)  ## pin what the environment holds now
 		| sed 's/+.*//' | tr _ -; } | LC_ALL=C sort -f >> constraints.new
 	@mv constraints.new constraints.txt
 
-clean:  ## remove what the tools wrote, but the environment
+clean:  ## remove what the tools wrote, except the environment
 	rm -rf docs/_build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find nextpixel tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

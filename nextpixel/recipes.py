@@ -118,7 +118,7 @@ def mnist_small(kind: str) -> Recipe:
         "pixel-cnn": ("PixelCNN", {"layers": 8, "features": 32}, 15, 81.30),
         "row-lstm": ("RowLSTM", {"layers": 7, "features": 20}, 9, 80.54),
         "diagonal-bilstm": ("DiagonalBiLSTM", diagonal, 5, 79.20),
-        "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 5, None),
+        "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 3, None),
     }
     name, keywords, epochs, published = models[kind]
     gap = ("the gap in what the published construction sees is closed",) if "complete_context" in keywords else ()
@@ -128,7 +128,7 @@ def mnist_small(kind: str) -> Recipe:
         data="mnist-binarised",
         size=(28, 28),
         model=(name, _MNIST | {"position_waves": 3} | keywords),
-        training={"epochs": epochs, "evaluate_every": 3125} | _SMALL,
+        training={"epochs": epochs, "learning_rate": 0.003, "evaluate_every": 3125} | _SMALL,
         load={"labels": False},
         unit="nats",
         published=published,
