@@ -146,7 +146,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 
     Returns:
         "version", "source", "data" (the keywords of `load_data`), "classes", "shape" (of whole images, or of crops),
-        "model" (its "class" and "config") and "training" (the keywords of `TrainConfig`).
+        "model" (its "class" and "config"), "training" (the keywords of `TrainConfig`), and if it was resumed "changes",
+        what was changed after which "step".
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -267,8 +268,10 @@ def _prepare(
     check_fit(model, data, config, rank_and_processes()[1])
     state = initial_state(model, config)
     if resume:
-        _check_same(folder, read_run(folder), asked)
+        before = read_run(folder)
+        _check_same(folder, before, asked)
         load_state(state, folder / STATE)
+        asked = asked | {"changes": _changes(before, asked, state.step)}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
@@ -294,6 +297,13 @@ def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainCo
     What `MAY_CHANGE` lists may differ.
     """
     _check_same(folder, read_run(folder), _describe(model, data, config))
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dict[str, Any]]:
+    """What `MAY_CHANGE` lists was changed after which updates, in the order of time: [before, after]."""
+    old, new = asdict(TrainConfig()) | before["training"], now["training"]
+    changed = {name: [old[name], new[name]] for name in MAY_CHANGE if old[name] != new[name]}
+    return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
 
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

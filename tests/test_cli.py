@@ -15,6 +15,7 @@ from PIL import Image
 from nextpixel import load, sample
 from nextpixel.cli import main
 from nextpixel.commands.options import TrainOptions
+from nextpixel.runs import read_run
 from nextpixel.train_config import TrainConfig
 
 SMALL = ["--features", "8", "--layers", "2", "--kernel-size", "3", "--batch-size", "32"]
@@ -280,8 +281,11 @@ def test_resume_changes_the_length_and_what_mends_a_run_alone(
     assert "6 steps" in capsys.readouterr().out
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 6
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"]["learning_rate"] == 1e-4
-    main(["train", "digits", "--resume", run])
+    main(["train", "digits", "--resume", run])  # changes nothing
+    asked = read_run(run)
+    assert asked["training"]["learning_rate"] == 1e-4
+    changed = {"steps": [4, 6], "learning_rate": [0.01, 1e-4], "precision": ["auto", "float32"]}
+    assert asked["changes"] == [{"step": 4} | changed]
     assert "6 steps" in capsys.readouterr().out
     for words, name in [
         (["--batch-size", "32"], "--batch-size"),

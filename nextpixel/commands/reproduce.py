@@ -188,7 +188,7 @@ def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pict
                 figures[name] = evaluate(model, split, nats_of=nats_of, progress=progress) * scale
     metrics = read_metrics(run)
     training = read_metadata(run)["training"]
-    asked = read_run(run)["training"]
+    asked = read_run(run)
     return {
         "recipe": recipe.name,
         "source": recipe.source,
@@ -206,9 +206,10 @@ def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pict
         "hours": metrics[-1]["seconds"] / 3600,
         "steps": metrics[-1]["step"],
         "best_step": training["step"],
-        "seed": asked["seed"],
+        "seed": asked["training"]["seed"],
         "model": {"class": type(model).__name__, "config": model.config()},
-        "training": asked,
+        "training": asked["training"],
+        "changes": asked.get("changes", []),
         "device": str(model.device),
         "threads": torch.get_num_threads(),
         "cost": asdict(cost(recipe)),
