@@ -147,7 +147,7 @@ def _cast(model: ImageModel) -> PixelCNNAutoencoder:
 
 def _gaussian_score(model: ImageModel, x: Tensor, _: Values | None) -> Tensor:
     with torch.no_grad(), evaluating(model):
-        return model(x).log_prob(x).double().sum(dim=(1, 2, 3)).cpu()  # type: ignore[no-any-return]
+        return model(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
 
 
 def _codes(

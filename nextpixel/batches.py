@@ -105,11 +105,11 @@ def training_parts(
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
         x, values = tensors(split, rows[part], device, condition, crop, None if offsets is None else offsets[part])
         if mirrored is not None:
-            flips = torch.from_numpy(mirrored[part]).to(device)[:, None, None, None]
+            flips = _sent(mirrored[part], device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
             values = each(partial(_mirrored_maps, flips), values)
         if forgotten is not None:
-            dropped = torch.from_numpy(forgotten[part]).to(device)
+            dropped = _sent(forgotten[part], device)
             values = dropped[:, 0] if values is None else forget(values, dropped)
         yield (x.to(memory_format=torch.channels_last) if config.channels_last else x), values
 

@@ -1,6 +1,7 @@
 """Whether a model, data and a way of training fit together: said in a sentence before any work starts."""
 
 import numpy as np
+import torch
 
 from nextpixel.batches import conditions_of
 from nextpixel.conditions import ClassCondition, MapCondition, condition_shape, parts_of
@@ -20,6 +21,11 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
                 f"the model has {name}={getattr(model, name)} but the data {name}={getattr(data, name)}; make them "
                 f"equal"
             )
+    if model.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"the weights are {model.dtype}, in which small updates are lost; train model.float(), and compute in half "
+            f"precision with precision='bf16'"
+        )
     _check_condition(model, data, config)
     heads = {part.head for part in model.modules() if isinstance(part, AutoregressiveModel)}
     if config.objective == "density" and heads != {"logistic"}:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
 from nextpixel.conditions import ClassCondition, Values, each, parts_of, random_condition, tuple_of
+from nextpixel.devices import seeded
 from nextpixel.heads import Categorical, Distribution
 from nextpixel.models.core import ImageModel, visiting_order
 from nextpixel.walk import walk
@@ -39,7 +40,7 @@ class Probe:
         self.channels = _described(model, "channels", channels)
         self.levels = _described(model, "levels", levels)
         self.model = copy.deepcopy(model).cpu().double()
-        self._given = condition
+        self._given = each(lambda value: value.cpu(), condition)
         # What conditions to draw, if none was given.
         self._described = getattr(model, "condition", None) if condition is None else None
         self._draw = 0
@@ -135,8 +136,7 @@ class Probe:
         laws = []
         for start in range(0, len(x), 1 if one_by_one else len(x)):
             part = x[start : start + 1] if one_by_one else x
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with seeded(0):
                 law = self.law(part)
             # A law of a site may depend on earlier colours of x itself, so each is asked with its own x.
             laws.append(self.log_pmf(law, part))

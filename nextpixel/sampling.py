@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nextpixel.cache import Site
 from nextpixel.conditions import Values, each, one_each, taken, tuple_of, unknown
+from nextpixel.devices import widest
 from nextpixel.models.core import ImageModel, check_values
 from nextpixel.walk import walk
 
@@ -130,8 +131,9 @@ def complete(
     except RuntimeError:
         shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(x.shape)}"
         raise ValueError(f"the shape of known, {shapes}; give for example (H, W)") from None
+    x, known = x.to(model.device), known.to(model.device)
     check_values(model, x[known])
-    x, known = x.to(model.device, torch.int64), known.to(model.device)
+    x = x.long()
     batch = x.shape[0]
     condition = one_each(model.condition, condition, batch, (x.shape[2], x.shape[3]), model.device)
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
@@ -180,6 +182,8 @@ def _fill(
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     rows = torch.ones(x.shape[2], dtype=torch.bool) if known is None else (~known).any(dim=(0, 1, 3)).cpu()
 
+    largest = torch.zeros((), dtype=torch.int64, device=x.device)
+
     def fill_batches() -> Iterator[Site]:
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
@@ -188,13 +192,15 @@ def _fill(
             for site, log_pmf in laws(model, x[batch], given, rows=rows):
                 here = (batch, *site)
                 value = inverse_cdf(log_pmf, noise[here], temperature)
+                torch.maximum(largest, value.amax(), out=largest)
+                value = value.clamp_(max=model.levels - 1)  # what comes next may look it up in a table
                 x[here] = value if known is None else torch.where(known[here], x[here], value)
                 yield site
 
     steps = -(-len(x) // batch_size) * int(rows.sum()) * x.shape[3] * x.shape[1]
     for _ in progress(fill_batches(), steps) if progress else fill_batches():
         pass
-    if x.numel() and int(x.max()) >= model.levels:
+    if int(largest) >= model.levels:  # no number is beyond what adds up to NaN
         raise ValueError("the model's probabilities are NaN: its weights are damaged; load or train others")
     return x
 
@@ -222,6 +228,6 @@ def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> T
     """
     if temperature == 0:
         return log_pmf.argmax(dim=1)
-    pmf = log_pmf.exp() if temperature == 1 else torch.softmax(log_pmf.double() / temperature, dim=1)
+    pmf = log_pmf.exp() if temperature == 1 else torch.softmax(log_pmf.to(widest(log_pmf.device)) / temperature, dim=1)
     cdf = pmf.cumsum(dim=1)
     return torch.searchsorted(cdf, uniform[:, None].to(cdf.dtype) * cdf[:, -1:], right=True)[:, 0]

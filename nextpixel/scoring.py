@@ -6,7 +6,6 @@ rows at a time if they are large; the result is the same and memory does not gro
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Shaped
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions import Values, each, one_each, taken
+from nextpixel.devices import full_precision
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = [
@@ -59,7 +59,7 @@ def scale_scores(
     sub-pixel is counted in one scale: see `models.core.Scale.counts`.
     """
     steps = [scale.step for scale in model.scales()]
-    nats = torch.zeros(len(x), len(steps), dtype=torch.float64)
+    nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
     for images, rows, _, log_prob in _passes(model, x, condition):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
@@ -69,7 +69,7 @@ def log_prob_map(
     model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
 ) -> Float[Tensor, "B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for `bits_per_dim`."""
-    nats = torch.zeros(x.shape, dtype=torch.float64)
+    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
     for images, rows, columns, log_prob in _passes(model, x, condition):
         nats[images, :, rows, columns] += log_prob
     return nats
@@ -110,7 +110,7 @@ def dequantised_score(
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
     """The log-density of each image plus noise in nats, float64, CPU; as for `dequantised_bits_per_dim`."""
-    nats = torch.zeros(len(x), dtype=torch.float64)
+    nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
     for images, _, _, log_density in _passes(model, x, condition, dequantised(x, generator)):
         nats[images] += log_density.sum(dim=(1, 2, 3))
     return nats
@@ -162,21 +162,10 @@ def _raster_passes(
             rows = slice(start, min(start + rows_at_once, height))
             if cache is not None:
                 cache.move_to_rows(rows.start, rows.stop)
-            with torch.no_grad(), _full_precision(model.device):
+            with torch.no_grad(), full_precision(model.device):
                 law = model(part, given, cache)
                 if real is None:
                     log_prob = law.log_prob(part[:, :, rows])
                 else:
                     log_prob = law.log_density(real[images, :, rows].to(model.device))
             yield images, rows, log_prob.cpu().double()  # not every accelerator has float64
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Neither half precision, should the caller have asked for it, nor the short products of TF32."""
-    with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda":
-            yield
-            return
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield

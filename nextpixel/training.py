@@ -31,6 +31,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from nextpixel.autoencoding import likelihood_of
 from nextpixel.batches import conditioned, dropout_seed, training_parts
 from nextpixel.conditions import Values, VectorCondition, parts_of
+from nextpixel.devices import seeded
 from nextpixel.fit import check_fit
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.core import ImageModel
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 _EVALUATIONS = 20
+_LEVELS_OF_BF16 = 256  # eight bits of mantissa
 
 
 class TrainingError(RuntimeError):
@@ -153,14 +155,13 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, device))
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model))
     started = time.monotonic() - state.seconds
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
         parts = training_parts(data.train, config, state.step, rank, processes, device, state.model.given_by_data)
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(dropout_seed(config.seed, state.step, rank))
+        with seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.optimizer.zero_grad()
@@ -242,7 +243,8 @@ def _replicate(state: TrainState) -> DistributedDataParallel:
     """The model with gradients averaged over all processes, which all start from the weights of the first."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
-    return DistributedDataParallel(state.model)
+    # Masks never change, and what conditions are scaled by is the same everywhere.
+    return DistributedDataParallel(state.model, broadcast_buffers=False)
 
 
 def _standardise(state: TrainState, data: ImageData) -> None:
@@ -256,9 +258,11 @@ def _standardise(state: TrainState, data: ImageData) -> None:
                     part.standardise(vectors)
 
 
-def _in_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16; "auto" where hardware multiplies it."""
-    return precision == "bf16" if precision != "auto" else multiplies_bf16(device)
+def _in_bf16(precision: str, model: ImageModel) -> bool:
+    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the levels apart."""
+    if precision != "auto":
+        return precision == "bf16"
+    return (model.values_are_names or model.levels <= _LEVELS_OF_BF16) and multiplies_bf16(model.device)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.devices import seeded
 from nextpixel.models.embedding import Embedding
 from nextpixel.splits import Split
 
@@ -123,8 +124,7 @@ def train_embedding(model: Embedding, split: Split, config: EmbeddingConfig) -> 
         x = torch.from_numpy(_varied(split.batch(rows).astype(np.int64), config, generator)).to(device)
         labels = torch.from_numpy(split.labels[rows]).to(device)
         model.train()
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(int(generator.integers(2**62)))
+        with seeded(int(generator.integers(2**62))):
             loss, active = triplet_loss(model(x), labels, margin=config.margin)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -213,7 +213,7 @@ def verify(
         )
     # One image with all after it at a time: the vectors of all pairs at once would fill the memory.
     apart = [(embeddings[k] - embeddings[k + 1 :]).square().sum(dim=1) for k in range(len(labels))]
-    distances = torch.cat(apart).numpy()
+    distances = torch.cat(apart).cpu().numpy()
     same = np.concatenate([labels[k] == labels[k + 1 :] for k in range(len(labels))])
     order = np.argsort(distances, kind="stable")
     values, hits = distances[order], same[order]

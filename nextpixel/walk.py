@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache, Site
 from nextpixel.conditions import Values, one_each
+from nextpixel.devices import full_precision
 from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
 
 __all__ = ["walk"]
@@ -69,13 +70,13 @@ def _raster_walk(
     for row in visited.nonzero().flatten().tolist():
         while cache.rows.stop < row:
             cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
-            with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
+            with torch.inference_mode(), full_precision(x.device):
                 model(x, condition, cache)
         for column in range(width):
             pixel = x[:, :, row : row + 1, column : column + 1]
             for channel in range(channels):
                 # Not around the yield: the caller is in modes of its own.
-                with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
+                with torch.inference_mode(), full_precision(x.device):
                     if channel < model.colours:
                         cache.move_to_site(Site(channel, row, column))
                         law = model(x, condition, cache)

@@ -86,6 +86,7 @@ def embed(
     from nextpixel.commands.opening import counted_bar, pick_device
     from nextpixel.commands.output import check_out
     from nextpixel.data import load_data
+    from nextpixel.devices import seeded
     from nextpixel.models.embedding import Embedding
     from nextpixel.models.embedding import embed as vectors_of
     from nextpixel.splits import joined, subset
@@ -106,8 +107,7 @@ def embed(
     numbers = np.sort(np.random.default_rng(config.seed).permutation(present)[:unseen])
     known = [subset(split, np.flatnonzero(~np.isin(_labels(split), numbers))) for split in parts]
     others = joined([subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in parts])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed):
         network = Embedding(
             channels=pictures.channels,
             levels=pictures.levels,

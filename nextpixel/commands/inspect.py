@@ -61,7 +61,7 @@ def inspect(
     x, condition = conditioned(network, part, np.array([image]))
     with torch.no_grad():
         law = network(x, condition)
-        pmf = torch.stack([law.log_pmf(x, c)[0].exp() for c in range(network.channels)]).double().cpu()  # (C, L, H, W)
+        pmf = torch.stack([law.log_pmf(x, c)[0].exp() for c in range(network.channels)]).cpu().double()  # (C, L, H, W)
     entropy = torch.special.entr(pmf).sum(dim=(0, 1)) / np.log(2)
     chosen = [_pixel(text, tuple(entropy.shape)) for text in pixels or []] or _spread(entropy.numpy())
     at = None if field_pixel is None else _pixel(field_pixel, tuple(entropy.shape), "--field-pixel")

@@ -40,13 +40,16 @@ Item = TypeVar("Item")
 
 
 def pick_device(name: str) -> "torch.device":
-    """The device of that name; "auto" takes an accelerator if there is one."""
+    """The device of that name; "auto" takes an accelerator if there is one. Under torchrun each process has one."""
     import torch
 
-    if name == "auto":
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
     try:
-        device = torch.device(name)
+        if name == "auto":
+            device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        else:
+            device = torch.device(name)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise ValueError(f"device {name!r} is not there; use auto, cpu, cuda or cuda:1") from None

@@ -117,12 +117,11 @@ def _trained(
     recipe: "Recipe", source: Path, runs: Path, steps: int | None, device: str, quiet: bool
 ) -> tuple[Path, "ImageModel", "ImageData"]:
     """The run's folder, its best model and its data, when it is finished."""
-    import torch
-
     from nextpixel.checkpoint import load
     from nextpixel.commands.opening import counted_bar, pick_device, size_words
     from nextpixel.commands.train import follow
     from nextpixel.data import load_data
+    from nextpixel.devices import seeded
     from nextpixel.recipe import DATA
     from nextpixel.runs import STATE, check_same, reopen, run
     from nextpixel.training import TrainingError
@@ -143,8 +142,7 @@ def _trained(
         with counted_bar("Reading") as progress:
             keywords: dict[str, Any] = {"levels": recipe.levels} | recipe.load
             pictures = load_data(source, **keywords, progress=progress)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             model = recipe.build()
     if pictures.shape != recipe.size:
         raise ValueError(

@@ -131,11 +131,10 @@ def _build(
     pictures: "ImageData", options: ModelOptions, conditional: bool | None, categorical_maps: bool, config: TrainConfig
 ) -> "ImageModel":
     """A model for these pictures: what was not asked for is chosen to suit them."""
-    import torch
-
     from nextpixel import MapCondition, MultiScale
     from nextpixel.batches import conditions_of
     from nextpixel.conditions import parts_of
+    from nextpixel.devices import seeded
     from nextpixel.models.core import ImageModel
     from nextpixel.models.family import MODELS
 
@@ -161,8 +160,7 @@ def _build(
     if not name.endswith("autoencoder"):
         keywords["condition"] = condition
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             model = kind(**keywords)
             if scale is None:
                 return model

@@ -7,6 +7,7 @@ Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6). Where in th
 """
 
 import math
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -81,7 +82,7 @@ class ConditionEncoder(nn.Module):
 
     def standardise(self, vectors: Tensor) -> None:
         """Sets the scale of the vectors (N, total size) that are encoded: mean 0 and variance 1 for these."""
-        vectors = vectors[vectors.isfinite().all(dim=1)].to(self.offset.device, torch.float64)
+        vectors = vectors[vectors.isfinite().all(dim=1)].cpu().double()  # not every device has float64
         if len(vectors):
             deviation = vectors.std(dim=0, correction=0)
             self.offset.copy_(vectors.mean(dim=0))
@@ -147,14 +148,15 @@ class ConditionBias(nn.Module):
         return sum(biases[1:], biases[0])
 
 
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what a walk has made serves training, too
 def _positions(waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Where each pixel is, (1, (waves + 1)² - 1, H, W)."""
-    orders = torch.arange(waves + 1, dtype=torch.float64)[:, None]
-    of_rows, of_columns = (
-        torch.cos(math.pi * orders * (torch.arange(side, dtype=torch.float64) + 0.5) / side) for side in (height, width)
-    )
+    count = partial(torch.arange, dtype=torch.float64, device="cpu")
+    orders = count(waves + 1)[:, None]
+    of_rows, of_columns = (torch.cos(math.pi * orders * (count(side) + 0.5) / side) for side in (height, width))
     products = of_rows[:, None, :, None] * of_columns[None, :, None, :]
-    return products.flatten(0, 1)[None, 1:].to(device, dtype)
+    return products.flatten(0, 1)[None, 1:].to(dtype).to(device)
 
 
 def _upsampling(condition: MapCondition) -> nn.Sequential:

@@ -60,9 +60,9 @@ def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
     """
     reach, block = kernel_size // 2, width + kernel_size - 1
     spans = tuple((r * width, (r + 1) * width, (r + 1) * block + reach, r * block) for r in range(height))
-    columns = torch.arange(width)
+    columns = torch.arange(width, device="cpu")
     inner = torch.cat([columns + (r + 1) * block + reach for r in range(height)])
-    cells = torch.arange(height * width)[None]
+    cells = torch.arange(height * width, device="cpu")[None]
     return Fronts(cells, spans, (height + 1) * block, inner, columns + reach, kernel_size, reach)
 
 
@@ -95,10 +95,10 @@ def diagonal_fronts(height: int, width: int) -> Fronts:
             before.append(position + 1 + count)
         previous_first, previous_start = first, position
         start, position = start + count, position + count + 2
-    row, column = torch.tensor(rows), torch.tensor(columns)
+    row, column = torch.tensor(rows, device="cpu"), torch.tensor(columns, device="cpu")
     cells = torch.stack([row * width + column, row * width + (width - 1 - column)])
-    border = torch.tensor(above + before)
-    return Fronts(cells, tuple(spans), position, torch.tensor(inner), border, taps=2, carry=1)
+    border, places = torch.tensor(above + before, device="cpu"), torch.tensor(inner, device="cpu")
+    return Fronts(cells, tuple(spans), position, places, border, taps=2, carry=1)
 
 
 def lstm_cell(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,11 +143,18 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
         and the row of its cell among (cells and borders, B). Each (D, H·W·B).
     """
     count = fronts.cells.shape[1]
-    image = torch.arange(batch)
+    image = torch.arange(batch, device="cpu")
     to = (image * count + fronts.cells[:, :, None]).flatten(1)
     back = to.argsort(dim=1)
     padded = (fronts.inner[:, None] * batch + image).flatten()[back]
     return to.to(device), back.to(device), padded.to(device)
+
+
+@lru_cache(maxsize=32)
+def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Among cells and borders: the borders that the caller gives, the cells, and for each tap what the cells read."""
+    first = torch.cat([torch.arange(read, read + stop - start, device="cpu") for start, stop, _, read in fronts.spans])
+    return fronts.border.to(device), fronts.inner.to(device), tuple((first + t).to(device) for t in range(fronts.taps))
 
 
 class _Scan(torch.autograd.Function):
@@ -164,14 +171,14 @@ class _Scan(torch.autograd.Function):
         directions, _, width, _ = weight.shape
         count, batch = fronts.cells.shape[1], border_h.shape[2]
         to, _, padded = _places(fronts, batch, weight.device)
-        border = fronts.border.to(weight.device)
+        border, _, _ = _slots(fronts, weight.device)
         product = z[0].dtype
         h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
         c = weight.new_zeros(h.shape)
         h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
         gates = weight.new_empty(directions, count, batch, 4, width)
         tanh_c = weight.new_empty(directions, count, batch, width)
-        matrices = weight.to(product).unbind(1)
+        matrices = [matrix.contiguous() for matrix in weight.to(product).unbind(1)]
         largest = max(stop - start for start, stop, _, _ in fronts.spans)
         sums = None if product == weight.dtype else z[0].new_empty(directions, largest * batch, 4 * width)
         # Everything is done front by front, even what could be done for the whole map: a front stays in the cache.
@@ -207,7 +214,7 @@ class _Scan(torch.autograd.Function):
         fronts: Fronts = ctx.fronts
         batch, width = tanh_c.shape[2:]
         to, back, _ = _places(fronts, batch, h.device)
-        border, inner = fronts.border.to(h.device), fronts.inner.to(h.device)
+        border, inner, sources = _slots(fronts, h.device)
         product = h.dtype
         grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
         for direction, (rows, gradient) in enumerate(zip(to, gradients, strict=False)):
@@ -242,13 +249,8 @@ class _Scan(torch.autograd.Function):
                     grad_h[:, read + tap : read + tap + n].flatten(1, 2).baddbmm_(d, matrix)
             # One product over all cells for each tap: exact sums even in half precision.
             every = grad_gates.flatten(3).flatten(1, 2)
-            sources = torch.cat([torch.arange(read, read + stop - start) for start, stop, _, read in fronts.spans])
             grad_weight = torch.stack(
-                [
-                    h.index_select(1, (sources + tap).to(h.device)).flatten(1, 2).transpose(1, 2).bmm(every)
-                    for tap in range(fronts.taps)
-                ],
-                dim=1,
+                [h.index_select(1, source).flatten(1, 2).transpose(1, 2).bmm(every) for source in sources], dim=1
             ).to(weight.dtype)
         grad_z = [m.view(-1, 4 * width).index_select(0, rows) for m, rows in zip(grad_gates, back, strict=True)]
         return grad_weight, grad_h[:, border].to(c.dtype), grad_c[:, border], None, *grad_z

@@ -28,6 +28,7 @@ from nextpixel.conditions import (
 )
 from nextpixel.heads import HEADS, Distribution
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded
+from nextpixel.layers.masked_conv import MaskedConv2d
 
 __all__ = [
     "AutoregressiveModel",
@@ -115,7 +116,8 @@ class ImageModel(nn.Module, ABC):
     @property
     def values_are_names(self) -> bool:
         """Whether values of pixels are names, such as codes, with respect to which a law has no derivative."""
-        return any(scale.network.value_features is not None for scale in self.scales())
+        networks = (part for part in self.modules() if isinstance(part, AutoregressiveModel))
+        return any(network.value_features is not None for network in networks)
 
     @property
     def device(self) -> torch.device:
@@ -195,6 +197,8 @@ class AutoregressiveModel(ImageModel):
         self.encoder = ConditionEncoder(self.condition, position_waves) if conditioned else None
         self.widths = None if self.encoder is None else self.encoder.widths
 
+    head_out: MaskedConv2d
+
     @abstractmethod
     def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel of x given its past.
@@ -218,8 +222,16 @@ class AutoregressiveModel(ImageModel):
             return checkpoint(function, *arguments, use_reentrant=False)
         return function(*arguments)
 
-    def _head(self, outputs: Tensor, cache: Cache | None) -> Distribution:
-        """The head's distribution, at a site or over rows."""
+    def _head(self, y: Tensor, cache: Cache | None) -> Distribution:
+        """The head's last convolution and its distribution, at a site or over rows.
+
+        A mixture's locations are finer than half precision, even where the rest is computed in it.
+        """
+        if self.head == "logistic":
+            with torch.autocast(y.device.type, enabled=False):
+                outputs = self.head_out(y.to(self.dtype), cache)
+        else:
+            outputs = self.head_out(y, cache)
         if cache is not None and cache.site is not None:
             return HEADS[self.head](outputs[:, :, None, None], self.channels // self.colours, self.levels)
         return HEADS[self.head](outputs, self.channels, self.levels)

@@ -75,7 +75,8 @@ def embed(model: Embedding, x: Shaped[Tensor, "B C H W"], *, batch_size: int = 2
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
-        parts = [model(x[start : start + batch_size].to(device)).cpu() for start in range(0, len(x), batch_size)]
+        batches = (x[start : start + batch_size].to(device) for start in range(0, len(x), batch_size))
+        parts = [model(batch).float().cpu() for batch in batches]
     finally:
         model.train(was_training)
     return torch.cat(parts) if parts else torch.zeros(0, model.outputs)

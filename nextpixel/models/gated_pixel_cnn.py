@@ -130,7 +130,7 @@ class GatedPixelCNN(AutoregressiveModel):
         for block, link in zip(self._gated_blocks, links, strict=True):
             h, skips = self._layer_pass(block.horizontal, h, link, skips, cache)
         y = self.head_hidden((h if skips is None else h + skips).relu(), cache)
-        return self._head(self.head_out(y.relu(), cache), cache)
+        return self._head(y.relu(), cache)
 
     @property
     def _gated_blocks(self) -> Iterable[GatedBlock]:

@@ -123,7 +123,7 @@ class PixelRNN(AutoregressiveModel):
         for block in cast(Iterable[ResidualBlock], self.blocks):
             y, skips = self._layer_pass(block, y, skips, encoded, cache, image)
         y = self.head_hidden((y if skips is None else y + skips).relu(), cache)
-        return self._head(self.head_out(y.relu(), cache), cache)
+        return self._head(y.relu(), cache)
 
 
 class PixelCNN(PixelRNN):

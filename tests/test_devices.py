@@ -1,0 +1,93 @@
+"""What must hold on every device, as far as a CPU can tell."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from cases import build, conditions, images
+
+from nextpixel import GatedPixelCNN, TrainConfig, initial_state, sample, score, train
+from nextpixel.devices import full_precision, seeded
+from nextpixel.layers.scan import diagonal_fronts, row_fronts
+from nextpixel.splits import ImageData, Split
+
+
+@pytest.mark.parametrize("chosen", ["tf32", "ieee"])
+def test_full_precision_is_restored(chosen: str) -> None:
+    """TF32 is off in between, for products and convolutions; afterwards all is as the caller had chosen."""
+    backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = chosen
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # autocast says that there is no CUDA
+            with pytest.raises(KeyError), full_precision(torch.device("cuda")):
+                assert [backend.fp32_precision for backend in backends] == ["ieee", "ieee"]
+                raise KeyError
+        assert [backend.fp32_precision for backend in backends] == [chosen, chosen]
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+def test_a_seed_is_for_a_while() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    with seeded(7):
+        first = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(KeyError), seeded(7):
+        assert torch.equal(torch.rand(3), first)
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["row-lstm", "diagonal", "gated-positions"])
+def test_what_is_kept_between_calls_suits_every_caller(name: str) -> None:
+    """Neither another default device nor inference mode, when it was made, is in the way afterwards."""
+    row_fronts.cache_clear()
+    diagonal_fronts.cache_clear()
+    model = build(name)
+    x = images(model, 2, (5, 6))
+    with torch.device("meta"):
+        row_fronts(5, 6, 3)
+        diagonal_fronts(5, 6)
+    with torch.inference_mode():
+        model(x)
+    model(x).log_prob(x).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["gated-logistic", "diagonal-logistic", "pixel-cnn-codes-logistic"])
+def test_mixtures_are_in_full_precision_where_the_rest_is_not(name: str) -> None:
+    model = build(name).float()
+    x, condition = images(model, 2, (4, 4)), conditions(model, 2, (4, 4))
+    outputs: list[torch.Tensor] = []
+    model.head_out.register_forward_hook(lambda _module, _inputs, y: outputs.append(y))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(x, condition).log_prob(x).sum().backward()
+    assert outputs[0].dtype == torch.float32
+
+
+def test_half_precision_weights_are_not_trained() -> None:
+    """They would lose small updates; but they score and draw."""
+    model = GatedPixelCNN(levels=4, features=8, layers=2).to(torch.bfloat16)
+    few = Split(images=np.zeros((4, 1, 4, 4), np.uint8))
+    data = ImageData(
+        source="zeros", levels=4, channels=1, shape=(4, 4), classes=(), train=few, valid=few, test=few, preparation={}
+    )
+    config = TrainConfig(steps=1, batch_size=2)
+    with pytest.raises(ValueError, match=r"train model.float\(\)"):
+        next(train(initial_state(model, config), data, config))
+    assert score(model, sample(model, 2, (4, 4))).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["gated", "gated-codes", "multi-scale"])
+def test_damaged_weights_are_told(name: str) -> None:
+    model = build(name)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, torch.nan)
+    with pytest.raises(ValueError, match="its weights are damaged"):
+        sample(model, 1, (4, 4))
