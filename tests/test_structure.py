@@ -11,7 +11,7 @@ ROOT = Path(nextpixel.__file__).parent
 ORDER = [
     ["reduction"],
     ["images", "conditions"],
-    ["layers.masks", "cache", "train_config", "muon"],
+    ["layers.masks", "cache", "devices", "train_config", "muon"],
     ["layers.scan", "layers.conditioning", "layers.masked_conv", "heads"],
     ["layers.gated", "layers.residual", "layers.row_lstm", "layers.diagonal_lstm"],
     ["models.core", "models.gated_pixel_cnn", "models.pixel_rnn", "models.multiscale"],
