@@ -36,7 +36,8 @@ class TrainConfig:
             for which such a model's draws are rounded.
         optimizer: "muon", which learns most from an image (see `nextpixel.muon`), "adamw", or "rmsprop" as in the
             papers.
-        learning_rate: its highest value; None for 0.01 with Muon, 0.001 with the others.
+        learning_rate: its highest value; None for 0.01 with Muon, 0.001 with the others. For more than a few thousand
+            updates with Muon take 0.003: see experiments/LOG.md.
         weight_decay: decoupled for Muon and AdamW, an L2 penalty for RMSProp; not on biases, those of conditions
             included.
         warmup_steps: updates in which the learning rate rises linearly; None for a tenth of the run, at most 100.
