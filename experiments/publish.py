@@ -41,7 +41,7 @@ class Published:
 
 MODELS = {
     "mnist": Published(
-        "mnist-gated-pixel-cnn-small",  # nextpixel reproduce
+        "mnist-diagonal-bilstm-small",  # nextpixel reproduce
         None,
         "handwritten digits, binary",
         "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)",

@@ -110,13 +110,13 @@ _POSITIONS = "every layer knows where in the image a pixel is (position_waves=3)
 
 @_rows("pixel-cnn", "row-lstm", "diagonal-bilstm", "gated-pixel-cnn")
 def mnist_small(kind: str) -> Recipe:
-    """Binary MNIST in two hours of one core for each model: better optimised than published, see `choices`."""
+    """Binary MNIST in one to two hours of one core for each model: better optimised than published, see `choices`."""
     two_stacks = {"layers": 10, "features": 32, "kernel_size": 3, "first_kernel_size": 7}
     diagonal = {"layers": 3, "features": 32, "complete_context": True}
     # Epochs: about what a core with AVX2 and without bfloat16 does in that time.
     models: dict[str, tuple[str, dict[str, Any], int, float | None]] = {
-        "pixel-cnn": ("PixelCNN", {"layers": 8, "features": 32}, 15, 81.30),
-        "row-lstm": ("RowLSTM", {"layers": 7, "features": 20}, 9, 80.54),
+        "pixel-cnn": ("PixelCNN", {"layers": 8, "features": 32}, 10, 81.30),
+        "row-lstm": ("RowLSTM", {"layers": 7, "features": 20}, 6, 80.54),
         "diagonal-bilstm": ("DiagonalBiLSTM", diagonal, 3, 79.20),
         "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 3, None),
     }
