@@ -244,7 +244,7 @@ def _replicate(state: TrainState) -> DistributedDataParallel:
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
     # Masks never change, and what conditions are scaled by is the same everywhere.
-    return DistributedDataParallel(state.model, broadcast_buffers=False)
+    return DistributedDataParallel(state.model, forward_sync_buffers=False)
 
 
 def _standardise(state: TrainState, data: ImageData) -> None:
