@@ -14,7 +14,7 @@ README = ROOT / "README.md"
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile(example.replace("steps=1000", "steps=5"), str(README), "exec"), {})
+    exec(compile(example.replace("steps=500", "steps=5"), str(README), "exec"), {})
     assert (tmp_path / "digits.safetensors").exists()
 
 
