@@ -39,13 +39,13 @@ class Published:
     terms: str
 
 
+MNIST_TERMS = "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)"
+
 MODELS = {
-    "mnist": Published(
-        "mnist-diagonal-bilstm-small",  # nextpixel reproduce
-        None,
-        "handwritten digits, binary",
-        "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)",
-    ),
+    # The three of `nextpixel reproduce`, for one who wants to compare the families.
+    "mnist": Published("mnist-diagonal-bilstm-small", None, "handwritten digits, binary", MNIST_TERMS),
+    "mnist-pixel-cnn": Published("mnist-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS),
+    "mnist-row-lstm": Published("mnist-row-lstm-small", None, "handwritten digits, binary", MNIST_TERMS),
     "fashion-mnist": Published(
         "fashion-class",  # class_conditional.py
         None,
