@@ -130,7 +130,7 @@ class PixelCNN(PixelRNN):
     """Masked convolutions in residual blocks (sections 3.3 and 3.5): a bounded field with a blind spot.
 
     With kernels of 3 a pixel sees, d rows up, only columns up to d to its right (2 more through the 7×7): about a
-    quarter of the past stays unseen, whatever the depth. Kernels of k see k // 2 times as far to the right; only
+    quarter of the past stays unseen, whatever the depth. Kernels of k see k // 2 times as far to the right;
     `GatedPixelCNN` has no such gap. The paper's CIFAR-10 model: 15 layers, features 128, head_features 1024.
 
     Args:
