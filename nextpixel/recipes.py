@@ -118,7 +118,7 @@ def mnist_small(kind: str) -> Recipe:
         "pixel-cnn": ("PixelCNN", {"layers": 6, "features": 32, "kernel_size": 7, "dropout": 0.1}, 12, 81.30),
         "row-lstm": ("RowLSTM", {"layers": 4, "features": 32, "kernel_size": 5}, 6, 80.54),
         "diagonal-bilstm": ("DiagonalBiLSTM", diagonal, 9, 79.20),
-        "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 12, None),
+        "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 10, None),
     }
     name, keywords, epochs, published = models[kind]
     gap = ("the gap in what the published construction sees is closed",) if "complete_context" in keywords else ()
