@@ -29,6 +29,7 @@ from nextpixel.conditions import (
 from nextpixel.heads import HEADS, Distribution
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded
 from nextpixel.layers.masked_conv import MaskedConv2d
+from nextpixel.layers.masks import check_width
 
 __all__ = [
     "AutoregressiveModel",
@@ -197,8 +198,6 @@ class AutoregressiveModel(ImageModel):
         self.encoder = ConditionEncoder(self.condition, position_waves) if conditioned else None
         self.widths = None if self.encoder is None else self.encoder.widths
 
-    head_out: MaskedConv2d
-
     @abstractmethod
     def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
         """The distribution of every sub-pixel of x given its past.
@@ -222,11 +221,27 @@ class AutoregressiveModel(ImageModel):
             return checkpoint(function, *arguments, use_reentrant=False)
         return function(*arguments)
 
-    def _head(self, y: Tensor, cache: Cache | None) -> Distribution:
-        """The head's last convolution and its distribution, at a site or over rows.
+    def _add_head(self, maps: int, head_features: int) -> None:
+        """Adds what follows the layers and their `maps`: ReLU–1×1–ReLU–1×1 (Pixel Recurrent Neural Networks, table 1).
+
+        It is what a model adds last.
+        """
+        check_width("head_features", head_features, self.colours)
+        self.head_features = head_features
+        outputs = HEADS[self.head].outputs(self.channels, self.levels)
+        self.head_hidden = MaskedConv2d(maps, head_features, 1, channels=self.colours, mask_type="B")
+        self.head_out = MaskedConv2d(
+            head_features, outputs, 1, channels=self.colours, mask_type="B", output_blocks=True
+        )
+        # Weights decide the layout of the maps: with channels last, all passes over rows are faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _head(self, y: Tensor, skips: Tensor | None, cache: Cache | None) -> Distribution:
+        """The distribution at a site or over rows, from the last layer and the sum of what skips it.
 
         A mixture's locations are finer than half precision, even where the rest is computed in it.
         """
+        y = self.head_hidden((y if skips is None else y + skips).relu(), cache).relu()
         if self.head == "logistic":
             with torch.autocast(y.device.type, enabled=False):
                 outputs = self.head_out(y.to(self.dtype), cache)
@@ -235,10 +250,6 @@ class AutoregressiveModel(ImageModel):
         if cache is not None and cache.site is not None:
             return HEADS[self.head](outputs[:, :, None, None], self.channels // self.colours, self.levels)
         return HEADS[self.head](outputs, self.channels, self.levels)
-
-    def _head_width(self) -> int:
-        """Output channels that the head needs."""
-        return HEADS[self.head].outputs(self.channels, self.levels)
 
     def _core_config(self) -> dict[str, Any]:
         """The part of `config()` that all models share."""

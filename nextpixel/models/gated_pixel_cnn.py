@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
@@ -11,7 +10,6 @@ from nextpixel.conditions import ConditionLike, Values
 from nextpixel.heads import Distribution
 from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.gated import GatedBlock
-from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.masks import check_width
 from nextpixel.models.core import AutoregressiveModel
 
@@ -89,8 +87,6 @@ class GatedPixelCNN(AutoregressiveModel):
             raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
         self.features, self.layers, self.kernel_size = features, layers, kernel_size
         self.first_kernel_size = kernel_size if first_kernel_size is None else first_kernel_size
-        self.head_features = features if head_features is None else head_features
-        check_width("head_features", self.head_features, self.colours)
         self.skip, self.dropout = skip, dropout
 
         self.blocks = nn.ModuleList(
@@ -107,12 +103,7 @@ class GatedPixelCNN(AutoregressiveModel):
             )
             for layer in range(layers)
         )
-        self.head_hidden = MaskedConv2d(features, self.head_features, 1, channels=self.colours, mask_type="B")
-        self.head_out = MaskedConv2d(
-            self.head_features, self._head_width(), 1, channels=self.colours, mask_type="B", output_blocks=True
-        )
-        # Weights decide the layout of the maps: with channels last, all passes over rows are faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._add_head(features, features if head_features is None else head_features)
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -129,8 +120,7 @@ class GatedPixelCNN(AutoregressiveModel):
         skips = None
         for block, link in zip(self._gated_blocks, links, strict=True):
             h, skips = self._layer_pass(block.horizontal, h, link, skips, cache)
-        y = self.head_hidden((h if skips is None else h + skips).relu(), cache)
-        return self._head(y.relu(), cache)
+        return self._head(h, skips, cache)
 
     @property
     def _gated_blocks(self) -> Iterable[GatedBlock]:

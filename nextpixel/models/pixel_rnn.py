@@ -8,14 +8,13 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.conditions import ConditionLike, Values
 from nextpixel.heads import Distribution
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
-from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
+from nextpixel.layers.masked_conv import FirstConv2d
 from nextpixel.layers.masks import check_kernel_size, check_width
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
 from nextpixel.layers.row_lstm import RowLSTMLayer
@@ -86,8 +85,6 @@ class PixelRNN(AutoregressiveModel):
             raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
         self.features, self.layers, self.kernel_size = features, layers, kernel_size
         self.first_kernel_size, self.residual, self.skip, self.dropout = first_kernel_size, residual, skip, dropout
-        self.head_features = 2 * features if head_features is None else head_features
-        check_width("head_features", self.head_features, self.colours)
 
         self.first = FirstConv2d(self.inputs, 2 * features, first_kernel_size, channels=self.colours)
         self.blocks = nn.ModuleList(
@@ -96,12 +93,7 @@ class PixelRNN(AutoregressiveModel):
             )
             for index in range(layers)
         )
-        self.head_hidden = MaskedConv2d(2 * features, self.head_features, 1, channels=self.colours, mask_type="B")
-        self.head_out = MaskedConv2d(
-            self.head_features, self._head_width(), 1, channels=self.colours, mask_type="B", output_blocks=True
-        )
-        # Weights decide the layout of the maps: with channels last, all passes over rows are faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._add_head(2 * features, 2 * features if head_features is None else head_features)
 
     @abstractmethod
     def _layer(self, index: int) -> nn.Module:
@@ -122,8 +114,7 @@ class PixelRNN(AutoregressiveModel):
         image = lambda rows: self._centre(x[:, :, rows.start : rows.stop])  # noqa: E731
         for block in cast(Iterable[ResidualBlock], self.blocks):
             y, skips = self._layer_pass(block, y, skips, encoded, cache, image)
-        y = self.head_hidden((y if skips is None else y + skips).relu(), cache)
-        return self._head(y.relu(), cache)
+        return self._head(y, skips, cache)
 
 
 class PixelCNN(PixelRNN):
