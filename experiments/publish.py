@@ -42,8 +42,9 @@ class Published:
 MNIST_TERMS = "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)"
 
 MODELS = {
-    # The three of `nextpixel reproduce`, for one who wants to compare the families.
+    # Those of `nextpixel reproduce`, for one who wants to compare the families.
     "mnist": Published("mnist-diagonal-bilstm-small", None, "handwritten digits, binary", MNIST_TERMS),
+    "mnist-gated-pixel-cnn": Published("mnist-gated-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS),
     "mnist-pixel-cnn": Published("mnist-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS),
     "mnist-row-lstm": Published("mnist-row-lstm-small", None, "handwritten digits, binary", MNIST_TERMS),
     "fashion-mnist": Published(
