@@ -115,7 +115,7 @@ def mnist_small(kind: str) -> Recipe:
     diagonal = {"layers": 3, "features": 32, "complete_context": True, "dropout": 0.1}
     # Epochs: about what a core with bfloat16 does in that time.
     models: dict[str, tuple[str, dict[str, Any], int, float | None]] = {
-        "pixel-cnn": ("PixelCNN", {"layers": 6, "features": 32, "kernel_size": 7, "dropout": 0.1}, 12, 81.30),
+        "pixel-cnn": ("PixelCNN", {"layers": 6, "features": 32, "kernel_size": 7, "dropout": 0.1}, 18, 81.30),
         "row-lstm": ("RowLSTM", {"layers": 4, "features": 32, "kernel_size": 5}, 6, 80.54),
         "diagonal-bilstm": ("DiagonalBiLSTM", diagonal, 9, 79.20),
         "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 10, None),
