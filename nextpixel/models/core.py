@@ -215,17 +215,26 @@ class AutoregressiveModel(ImageModel):
         """Itself."""
         yield Scale(self, 1, None)
 
+    def _check_layers(self, features: int, layers: int, dropout: float) -> None:
+        """Raises ValueError unless there can be so many layers of such a width, with such a dropout."""
+        check_width("features", features, self.colours)
+        if layers < 1:
+            raise ValueError(f"layers (={layers}) must be at least 1")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
+
     def _layer_pass(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """One layer's part of a pass; with `recompute` only its inputs are kept for the backward pass."""
         if self.recompute and self.training and torch.is_grad_enabled():
             return checkpoint(function, *arguments, use_reentrant=False)
         return function(*arguments)
 
-    def _add_head(self, maps: int, head_features: int) -> None:
+    def _add_head(self, maps: int, head_features: int | None) -> None:
         """Adds what follows the layers and their `maps`: ReLU–1×1–ReLU–1×1 (Pixel Recurrent Neural Networks, table 1).
 
-        It is what a model adds last.
+        It is what a model adds last, as wide as the layers if `head_features` is None.
         """
+        head_features = maps if head_features is None else head_features
         check_width("head_features", head_features, self.colours)
         self.head_features = head_features
         outputs = HEADS[self.head].outputs(self.channels, self.levels)

@@ -10,7 +10,6 @@ from nextpixel.conditions import ConditionLike, Values
 from nextpixel.heads import Distribution
 from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.gated import GatedBlock
-from nextpixel.layers.masks import check_width
 from nextpixel.models.core import AutoregressiveModel
 
 __all__ = ["GatedPixelCNN"]
@@ -80,11 +79,7 @@ class GatedPixelCNN(AutoregressiveModel):
             position_waves=position_waves,
             value_features=value_features,
         )
-        check_width("features", features, self.colours)
-        if layers < 1:
-            raise ValueError(f"layers (={layers}) must be at least 1")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
+        self._check_layers(features, layers, dropout)
         self.features, self.layers, self.kernel_size = features, layers, kernel_size
         self.first_kernel_size = kernel_size if first_kernel_size is None else first_kernel_size
         self.skip, self.dropout = skip, dropout
@@ -103,7 +98,7 @@ class GatedPixelCNN(AutoregressiveModel):
             )
             for layer in range(layers)
         )
-        self._add_head(features, features if head_features is None else head_features)
+        self._add_head(features, head_features)
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""

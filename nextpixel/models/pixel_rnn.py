@@ -15,7 +15,7 @@ from nextpixel.conditions import ConditionLike, Values
 from nextpixel.heads import Distribution
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.masked_conv import FirstConv2d
-from nextpixel.layers.masks import check_kernel_size, check_width
+from nextpixel.layers.masks import check_kernel_size
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
 from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.models.core import AutoregressiveModel
@@ -76,13 +76,9 @@ class PixelRNN(AutoregressiveModel):
             position_waves=position_waves,
             value_features=value_features,
         )
-        check_width("features", features, self.colours)
+        self._check_layers(features, layers, dropout)
         check_kernel_size("first_kernel_size", first_kernel_size, at_least=3)
         check_kernel_size("kernel_size", kernel_size, at_least=3)
-        if layers < 1:
-            raise ValueError(f"layers (={layers}) must be at least 1")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
         self.features, self.layers, self.kernel_size = features, layers, kernel_size
         self.first_kernel_size, self.residual, self.skip, self.dropout = first_kernel_size, residual, skip, dropout
 
@@ -93,7 +89,7 @@ class PixelRNN(AutoregressiveModel):
             )
             for index in range(layers)
         )
-        self._add_head(2 * features, 2 * features if head_features is None else head_features)
+        self._add_head(2 * features, head_features)
 
     @abstractmethod
     def _layer(self, index: int) -> nn.Module:
