@@ -3,7 +3,7 @@
     python benchmarks/training.py
     python benchmarks/training.py --profile
 
-The steps are those of `nextpixel.training.train` itself, on random images in memory; nothing is evaluated. All
+The steps are those of `nextpixel.training.loop.train` itself, on random images in memory; nothing is evaluated. All
 variants of a case are open at once and take a few steps each in turn, A B A B, so that a change of the machine's speed
 meets all of them. bf16 is left out where the CPU has no instructions for it. Medians say what a run gets; minima of the
 time per step are steadier on a machine that is shared. With `--threads 1 --cpu-time`, processor seconds are counted:
@@ -20,10 +20,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import AutoregressiveModel
-from nextpixel.splits import ImageData, Split
-from nextpixel.train_config import TrainConfig
-from nextpixel.training import Step, initial_state, multiplies_bf16, train
+from nextpixel.training.config import TrainConfig
+from nextpixel.training.loop import Step, initial_state, multiplies_bf16, train
 
 BATCH = 16
 # Name, images (channels, levels, side), batch and model. The first ones of each kind have about half a million

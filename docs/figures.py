@@ -1,6 +1,6 @@
 """The figures of the pages: `python docs/figures.py` writes them all into docs/figures, the same each time.
 
-Receptive fields come from `nextpixel.receptive_fields` on real models, and the curves and pictures from short trainings
+Receptive fields come from `nextpixel.analysis.receptive_fields` on real models, and the curves and pictures from short trainings
 on the digits. One thread and fixed seeds: about a minute.
 """
 
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, load_data, sample
+from nextpixel.analysis.receptive_fields import receptive_field
 from nextpixel.cache import Cache
 from nextpixel.layers.masks import colour_mask
-from nextpixel.receptive_fields import receptive_field
 from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
 

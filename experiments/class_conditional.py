@@ -15,7 +15,7 @@ from common import RESULTS, description, said, trained, write
 from torch import Tensor, nn
 
 from nextpixel import load, load_data, sample
-from nextpixel.images import grid, write_image
+from nextpixel.data.image_files import grid, write_image
 
 OPTIONS = (
     "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --condition-dropout 0.1 "

@@ -8,7 +8,7 @@ from typing import Any
 
 from nextpixel import load
 from nextpixel.checkpoint import read_metadata
-from nextpixel.runs import STATE
+from nextpixel.training.runs import STATE
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -13,7 +13,7 @@ from common import RESULTS, description, said, trained, write
 
 from nextpixel import load, sample
 from nextpixel.checkpoint import read_metadata
-from nextpixel.images import grid, write_image
+from nextpixel.data.image_files import grid, write_image
 
 OPTIONS = (
     "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --dropout 0.1 --condition-dropout 0.1 "

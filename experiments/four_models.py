@@ -16,8 +16,8 @@ from common import RESULTS, description, trained, write
 from matplotlib.figure import Figure
 
 from nextpixel import load, load_data
-from nextpixel.runs import read_metrics
-from nextpixel.training import evaluate
+from nextpixel.training.loop import evaluate
+from nextpixel.training.runs import read_metrics
 
 OPTIONS = (
     "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16 --evaluate-every 260 "

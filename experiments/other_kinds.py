@@ -36,10 +36,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel
 
 from nextpixel import load, load_data, sample
-from nextpixel.images import grid, write_image
+from nextpixel.data.image_files import grid, write_image
 from nextpixel.models.core import ImageModel
-from nextpixel.runs import read_metrics
 from nextpixel.scoring import score
+from nextpixel.training.runs import read_metrics
 
 # Validations would be taken off the PixelCNN's minutes, and choose its weights; the others have none.
 OPTIONS = (

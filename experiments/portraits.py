@@ -21,7 +21,7 @@ from common import description, said, trained, write
 from nextpixel import load, sample
 from nextpixel.checkpoint import load_embedding, read_metadata
 from nextpixel.models.embedding import embed
-from nextpixel.triplets import verify
+from nextpixel.training.embedding import verify
 
 EMBEDDING = "--steps 4000 --flip --shift 2 --dropout 0.3 --outputs 64 --held-out 0 --classes 24 --each 4"
 PORTRAITS = (

@@ -20,7 +20,7 @@ import common
 
 from nextpixel import load
 from nextpixel.checkpoint import pretrained, read_metadata
-from nextpixel.recipes import RECIPES
+from nextpixel.papers.recipes import RECIPES
 
 HERE = Path(__file__).parent
 PAGES = (HERE / "README.md", *(HERE.parent / "docs" / page for page in ("results.md", "models.md")))

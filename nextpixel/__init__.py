@@ -7,17 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nextpixel.causality import check_causality
+    from nextpixel.analysis.causality import check_causality
     from nextpixel.checkpoint import load, save
     from nextpixel.conditions import ClassCondition, MapCondition, VectorCondition
-    from nextpixel.data import load_data
+    from nextpixel.data.load import load_data
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
-    from nextpixel.train_config import TrainConfig
-    from nextpixel.training import initial_state, train
+    from nextpixel.training.config import TrainConfig
+    from nextpixel.training.loop import initial_state, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,19 +51,19 @@ _HOMES = {
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
     "RowLSTM": "models.pixel_rnn",
-    "TrainConfig": "train_config",
+    "TrainConfig": "training.config",
     "VectorCondition": "conditions",
     "bits_per_dim": "scoring",
-    "check_causality": "causality",
+    "check_causality": "analysis.causality",
     "complete": "sampling",
     "dequantised_bits_per_dim": "scoring",
-    "initial_state": "training",
+    "initial_state": "training.loop",
     "load": "checkpoint",
-    "load_data": "data",
+    "load_data": "data.load",
     "sample": "sampling",
     "save": "checkpoint",
     "score": "scoring",
-    "train": "training",
+    "train": "training.loop",
 }
 
 

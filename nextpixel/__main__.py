@@ -1,6 +1,6 @@
 """`python -m nextpixel`, as torchrun needs it."""
 
-from nextpixel.cli import main
+from nextpixel.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nextpixel import __version__
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
-from nextpixel.models.family import MODELS
+from nextpixel.models.registry import MODELS
 
 __all__ = [
     "BEST",

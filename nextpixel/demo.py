@@ -8,10 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from nextpixel.cli import main
-from nextpixel.plots import training_curve
-from nextpixel.runs import read_metrics
-from nextpixel.summary import histogram_bits_per_dim
+from nextpixel.analysis.plots import training_curve
+from nextpixel.cli.app import main
+from nextpixel.data.statistics import histogram_bits_per_dim
+from nextpixel.training.runs import read_metrics
 
 __all__ = ["demo"]
 
@@ -40,7 +40,7 @@ def demo(folder: Path) -> None:
     _command("sample", str(run), "--n", "100", "--scale", "4", "--out", str(folder / "samples.png"))
     completions = str(folder / "completions.png")
     _command("complete", str(run), "--n", "10", "--draws", "6", "--scale", "4", "--out", completions)
-    from nextpixel.data import load_data
+    from nextpixel.data.load import load_data
 
     baselines = {"a histogram per pixel": histogram_bits_per_dim(load_data("digits"))}
     training_curve(read_metrics(run), folder / "curve.png", baselines=baselines)

@@ -11,14 +11,14 @@ from cases import build, images
 from test_training import dataset
 
 from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, initial_state, load, sample, save, score, train
+from nextpixel.analysis.condition_worth import condition_worth
 from nextpixel.autoencoding import divergence, importance_weighted_bound, likelihood_of, lower_bound, reconstruct
-from nextpixel.cli import main
-from nextpixel.fit import check_fit
-from nextpixel.information import condition_worth
+from nextpixel.cli.app import main
+from nextpixel.data.splits import Split, subset
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, ImageEncoder, PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
-from nextpixel.splits import Split, subset
-from nextpixel.training import evaluate
+from nextpixel.training.compatibility import check_fit
+from nextpixel.training.loop import evaluate
 
 
 def autoencoder(size: tuple[int, int] = (6, 5), *, code: int = 2, **options: float | bool) -> PixelCNNAutoencoder:

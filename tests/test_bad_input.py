@@ -24,8 +24,8 @@ from nextpixel import (
 )
 from nextpixel.cache import Cache
 from nextpixel.conditions import forget
-from nextpixel.fit import check_fit
-from nextpixel.train_config import TrainConfig
+from nextpixel.training.compatibility import check_fit
+from nextpixel.training.config import TrainConfig
 from nextpixel.walk import walk
 
 GREY = GatedPixelCNN(levels=4, features=4, layers=1)

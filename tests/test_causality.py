@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel import ClassCondition, GatedPixelCNN, check_causality
-from nextpixel.receptive_fields import receptive_field, receptive_field_picture
+from nextpixel.analysis.receptive_fields import receptive_field, receptive_field_picture
 
 
 class SingleStack(nn.Module):

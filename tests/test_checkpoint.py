@@ -165,7 +165,7 @@ def test_tensors_and_json_come_back(tmp_path: Path) -> None:
 
 
 def test_every_model_class_is_known() -> None:
-    from nextpixel.models.family import MODELS
+    from nextpixel.models.registry import MODELS
 
     assert {type(build(name)) for name in CASES} <= set(MODELS.values())
     assert all(name == model.__name__ and issubclass(model, ImageModel | Embedding) for name, model in MODELS.items())

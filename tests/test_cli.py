@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from nextpixel import load, sample
-from nextpixel.cli import main
-from nextpixel.commands.options import TrainOptions
-from nextpixel.runs import read_run
-from nextpixel.train_config import TrainConfig
+from nextpixel.cli.app import main
+from nextpixel.cli.options import TrainOptions
+from nextpixel.training.config import TrainConfig
+from nextpixel.training.runs import read_run
 
 SMALL = ["--features", "8", "--layers", "2", "--kernel-size", "3", "--batch-size", "32"]
 
@@ -59,7 +59,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_needs_no_torch() -> None:
     script = (
-        "import sys; from nextpixel.cli import main\n"
+        "import sys; from nextpixel.cli.app import main\n"
         "for words in [['--help'], ['--version'], ['train', '--help'], ['sample', '--help'], ['data', '--help']]:\n"
         "    main(words)\n"
         "assert 'torch' not in sys.modules"

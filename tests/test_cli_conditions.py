@@ -10,8 +10,8 @@ import torch
 
 from nextpixel import load, sample
 from nextpixel.checkpoint import read_metadata
-from nextpixel.cli import main
-from nextpixel.images import read_image
+from nextpixel.cli.app import main
+from nextpixel.data.image_files import read_image
 
 SMALL = ["--layers", "1", "--features", "8", "--kernel-size", "3", "--quiet"]
 

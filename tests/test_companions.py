@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from nextpixel import ClassCondition, GatedPixelCNN, MapCondition, TrainConfig, VectorCondition, load_data, save
-from nextpixel.batches import conditions_of, tensors, training_parts
-from nextpixel.companions import BagOfWords, encode_captions
-from nextpixel.images import write_image
-from nextpixel.map_files import checked_maps
+from nextpixel.data.annotations import BagOfWords, encode_captions
+from nextpixel.data.arrays import DataError
+from nextpixel.data.image_files import write_image
+from nextpixel.data.maps import checked_maps
+from nextpixel.data.preparation import resize, subsample
+from nextpixel.data.splits import Split
 from nextpixel.models.embedding import Embedding, embed
-from nextpixel.reduction import resize, subsample
-from nextpixel.sources import DataError
-from nextpixel.splits import Split
-from nextpixel.training import initial_state, train
+from nextpixel.training.batches import conditions_of, tensors, training_parts
+from nextpixel.training.loop import initial_state, train
 
 IMAGES = np.random.default_rng(0).integers(4, size=(20, 6, 5), dtype=np.uint8)
 VECTORS = np.arange(60, dtype=np.float32).reshape(20, 3)

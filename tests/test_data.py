@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nextpixel.data import DataError, ImageData, Split, crop_offsets, describe, histogram_bits_per_dim, load_data
-from nextpixel.images import read_image
-from nextpixel.reduction import binarise, resize
+from nextpixel.data.image_files import read_image
+from nextpixel.data.load import DataError, ImageData, Split, crop_offsets, describe, histogram_bits_per_dim, load_data
+from nextpixel.data.preparation import binarise, resize
 
 RNG = np.random.default_rng(0)
 PHOTOS = RNG.integers(0, 256, (30, 6, 7, 3), dtype=np.uint8)
@@ -77,9 +77,7 @@ def test_digits() -> None:
 
 
 def test_no_torch_and_no_extras_are_imported() -> None:
-    code = (
-        "import nextpixel.data, sys; print([m for m in ('torch', 'sklearn', 'datasets', 'scipy') if m in sys.modules])"
-    )
+    code = "import nextpixel.data.load, sys; print([m for m in ('torch', 'sklearn', 'datasets', 'scipy') if m in sys.modules])"
     root = str(Path(__file__).parents[1])
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": root}

@@ -13,9 +13,9 @@ from test_training import dataset, network, weights
 
 from nextpixel import ClassCondition, load
 from nextpixel.checkpoint import read_metadata
-from nextpixel.processes import rank_and_processes
-from nextpixel.runs import read_metrics, run
-from nextpixel.training import TrainConfig, evaluate
+from nextpixel.distributed import rank_and_processes
+from nextpixel.training.loop import TrainConfig, evaluate
+from nextpixel.training.runs import read_metrics, run
 
 # Seven images: the processes' shares are unequal, and so are the parts of a share.
 CONFIG = TrainConfig(

@@ -8,9 +8,9 @@ import torch
 from cases import build, conditions, images
 
 from nextpixel import GatedPixelCNN, TrainConfig, initial_state, sample, score, train
+from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import full_precision, seeded
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
-from nextpixel.splits import ImageData, Split
 
 
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])

@@ -11,11 +11,11 @@ import torch
 from cases import build
 
 from nextpixel import sample
-from nextpixel.cli import main
+from nextpixel.cli.app import main
+from nextpixel.data.splits import Split
 from nextpixel.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
-from nextpixel.splits import Split
-from nextpixel.triplets import EmbeddingConfig, balanced_rows, train_embedding, triplet_loss, verify
+from nextpixel.training.embedding import EmbeddingConfig, balanced_rows, train_embedding, triplet_loss, verify
 
 
 def test_the_loss_is_that_of_plain_loops() -> None:
@@ -174,7 +174,7 @@ def test_training_is_a_function_of_the_seed() -> None:
 
 
 def test_mirrors_and_shifts_are_of_the_images() -> None:
-    from nextpixel.triplets import _varied
+    from nextpixel.training.embedding import _varied
 
     x = np.arange(2 * 4 * 5).reshape(2, 1, 4, 5)
     moved = _varied(x, EmbeddingConfig(shift=2, flip=True), np.random.default_rng(0))

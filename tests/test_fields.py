@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM, check_causality, score
-from nextpixel.causality import dependencies
+from nextpixel.analysis.causality import dependencies
+from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field, receptive_field_picture
 from nextpixel.models.core import ImageModel
-from nextpixel.receptive_fields import effective_receptive_field, receptive_field, receptive_field_picture
 from nextpixel.scoring import log_prob_map, scale_scores
 
 Offset = tuple[int, int]

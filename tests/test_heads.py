@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, bits_per_dim, dequantised_bits_per_dim
-from nextpixel.heads import HEADS, LogisticMixture
+from nextpixel.layers.heads import HEADS, LogisticMixture
 from nextpixel.scoring import dequantised
 
 

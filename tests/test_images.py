@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from nextpixel.images import grid, image_shape, read_image, read_indices, to_uint8, write_gif, write_image
-from nextpixel.reduction import ImageError, binarise, quantise, resize, subsample
+from nextpixel.data.image_files import grid, image_shape, read_image, read_indices, to_uint8, write_gif, write_image
+from nextpixel.data.preparation import ImageError, binarise, quantise, resize, subsample
 
 HEIGHT, WIDTH = 12, 17
 RNG = np.random.default_rng(0)

@@ -10,10 +10,10 @@ from cases import build, conditions, images
 from test_training import data_for
 
 from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
-from nextpixel.batches import conditioned
+from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
 from nextpixel.conditions import parts_of
-from nextpixel.information import class_log_probabilities, condition_worth
-from nextpixel.splits import Split
+from nextpixel.data.splits import Split
+from nextpixel.training.batches import conditioned
 
 
 def test_the_classifier_is_bayes_rule() -> None:

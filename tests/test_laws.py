@@ -9,11 +9,11 @@ import torch
 from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
 
 from nextpixel import ClassCondition, GatedPixelCNN, bits_per_dim, check_causality, complete, sample, score
+from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import Cache, raster_order
-from nextpixel.causality import dependencies
 from nextpixel.conditions import Values, forget, parts_of, taken, tuple_of, unknown
-from nextpixel.heads import HEADS
 from nextpixel.layers.conditioning import ConditionBias
+from nextpixel.layers.heads import HEADS
 from nextpixel.models.core import AutoregressiveModel, ImageModel, visiting_order
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, PixelRNN, RowLSTM
 from nextpixel.scoring import log_prob_map

@@ -7,7 +7,7 @@ import torch
 from cases import CASES
 from torch import nn
 
-from nextpixel.muon import Muon, orthogonal
+from nextpixel.training.muon import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (5, 40), (40, 5), (2, 8, 24), (3, 1, 7)])

@@ -7,7 +7,7 @@ import torch
 
 from nextpixel import load, sample, score
 from nextpixel.checkpoint import pretrained, read_metadata
-from nextpixel.cli import main
+from nextpixel.cli.app import main
 from nextpixel.conditions import random_condition
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from nextpixel import load_data
-from nextpixel.cli import main
-from nextpixel.models.family import MODELS
-from nextpixel.recipe import DATA, cost
-from nextpixel.recipes import RECIPES
-from nextpixel.training import TrainConfig, initial_state, train
+from nextpixel.cli.app import main
+from nextpixel.models.registry import MODELS
+from nextpixel.papers.recipe import DATA, cost
+from nextpixel.papers.recipes import RECIPES
+from nextpixel.training.loop import TrainConfig, initial_state, train
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 

@@ -18,9 +18,9 @@ from test_training import dataset, network, ragged
 
 from nextpixel import load
 from nextpixel.checkpoint import read_tensors
-from nextpixel.runs import read_metrics, run
-from nextpixel.splits import ImageData
-from nextpixel.training import TrainConfig
+from nextpixel.data.splits import ImageData
+from nextpixel.training.loop import TrainConfig
+from nextpixel.training.runs import read_metrics, run
 
 CONFIG = TrainConfig(
     steps=40, batch_size=6, accumulate=2, crop=5, flip=True, learning_rate=0.01, ema_decay=0.9, evaluate_every=7, seed=3
@@ -28,7 +28,7 @@ CONFIG = TrainConfig(
 
 # Every process is a fork of one that has torch loaded but never used; torch._dynamo is what optimisers load at last.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["test_training", "nextpixel.runs", "torch._dynamo"])
+PROCESSES.set_forkserver_preload(["test_training", "nextpixel.training.runs", "torch._dynamo"])
 
 
 def data() -> ImageData:

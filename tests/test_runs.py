@@ -12,9 +12,9 @@ from test_training import dataset, network, split, weights
 
 from nextpixel import ClassCondition, load, load_data
 from nextpixel.checkpoint import CheckpointError, read_metadata
-from nextpixel.runs import load_state, read_metrics, read_run, reopen, run, save_state
-from nextpixel.splits import Split
-from nextpixel.training import TrainConfig, TrainingError, evaluate, initial_state
+from nextpixel.data.splits import Split
+from nextpixel.training.loop import TrainConfig, TrainingError, evaluate, initial_state
+from nextpixel.training.runs import load_state, read_metrics, read_run, reopen, run, save_state
 
 CONFIG = TrainConfig(steps=12, batch_size=8, evaluate_every=4, learning_rate=0.01)
 

@@ -17,12 +17,12 @@ from nextpixel import (
     dequantised_bits_per_dim,
     score,
 )
-from nextpixel.batches import batch_indices, training_parts
 from nextpixel.conditions import parts_of, random_condition
+from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
-from nextpixel.splits import ImageData, Split
-from nextpixel.train_config import learning_rate, total_steps
-from nextpixel.training import Step, TrainConfig, TrainingError, TrainState, evaluate, initial_state, train
+from nextpixel.training.batches import batch_indices, training_parts
+from nextpixel.training.config import learning_rate, total_steps
+from nextpixel.training.loop import Step, TrainConfig, TrainingError, TrainState, evaluate, initial_state, train
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.conditions import Conditions, Values, VectorCondition, forget
-from nextpixel.heads import Distribution
+from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.multiscale import built
 

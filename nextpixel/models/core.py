@@ -26,8 +26,8 @@ from nextpixel.conditions import (
     parts_of,
     tuple_of,
 )
-from nextpixel.heads import HEADS, Distribution
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded
+from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.masks import check_width
 

@@ -1,7 +1,7 @@
 """An embedding: images to points on a sphere, near each other if they show the same class.
 
 What conditions the portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016, section
-3.3). Trained by `nextpixel.triplets`.
+3.3). Trained by `nextpixel.training.embedding`.
 """
 
 from collections.abc import Sequence

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
 from nextpixel.conditions import ConditionLike, Values
-from nextpixel.heads import Distribution
 from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.gated import GatedBlock
+from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel
 
 __all__ = ["GatedPixelCNN"]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions import MapCondition, Values, parts_of
-from nextpixel.heads import Distribution
+from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.conditions import ConditionLike, Values
-from nextpixel.heads import Distribution
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
+from nextpixel.layers.heads import Distribution
 from nextpixel.layers.masked_conv import FirstConv2d
 from nextpixel.layers.masks import check_kernel_size
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock

@@ -1,0 +1,63 @@
+"""nextpixel data: describe a source of pictures."""
+
+import json as json_format
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from nextpixel.cli.options import DataOptions
+
+__all__ = ["data"]
+
+
+def data(
+    source: str,
+    /,
+    *,
+    json: bool = False,
+    options: Annotated[DataOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """Describe a source of pictures: sizes, values, classes, splits.
+
+    Parameters
+    ----------
+    source
+        `digits`, an .npz or .npy file, a folder of pictures, one picture, or `hf:NAME`.
+    json
+        Print one JSON object.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from nextpixel.cli.opening import counted_bar
+    from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
+
+    keywords = (options or DataOptions()).keywords()
+    with counted_bar("Reading") as progress:
+        pictures = load_data(source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress)
+    figures = describe(pictures)
+    if pictures.shape is not None:
+        figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
+    if json:
+        print(json_format.dumps(figures))
+        return
+    size = "sizes differ" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
+    plural = "s" * (pictures.channels > 1)
+    print(f"{pictures.source}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("split", "images", "smallest", "largest", "values", "mean"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for name, split in figures["splits"].items():
+        if split["images"]:
+            sizes = ["×".join(map(str, split[key])) for key in ("smallest", "largest")]
+            values = f"{split['lowest']}–{split['highest']}"
+            table.add_row(name, f"{split['images']:,}", *sizes, values, f"{split['mean']:.1f}")
+    Console().print(table)
+    if pictures.classes:
+        counts = figures["splits"]["train"]["classes"]
+        print(f"{len(pictures.classes)} classes: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    print(f"bits/dim to beat: uniform {figures['uniform_bits_per_dim']:.2f}", end="")
+    print(f", one histogram {figures['entropy_bits_per_dim']:.2f}", end="")
+    print(f", a histogram per pixel {figures['histogram_bits_per_dim']:.2f}" if pictures.shape else "")
+    if figures["test_seen_in_train"]:
+        print(f"{figures['test_seen_in_train']} test images are also in the training split")

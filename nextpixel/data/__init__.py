@@ -1,0 +1,1 @@
+"""Sources of images, and what accompanies them: read, prepared and split."""

@@ -1,0 +1,92 @@
+"""Maps beside images: what they may be, and how pictures of them are brought to the images' size."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpixel.data.arrays import DataError, RawSplit
+from nextpixel.data.image_files import read_image, read_indices
+from nextpixel.data.preparation import ImageError, Integers, resize, subsample
+
+__all__ = ["checked_maps", "fraction", "pictured_maps"]
+
+
+def checked_maps(maps: NDArray[Any], where: str, size: tuple[int, int] | None = None) -> NDArray[Any]:
+    """Maps (N, M, h, w); of axes 1 and 3 the channels are that without which (h, w) fits the images' size.
+
+    If both or neither fits, the shorter.
+    """
+    if maps.dtype == np.bool_:
+        maps = maps.view(np.uint8)
+    if maps.dtype.kind not in "uif" or maps.ndim not in (3, 4) or 0 in maps.shape[1:]:
+        raise DataError(f"{where} hold {maps.dtype} of shape {maps.shape}, but (images, height, width) is expected")
+    if maps.dtype.kind == "i" and int(maps.min(initial=0)) < -1:
+        raise DataError(f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where unknown")
+    if maps.dtype.kind == "f" and np.isinf(maps).any():
+        raise DataError(f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known")
+    if maps.ndim == 3:
+        return maps[:, None]
+    first, last = (
+        size is not None and fraction(size, given) is not None for given in (maps.shape[2:], maps.shape[1:3])
+    )
+    is_last = last if first != last else maps.shape[3] < maps.shape[1]
+    return np.moveaxis(maps, 3, 1) if is_last else maps
+
+
+def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
+    """How many times smaller the second size is, rounded up, in both directions; None if it is no such fraction."""
+    scale = -(-size[0] // smaller[0])
+    return scale if tuple(-(-side // scale) for side in size) == smaller else None
+
+
+def pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
+    """The pictures of a folder that are called as the images of a split are, of one size."""
+    if not split.names or not isinstance(split.images, np.ndarray):
+        raise DataError(f"maps from the folder {folder} need a folder of images of one size; give size=")
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    size = split.images.shape[2], split.images.shape[3]
+    maps: list[Integers] = []
+    for name, own in zip(split.names, split.sizes, strict=True):
+        path = found.get(Path(name).with_suffix("").as_posix())
+        if path is None:
+            raise DataError(f"{folder} holds no map for {name}; call it the same")
+        try:
+            indices = read_indices(path)
+            if indices is None:
+                x = _as_image(read_image(path), own, size, resize)
+            else:  # Bytes are amounts of 256 levels; wider integers have the levels that occur.
+                x = _as_image(indices, own, size, subsample).astype(np.int16)
+        except ImageError as error:
+            raise DataError(str(error)) from error
+        maps.append(x)
+        if fraction(size, x.shape[1:]) is None or x.shape[1:] != maps[0].shape[1:]:
+            sizes = (f"{height}x{width}" for height, width in (x.shape[1:], own, size, size))
+            raise DataError(
+                "{} is a map of {} pixels, but its image of {}, prepared {}; give maps of the images' size, or all of "
+                "one fraction 1/2, 1/3 ... of {}".format(path, *sizes)
+            )
+        if x.dtype != maps[0].dtype or len(x) != len(maps[0]):
+            raise DataError(
+                f"{path} is a map of {_kind(x)}, but the first in {folder} is one of {_kind(maps[0])}; convert them"
+            )
+    return np.stack(maps)
+
+
+def _as_image(
+    x: Integers, own: tuple[int, int], size: tuple[int, int], reduce: Callable[[Integers, tuple[int, int]], Integers]
+) -> Integers:
+    """Crop and reduce a map as its image was, if it shows the same and is not of fewer pixels than wanted."""
+    height, width = x.shape[1:]
+    same = fraction(own, (height, width)) is not None or fraction((height, width), own) is not None
+    return reduce(x, size) if same and height >= size[0] and width >= size[1] else x
+
+
+def _kind(x: Integers) -> str:
+    return "numbered colours" if x.dtype == np.int16 else f"{len(x)} channel{'s' * (len(x) > 1)}"

@@ -1,0 +1,361 @@
+"""Training: maximum likelihood, as a generator that yields steps; the caller owns the loop.
+
+::
+
+    state = initial_state(model, config)
+    for step in train(state, data, config):
+        print(step.step, step.bits_per_dim)
+
+The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. All that is random, the order of images, windows,
+mirrors and dropout, is a pure function of (seed, step, rank): nothing has to be saved but `TrainState`, and on the CPU
+a run that was stopped and goes on gives bitwise the weights of one that never stopped. torch's own random state is left
+as it was. In several processes (torchrun) every one takes its share of each batch; gradients are averaged by
+DistributedDataParallel, weighted so that the result is that of one process with the whole batch.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from nextpixel.autoencoding import likelihood_of
+from nextpixel.conditions import Values, VectorCondition, parts_of
+from nextpixel.data.splits import ImageData, Split
+from nextpixel.devices import seeded
+from nextpixel.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.layers.conditioning import ConditionEncoder
+from nextpixel.models.core import ImageModel
+from nextpixel.scoring import dequantised
+from nextpixel.training.batches import conditioned, dropout_seed, training_parts
+from nextpixel.training.compatibility import check_fit
+from nextpixel.training.config import TrainConfig, learning_rate, total_steps
+from nextpixel.training.muon import Muon
+
+__all__ = [
+    "Step",
+    "TrainConfig",
+    "TrainState",
+    "TrainingError",
+    "evaluate",
+    "initial_state",
+    "multiplies_bf16",
+    "train",
+]
+
+_EVALUATIONS = 20
+_LEVELS_OF_BF16 = 256  # eight bits of mantissa
+
+
+class TrainingError(RuntimeError):
+    """The loss or its gradient is no longer a finite number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One update.
+
+    Attributes:
+        step: its number, from 1.
+        progress: the share of the run that is done, 0 … 1.
+        bits_per_dim: the loss on its batch, before the update.
+        learning_rate: that of the update.
+        gradient_norm: before clipping.
+        seconds: wall-clock time of the run so far, earlier parts of a resumed run included.
+        valid_bits_per_dim: of the averaged weights on the validation split, if they were evaluated after this update.
+        improved: whether the averaged weights are the best so far: they were evaluated with the best result, or should
+            have been evaluated and there is no validation split.
+    """
+
+    step: int
+    progress: float
+    bits_per_dim: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    valid_bits_per_dim: float | None = None
+    improved: bool = False
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """All that training changes, and all that it needs to go on as if it had never stopped.
+
+    Attributes:
+        model: the weights being trained.
+        average: the model with the exponential moving average of the weights.
+        optimizer: with its moments.
+        step: updates done.
+        seconds: wall-clock time so far.
+        best_bits_per_dim: the lowest on the validation split so far.
+        stale: validations since then.
+        next_evaluation: seconds at which the next validation is due, if the length of the run is in minutes.
+    """
+
+    model: ImageModel
+    average: ImageModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    best_bits_per_dim: float | None = None
+    stale: int = 0
+    next_evaluation: float = 0.0
+
+
+def initial_state(model: ImageModel, config: TrainConfig) -> TrainState:
+    """The state before the first step. `model` itself is trained, on the device where it is."""
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    model = model.to(memory_format=layout)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).requires_grad_(False).eval()
+    return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
+
+
+def _optimizer(model: ImageModel, config: TrainConfig) -> torch.optim.Optimizer:
+    assert config.learning_rate is not None
+    if config.optimizer == "muon":
+        return Muon(model, lr=config.learning_rate, weight_decay=config.weight_decay)
+    decayed = [p for name, p in model.named_parameters() if "bias" not in name]
+    others = [p for name, p in model.named_parameters() if "bias" in name]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others}]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0, fused=True)
+    return torch.optim.RMSprop(groups, lr=config.learning_rate)
+
+
+def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[Step]:
+    """Trains until the run is over; `state` is up to date whenever a step is yielded.
+
+    Args:
+        state: from `initial_state`, or one that was saved and restored. Its model decides the device.
+        data: windows or images of its `train` split are trained on, its `valid` split tells the best weights.
+        config: how.
+
+    Raises:
+        ValueError: the data, the model and the configuration do not fit together.
+        TrainingError: the loss or its gradient is not finite; the update is not applied.
+    """
+    rank, processes = rank_and_processes()
+    check_fit(state.model, data, config, processes)
+    total = total_steps(config, len(data.train))
+    device = state.model.device
+    if device.type == "cpu":
+        keep_freed_memory()
+    for part in state.model.modules():
+        if isinstance(part, ImageModel):
+            part.recompute = config.recompute
+    if state.step == 0:
+        _standardise(state, data)
+    network = _replicate(state) if processes > 1 else state.model
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model))
+    started = time.monotonic() - state.seconds
+    state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
+    while not _finished(state, config, total):
+        parts = training_parts(data.train, config, state.step, rank, processes, device, state.model.given_by_data)
+        rate = learning_rate(config, state.step, _progress(state, config, total), total)
+        with seeded(dropout_seed(config.seed, state.step, rank)):
+            loss, norm = _gradient(network, parts, config, autocast)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            state.optimizer.zero_grad()
+            raise TrainingError(
+                f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and its gradient's norm {norm:.4g}, at a "
+                f"learning rate of {rate:.3g}; the update was not applied: go on from the last checkpoint with a lower "
+                f"learning_rate (try {(config.learning_rate or 0) / 3:.2g}), more warmup_steps, or precision='float32'"
+            )
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        _update_average(state, config.ema_decay)
+        state.step += 1
+        state.seconds = _agreed(time.monotonic() - started, config, device)
+        valid, improved = None, False
+        if _due(state, config, total) or _finished(state, config, total):
+            valid, improved = _validate(state, data.valid)
+            now = _agreed(time.monotonic() - started, config, device)
+            state.next_evaluation = now + _seconds_between_evaluations(config, now - state.seconds)
+        yield Step(
+            step=state.step,
+            progress=_progress(state, config, total),
+            bits_per_dim=loss,
+            learning_rate=rate,
+            gradient_norm=norm,
+            seconds=state.seconds,
+            valid_bits_per_dim=valid,
+            improved=improved,
+        )
+
+
+def evaluate(
+    model: ImageModel,
+    split: Split,
+    *,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    nats_of: Callable[[ImageModel, Tensor, Values | None], Tensor] | None = None,
+) -> float:
+    """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in float32, dropout off.
+
+    Images of different sizes are taken one size at a time and count by their number of sub-pixels. In several
+    processes, each scores its share, and all get the result.
+
+    Args:
+        model: any model; what it is conditioned on comes from the split.
+        split: not empty.
+        batch_size: images per pass. The result does not depend on it but for rounding.
+        progress: called with how many images are scored, and of how many (of this process).
+        nats_of: what to sum up; None for what `likelihood_of` gives.
+
+    Raises:
+        ValueError: the split is empty, or does not fit the model.
+    """
+    nats_of = nats_of or likelihood_of(model)
+    if not len(split):
+        raise ValueError("this split is empty: there is nothing to evaluate; choose another split")
+    rank, processes = rank_and_processes()
+    sizes = split.sizes
+    shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
+    groups = [np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))]
+    sums, done, count = [], 0, sum(map(len, groups))
+    for rows in groups:
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            x, condition = conditioned(model, split, part)
+            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
+            done += len(part)
+            if progress is not None:
+                progress(done, count)
+    nats = torch.tensor(-math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu")
+    if processes > 1:
+        dist.all_reduce(nats)
+    return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
+
+
+def _replicate(state: TrainState) -> DistributedDataParallel:
+    """The model with gradients averaged over all processes, which all start from the weights of the first."""
+    for parameter in state.average.parameters():
+        dist.broadcast(parameter, 0)
+    # Masks never change, and what conditions are scaled by is the same everywhere.
+    return DistributedDataParallel(state.model, forward_sync_buffers=False)
+
+
+def _standardise(state: TrainState, data: ImageData) -> None:
+    """Lets vectors of any scale be conditions."""
+    given = [part for part in parts_of(state.model.given_by_data) if isinstance(part, VectorCondition)]
+    if given and data.train.vectors is not None:
+        vectors = torch.from_numpy(data.train.vectors)
+        for model in (state.model, state.average):
+            for part in model.modules():
+                if isinstance(part, ConditionEncoder) and any(isinstance(p, VectorCondition) for p in part.parts):
+                    part.standardise(vectors)
+
+
+def _in_bf16(precision: str, model: ImageModel) -> bool:
+    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the levels apart."""
+    if precision != "auto":
+        return precision == "bf16"
+    return (model.values_are_names or model.levels <= _LEVELS_OF_BF16) and multiplies_bf16(model.device)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+
+
+def _gradient(
+    network: nn.Module, parts: Iterator[tuple[Tensor, Values | None]], config: TrainConfig, autocast: torch.autocast
+) -> tuple[float, float]:
+    """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim and the norm.
+
+    One transfer from the device per step, for a gradient that is not finite must be known before it is applied.
+    """
+    replicated = isinstance(network, DistributedDataParallel)
+    processes = dist.get_world_size() if replicated else 1
+    network.train()
+    losses: list[Tensor] = []
+    for number, (x, condition) in enumerate(parts, start=1):
+        wait: AbstractContextManager[Any] = nullcontext()
+        if isinstance(network, DistributedDataParallel) and number < config.accumulate:
+            wait = network.no_sync()
+        with wait:
+            with autocast:
+                law = network(x, condition)
+                nats = -law.log_prob(x) if config.objective == "probability" else -law.log_density(dequantised(x))
+            loss = nats.sum() / (config.batch_size * nats[0].numel() * math.log(2))
+            # The processes' gradients are averaged, but their losses add up.
+            (loss * processes).backward()
+        losses.append(loss.detach())
+    total = torch.stack(losses).sum()
+    if replicated:
+        dist.all_reduce(total)
+    norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
+    loss_value, norm_value = torch.stack([total, norm.to(total.dtype)]).tolist()
+    return loss_value, norm_value
+
+
+def _update_average(state: TrainState, ema_decay: float) -> None:
+    decay = min(ema_decay, (1 + state.step) / (10 + state.step))
+    averages, weights = list(state.average.parameters()), [p.detach() for p in state.model.parameters()]
+    get_ema_multi_avg_fn(decay)(  # type: ignore[no-untyped-call]
+        averages, weights, 0
+    )
+
+
+def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
+    """Evaluates the averaged weights; returns bits/dim, and whether they are the best so far."""
+    if not len(valid):
+        return None, True
+    bits = evaluate(state.average, valid)
+    if not math.isfinite(bits):
+        raise TrainingError(
+            f"step {state.step}: the averaged weights have {bits} bits/dim on the validation split; go on from the "
+            f"last checkpoint with a lower learning_rate"
+        )
+    improved = state.best_bits_per_dim is None or bits < state.best_bits_per_dim
+    state.stale = 0 if improved else state.stale + 1
+    if improved:
+        state.best_bits_per_dim = bits
+    return bits, improved
+
+
+def _progress(state: TrainState, config: TrainConfig, total: int | None) -> float:
+    """The share of the run that is done."""
+    return min(1.0, state.step / total if total is not None else state.seconds / (60 * (config.minutes or math.inf)))
+
+
+def _finished(state: TrainState, config: TrainConfig, total: int | None) -> bool:
+    tired = config.patience is not None and state.stale >= config.patience
+    return tired or _progress(state, config, total) >= 1
+
+
+def _due(state: TrainState, config: TrainConfig, total: int | None) -> bool:
+    """Whether it is time for a validation."""
+    if config.evaluate_every is not None:
+        return state.step % config.evaluate_every == 0
+    if total is not None:
+        return state.step * _EVALUATIONS // total > (state.step - 1) * _EVALUATIONS // total
+    return state.seconds >= state.next_evaluation
+
+
+def _seconds_between_evaluations(config: TrainConfig, last: float) -> float:
+    return max(60 * (config.minutes or 0.0) / _EVALUATIONS, 4 * last)
+
+
+def _agreed(seconds: float, config: TrainConfig, device: torch.device) -> float:
+    """The first process's clock, where decisions hang on it."""
+    if config.minutes is None or rank_and_processes()[1] == 1:
+        return seconds
+    first = torch.tensor(seconds, dtype=torch.float64, device=device)
+    dist.broadcast(first, 0)
+    return float(first)
