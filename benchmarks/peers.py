@@ -3,16 +3,17 @@
     python benchmarks/peers.py                          # two threads
     python benchmarks/peers.py --threads 1 --cpu-time   # while other programs compute
 
-Public implementations are measured if they can be imported, otherwise a sentence says how to get them; whatever they
-import beyond torch only for their data sets and logs is faked. Besides them there is the usual way, a textbook Gated
-PixelCNN in the style that most public code shares, of the very same architecture: square kernels whose unused taps a
-mask multiplies by zero, float32, NCHW, and a sampling loop that runs the whole network for every sub-pixel. It is our
-own stand-in for implementations that exist as notebooks and scripts only, and nobody else's code.
+Public implementations are measured if they can be imported, otherwise a sentence says how to get
+them; whatever they import beyond torch only for their data sets and logs is faked. Besides them
+there is the usual way, a textbook Gated PixelCNN in the style that most public code shares, of the
+very same architecture: square kernels whose unused taps a mask multiplies by zero, float32, NCHW,
+and a sampling loop that runs the whole network for every sub-pixel. It is our own stand-in for
+implementations that exist as notebooks and scripts only, and nobody else's code.
 
-Every implementation has 8 layers and the same features where it lets us choose, otherwise the nearest parameter count.
-Training is a step on 16 random images, taken in turn by all, A B A B; sampling is of 16 images. Peers sample too slowly
-to wait for: a few passes of their loop are timed and multiplied by the number that it needs. nextpixel's samples are
-drawn in full.
+Every implementation has 8 layers and the same features where it lets us choose, otherwise the
+nearest parameter count. Training is a step on 16 random images, taken in turn by all, A B A B;
+sampling is of 16 images. Peers sample too slowly to wait for: a few passes of their loop are timed
+and multiplied by the number that it needs. nextpixel's samples are drawn in full.
 """
 
 import importlib
@@ -34,9 +35,23 @@ from nextpixel import GatedPixelCNN, sample
 LAYERS, FEATURES, KERNEL = 8, 48, 3
 CASES = [("28×28×1, 2 levels", 1, 2, 28), ("32×32×3, 256 levels", 3, 256, 32)]
 PASSES = 4
-# Imported by peers for data sets and logs; absent ones are replaced by objects that accept anything.
-NOT_NEEDED = ("torchvision", "torchvision.utils", "torchvision.datasets", "torchvision.transforms", "tensorboard")
-NOT_NEEDED += ("torch.utils.tensorboard", "tqdm", "imageio", "matplotlib", "matplotlib.pyplot", "IPython")
+# Imported by peers for data sets and logs; absent ones are replaced by objects that accept
+# anything.
+NOT_NEEDED = (
+    "torchvision",
+    "torchvision.utils",
+    "torchvision.datasets",
+    "torchvision.transforms",
+    "tensorboard",
+)
+NOT_NEEDED += (
+    "torch.utils.tensorboard",
+    "tqdm",
+    "imageio",
+    "matplotlib",
+    "matplotlib.pyplot",
+    "IPython",
+)
 
 
 class MaskedSquare(nn.Conv2d):
@@ -44,14 +59,21 @@ class MaskedSquare(nn.Conv2d):
 
     mask: Tensor
 
-    def __init__(self, inputs: int, outputs: int, size: tuple[int, int], channels: int, kind: str) -> None:
-        """`kind` is "rows above" or a mask type, "A" or "B"; channel k belongs to colour k mod `channels`."""
+    def __init__(
+        self, inputs: int, outputs: int, size: tuple[int, int], channels: int, kind: str
+    ) -> None:
+        """`kind` is "rows above" or a mask type, "A" or "B"; channel k belongs to colour k mod
+        `channels`.
+        """
         super().__init__(inputs, outputs, size, padding=(size[0] // 2, size[1] // 2))
         mask = torch.ones_like(self.weight)
         row, column = size[0] // 2, size[1] // 2
         mask[:, :, row + 1 :] = 0
         if kind in ("A", "B"):
-            reader, source = torch.arange(outputs)[:, None] % channels, torch.arange(inputs)[None] % channels
+            reader, source = (
+                torch.arange(outputs)[:, None] % channels,
+                torch.arange(inputs)[None] % channels,
+            )
             mask[:, :, row, column + 1 :] = 0
             mask[:, :, row, column] = (source < reader if kind == "A" else source <= reader).float()
         self.register_buffer("mask", mask)
@@ -68,7 +90,9 @@ class UsualBlock(nn.Module):
         super().__init__()
         self.first = first
         self.vertical = MaskedSquare(inputs, 2 * features, (kernel, kernel), channels, "rows above")
-        self.horizontal = MaskedSquare(inputs, 2 * features, (1, kernel), channels, "A" if first else "B")
+        self.horizontal = MaskedSquare(
+            inputs, 2 * features, (1, kernel), channels, "A" if first else "B"
+        )
         self.link = nn.Conv2d(2 * features, 2 * features, 1)
         self.out = MaskedSquare(features, features, (1, 1), channels, "B")
 
@@ -88,11 +112,15 @@ class UsualGatedPixelCNN(nn.Module):
         super().__init__()
         self.channels, self.levels = channels, levels
         self.blocks = nn.ModuleList(
-            UsualBlock(features if layer else channels, features, kernel, channels, first=layer == 0)
+            UsualBlock(
+                features if layer else channels, features, kernel, channels, first=layer == 0
+            )
             for layer in range(layers)
         )
         self.hidden = MaskedSquare(features, features, (1, 1), channels, "B")
-        self.out = MaskedSquare(features, channels * (1 if levels == 2 else levels), (1, 1), channels, "B")
+        self.out = MaskedSquare(
+            features, channels * (1 if levels == 2 else levels), (1, 1), channels, "B"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Integers to logits."""
@@ -106,7 +134,9 @@ class UsualGatedPixelCNN(nn.Module):
 
 @dataclass
 class Peer:
-    """An implementation: its parameters, logits of integer images, and the passes that one sample takes per pixel."""
+    """An implementation: its parameters, logits of integer images, and the passes that one sample
+    takes per pixel.
+    """
 
     model: nn.Module
     logits: Callable[[Tensor], Tensor]
@@ -120,8 +150,12 @@ def the_usual_way(channels: int, levels: int, target: int) -> Peer:
 
 
 def the_usual_way_in_bf16(channels: int, levels: int, target: int) -> Peer:
-    model = UsualGatedPixelCNN(channels, levels, FEATURES, LAYERS, KERNEL).to(memory_format=torch.channels_last)
-    return Peer(model, lambda x: model(x.contiguous(memory_format=torch.channels_last)), channels, bf16=True)
+    model = UsualGatedPixelCNN(channels, levels, FEATURES, LAYERS, KERNEL).to(
+        memory_format=torch.channels_last
+    )
+    return Peer(
+        model, lambda x: model(x.contiguous(memory_format=torch.channels_last)), channels, bf16=True
+    )
 
 
 def pytorch_generative_gated(channels: int, levels: int, target: int) -> Peer:
@@ -134,7 +168,10 @@ def pytorch_generative_gated(channels: int, levels: int, target: int) -> Peer:
 def pytorch_generative_plain(channels: int, levels: int, target: int) -> Peer:
     models = importlib.import_module("pytorch_generative.models")
     outputs = channels * (1 if levels == 2 else levels)
-    build = [lambda f=f: models.PixelCNN(channels, outputs, LAYERS - 1, f, FEATURES) for f in range(32, 160, 8)]
+    build = [
+        lambda f=f: models.PixelCNN(channels, outputs, LAYERS - 1, f, FEATURES)
+        for f in range(32, 160, 8)
+    ]
     model = min((b() for b in build), key=lambda m: abs(parameters(m) - target))
     return Peer(model, _independent_colours(model, channels, levels), 1)
 
@@ -152,14 +189,30 @@ def pythae_plain(channels: int, levels: int, target: int) -> Peer:
 PEERS: list[tuple[str, str, Callable[[int, int, int], Peer]]] = [
     ("the usual way, Gated (our stand-in)", "", the_usual_way),
     ("the same in bf16, channels-last", "", the_usual_way_in_bf16),
-    ("pytorch-generative, Gated, colours independent", "put a clone on PYTHONPATH", pytorch_generative_gated),
-    ("pytorch-generative, PixelCNN, colours independent", "put a clone on PYTHONPATH", pytorch_generative_plain),
-    ("pythae, PixelCNN, colours independent", "pip install --no-deps pythae; pip install pydantic", pythae_plain),
+    (
+        "pytorch-generative, Gated, colours independent",
+        "put a clone on PYTHONPATH",
+        pytorch_generative_gated,
+    ),
+    (
+        "pytorch-generative, PixelCNN, colours independent",
+        "put a clone on PYTHONPATH",
+        pytorch_generative_plain,
+    ),
+    (
+        "pythae, PixelCNN, colours independent",
+        "pip install --no-deps pythae; pip install pydantic",
+        pythae_plain,
+    ),
 ]
 
 
-def _independent_colours(model: nn.Module, channels: int, levels: int) -> Callable[[Tensor], Tensor]:
-    """Logits of a model that takes real numbers and, for more than two levels, gives a softmax per colour."""
+def _independent_colours(
+    model: nn.Module, channels: int, levels: int
+) -> Callable[[Tensor], Tensor]:
+    """Logits of a model that takes real numbers and, for more than two levels, gives a softmax per
+    colour.
+    """
 
     def logits(x: Tensor) -> Tensor:
         y: Tensor = model(x.float() / (levels - 1))
@@ -182,7 +235,11 @@ def plain_steps(peer: Peer, images: Tensor) -> Iterator[float]:
         with torch.autocast("cpu", torch.bfloat16, enabled=peer.bf16):
             y = peer.logits(x).float()
         binary = y.ndim == 4
-        loss = functional.binary_cross_entropy_with_logits(y, x.float()) if binary else functional.cross_entropy(y, x)
+        loss = (
+            functional.binary_cross_entropy_with_logits(y, x.float())
+            if binary
+            else functional.cross_entropy(y, x)
+        )
         loss.backward()
         optimizer.step()
         yield loss.item() / math.log(2)
@@ -190,14 +247,18 @@ def plain_steps(peer: Peer, images: Tensor) -> Iterator[float]:
 
 @torch.no_grad()
 def plain_sample_seconds(peer: Peer, x: Tensor, clock: Callable[[], float]) -> float:
-    """Seconds of 16 samples by a loop that runs the whole network for every sub-pixel: some passes, multiplied."""
+    """Seconds of 16 samples by a loop that runs the whole network for every sub-pixel: some passes,
+    multiplied.
+    """
     peer.model.eval()
     x, seconds = x[:BATCH].clone(), []
     for column in range(PASSES + 1):
         start = clock()
         with torch.autocast("cpu", torch.bfloat16, enabled=peer.bf16):
             y = peer.logits(x)[..., 0, column].float()  # (B, levels, C), or (B, C)
-        probabilities = y.softmax(1) if y.ndim == 3 else torch.stack([1 - y.sigmoid(), y.sigmoid()], dim=1)
+        probabilities = (
+            y.softmax(1) if y.ndim == 3 else torch.stack([1 - y.sigmoid(), y.sigmoid()], dim=1)
+        )
         draws = torch.multinomial(probabilities.transpose(1, 2).flatten(0, 1), 1)
         x[:, :, 0, column] = draws.view(len(x), -1)
         seconds.append(clock() - start)
@@ -232,17 +293,24 @@ def main() -> None:
     fake_what_is_not_needed()
     print(f"torch {torch.__version__}, threads: {arguments.threads}, batch {BATCH}")
     print(f"{LAYERS} layers, {FEATURES} features, {KERNEL}×{KERNEL} kernels\n")
-    print("| images | implementation | parameters | training images/s, best step | median | sampling images/s |")
+    print(
+        "| images | implementation | parameters | training images/s, best step | median | sampling"
+        " images/s |"
+    )
     print("|---|---|---|---|---|---|")
     for case, channels, levels, side in CASES:
         images = data(channels, levels, side)
         torch.manual_seed(0)
-        ours = GatedPixelCNN(channels=channels, levels=levels, features=FEATURES, layers=LAYERS, kernel_size=KERNEL)
+        ours = GatedPixelCNN(
+            channels=channels, levels=levels, features=FEATURES, layers=LAYERS, kernel_size=KERNEL
+        )
         peers = ready(channels, levels, parameters(ours))
         x = torch.from_numpy(images.train.images).long()
         runs: dict[str, Iterator[Any]] = {"nextpixel": steps(ours, images)}
         runs |= {name: plain_steps(peer, x) for name, peer in peers.items()}
-        sizes = {"nextpixel": parameters(ours)} | {name: parameters(peer.model) for name, peer in peers.items()}
+        sizes = {"nextpixel": parameters(ours)} | {
+            name: parameters(peer.model) for name, peer in peers.items()
+        }
         training = in_turn(runs, arguments.turns, 2, clock)
         sampling: dict[str, float] = dict.fromkeys(runs, math.inf)
         for _ in range(2):
@@ -260,7 +328,8 @@ def main() -> None:
             train_ratio = min(min(training[n]) for n in of) / min(training["nextpixel"])
             sample_ratio = min(sampling[n] for n in of) / sampling["nextpixel"]
             print(
-                f"| {case} | **nextpixel / best of {kind}** | | **{train_ratio:.1f}×** | | **{sample_ratio:.0f}×** |",
+                f"| {case} | **nextpixel / best of {kind}** | | **{train_ratio:.1f}×** | |"
+                f" **{sample_ratio:.0f}×** |",
                 flush=True,
             )
 

@@ -2,9 +2,9 @@
 
     python benchmarks/sampling.py [--threads 1] [--only Row]
 
-A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for 32×32×3. The floor is
-about 1: the same arithmetic, once per site. Figures are minima of several turns, taken in turn so that a change of the
-machine's speed meets both.
+A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for
+32×32×3. The floor is about 1: the same arithmetic, once per site. Figures are minima of several
+turns, taken in turn so that a change of the machine's speed meets both.
 """
 
 import argparse
@@ -13,7 +13,15 @@ from collections.abc import Callable
 
 import torch
 
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM, sample
+from nextpixel import (
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    MapCondition,
+    MultiScale,
+    PixelCNN,
+    RowLSTM,
+    sample,
+)
 from nextpixel.models.core import ImageModel
 
 
@@ -27,22 +35,42 @@ def two_scales(levels: int) -> ImageModel:
 # The widths of the paper's model for binary MNIST.
 PAPERS = {"features": 16, "head_features": 32}
 CASES: list[tuple[str, Callable[[], ImageModel], tuple[int, int]]] = [
-    ("gated 7 × 32, 28×28×1", lambda: GatedPixelCNN(features=32, layers=7, kernel_size=3), (28, 28)),
-    ("gated 7 × 32, 32×32×3", lambda: GatedPixelCNN(channels=3, features=33, layers=7, kernel_size=3), (32, 32)),
+    (
+        "gated 7 × 32, 28×28×1",
+        lambda: GatedPixelCNN(features=32, layers=7, kernel_size=3),
+        (28, 28),
+    ),
+    (
+        "gated 7 × 32, 32×32×3",
+        lambda: GatedPixelCNN(channels=3, features=33, layers=7, kernel_size=3),
+        (32, 32),
+    ),
     ("PixelCNN 7 × 32, 28×28×1", lambda: PixelCNN(features=32, layers=7), (28, 28)),
     ("Row LSTM 7 × 32, 28×28×1", lambda: RowLSTM(features=32, layers=7), (28, 28)),
     ("Diagonal BiLSTM 7 × 32, 28×28×1", lambda: DiagonalBiLSTM(features=32, layers=7), (28, 28)),
-    ("Diagonal BiLSTM 7 × 16, 28×28×1, binary", lambda: DiagonalBiLSTM(levels=2, layers=7, **PAPERS), (28, 28)),
+    (
+        "Diagonal BiLSTM 7 × 16, 28×28×1, binary",
+        lambda: DiagonalBiLSTM(levels=2, layers=7, **PAPERS),
+        (28, 28),
+    ),
     ("PixelCNN 7 × 33, 32×32×3", lambda: PixelCNN(channels=3, features=33, layers=7), (32, 32)),
     ("Row LSTM 7 × 33, 32×32×3", lambda: RowLSTM(channels=3, features=33, layers=7), (32, 32)),
-    ("Diagonal BiLSTM 7 × 33, 32×32×3", lambda: DiagonalBiLSTM(channels=3, features=33, layers=7), (32, 32)),
+    (
+        "Diagonal BiLSTM 7 × 33, 32×32×3",
+        lambda: DiagonalBiLSTM(channels=3, features=33, layers=7),
+        (32, 32),
+    ),
     (
         "gated 7 × 32, logistic mixture, 32×32×3",
         lambda: GatedPixelCNN(channels=3, features=32, layers=7, kernel_size=3, head="logistic"),
         (32, 32),
     ),
     ("two scales of gated 7 × 32, 28×28×1", lambda: two_scales(256), (28, 28)),
-    ("gated 8 × 54, 32×32×3", lambda: GatedPixelCNN(channels=3, features=54, layers=8, kernel_size=3), (32, 32)),
+    (
+        "gated 8 × 54, 32×32×3",
+        lambda: GatedPixelCNN(channels=3, features=54, layers=8, kernel_size=3),
+        (32, 32),
+    ),
 ]
 
 
@@ -53,7 +81,9 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def measure(model: ImageModel, batch: int, shape: tuple[int, int], turns: int = 5) -> tuple[float, float]:
+def measure(
+    model: ImageModel, batch: int, shape: tuple[int, int], turns: int = 5
+) -> tuple[float, float]:
     """Seconds of a forward pass with its likelihood, and of a sample."""
     x = torch.randint(model.levels, (batch, model.channels, *shape))
     forward, draw = [], []
@@ -64,7 +94,9 @@ def measure(model: ImageModel, batch: int, shape: tuple[int, int], turns: int = 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     arguments = parser.parse_args()
@@ -81,7 +113,10 @@ def main() -> None:
             model = build().eval()
             parameters = sum(p.numel() for p in model.parameters())
             forward, draw = measure(model, batch, shape)
-            figures = f"{forward * 1e3:.1f} | {draw * 1e3:.0f} | {draw / forward:.1f} | {batch / draw:.1f}"
+            figures = (
+                f"{forward * 1e3:.1f} | {draw * 1e3:.0f} | {draw / forward:.1f} |"
+                f" {batch / draw:.1f}"
+            )
             print(f"| {name} | {parameters:,} | {batch} | {figures} |", flush=True)
 
 

@@ -3,11 +3,12 @@
     python benchmarks/training.py
     python benchmarks/training.py --profile
 
-The steps are those of `nextpixel.training.loop.train` itself, on random images in memory; nothing is evaluated. All
-variants of a case are open at once and take a few steps each in turn, A B A B, so that a change of the machine's speed
-meets all of them. bf16 is left out where the CPU has no instructions for it. Medians say what a run gets; minima of the
-time per step are steadier on a machine that is shared. With `--threads 1 --cpu-time`, processor seconds are counted:
-the figures to trust while other programs compute.
+The steps are those of `nextpixel.training.loop.train` itself, on random images in memory; nothing
+is evaluated. All variants of a case are open at once and take a few steps each in turn, A B A B, so
+that a change of the machine's speed meets all of them. bf16 is left out where the CPU has no
+instructions for it. Medians say what a run gets; minima of the time per step are steadier on a
+machine that is shared. With `--threads 1 --cpu-time`, processor seconds are counted: the figures to
+trust while other programs compute.
 """
 
 import argparse
@@ -26,19 +27,39 @@ from nextpixel.training.config import TrainConfig
 from nextpixel.training.loop import Step, initial_state, multiplies_bf16, train
 
 BATCH = 16
-# Name, images (channels, levels, side), batch and model. The first ones of each kind have about half a million
-# parameters; peers were measured on the same images and batch.
+# Name, images (channels, levels, side), batch and model. The first ones of each kind have about
+# half a million parameters; peers were measured on the same images and batch.
 GREY, RGB = (1, 2, 28), (3, 256, 32)
 CASES: list[tuple[str, tuple[int, int, int], int, Callable[..., AutoregressiveModel]]] = [
-    ("gated 8 × 48, 3×3", GREY, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, kernel_size=3, **k)),
+    (
+        "gated 8 × 48, 3×3",
+        GREY,
+        BATCH,
+        lambda **k: GatedPixelCNN(features=48, layers=8, kernel_size=3, **k),
+    ),
     ("gated 8 × 48, 5×5", GREY, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, **k)),
     ("PixelCNN 12 × 64", GREY, BATCH, lambda **k: PixelCNN(features=64, layers=12, **k)),
     ("Row LSTM 7 × 48", GREY, BATCH, lambda **k: RowLSTM(features=48, layers=7, **k)),
     ("Diagonal BiLSTM 7 × 46", GREY, BATCH, lambda **k: DiagonalBiLSTM(features=46, layers=7, **k)),
     ("Diagonal BiLSTM 7 × 46", GREY, 64, lambda **k: DiagonalBiLSTM(features=46, layers=7, **k)),
-    ("Diagonal BiLSTM 7 × 16", GREY, BATCH, lambda **k: DiagonalBiLSTM(features=16, head_features=32, layers=7, **k)),
-    ("Diagonal BiLSTM 7 × 16", GREY, 128, lambda **k: DiagonalBiLSTM(features=16, head_features=32, layers=7, **k)),
-    ("gated 8 × 48, 3×3", RGB, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, kernel_size=3, **k)),
+    (
+        "Diagonal BiLSTM 7 × 16",
+        GREY,
+        BATCH,
+        lambda **k: DiagonalBiLSTM(features=16, head_features=32, layers=7, **k),
+    ),
+    (
+        "Diagonal BiLSTM 7 × 16",
+        GREY,
+        128,
+        lambda **k: DiagonalBiLSTM(features=16, head_features=32, layers=7, **k),
+    ),
+    (
+        "gated 8 × 48, 3×3",
+        RGB,
+        BATCH,
+        lambda **k: GatedPixelCNN(features=48, layers=8, kernel_size=3, **k),
+    ),
     ("gated 8 × 48, 5×5", RGB, BATCH, lambda **k: GatedPixelCNN(features=48, layers=8, **k)),
     ("PixelCNN 12 × 63", RGB, BATCH, lambda **k: PixelCNN(features=63, layers=12, **k)),
     ("Row LSTM 7 × 48", RGB, BATCH, lambda **k: RowLSTM(features=48, layers=7, **k)),
@@ -54,7 +75,13 @@ GROUPS = {
     "the scan's own loop": ("_Scan",),
     "convolution, backward": ("convolution_backward", "conv_backward"),
     "convolution, forward": ("mkldnn_conv", "convolution", "conv2d"),
-    "softmax and loss": ("softmax", "log_sigmoid", "nll_loss", "cross_entropy", "binary_cross_entropy"),
+    "softmax and loss": (
+        "softmax",
+        "log_sigmoid",
+        "nll_loss",
+        "cross_entropy",
+        "binary_cross_entropy",
+    ),
     "products of the scan": ("bmm", "addmm"),
     "its order of cells": ("index",),
     "gates": ("tanh", "sigmoid"),
@@ -66,7 +93,9 @@ GROUPS = {
 
 def data(channels: int, levels: int, side: int) -> ImageData:
     """Random images, and no validation split."""
-    images = np.random.default_rng(0).integers(levels, size=(256, channels, side, side), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(
+        levels, size=(256, channels, side, side), dtype=np.uint8
+    )
     empty = Split(images=images[:0])
     return ImageData(
         source="random",
@@ -81,7 +110,9 @@ def data(channels: int, levels: int, side: int) -> ImageData:
     )
 
 
-def steps(model: AutoregressiveModel, images: ImageData, batch_size: int = BATCH, **options: object) -> Iterator[Step]:
+def steps(
+    model: AutoregressiveModel, images: ImageData, batch_size: int = BATCH, **options: object
+) -> Iterator[Step]:
     """Steps without end."""
     config = TrainConfig(steps=10**9, batch_size=batch_size, evaluate_every=10**9, **options)  # type: ignore[arg-type]
     return train(initial_state(model, config), images, config)
@@ -90,7 +121,9 @@ def steps(model: AutoregressiveModel, images: ImageData, batch_size: int = BATCH
 def in_turn(
     runs: dict[str, Iterator[Step]], turns: int, each: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds of every step of each run: after two to warm up, `each` steps of one run, then of the next, and again."""
+    """Seconds of every step of each run: after two to warm up, `each` steps of one run, then of the
+    next, and again.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         for _ in range(2):
@@ -106,7 +139,9 @@ def in_turn(
 
 
 def grouped(run: Iterator[Step], count: int = 5) -> dict[str, float]:
-    """Milliseconds of a step by group of operators, each without what it calls, and the largest of the others."""
+    """Milliseconds of a step by group of operators, each without what it calls, and the largest of
+    the others.
+    """
     for _ in range(3):
         next(run)
     with profile(activities=[ProfilerActivity.CPU]) as trace:
@@ -114,7 +149,9 @@ def grouped(run: Iterator[Step], count: int = 5) -> dict[str, float]:
             next(run)
     spent = dict.fromkeys([*GROUPS, "other"], 0.0)
     for event in trace.key_averages():
-        name = next((g for g, parts in GROUPS.items() if any(part in event.key for part in parts)), "other")
+        name = next(
+            (g for g, parts in GROUPS.items() if any(part in event.key for part in parts)), "other"
+        )
         spent[name] += event.self_cpu_time_total / 1e3 / count
     return spent
 
@@ -138,12 +175,21 @@ def parser(description: str) -> argparse.ArgumentParser:
 def main() -> None:
     flags = parser(__doc__)
     flags.add_argument("--only", default="", help="models whose name contains this")
-    flags.add_argument("--profile", action="store_true", help="print where the time of a step goes instead")
+    flags.add_argument(
+        "--profile", action="store_true", help="print where the time of a step goes instead"
+    )
     arguments = flags.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, threads: {arguments.threads}\n")
     head = "| images | model | parameters | batch | variant |"
-    print(head + (" part | ms per step | share |" if arguments.profile else " images/s, best step | median |"))
+    print(
+        head
+        + (
+            " part | ms per step | share |"
+            if arguments.profile
+            else " images/s, best step | median |"
+        )
+    )
     print("|---" * (8 if arguments.profile else 7) + "|")
     for name, (channels, levels, side), batch, build in CASES:
         if arguments.only not in name:
@@ -160,7 +206,10 @@ def main() -> None:
             for variant in [name for name, options in VARIANTS if options["channels_last"]]:
                 spent = grouped(runs[variant])
                 for part, ms in sorted(spent.items(), key=lambda item: -item[1]):
-                    print(f"{row} {variant} | {part} | {ms:.1f} | {ms / sum(spent.values()):.0%} |", flush=True)
+                    print(
+                        f"{row} {variant} | {part} | {ms:.1f} | {ms / sum(spent.values()):.0%} |",
+                        flush=True,
+                    )
         else:
             for variant, seconds in in_turn(runs, arguments.turns, 3, arguments.clock).items():
                 figures = f"{batch / min(seconds):.0f} | {batch / statistics.median(seconds):.0f}"

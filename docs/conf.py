@@ -1,9 +1,9 @@
 r"""Sphinx's configuration: Markdown pages, the API from docstrings, and formulas as MathML.
 
-Formulas become MathML while the pages are built, with the translator that docutils contains. Every current browser
-shows MathML itself, so neither building nor reading needs a network, JavaScript or TeX. A formula that the translator
-does not know is a warning, hence an error of `make docs`: write `aligned` in place of `align`, and
-`\operatorname{name}` for a new operator.
+Formulas become MathML while the pages are built, with the translator that docutils contains. Every
+current browser shows MathML itself, so neither building nor reading needs a network, JavaScript or
+TeX. A formula that the translator does not know is a warning, hence an error of `make docs`: write
+`aligned` in place of `align`, and `\operatorname{name}` for a new operator.
 """
 
 from html import escape
@@ -33,7 +33,8 @@ autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 
-# pytest runs the examples of the docstrings; Sphinx runs those of the pages, which stand in doctest blocks.
+# pytest runs the examples of the docstrings; Sphinx runs those of the pages, which stand in doctest
+# blocks.
 doctest_test_doctest_blocks = ""
 doctest_global_setup = "import torch; torch.manual_seed(0)"
 
@@ -49,7 +50,9 @@ def mathml(node: nodes.math | nodes.math_block, *, as_block: bool) -> str:
     try:
         return tex2mathml(tex, as_block=as_block)
     except MathError as error:
-        logging.getLogger(__name__).warning("formula not understood: %s in %r", error, tex, location=node)
+        logging.getLogger(__name__).warning(
+            "formula not understood: %s in %r", error, tex, location=node
+        )
         return f"<code>{escape(tex)}</code>"
 
 

@@ -1,7 +1,8 @@
-"""The figures of the pages: `python docs/figures.py` writes them all into docs/figures, the same each time.
+"""The figures of the pages: `python docs/figures.py` writes them all into docs/figures, the same
+each time.
 
-Receptive fields come from `nextpixel.analysis.receptive_fields` on real models, and the curves and pictures from short trainings
-on the digits. One thread and fixed seeds: about a minute.
+Receptive fields come from `nextpixel.analysis.receptive_fields` on real models, and the curves and
+pictures from short trainings on the digits. One thread and fixed seeds: about a minute.
 """
 
 import math
@@ -34,7 +35,11 @@ def main() -> None:
     """Draws every figure."""
     torch.set_num_threads(1)
     matplotlib.use("Agg")
-    matplotlib.rcParams |= {"svg.hashsalt": "nextpixel", "font.size": 9, "figure.facecolor": "white"}
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "nextpixel",
+        "font.size": 9,
+        "figure.facecolor": "white",
+    }
     FOLDER.mkdir(exist_ok=True)
     masks()
     blind_spot()
@@ -70,7 +75,9 @@ class MaskedStack(nn.Module):
 
 
 class Unshifted(GatedPixelCNN):
-    """A Gated PixelCNN with a fault: the vertical stack starts at its own row instead of one row behind."""
+    """A Gated PixelCNN with a fault: the vertical stack starts at its own row instead of one row
+    behind.
+    """
 
     def _rows_above(self, x: Tensor, cache: Cache | None) -> Tensor:
         return self._rows(x, cache)
@@ -92,7 +99,9 @@ def masks() -> None:
                 axis.add_patch(Rectangle(tap, 1, 1, fill=False, edgecolor="#666666"))
             axis.add_patch(Rectangle((1, 1), 1, 1, fill=False, edgecolor=TARGET, linewidth=2.5))
             plain(axis, 3, 3)
-            axis.set_title(f"type {mask_type}, read by {('red', 'green', 'blue')[reader]}", color=RGB[reader])
+            axis.set_title(
+                f"type {mask_type}, read by {('red', 'green', 'blue')[reader]}", color=RGB[reader]
+            )
     figure.tight_layout()
     save(figure, "masks.svg")
 
@@ -187,7 +196,9 @@ def walk_in_progress() -> None:
     save(figure, "walk.svg")
 
 
-def leak(honest: GatedPixelCNN, honest_curve: list[float], leaky: GatedPixelCNN, leaky_curve: list[float]) -> None:
+def leak(
+    honest: GatedPixelCNN, honest_curve: list[float], leaky: GatedPixelCNN, leaky_curve: list[float]
+) -> None:
     """Training curves and samples of a causal model, and of the same one with a fault."""
     figure = pyplot.figure(figsize=(8.4, 3.0), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr, call-arg]
@@ -212,10 +223,15 @@ def bits(model: GatedPixelCNN) -> None:
     entropy = torch.zeros(surprise.shape)
     for (_, row, column), log_pmf in walk(model, x):
         entropy[:, row, column] = -(log_pmf.exp() * log_pmf).sum(dim=1) / math.log(2)
-    figure, axes = pyplot.subplots(1, 3, figsize=(8.4, 2.7), width_ratios=(1, 1.15, 1.15), layout="constrained")
+    figure, axes = pyplot.subplots(
+        1, 3, figsize=(8.4, 2.7), width_ratios=(1, 1.15, 1.15), layout="constrained"
+    )
     axes[0].imshow(sheet(x[:, 0], 2), cmap="gray", vmin=0, vmax=16)
     axes[0].set_title("4 test digits")
-    for axis, values, name in ((axes[1], surprise, "bits spent"), (axes[2], entropy, "bits expected (entropy)")):
+    for axis, values, name in (
+        (axes[1], surprise, "bits spent"),
+        (axes[2], entropy, "bits expected (entropy)"),
+    ):
         shown = axis.imshow(sheet(values, 2), cmap="viridis", vmin=0, vmax=6)
         axis.set_title(f"{name}: mean {float(values.mean()):.2f}")
         figure.colorbar(shown, ax=axis, shrink=0.8, extend="max")
@@ -230,7 +246,9 @@ def seeded(kind: type[GatedPixelCNN]) -> GatedPixelCNN:
     return kind(levels=17, features=24, layers=4, kernel_size=3)
 
 
-def train(model: GatedPixelCNN, images: Tensor, steps: int = 500) -> tuple[GatedPixelCNN, list[float]]:
+def train(
+    model: GatedPixelCNN, images: Tensor, steps: int = 500
+) -> tuple[GatedPixelCNN, list[float]]:
     """The model after some steps, and its training loss in bits per dimension."""
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
@@ -261,7 +279,9 @@ def past(shape: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
 
 
 def field(axis: Axes, seen: Tensor, pixel: tuple[int, int], inner: Tensor | None = None) -> None:
-    """Draws a receptive field; where `inner` is given, the rest of what is seen is the vertical stack's."""
+    """Draws a receptive field; where `inner` is given, the rest of what is seen is the vertical
+    stack's.
+    """
     height, width = seen.shape
     earlier = past((height, width), pixel)
     assert not (seen & ~earlier).any(), "a leak"
@@ -275,7 +295,9 @@ def field(axis: Axes, seen: Tensor, pixel: tuple[int, int], inner: Tensor | None
 
 
 def cells(axis: Axes, colours: np.ndarray, width: float = 1.0) -> None:
-    """Coloured cells with white lines between them; runs of a colour are one rectangle, for a small file."""
+    """Coloured cells with white lines between them; runs of a colour are one rectangle, for a small
+    file.
+    """
     height, columns = colours.shape
     for row in range(height):
         starts = [c for c in range(columns) if c == 0 or colours[row, c] != colours[row, c - 1]]
@@ -294,7 +316,9 @@ def plain(axis: Axes, height: int, width: int) -> None:
 
 def legend(figure: Figure, colours: dict[str, str]) -> None:
     """One legend under all panels."""
-    handles = [Patch(facecolor=colour, edgecolor="#999999", label=name) for name, colour in colours.items()]
+    handles = [
+        Patch(facecolor=colour, edgecolor="#999999", label=name) for name, colour in colours.items()
+    ]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False)
 
 

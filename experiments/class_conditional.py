@@ -2,9 +2,10 @@
 
     python experiments/class_conditional.py FASHION.npz
 
-A Gated PixelCNN of Fashion-MNIST by class, which also met unknown classes in training. A small convolutional
-classifier, trained apart on the real training images, says which class it sees in samples of every class, without and
-with guidance. Writes experiments/results/class_conditional.json and .png, a row of samples of each class.
+A Gated PixelCNN of Fashion-MNIST by class, which also met unknown classes in training. A small
+convolutional classifier, trained apart on the real training images, says which class it sees in
+samples of every class, without and with guidance. Writes experiments/results/class_conditional.json
+and .png, a row of samples of each class.
 """
 
 import argparse
@@ -18,14 +19,16 @@ from nextpixel import load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
 
 OPTIONS = (
-    "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --condition-dropout 0.1 "
-    "--validation 2000 --minutes 16 --seed 0"
+    "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --condition-dropout"
+    " 0.1 --validation 2000 --minutes 16 --seed 0"
 )
 EACH = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     source = parser.parse_args().data
     run = trained("fashion-class", source, OPTIONS)
@@ -33,16 +36,23 @@ def main() -> None:
     results["class_is_worth"] = said("information", str(run), "--images", "2000")
     data = load_data(source, levels=16, validation=2000)
     classifier = trained_classifier(data.train)
-    results["classifier_on_real_test_images"] = accuracy(classifier, tensor(data.test), torch.tensor(data.test.labels))
+    results["classifier_on_real_test_images"] = accuracy(
+        classifier, tensor(data.test), torch.tensor(data.test.labels)
+    )
     model = load(run)
     classes = torch.arange(len(data.classes)).repeat_interleave(EACH)
     for guidance in (1.0, 1.5, 3.0):
         generator = torch.Generator().manual_seed(0)
-        x = sample(model, len(classes), (28, 28), condition=classes, guidance=guidance, generator=generator)
+        x = sample(
+            model, len(classes), (28, 28), condition=classes, guidance=guidance, generator=generator
+        )
         results[f"classifier_on_samples_guidance_{guidance:g}"] = accuracy(classifier, x, classes)
         if guidance == 1:
             shown = x.view(len(data.classes), EACH, 1, 28, 28)[:, :12].flatten(0, 1)
-            write_image(RESULTS / "class_conditional.png", grid(shown.numpy(), columns=12, levels=16, scale=2))
+            write_image(
+                RESULTS / "class_conditional.png",
+                grid(shown.numpy(), columns=12, levels=16, scale=2),
+            )
     print(results)
     write("class_conditional", results)
 
@@ -53,8 +63,16 @@ def tensor(split) -> Tensor:
 
 def trained_classifier(split, epochs: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 49, 10))
+    layers = [
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.ReLU(),
+    ]
+    network = nn.Sequential(
+        *layers, nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 49, 10)
+    )
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     x, labels = tensor(split), torch.from_numpy(split.labels)
     for _ in range(epochs):

@@ -1,4 +1,6 @@
-"""What the experiments share: a run through the command line that goes on where it stopped, and results as JSON."""
+"""What the experiments share: a run through the command line that goes on where it stopped, and
+results as JSON.
+"""
 
 import json
 import subprocess
@@ -14,7 +16,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def trained(name: str, source: str, options: str) -> Path:
-    """The run folder runs/NAME, trained as `nextpixel train SOURCE OPTIONS` would; a run that stopped goes on."""
+    """The run folder runs/NAME, trained as `nextpixel train SOURCE OPTIONS` would; a run that
+    stopped goes on.
+    """
     run = Path("runs") / name
     command = [sys.executable, "-m", "nextpixel", "train"]
     if (run / STATE).exists():
@@ -42,7 +46,9 @@ def said(*arguments: str) -> dict[str, Any]:
 
 def reproduced() -> list[dict[str, Any]]:
     """What `nextpixel reproduce` has written to experiments/results, by name."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    found = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))
+    ]
     return [result for result in found if "recipe" in result]
 
 

@@ -2,8 +2,8 @@
 
     python experiments/curves.py
 
-From experiments/results/*-small.json, which `nextpixel reproduce` writes; to mnist_small.png and cifar10_small.png,
-beside them.
+From experiments/results/*-small.json, which `nextpixel reproduce` writes; to mnist_small.png and
+cifar10_small.png, beside them.
 """
 
 import re

@@ -1,10 +1,11 @@
-"""The four families on binary MNIST: equal parameters, equal images seen, one pass over the training set.
+"""The four families on binary MNIST: equal parameters, equal images seen, one pass over the
+training set.
 
     python experiments/four_models.py MNIST_BINARIZED.npz
 
-Trains each as `nextpixel train` would (or goes on with it, in runs/four-NAME), evaluates on the full test split, and
-writes experiments/results/four_models.json and .png. The question: in what order do they come after a short training?
-The papers give the order after a long one.
+Trains each as `nextpixel train` would (or goes on with it, in runs/four-NAME), evaluates on the
+full test split, and writes experiments/results/four_models.json and .png. The question: in what
+order do they come after a short training? The papers give the order after a long one.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from nextpixel.training.loop import evaluate
 from nextpixel.training.runs import read_metrics
 
 OPTIONS = (
-    "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16 --evaluate-every 260 "
-    "--ema-decay 0.998 --seed 0"
+    "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16"
+    " --evaluate-every 260 --ema-decay 0.998 --seed 0"
 )
 # Name, options, and what the papers report for their larger models after long training, in nats.
 MODELS = {
@@ -33,8 +34,12 @@ MODELS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="the static binarisation of MNIST, as .npz with train, valid and test images")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "data", help="the static binarisation of MNIST, as .npz with train, valid and test images"
+    )
     source = parser.parse_args().data
     test = load_data(source, labels=False).test
     results, figure = {}, Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -56,9 +61,13 @@ def main() -> None:
         }
         print(name, json.dumps(results[name]), flush=True)
         points = [
-            (m["step"], m["valid_bits_per_dim"] * math.log(2) * 784) for m in metrics if "valid_bits_per_dim" in m
+            (m["step"], m["valid_bits_per_dim"] * math.log(2) * 784)
+            for m in metrics
+            if "valid_bits_per_dim" in m
         ]
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3.0, label=type(model).__name__)
+        axes.plot(
+            *zip(*points, strict=True), marker="o", markersize=3.0, label=type(model).__name__
+        )
     axes.set_xlabel("step of 32 images")
     axes.set_ylabel("validation, nats per image")
     axes.set_ylim(top=150)

@@ -2,18 +2,20 @@
 
     python experiments/other_kinds.py FASHION.npz [--minutes 10]
 
-A Gated PixelCNN, a convolutional VAE and a DCGAN of about 150,000 parameters each, on Fashion-MNIST of 16 levels, each
-with the average of its last weights. The PixelCNN trains for these minutes on one thread, and the others for the
-processor time that this gave it, for the machine may be shared. They are compared on what they have in common:
+A Gated PixelCNN, a convolutional VAE and a DCGAN of about 150,000 parameters each, on Fashion-MNIST
+of 16 levels, each with the average of its last weights. The PixelCNN trains for these minutes on
+one thread, and the others for the processor time that this gave it, for the machine may be shared.
+They are compared on what they have in common:
 
-- Bits/dim. The PixelCNN's are exact. The VAE has the same kind of likelihood, a softmax over the 16 levels of every
-  pixel, but only bounds: the ELBO, and the importance-weighted one (Burda et al., Importance weighted autoencoders,
-  2016), which is tighter. The GAN has no likelihood.
-- Samples: see sample_quality.py. The reference is 1000 test images; 1000 other test images show what is attainable.
+- Bits/dim. The PixelCNN's are exact. The VAE has the same kind of likelihood, a softmax over the 16
+  levels of every pixel, but only bounds: the ELBO, and the importance-weighted one (Burda et al.,
+  Importance weighted autoencoders, 2016), which is tighter. The GAN has no likelihood.
+- Samples: see sample_quality.py. The reference is 1000 test images; 1000 other test images show
+  what is attainable.
 - Processor seconds per sample, on one thread.
 
-Writes experiments/results/other_kinds.json and .png: real images, PixelCNN, VAE, GAN, two rows each. What is trained is
-kept in runs/other-*-MINUTES, so a second run goes on from there.
+Writes experiments/results/other_kinds.json and .png: real images, PixelCNN, VAE, GAN, two rows
+each. What is trained is kept in runs/other-*-MINUTES, so a second run goes on from there.
 """
 
 import argparse
@@ -41,10 +43,12 @@ from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
 from nextpixel.training.runs import read_metrics
 
-# Validations would be taken off the PixelCNN's minutes, and choose its weights; the others have none.
+# Validations would be taken off the PixelCNN's minutes, and choose its weights; the others have
+# none.
 OPTIONS = (
-    "--levels 16 --ignore-labels --no-conditional --validation 2000 --features 36 --layers 6 --kernel-size 3 "
-    "--first-kernel-size 7 --optimizer muon --batch-size 32 --precision float32 --evaluate-every 1000000 --seed 0"
+    "--levels 16 --ignore-labels --no-conditional --validation 2000 --features 36 --layers 6"
+    " --kernel-size 3 --first-kernel-size 7 --optimizer muon --batch-size 32 --precision float32"
+    " --evaluate-every 1000000 --seed 0"
 )
 LEVELS = 16
 CODE = 32
@@ -126,7 +130,9 @@ def discriminator() -> nn.Sequential:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, for each model")
     asked = parser.parse_args()
@@ -136,19 +142,34 @@ def main() -> None:
     train, test = tensor(data.train), tensor(data.test)
 
     ending = f"{asked.minutes:g}"
-    pixel_cnn, training = trained_pixel_cnn(f"other-pixelcnn-{ending}", asked.data, f"{OPTIONS} --minutes {ending}")
+    pixel_cnn, training = trained_pixel_cnn(
+        f"other-pixelcnn-{ending}", asked.data, f"{OPTIONS} --minutes {ending}"
+    )
     seconds = training["processor_seconds"]
     vae, vae_training = kept(f"other-vae-{ending}", VAE, fit_vae, train, seconds)
     gan, gan_training = kept(f"other-gan-{ending}", Generator, fit_gan, train, seconds)
     models: dict[str, dict[str, Any]] = {
         "pixelcnn": {"parameters": size(pixel_cnn), **training},
-        "vae": {"parameters": size(vae), "parameters_of_decoder": size(vae.decoder), **vae_training},
-        "gan": {"parameters": size(gan), "parameters_of_discriminator": size(discriminator()), **gan_training},
+        "vae": {
+            "parameters": size(vae),
+            "parameters_of_decoder": size(vae.decoder),
+            **vae_training,
+        },
+        "gan": {
+            "parameters": size(gan),
+            "parameters_of_discriminator": size(discriminator()),
+            **gan_training,
+        },
     }
     scored = test[:SCORED]
-    models["pixelcnn"]["exact"] = bits_per_dim(torch.cat([score(pixel_cnn, x) for x in scored.split(100)]))
+    models["pixelcnn"]["exact"] = bits_per_dim(
+        torch.cat([score(pixel_cnn, x) for x in scored.split(100)])
+    )
     elbo, importance_weighted = bounds(vae, scored)
-    models["vae"] |= {"elbo": bits_per_dim(elbo), "importance_weighted": bits_per_dim(importance_weighted)}
+    models["vae"] |= {
+        "elbo": bits_per_dim(elbo),
+        "importance_weighted": bits_per_dim(importance_weighted),
+    }
     print(models, flush=True)
 
     draws: dict[str, Draw] = {
@@ -158,9 +179,15 @@ def main() -> None:
         "gan": gan.draw,
     }
     with torch.no_grad():
-        drawn = {name: draw(SAMPLES, torch.Generator().manual_seed(0)) for name, draw in draws.items()}
-        times = {name: {n: seconds_per_sample(draw, n) for n in (1, 64)} for name, draw in draws.items()}
-    network = classifier(Path("runs/other-classifier.pt"), train, torch.from_numpy(data.train.labels), levels=LEVELS)
+        drawn = {
+            name: draw(SAMPLES, torch.Generator().manual_seed(0)) for name, draw in draws.items()
+        }
+        times = {
+            name: {n: seconds_per_sample(draw, n) for n in (1, 64)} for name, draw in draws.items()
+        }
+    network = classifier(
+        Path("runs/other-classifier.pt"), train, torch.from_numpy(data.train.labels), levels=LEVELS
+    )
     with torch.no_grad():
         right = network(scaled(test, LEVELS)).argmax(dim=1) == torch.from_numpy(data.test.labels)
     real = features(network, test[:SAMPLES], levels=LEVELS)
@@ -168,11 +195,17 @@ def main() -> None:
     for name, x in {"real": test[SAMPLES : 2 * SAMPLES], **drawn}.items():
         found = features(network, x, levels=LEVELS)
         precision, recall = precision_recall(real, found)
-        qualities[name] = {"frechet": frechet_distance(real, found), "precision": precision, "recall": recall}
+        qualities[name] = {
+            "frechet": frechet_distance(real, found),
+            "precision": precision,
+            "recall": recall,
+        }
         print(name, qualities[name], times.get(name), flush=True)
     shown = torch.cat([test[:24], drawn["pixelcnn"][:24], drawn["vae"][:24], drawn["gan"][:24]])
     RESULTS.mkdir(exist_ok=True)
-    write_image(RESULTS / "other_kinds.png", grid(shown.numpy(), columns=12, levels=LEVELS, scale=2))
+    write_image(
+        RESULTS / "other_kinds.png", grid(shown.numpy(), columns=12, levels=LEVELS, scale=2)
+    )
     results = {
         "minutes": asked.minutes,
         "options": OPTIONS,
@@ -196,26 +229,44 @@ def size(network: nn.Module) -> int:
 
 
 def trained_pixel_cnn(name: str, source: str, options: str) -> tuple[ImageModel, dict[str, float]]:
-    """The model, and what its training was; the share of a processor that the command got is kept beside the run."""
-    kept_share, began, spent = Path("runs") / f"{name}.share", time.monotonic(), sum(os.times()[2:4])
+    """The model, and what its training was; the share of a processor that the command got is kept
+    beside the run.
+    """
+    kept_share, began, spent = (
+        Path("runs") / f"{name}.share",
+        time.monotonic(),
+        sum(os.times()[2:4]),
+    )
     run = trained(name, source, options)
     if not kept_share.exists():
         kept_share.write_text(str((sum(os.times()[2:4]) - spent) / (time.monotonic() - began)))
     last = read_metrics(run)[-1]
     processor_seconds = last["seconds"] * float(kept_share.read_text())
-    training = {"images_seen": 32 * last["step"], "processor_seconds": processor_seconds, "seconds": last["seconds"]}
+    training = {
+        "images_seen": 32 * last["step"],
+        "processor_seconds": processor_seconds,
+        "seconds": last["seconds"],
+    }
     return load(run), training
 
 
-def kept(name: str, kind: Callable[[], nn.Module], fit: Callable, x: Tensor, seconds: float) -> tuple[Any, dict]:
-    """A trained network of this kind, and what its training was; from the file in runs/ if there is one."""
+def kept(
+    name: str, kind: Callable[[], nn.Module], fit: Callable, x: Tensor, seconds: float
+) -> tuple[Any, dict]:
+    """A trained network of this kind, and what its training was; from the file in runs/ if there is
+    one.
+    """
     path = Path("runs") / f"{name}.pt"
     torch.manual_seed(0)
     network = kind()
     if not path.exists():
         began = time.monotonic()
         average, images = fit(network, x, seconds)
-        training = {"images_seen": images, "processor_seconds": seconds, "seconds": time.monotonic() - began}
+        training = {
+            "images_seen": images,
+            "processor_seconds": seconds,
+            "seconds": time.monotonic() - began,
+        }
         torch.save({"weights": average.module.state_dict(), "training": training}, path)
     found = torch.load(path)
     network.load_state_dict(found["weights"])
@@ -234,7 +285,9 @@ def batches(x: Tensor, seconds: float) -> Iterator[tuple[float, Tensor]]:
 
 
 def averaged(network: nn.Module) -> AveragedModel:
-    """The average of the weights by which the PixelCNN is kept, too: of about the last ninth of the steps so far."""
+    """The average of the weights by which the PixelCNN is kept, too: of about the last ninth of the
+    steps so far.
+    """
 
     def average(old: Tensor, new: Tensor, count: Tensor) -> Tensor:
         return old + (new - old) * (1 - min(0.999, (1 + int(count)) / (10 + int(count))))
@@ -243,7 +296,11 @@ def averaged(network: nn.Module) -> AveragedModel:
 
 
 def fit_vae(vae: VAE, x: Tensor, seconds: float, rate: float = 2e-3) -> tuple[AveragedModel, int]:
-    optimizer, average, images = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=0), averaged(vae), 0
+    optimizer, average, images = (
+        torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=0),
+        averaged(vae),
+        0,
+    )
     for progress, batch in batches(x, seconds):
         optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * progress)) / 2
         q = vae.posterior(batch)
@@ -258,9 +315,13 @@ def fit_vae(vae: VAE, x: Tensor, seconds: float, rate: float = 2e-3) -> tuple[Av
     return average, images
 
 
-def fit_gan(generator: Generator, x: Tensor, seconds: float, rate: float = 5e-4) -> tuple[AveragedModel, int]:
+def fit_gan(
+    generator: Generator, x: Tensor, seconds: float, rate: float = 5e-4
+) -> tuple[AveragedModel, int]:
     critic, average, images = discriminator(), averaged(generator), 0
-    optimizers = [torch.optim.Adam(n.parameters(), lr=rate, betas=(0.5, 0.999)) for n in (critic, generator)]
+    optimizers = [
+        torch.optim.Adam(n.parameters(), lr=rate, betas=(0.5, 0.999)) for n in (critic, generator)
+    ]
     for progress, batch in batches(x, seconds):
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * progress)) / 2
@@ -281,7 +342,8 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 @torch.no_grad()
 def bounds(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The ELBO and the importance-weighted bound on log p(x) in nats, (N,) each, from the same z ~ q(z | x).
+    """The ELBO and the importance-weighted bound on log p(x) in nats, (N,) each, from the same z ~
+    q(z | x).
 
     With w = p(x, z) / q(z | x): the mean of log w, and the log of the mean of w.
     """
@@ -291,7 +353,9 @@ def bounds(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
         q = vae.posterior(image)
         z = q.sample((IMPORTANCE_SAMPLES,))
         likelihood = vae.log_likelihood(image.expand(IMPORTANCE_SAMPLES, -1, -1, -1), z[:, 0])
-        log_w = (likelihood + (Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)).sum(dim=(1, 2))).double()
+        log_w = (
+            likelihood + (Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)).sum(dim=(1, 2))
+        ).double()
         elbo.append(log_w.mean())
         importance_weighted.append(log_w.logsumexp(dim=0) - math.log(IMPORTANCE_SAMPLES))
     return torch.stack(elbo), torch.stack(importance_weighted)
@@ -300,7 +364,10 @@ def bounds(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
 def bits_per_dim(nats: Tensor) -> dict[str, float]:
     """Of log-likelihoods of images of 784 pixels, in nats."""
     bits = -nats / (784 * math.log(2))
-    return {"bits_per_dim": float(bits.mean()), "standard_error": float(bits.std() / math.sqrt(len(bits)))}
+    return {
+        "bits_per_dim": float(bits.mean()),
+        "standard_error": float(bits.std() / math.sqrt(len(bits))),
+    }
 
 
 def seconds_per_sample(draw: Draw, n: int, repeats: int = 7) -> float:

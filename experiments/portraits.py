@@ -2,10 +2,11 @@
 
     python experiments/portraits.py FACES_LFW32.npz
 
-Conditional Image Generation with PixelCNN Decoders, section 3.3, small: an embedding learnt by triplets on 128 people,
-verified on 30 others; then a Gated PixelCNN given the frozen embedding of each picture; then drawn portraits of people
-whom neither ever saw, embedded in turn: are they nearer to their own person than to others? Writes numbers to
-experiments/results/portraits.json; pictures stay in the ignored folder runs/, for they are of persons.
+Conditional Image Generation with PixelCNN Decoders, section 3.3, small: an embedding learnt by
+triplets on 128 people, verified on 30 others; then a Gated PixelCNN given the frozen embedding of
+each picture; then drawn portraits of people whom neither ever saw, embedded in turn: are they
+nearer to their own person than to others? Writes numbers to experiments/results/portraits.json;
+pictures stay in the ignored folder runs/, for they are of persons.
 """
 
 import argparse
@@ -23,20 +24,33 @@ from nextpixel.checkpoint import load_embedding, read_metadata
 from nextpixel.models.embedding import embed
 from nextpixel.training.embedding import verify
 
-EMBEDDING = "--steps 4000 --flip --shift 2 --dropout 0.3 --outputs 64 --held-out 0 --classes 24 --each 4"
+EMBEDDING = (
+    "--steps 4000 --flip --shift 2 --dropout 0.3 --outputs 64 --held-out 0 --classes 24 --each 4"
+)
 PORTRAITS = (
-    "--features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic --dropout 0.1 --flip "
-    "--condition-dropout 0.1 --minutes 14 --seed 0"
+    "--features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic --dropout 0.1"
+    " --flip --condition-dropout 0.1 --minutes 14 --seed 0"
 )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     source = parser.parse_args().data
     checkpoint = Path("runs/faces-embedding.safetensors")
     if not checkpoint.exists():
-        command = [sys.executable, "-m", "nextpixel", "embed", source, "--out", str(checkpoint), *EMBEDDING.split()]
+        command = [
+            sys.executable,
+            "-m",
+            "nextpixel",
+            "embed",
+            source,
+            "--out",
+            str(checkpoint),
+            *EMBEDDING.split(),
+        ]
         subprocess.run(command, check=True)
     network = load_embedding(checkpoint)
     arrays = np.load(source)
@@ -60,7 +74,9 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     for guidance in (1.0, 2.0):
         given = vectors[first].repeat_interleave(4, dim=0)
-        drawn = sample(load(run), len(given), (32, 32), condition=given, guidance=guidance, generator=generator)
+        drawn = sample(
+            load(run), len(given), (32, 32), condition=given, guidance=guidance, generator=generator
+        )
         again = embed(network, drawn)
         distance = torch.cdist(again, vectors[first]).square()
         own = torch.arange(len(first)).repeat_interleave(4)
@@ -71,7 +87,9 @@ def main() -> None:
             "people": len(first),
             "mean_squared_distance_to_own_person": float(to_own.mean()),
             "to_another_person": float(others.mean()),
-            "nearer_to_own_than_to_another": float((to_own[:, None] < distance).float().sum()) / others.numel(),
+            "nearer_to_own_than_to_another": (
+                float((to_own[:, None] < distance).float().sum()) / others.numel()
+            ),
             "own_person_is_nearest": float((distance.argmin(dim=1) == own).float().mean()),
             "chance_of_that": 1 / len(first),
         }

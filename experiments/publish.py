@@ -1,10 +1,12 @@
-"""Makes a model that comes with nextpixel: trains it where no other script does, and writes its best weights and card.
+"""Makes a model that comes with nextpixel: trains it where no other script does, and writes its
+best weights and card.
 
     python experiments/publish.py fashion-mnist FASHION.npz
 
-Evaluates the weights on all of the data set's test split and writes nextpixel/pretrained/NAME.safetensors, without the
-paths of the machine that made them. `nextpixel info NAME` prints the card; `python experiments/tables.py` puts all of
-them on the page docs/models.md.
+Evaluates the weights on all of the data set's test split and writes
+nextpixel/pretrained/NAME.safetensors, without the paths of the machine that made them. `nextpixel
+info NAME` prints the card; `python experiments/tables.py` puts all of them on the page
+docs/models.md.
 """
 
 import argparse
@@ -39,14 +41,24 @@ class Published:
     terms: str
 
 
-MNIST_TERMS = "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)"
+MNIST_TERMS = (
+    "MNIST, static binarisation of Salakhutdinov & Murray (2008); CC BY-SA 3.0 (LeCun & Cortes)"
+)
 
 MODELS = {
     # Those of `nextpixel reproduce`, for one who wants to compare the families.
-    "mnist": Published("mnist-diagonal-bilstm-small", None, "handwritten digits, binary", MNIST_TERMS),
-    "mnist-gated-pixel-cnn": Published("mnist-gated-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS),
-    "mnist-pixel-cnn": Published("mnist-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS),
-    "mnist-row-lstm": Published("mnist-row-lstm-small", None, "handwritten digits, binary", MNIST_TERMS),
+    "mnist": Published(
+        "mnist-diagonal-bilstm-small", None, "handwritten digits, binary", MNIST_TERMS
+    ),
+    "mnist-gated-pixel-cnn": Published(
+        "mnist-gated-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS
+    ),
+    "mnist-pixel-cnn": Published(
+        "mnist-pixel-cnn-small", None, "handwritten digits, binary", MNIST_TERMS
+    ),
+    "mnist-row-lstm": Published(
+        "mnist-row-lstm-small", None, "handwritten digits, binary", MNIST_TERMS
+    ),
     "fashion-mnist": Published(
         "fashion-class",  # class_conditional.py
         None,
@@ -61,17 +73,19 @@ MODELS = {
     ),
     "patches": Published(
         "patches",
-        "--ignore-labels --features 42 --layers 7 --kernel-size 3 --first-kernel-size 7 --batch-size 16 "
-        "--validation 200 --minutes 10 --seed 0",
+        "--ignore-labels --features 42 --layers 7 --kernel-size 3 --first-kernel-size 7"
+        " --batch-size 16 --validation 200 --minutes 10 --seed 0",
         "patches of photographs, 256 levels",
-        "BSDS500 (Berkeley; non-commercial research and education) and photographs of Debian's wallpaper packages "
-        "(CC BY, CC BY-SA, CC0, GPL-2+)",
+        "BSDS500 (Berkeley; non-commercial research and education) and photographs of Debian's"
+        " wallpaper packages (CC BY, CC BY-SA, CC0, GPL-2+)",
     ),
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=MODELS)
     parser.add_argument("data")
     arguments = parser.parse_args()
@@ -88,9 +102,15 @@ def main() -> None:
     }
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{arguments.name}.safetensors"
-    save(load(run), path, extra={"about": entry.about, "data_terms": entry.terms, "test": test} | extra)
+    save(
+        load(run),
+        path,
+        extra={"about": entry.about, "data_terms": entry.terms, "test": test} | extra,
+    )
     size = path.stat().st_size
-    assert size <= LARGEST, f"{path.name} has {size:,} bytes; at most {LARGEST:,} come with nextpixel"
+    assert size <= LARGEST, (
+        f"{path.name} has {size:,} bytes; at most {LARGEST:,} come with nextpixel"
+    )
     print(f"{path.name}: {size / 1e6:.2f} MB, test {test['bits_per_dim']:.4f} bits/dim")
 
 

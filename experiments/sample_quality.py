@@ -1,9 +1,11 @@
 """How near are samples to real images, in the features of a classifier trained on the real ones?
 
-- Fréchet distance (Heusel et al., GANs trained by a two time-scale update rule, 2017): between the normal distributions
-  of equal mean and covariance. Of 1000 images it is biased upwards, so only distances of equally many compare.
-- Improved precision and recall (Kynkäänniemi et al., 2019): the share of samples that lie within the reach of a real
-  image, and of real images within the reach of a sample; an image reaches as far as its k-th nearest neighbour.
+- Fréchet distance (Heusel et al., GANs trained by a two time-scale update rule, 2017): between the
+  normal distributions of equal mean and covariance. Of 1000 images it is biased upwards, so only
+  distances of equally many compare.
+- Improved precision and recall (Kynkäänniemi et al., 2019): the share of samples that lie within
+  the reach of a real image, and of real images within the reach of a sample; an image reaches as
+  far as its k-th nearest neighbour.
 
 The features are not Inception's: the numbers compare with each other, not with published ones.
 """
@@ -23,10 +25,18 @@ def scaled(x: Tensor, levels: int) -> Tensor:
     return x * (2 / (levels - 1)) - 1
 
 
-def classifier(path: Path, x: Tensor, labels: Tensor, *, levels: int, epochs: int = 3) -> nn.Sequential:
-    """A small classifier whose last layer but one has 64 features; kept in PATH, trained if it is not there."""
+def classifier(
+    path: Path, x: Tensor, labels: Tensor, *, levels: int, epochs: int = 3
+) -> nn.Sequential:
+    """A small classifier whose last layer but one has 64 features; kept in PATH, trained if it is
+    not there.
+    """
     torch.manual_seed(0)
-    convolutions = [nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1)]
+    convolutions = [
+        nn.Conv2d(1, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+    ]
     hidden = [nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(32 * 49, FEATURES), nn.ReLU()]
     network = nn.Sequential(*convolutions, *hidden, nn.Linear(FEATURES, 10))
     if path.exists():
@@ -50,9 +60,11 @@ def features(network: nn.Sequential, x: Tensor, *, levels: int) -> Tensor:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """|m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), with m the means and C the covariances of the rows.
+    """|m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), with m the means and C the covariances of the
+    rows.
 
-    C_a C_b has the eigenvalues of the symmetric C_a^½ C_b C_a^½, so no root of an unsymmetric matrix is needed.
+    C_a C_b has the eigenvalues of the symmetric C_a^½ C_b C_a^½, so no root of an unsymmetric
+    matrix is needed.
     """
     first, second = a.T.cov(), b.T.cov()
     values, vectors = torch.linalg.eigh(first)

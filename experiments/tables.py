@@ -1,6 +1,7 @@
 """Writes the tables of experiments/README.md, docs/results.md and docs/models.md.
 
-They come from experiments/results/*.json, and from what the models that come with nextpixel say of themselves.
+They come from experiments/results/*.json, and from what the models that come with nextpixel say of
+themselves.
 
     python experiments/tables.py            writes them
     python experiments/tables.py --check    exits with 1 if they are not what the files say
@@ -42,14 +43,28 @@ def reproduced() -> str:
     for found in common.reproduced():
         digits = 2 if found["unit"] == "nats" else 3
         ours = [
-            f"{found['figures'][name]:.{digits}f}" if name in found["figures"] else "–" for name in ("valid", "test")
+            f"{found['figures'][name]:.{digits}f}" if name in found["figures"] else "–"
+            for name in ("valid", "test")
         ]
         recipe = RECIPES[found["recipe"]]
-        paper = "–" if found["published"] is None else f"{found['published']:.2f} ({found['published_on']})"
+        paper = (
+            "–"
+            if found["published"] is None
+            else f"{found['published']:.2f} ({found['published_on']})"
+        )
         unit = f"{found['unit']} given {recipe.given}" if recipe.given else found["unit"]
         size, hours = f"{found['parameters']:,}", f"{found['hours']:.1f}"
         rows.append([f"`{recipe.name}`", recipe.source, *ours, unit, paper, size, hours])
-    head = ["recipe", "row", "ours, valid", "ours, test", "unit", "the paper", "parameters", "hours"]
+    head = [
+        "recipe",
+        "row",
+        "ours, valid",
+        "ours, test",
+        "unit",
+        "the paper",
+        "parameters",
+        "hours",
+    ]
     return table(head, rows) if rows else "None is finished yet."
 
 
@@ -78,7 +93,9 @@ def study() -> str:
         bits = found["figures"]["test"]
         change = f"{bits - against['figures']['test']:+.3f} to `{base}`" if against else "–"
         updates, minutes = f"{found['steps']:,}", f"{60 * found['hours']:.0f}"
-        rows.append([what, f"`{name}`", f"{bits:.3f}", change, f"{found['parameters']:,}", updates, minutes])
+        rows.append(
+            [what, f"`{name}`", f"{bits:.3f}", change, f"{found['parameters']:,}", updates, minutes]
+        )
     head = [
         "construction",
         "recipe cifar10-…-small",
@@ -94,7 +111,12 @@ def study() -> str:
 def four_models() -> str:
     found = results("four_models") or {}
     rows = [
-        [name, f"{r['parameters']:,}", f"{r['test_nats']:.2f}", f"{r['seconds_of_training'] / 60:.0f}"]
+        [
+            name,
+            f"{r['parameters']:,}",
+            f"{r['test_nats']:.2f}",
+            f"{r['seconds_of_training'] / 60:.0f}",
+        ]
         for name, r in sorted(found.items(), key=lambda item: item[1]["test_nats"])
     ]
     return table(["model", "parameters", "test nats after one pass over the data", "minutes"], rows)
@@ -129,7 +151,10 @@ def autoencoder() -> str:
 def worth_of(what: str, worth: dict[str, Any]) -> list[list[str]]:
     """Rows of what one of ten classes is worth."""
     return [
-        [f"a wrong {what} costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
+        [
+            f"a wrong {what} costs, bits/image",
+            f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}",
+        ],
         [f"knowing the {what} saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
         [f"argmax p(x given {what}) is right (chance 10%)", f"{worth['accuracy']:.1%}"],
     ]
@@ -158,19 +183,35 @@ def portraits() -> str:
     r = results("portraits")
     if r is None:
         return "Not finished yet."
-    unseen, known, worth = r["people_never_seen"], r["known_people_other_pictures"], r["embedding_is_worth"]
+    unseen, known, worth = (
+        r["people_never_seen"],
+        r["known_people_other_pictures"],
+        r["embedding_is_worth"],
+    )
     rows = [
-        ["embedding, known people: AUROC, accuracy", f"{known['auroc']:.3f}, {known['accuracy']:.1%}"],
-        ["embedding, 30 people never seen: AUROC, accuracy", f"{unseen['auroc']:.3f}, {unseen['accuracy']:.1%}"],
+        [
+            "embedding, known people: AUROC, accuracy",
+            f"{known['auroc']:.3f}, {known['accuracy']:.1%}",
+        ],
+        [
+            "embedding, 30 people never seen: AUROC, accuracy",
+            f"{unseen['auroc']:.3f}, {unseen['accuracy']:.1%}",
+        ],
         ["test bits/dim given the embedding", f"{r['portraits']['test']['bits_per_dim']:.3f}"],
-        ["another picture's embedding costs, bits/image", f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}"],
+        [
+            "another picture's embedding costs, bits/image",
+            f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}",
+        ],
     ]
     for guidance in ("1", "2"):
         p = r[f"portraits_of_new_people_guidance_{guidance}"]
         nearer, nearest = p["nearer_to_own_than_to_another"], p["own_person_is_nearest"]
         chance = f"one of {p['people']}: chance is {p['chance_of_that']:.1%}"
         rows += [
-            [f"guidance {guidance}: portraits are nearer to their new person than to another", f"{nearer:.1%}"],
+            [
+                f"guidance {guidance}: portraits are nearer to their new person than to another",
+                f"{nearer:.1%}",
+            ],
             [f"guidance {guidance}: the nearest is their own person ({chance})", f"{nearest:.1%}"],
         ]
     return table(["", "faces, 32×32"], rows)
@@ -189,7 +230,10 @@ def emoji() -> str:
         ],
         *worth_of("category", worth),
     ]
-    return f"{table(['', 'emoji, 32×32×3, 16 levels'], rows)}\n\n![A row for each category](results/emoji.png)"
+    return (
+        f"{table(['', 'emoji, 32×32×3, 16 levels'], rows)}\n\n![A row for each"
+        " category](results/emoji.png)"
+    )
 
 
 def other_kinds() -> str:
@@ -201,20 +245,43 @@ def other_kinds() -> str:
     kinds = ("exact", "elbo", "importance_weighted")
     rows = []
     for name, m in r["models"].items():
-        bits = [f"{m[k]['bits_per_dim']:.3f} ± {m[k]['standard_error']:.3f}" if k in m else "–" for k in kinds]
+        bits = [
+            f"{m[k]['bits_per_dim']:.3f} ± {m[k]['standard_error']:.3f}" if k in m else "–"
+            for k in kinds
+        ]
         rows.append([names[name], f"{m['parameters']:,}", f"{m['images_seen']:,}", *bits])
     head = ["model", "parameters", "images seen in training", "exact bits/dim", "ELBO, at most"]
-    likelihoods = table([*head, f"importance-weighted bound of {r['importance_samples']}, at most"], rows)
+    likelihoods = table(
+        [*head, f"importance-weighted bound of {r['importance_samples']}, at most"], rows
+    )
 
-    names |= {"real": "real images, held out", "vae": "VAE, drawn", "vae_likeliest": "VAE, likeliest levels"}
+    names |= {
+        "real": "real images, held out",
+        "vae": "VAE, drawn",
+        "vae_likeliest": "VAE, likeliest levels",
+    }
     rows = []
     for name, q in r["sample_quality"].items():
         seconds = r["processor_seconds_per_sample_by_batch"].get(name)
-        times = [f"{1000 * seconds[n]:,.{0 if seconds[n] > 0.01 else 2}f}" if seconds else "–" for n in ("1", "64")]
-        rows.append([names[name], f"{q['frechet']:.1f}", f"{q['precision']:.3f}", f"{q['recall']:.3f}", *times])
+        times = [
+            f"{1000 * seconds[n]:,.{0 if seconds[n] > 0.01 else 2}f}" if seconds else "–"
+            for n in ("1", "64")
+        ]
+        rows.append(
+            [
+                names[name],
+                f"{q['frechet']:.1f}",
+                f"{q['precision']:.3f}",
+                f"{q['recall']:.3f}",
+                *times,
+            ]
+        )
     head = [f"{r['samples']:,} of each", "Fréchet distance", "precision", "recall"]
     samples = table([*head, "ms a sample, one by one", "ms a sample, 64 at once"], rows)
-    picture = "Two rows each: real images, Gated PixelCNN, VAE (drawn), GAN.\n\n![Samples](results/other_kinds.png)"
+    picture = (
+        "Two rows each: real images, Gated PixelCNN, VAE (drawn),"
+        " GAN.\n\n![Samples](results/other_kinds.png)"
+    )
     return f"After {r['minutes']:g} minutes:\n\n{likelihoods}\n\n{samples}\n\n{picture}"
 
 
@@ -239,7 +306,10 @@ def models() -> str:
                 m["data_terms"],
             ]
         )
-    return table(["name", "draws", "images", "model, parameters", "on the test split", "trained", "data"], rows)
+    return table(
+        ["name", "draws", "images", "model, parameters", "on the test split", "trained", "data"],
+        rows,
+    )
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -259,7 +329,9 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     for page in PAGES:
@@ -271,7 +343,9 @@ def main() -> None:
             flags=re.DOTALL,
         )
         if check and new != text:
-            sys.exit(f"{page.name} does not show what the results say: run python experiments/tables.py")
+            sys.exit(
+                f"{page.name} does not show what the results say: run python experiments/tables.py"
+            )
         page.write_text(new, encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """nextpixel: exact, tractable probability models of images, one sub-pixel after another.
 
-The public names below are imported when first used, so that the command line can answer without loading torch.
+The public names below are imported when first used, so that the command line can answer without
+loading torch.
 """
 
 from importlib import import_module

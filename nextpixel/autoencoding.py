@@ -1,7 +1,7 @@
 """What auto-encoders are for: reconstructions, and the likelihoods of variational ones.
 
-Conditional Image Generation with PixelCNN Decoders, section 2.4; bounds by Kingma & Welling (2014) and Burda et al.
-(2016).
+Conditional Image Generation with PixelCNN Decoders, section 2.4; bounds by Kingma & Welling (2014)
+and Burda et al. (2016).
 """
 
 import math
@@ -12,7 +12,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nextpixel.conditions import Values
-from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder, gaussian_divergence
+from nextpixel.models.autoencoder import (
+    ConvolutionalAutoencoder,
+    PixelCNNAutoencoder,
+    gaussian_divergence,
+)
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score
@@ -37,7 +41,8 @@ def reconstruct(
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> Int[Tensor, "B draws C H W"]:
-    """Draws images from p(x' | h), h the code of each image: what the code holds stays, all else is drawn anew.
+    """Draws images from p(x' | h), h the code of each image: what the code holds stays, all else is
+    drawn anew.
 
     Args:
         model: an auto-encoder with an autoregressive decoder.
@@ -72,7 +77,8 @@ def lower_bound(
     samples: int = 1,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image: nats, float64, on the CPU.
+    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image: nats,
+    float64, on the CPU.
 
     Never more than log p(x) in expectation: it does not stand in one column with exact likelihoods.
 
@@ -93,8 +99,12 @@ def importance_weighted_bound(
     samples: int = 16,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q: a bound that k makes tighter; as `lower_bound`."""
-    return log_weights(model, x, samples=samples, generator=generator).logsumexp(dim=0) - math.log(samples)
+    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q: a bound that k makes tighter;
+    as `lower_bound`.
+    """
+    return log_weights(model, x, samples=samples, generator=generator).logsumexp(dim=0) - math.log(
+        samples
+    )
 
 
 def log_weights(
@@ -106,14 +116,20 @@ def log_weights(
 ) -> Float[Tensor, "samples B"]:
     """Log p(x | h_i) p(h_i) / q(h_i | x) of codes h_i from q; arguments as for `lower_bound`.
 
-    Their mean estimates the lower bound; the logarithm of the mean of what they are logarithms of is the
-    importance-weighted one, and never less.
+    Their mean estimates the lower bound; the logarithm of the mean of what they are logarithms of
+    is the importance-weighted one, and never less.
     """
-    return torch.stack([score(model, x, code) + log_ratio for code, log_ratio in _codes(model, x, samples, generator)])
+    return torch.stack(
+        [
+            score(model, x, code) + log_ratio
+            for code, log_ratio in _codes(model, x, samples, generator)
+        ]
+    )
 
 
 def squared_error(model: ImageModel, bits_per_dim: float) -> tuple[float, float]:
-    """The mean squared error of a convolutional auto-encoder: in levels², and on the scale of -1 … 1.
+    """The mean squared error of a convolutional auto-encoder: in levels², and on the scale of -1 …
+    1.
 
     It is scored by the Gaussian density of variance 1 on that scale, in bits/dim.
     """
@@ -130,11 +146,13 @@ def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Floa
 def likelihood_of(model: ImageModel) -> Callable[[ImageModel, Tensor, Values | None], Tensor]:
     """How training and evaluation score images with a model, in nats.
 
-    The exact log p(x | condition); for a variational auto-encoder the lower bound of log p(x), with the same draws each
-    time; for a convolutional one the Gaussian density that it is trained by.
+    The exact log p(x | condition); for a variational auto-encoder the lower bound of log p(x), with
+    the same draws each time; for a convolutional one the Gaussian density that it is trained by.
     """
     if isinstance(model, PixelCNNAutoencoder) and model.variational:
-        return lambda model, x, _: lower_bound(_cast(model), x, generator=torch.Generator().manual_seed(0))
+        return lambda model, x, _: lower_bound(
+            _cast(model), x, generator=torch.Generator().manual_seed(0)
+        )
     if isinstance(model, ConvolutionalAutoencoder):
         return _gaussian_score
     return score

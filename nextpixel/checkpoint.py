@@ -1,8 +1,10 @@
-"""Checkpoints: one safetensors file with the weights, and in its metadata as JSON what rebuilds the model.
+"""Checkpoints: one safetensors file with the weights, and in its metadata as JSON what rebuilds the
+model.
 
-Nothing that is read is executed: tensors are numbers, the rest is JSON, and a model's class is looked up in `MODELS`.
-A file is replaced in one move and only after its bytes are on the disk, so whatever happens, power failures included,
-a path holds either the previous checkpoint or the new one.
+Nothing that is read is executed: tensors are numbers, the rest is JSON, and a model's class is
+looked up in `MODELS`. A file is replaced in one move and only after its bytes are on the disk, so
+whatever happens, power failures included, a path holds either the previous checkpoint or the new
+one.
 """
 
 import json
@@ -47,14 +49,16 @@ class CheckpointError(ValueError):
     """A file is missing, damaged, not a checkpoint of nextpixel, or of a newer version of it."""
 
 
-def save(model: ImageModel | Embedding, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
+def save(
+    model: ImageModel | Embedding, path: str | Path, *, extra: Mapping[str, Any] | None = None
+) -> None:
     """Writes a model to one file, atomically.
 
     Args:
         model: an instance of a class in `models.family.MODELS`.
         path: the file, by custom `*.safetensors`; its folder must exist.
-        extra: further JSON for `read_metadata`. `runs.run` stores "data" (how to prepare the same data again),
-            "classes" (their names) and "training" (figures).
+        extra: further JSON for `read_metadata`. `runs.run` stores "data" (how to prepare the same
+            data again), "classes" (their names) and "training" (figures).
 
     Raises:
         ValueError: the class is not in `MODELS`, or `extra` uses a name of the checkpoint's own.
@@ -71,12 +75,14 @@ def save(model: ImageModel | Embedding, path: str | Path, *, extra: Mapping[str,
     name = type(model).__name__
     if MODELS.get(name) is not type(model):
         raise ValueError(
-            f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's state_dict() in a file of "
-            f"your own"
+            f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's"
+            " state_dict() in a file of your own"
         )
     own = {"format": _FORMAT, "version": __version__, "model": name, "config": model.config()}
     if taken := sorted(own.keys() & (extra or {}).keys()):
-        raise ValueError(f"extra uses the name {taken[0]!r}, which the checkpoint itself needs; use another name")
+        raise ValueError(
+            f"extra uses the name {taken[0]!r}, which the checkpoint itself needs; use another name"
+        )
     write_tensors(path, model.state_dict(), own | dict(extra or {}))
 
 
@@ -84,17 +90,20 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     """Reads a model from a checkpoint, in evaluation mode.
 
     Args:
-        path_or_name: a checkpoint, or the folder of a run, of which it takes the best weights; or the name of a model
-            that comes with nextpixel, see `pretrained`.
+        path_or_name: a checkpoint, or the folder of a run, of which it takes the best weights; or
+            the name of a model that comes with nextpixel, see `pretrained`.
         device: where to put the model.
 
     Raises:
-        CheckpointError: the file is missing, damaged, foreign, of a newer version, or contradicts itself.
+        CheckpointError: the file is missing, damaged, foreign, of a newer version, or contradicts
+            itself.
     """
     path = _resolve(path_or_name)
     model = _loaded(path)
     if isinstance(model, Embedding):
-        raise CheckpointError(f"{path} holds an embedding, which draws and scores nothing; give a model of images")
+        raise CheckpointError(
+            f"{path} holds an embedding, which draws and scores nothing; give a model of images"
+        )
     return model.to(device).eval()
 
 
@@ -103,14 +112,18 @@ def load_embedding(path_or_name: str | Path, *, device: str | torch.device = "cp
     path = _resolve(path_or_name)
     model = _loaded(path)
     if not isinstance(model, Embedding):
-        raise CheckpointError(f"{path} holds a {type(model).__name__}, which is no embedding; train one with embed")
+        raise CheckpointError(
+            f"{path} holds a {type(model).__name__}, which is no embedding; train one with embed"
+        )
     return model.to(device).eval()
 
 
 def _loaded(path: Path) -> ImageModel | Embedding:
     tensors, metadata = read_tensors(path)
     if "state" in metadata:
-        raise CheckpointError(f"{path} is the state of a training run, to go on from; give the run's folder")
+        raise CheckpointError(
+            f"{path} is the state of a training run, to go on from; give the run's folder"
+        )
     model = build(metadata.get("model"), metadata.get("config"), path)
     if floating := [t.dtype for t in tensors.values() if t.is_floating_point()]:
         model.to(floating[0])
@@ -122,7 +135,8 @@ def read_metadata(path_or_name: str | Path) -> dict[str, Any]:
     """Reads what a checkpoint says about itself, without its weights.
 
     Returns:
-        "format", "version" (of nextpixel), "model" (its class), "config" (its keywords), and the `extra` of `save`.
+        "format", "version" (of nextpixel), "model" (its class), "config" (its keywords), and the
+        `extra` of `save`.
 
     Raises:
         CheckpointError: as for `load`.
@@ -131,8 +145,12 @@ def read_metadata(path_or_name: str | Path) -> dict[str, Any]:
         return metadata
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Writes tensors and JSON to one file, atomically. `metadata` needs a "format" if others are to read it."""
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Writes tensors and JSON to one file, atomically. `metadata` needs a "format" if others are to
+    read it.
+    """
     # safetensors refuses channels-last tensors.
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     text = json.dumps(metadata, allow_nan=False)
@@ -151,11 +169,13 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def build(name: object, config: object, path: Path) -> ImageModel | Embedding:
-    """Makes a model from its class name and its `config()`, or raises CheckpointError naming the file."""
+    """Makes a model from its class name and its `config()`, or raises CheckpointError naming the
+    file.
+    """
     if not isinstance(name, str) or name not in MODELS:
         raise CheckpointError(
-            f"{path} holds a model of the class {name!r}, but this version of nextpixel knows {_known()}; "
-            f"use the version that wrote it"
+            f"{path} holds a model of the class {name!r}, but this version of nextpixel knows"
+            f" {_known()}; use the version that wrote it"
         )
     try:
         if not isinstance(config, dict):
@@ -169,28 +189,35 @@ def build(name: object, config: object, path: Path) -> ImageModel | Embedding:
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copies weights into a model, or raises CheckpointError naming the file and the first that does not fit."""
+    """Copies weights into a model, or raises CheckpointError naming the file and the first that
+    does not fit.
+    """
     own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
-        here, there = (tuple(where[name].shape) if name in where else "absent" for where in (own, tensors))
+        here, there = (
+            tuple(where[name].shape) if name in where else "absent" for where in (own, tensors)
+        )
         if here != there:
             raise CheckpointError(
-                f"{path} does not fit its own configuration: {name} is {there} in the file and {here} in the model; "
-                f"the file is damaged or was edited"
+                f"{path} does not fit its own configuration: {name} is {there} in the file and"
+                f" {here} in the model; the file is damaged or was edited"
             )
     model.load_state_dict(dict(tensors))
 
 
 @contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary file to write; it takes the place of `path` when all is on the disk, or disappears.
+    """Gives a temporary file to write; it takes the place of `path` when all is on the disk, or
+    disappears.
 
-    It lies in a hidden folder `.NAME.PROCESS.tmp`, so that what a killed process leaves behind, writers' own
-    temporary files included, is found by that name.
+    It lies in a hidden folder `.NAME.PROCESS.tmp`, so that what a killed process leaves behind,
+    writers' own temporary files included, is found by that name.
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+        raise FileNotFoundError(
+            f"the folder {path.parent} of {path.name} does not exist; make it first"
+        )
     workplace = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     workplace.mkdir(exist_ok=True)
     try:
@@ -198,7 +225,9 @@ def replace_file(path: str | Path) -> Iterator[Path]:
         _flush(workplace / path.name)
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(workplace / path.name, 0o666 & ~mask)  # some writers make files that nobody else may read
+        os.chmod(
+            workplace / path.name, 0o666 & ~mask
+        )  # some writers make files that nobody else may read
         os.replace(workplace / path.name, path)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
@@ -216,7 +245,10 @@ def _flush(path: Path) -> None:
 
 def pretrained() -> dict[str, Path]:
     """The models that come with nextpixel, by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "pretrained").glob("*.safetensors"))}
+    return {
+        path.stem: path
+        for path in sorted((Path(__file__).parent / "pretrained").glob("*.safetensors"))
+    }
 
 
 def _resolve(path_or_name: str | Path) -> Path:
@@ -226,7 +258,8 @@ def _resolve(path_or_name: str | Path) -> Path:
     if path.is_dir():
         if not (path / BEST).exists():
             raise CheckpointError(
-                f"{path} holds no {BEST}; give the folder of a run that has been evaluated once, or a checkpoint"
+                f"{path} holds no {BEST}; give the folder of a run that has been evaluated once, or"
+                " a checkpoint"
             )
         return path / BEST
     return path
@@ -237,20 +270,26 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The open file and its JSON."""
     if not path.is_file():
         known = f", or one of {', '.join(names)}" if (names := pretrained()) else ""
-        raise CheckpointError(f"{path} does not exist; give a checkpoint or the folder of a run{known}")
+        raise CheckpointError(
+            f"{path} does not exist; give a checkpoint or the folder of a run{known}"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = _parse(path, (file.metadata() or {}).get(_KEY))
             yield file, metadata
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is truncated, damaged, or no safetensors file at all ({error})") from error
+        raise CheckpointError(
+            f"{path} is truncated, damaged, or no safetensors file at all ({error})"
+        ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _parse(path: Path, text: str | None) -> dict[str, Any]:
     if text is None:
-        raise CheckpointError(f"{path} is a safetensors file, but not of nextpixel: it has no '{_KEY}' metadata")
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not of nextpixel: it has no '{_KEY}' metadata"
+        )
     try:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -259,8 +298,9 @@ def _parse(path: Path, text: str | None) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: its metadata has no format number")
     if metadata["format"] > _FORMAT:
         raise CheckpointError(
-            f"{path} has format {metadata['format']}, written by nextpixel {metadata.get('version')}, but this version "
-            f"({__version__}) reads up to {_FORMAT}; install a newer nextpixel"
+            f"{path} has format {metadata['format']}, written by nextpixel"
+            f" {metadata.get('version')}, but this version ({__version__}) reads up to {_FORMAT};"
+            " install a newer nextpixel"
         )
     return metadata
 

@@ -1,9 +1,11 @@
-"""What an image is conditioned on: classes, vectors, maps, or a tuple of them; and their values for a batch.
+"""What an image is conditioned on: classes, vectors, maps, or a tuple of them; and their values for
+a batch.
 
-A model has one condition, a tuple of several, or none; its values for a batch are a tensor, or a tuple of tensors. A
-condition of an image may be **unknown**: class -1, a vector of NaN, a map of -1 (of NaN if it holds reals). It adds
-nothing then, and a model that met unknown conditions in training (`TrainConfig.condition_dropout`) is the unconditional
-one as well. How conditions enter a network is in `nextpixel.layers.conditioning`.
+A model has one condition, a tuple of several, or none; its values for a batch are a tensor, or a
+tuple of tensors. A condition of an image may be **unknown**: class -1, a vector of NaN, a map of -1
+(of NaN if it holds reals). It adds nothing then, and a model that met unknown conditions in
+training (`TrainConfig.condition_dropout`) is the unconditional one as well. How conditions enter a
+network is in `nextpixel.layers.conditioning`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,9 +61,11 @@ class ClassCondition:
 
 @dataclass(frozen=True)
 class VectorCondition:
-    """A vector of reals, given as floats (B, size): attributes, an embedding, a code; NaN is unknown.
+    """A vector of reals, given as floats (B, size): attributes, an embedding, a code; NaN is
+    unknown.
 
-    Its scale does not matter if the model is trained by `training.train`, which standardises by what it is trained on.
+    Its scale does not matter if the model is trained by `training.train`, which standardises by
+    what it is trained on.
     """
 
     size: int
@@ -76,7 +80,8 @@ class MapCondition:
 
     Attributes:
         maps: its channels.
-        scale: how many times fewer rows and columns it has than the image that is conditioned on it.
+        scale: how many times fewer rows and columns it has than the image that is conditioned on
+            it.
         levels: its values are integers 0 … levels-1; None if they are reals.
         features: channels of the full-size map that the layers see.
         categorical: whether its integers are names, such as those of segments, and not amounts.
@@ -91,7 +96,9 @@ class MapCondition:
     def __post_init__(self) -> None:
         _check_least(self, maps=1, scale=1, levels=2, features=1)
         if self.categorical and self.levels is None:
-            raise ValueError("categorical=True is for integers, but levels is None; say how many there are")
+            raise ValueError(
+                "categorical=True is for integers, but levels is None; say how many there are"
+            )
 
 
 Condition: TypeAlias = ClassCondition | VectorCondition | MapCondition
@@ -114,7 +121,11 @@ def each(function: Callable[[Tensor], Tensor], values: Values | None) -> Values 
     """Applies a function to the tensor, or to every tensor of the tuple."""
     if values is None:
         return None
-    return function(values) if isinstance(values, Tensor) else tuple(function(value) for value in values)
+    return (
+        function(values)
+        if isinstance(values, Tensor)
+        else tuple(function(value) for value in values)
+    )
 
 
 def taken(values: Values | None, index: Any) -> Values | None:
@@ -136,10 +147,12 @@ def parse_condition(condition: ConditionLike) -> Conditions | None:
         if len(parts) > 1 and all(isinstance(part, Condition) for part in parts):
             return parts  # type: ignore[return-value]
         if len(parts) < 2:
-            raise ValueError(f"condition (={condition!r}) must be None, one condition, or a tuple of several")
+            raise ValueError(
+                f"condition (={condition!r}) must be None, one condition, or a tuple of several"
+            )
     raise TypeError(
-        f"condition (={condition!r}) must be None, a condition such as ClassCondition(10) or VectorCondition(64), or a "
-        f"tuple of them"
+        f"condition (={condition!r}) must be None, a condition such as ClassCondition(10) or"
+        " VectorCondition(64), or a tuple of them"
     )
 
 
@@ -164,7 +177,9 @@ def unknown(condition: Conditions | None, batch: int, size: tuple[int, int]) -> 
 
     def nothing(part: Condition) -> Tensor:
         shape = condition_shape(part, batch, size)
-        reals = isinstance(part, VectorCondition) or (isinstance(part, MapCondition) and part.levels is None)
+        reals = isinstance(part, VectorCondition) or (
+            isinstance(part, MapCondition) and part.levels is None
+        )
         return torch.full(shape, torch.nan) if reals else torch.full(shape, -1)
 
     values = tuple(nothing(part) for part in parts_of(condition))
@@ -173,7 +188,9 @@ def unknown(condition: Conditions | None, batch: int, size: tuple[int, int]) -> 
 
 def known(condition: Condition, value: Tensor) -> Tensor:
     """For which images of a batch a condition is known, (B,)."""
-    reals = value.is_floating_point() and not (isinstance(condition, MapCondition) and condition.levels is not None)
+    reals = value.is_floating_point() and not (
+        isinstance(condition, MapCondition) and condition.levels is not None
+    )
     there = value.isfinite() if reals else value >= 0
     return there.flatten(1).all(dim=1) if there.ndim > 1 else there
 
@@ -183,7 +200,11 @@ def forget(values: Values, forgotten: Tensor) -> Values:
     tensors = tuple(_signed(value) for value in tuple_of(values))
     columns = forgotten if forgotten.ndim == 2 else forgotten[:, None].expand(-1, len(tensors))
     result = tuple(
-        torch.where(column.view(-1, *[1] * (tensor.ndim - 1)), torch.nan if tensor.is_floating_point() else -1, tensor)
+        torch.where(
+            column.view(-1, *[1] * (tensor.ndim - 1)),
+            torch.nan if tensor.is_floating_point() else -1,
+            tensor,
+        )
         for tensor, column in zip(tensors, columns.unbind(1), strict=True)
     )
     return result if isinstance(values, tuple) else result[0]
@@ -195,7 +216,10 @@ def _signed(value: Tensor) -> Tensor:
 
 
 def random_condition(
-    condition: Conditions | None, batch: int, size: tuple[int, int], generator: torch.Generator | None = None
+    condition: Conditions | None,
+    batch: int,
+    size: tuple[int, int],
+    generator: torch.Generator | None = None,
 ) -> Values | None:
     """Conditions of a batch drawn at random: uniform integers, normal reals."""
 
@@ -221,8 +245,11 @@ def _wanted(condition: Condition, shape: tuple[int, ...]) -> str:
     return f"images of values 0 … {condition.levels - 1} as an integer tensor of shape {shape}"
 
 
-def check_condition(expected: Conditions | None, received: Values | None, batch: int, size: tuple[int, int]) -> None:
-    """Raises unless `received` is what `expected` describes, for a batch of images of a size (H, W).
+def check_condition(
+    expected: Conditions | None, received: Values | None, batch: int, size: tuple[int, int]
+) -> None:
+    """Raises unless `received` is what `expected` describes, for a batch of images of a size (H,
+    W).
 
     Raises:
         TypeError: it is no tensor, nor a tuple of tensors.
@@ -230,30 +257,42 @@ def check_condition(expected: Conditions | None, received: Values | None, batch:
     """
     if expected is None:
         if received is not None:
-            raise ValueError("this model is unconditional, but a condition was given; leave condition=None")
+            raise ValueError(
+                "this model is unconditional, but a condition was given; leave condition=None"
+            )
         return
     parts = parts_of(expected)
     wanted = [_wanted(part, condition_shape(part, batch, size)) for part in parts]
     if received is None:
         kinds = {ClassCondition: "classes", VectorCondition: "vectors", MapCondition: "maps"}
         what = " and ".join(kinds[type(part)] for part in parts)
-        raise ValueError(f"this model is conditioned on {what}: give condition={', then '.join(wanted)}")
+        raise ValueError(
+            f"this model is conditioned on {what}: give condition={', then '.join(wanted)}"
+        )
     several = isinstance(expected, tuple)
     for value in tuple_of(received):
         if not isinstance(value, Tensor):
             form = "a tuple of tensors" if several else "a tensor"
-            raise TypeError(f"condition has type {type(value).__name__}; give {form}: {', then '.join(wanted)}")
-    if isinstance(received, tuple) != several or (isinstance(received, tuple) and len(received) != len(parts)):
+            raise TypeError(
+                f"condition has type {type(value).__name__}; give {form}: {', then '.join(wanted)}"
+            )
+    if isinstance(received, tuple) != several or (
+        isinstance(received, tuple) and len(received) != len(parts)
+    ):
         given = f"a tuple of {len(received)}" if isinstance(received, tuple) else "one tensor"
         needed = f"a tuple of {len(parts)}" if several else "one tensor"
-        raise ValueError(f"condition is {given}; this model takes {needed}: {', then '.join(wanted)}")
+        raise ValueError(
+            f"condition is {given}; this model takes {needed}: {', then '.join(wanted)}"
+        )
     for part, value, text in zip(parts, tuple_of(received), wanted, strict=True):
         # Where derivatives are taken, images are reals.
         may_be_real = not isinstance(part, ClassCondition)
         wrong = value.dtype == torch.bool or (value.is_floating_point() and not may_be_real)
         wrong = wrong or (isinstance(part, VectorCondition) and not value.is_floating_point())
         if value.shape != condition_shape(part, batch, size) or wrong:
-            raise ValueError(f"condition has shape {tuple(value.shape)} and type {value.dtype}; expected {text}")
+            raise ValueError(
+                f"condition has shape {tuple(value.shape)} and type {value.dtype}; expected {text}"
+            )
 
 
 def one_each(
@@ -263,7 +302,9 @@ def one_each(
     size: tuple[int, int],
     device: torch.device,
 ) -> Values | None:
-    """A condition for each image of a batch, on the device: a single one is repeated; types and values are checked."""
+    """A condition for each image of a batch, on the device: a single one is repeated; types and
+    values are checked.
+    """
     parts = parts_of(expected)
     if received is not None:
         tensors = tuple_of(received)
@@ -284,19 +325,23 @@ def one_each(
 def _repeated(value: Tensor, axes: int, batch: int) -> Tensor:
     if value.ndim == axes - 1:
         value = value[None]
-    return value.expand(batch, *value.shape[1:]) if value.ndim and len(value) == 1 != batch else value
+    return (
+        value.expand(batch, *value.shape[1:]) if value.ndim and len(value) == 1 != batch else value
+    )
 
 
 def _check_values(condition: Condition, value: Tensor) -> None:
     there = known(condition, value)
-    if isinstance(condition, VectorCondition) or (isinstance(condition, MapCondition) and condition.levels is None):
+    if isinstance(condition, VectorCondition) or (
+        isinstance(condition, MapCondition) and condition.levels is None
+    ):
         if not value.is_floating_point():
             raise TypeError(f"condition has type {value.dtype}; give floats")
         wrong = ~(there | value.isnan().flatten(1).all(dim=1))
         if wrong.any():
             raise ValueError(
-                f"condition {int(wrong.nonzero()[0])} holds values that are not finite; give numbers, or NaN "
-                f"throughout where nothing is known"
+                f"condition {int(wrong.nonzero()[0])} holds values that are not finite; give"
+                " numbers, or NaN throughout where nothing is known"
             )
         return
     if value.is_floating_point():
@@ -310,5 +355,6 @@ def _check_values(condition: Condition, value: Tensor) -> None:
     outside = int(partly.min()) if partly.numel() else int(value.max())
     if outside < 0 and partly.numel() or outside >= count:
         raise ValueError(
-            f"condition contains {kind} {outside}; this model knows the {kinds} 0 … {count - 1}, and -1 for unknown"
+            f"condition contains {kind} {outside}; this model knows the {kinds} 0 … {count - 1},"
+            " and -1 for unknown"
         )

@@ -1,7 +1,8 @@
-"""The main job end to end on scikit-learn's digits, in about a minute: `python -m nextpixel.demo [FOLDER]`.
+"""The main job end to end on scikit-learn's digits, in about a minute: `python -m nextpixel.demo
+[FOLDER]`.
 
-Trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws samples, completions
-and the training curve.
+Trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
+samples, completions and the training curve.
 """
 
 import shutil
@@ -39,7 +40,9 @@ def demo(folder: Path) -> None:
     _command("evaluate", str(run))
     _command("sample", str(run), "--n", "100", "--scale", "4", "--out", str(folder / "samples.png"))
     completions = str(folder / "completions.png")
-    _command("complete", str(run), "--n", "10", "--draws", "6", "--scale", "4", "--out", completions)
+    _command(
+        "complete", str(run), "--n", "10", "--draws", "6", "--scale", "4", "--out", completions
+    )
     from nextpixel.data.load import load_data
 
     baselines = {"a histogram per pixel": histogram_bits_per_dim(load_data("digits"))}

@@ -1,4 +1,6 @@
-"""This process: its memory, its rank among others, torchrun's group, agreement with the others, signals to stop."""
+"""This process: its memory, its rank among others, torchrun's group, agreement with the others,
+signals to stop.
+"""
 
 import ctypes
 import os
@@ -12,14 +14,22 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-__all__ = ["any_process", "keep_freed_memory", "process_group", "rank_and_processes", "stop_requests", "wait_for_all"]
+__all__ = [
+    "any_process",
+    "keep_freed_memory",
+    "process_group",
+    "rank_and_processes",
+    "stop_requests",
+    "wait_for_all",
+]
 
 
 def keep_freed_memory() -> None:
     """Tells glibc to keep large blocks that are freed, instead of handing them back to the system.
 
-    Every step of training allocates the same maps again; otherwise each would be mapped and zeroed page by page. On two
-    cores this made a step with 256-way outputs 1.5 times faster. Elsewhere than on glibc it does nothing.
+    Every step of training allocates the same maps again; otherwise each would be mapped and zeroed
+    page by page. On two cores this made a step with 256-way outputs 1.5 times faster. Elsewhere
+    than on glibc it does nothing.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     try:
@@ -32,7 +42,11 @@ def keep_freed_memory() -> None:
 
 def rank_and_processes() -> tuple[int, int]:
     """The number of this process, from 0, and how many there are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    return (
+        (dist.get_rank(), dist.get_world_size())
+        if dist.is_available() and dist.is_initialized()
+        else (0, 1)
+    )
 
 
 @contextmanager
@@ -74,7 +88,9 @@ def wait_for_all() -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Takes SIGINT and SIGTERM as wishes to stop, which the yielded function tells; a second SIGINT stops at once."""
+    """Takes SIGINT and SIGTERM as wishes to stop, which the yielded function tells; a second SIGINT
+    stops at once.
+    """
     requested = False
 
     def request(_number: int, _frame: FrameType | None) -> None:
@@ -83,7 +99,11 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     # Only the main thread may handle signals.
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    numbers = (
+        (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread()
+        else ()
+    )
     before = {number: signal.signal(number, request) for number in numbers}
     try:
         yield lambda: requested

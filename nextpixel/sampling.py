@@ -1,8 +1,9 @@
 """Drawing images, and completing them.
 
-Ancestral sampling, one sub-pixel after another (Pixel Recurrent Neural Networks, section 2.1; occluded completions,
-figure 1). One uniform number per sub-pixel decides it through the inverse of its distribution function, so the same
-noise gives the same picture whatever the batch, and similar distributions give similar pictures.
+Ancestral sampling, one sub-pixel after another (Pixel Recurrent Neural Networks, section 2.1;
+occluded completions, figure 1). One uniform number per sub-pixel decides it through the inverse of
+its distribution function, so the same noise gives the same picture whatever the batch, and similar
+distributions give similar pictures.
 """
 
 import math
@@ -39,33 +40,39 @@ def sample(
 ) -> Int[Tensor, "n C H W"]:
     """Draws images from the model.
 
-    Cost: about the arithmetic of one full pass per image, in H·W·C steps that follow one another. A batch shares
-    those steps, so many images at once cost little more than one.
+    Cost: about the arithmetic of one full pass per image, in H·W·C steps that follow one another. A
+    batch shares those steps, so many images at once cost little more than one.
 
     Args:
         model: any model.
         n: number of images.
         shape: (H, W), any size.
         condition: a batch of n conditions, or one for all images; None for an unconditional model.
-        temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and more uniform
-            pictures, 0 takes the likeliest value every time. Only at 1 does the model's likelihood describe samples.
-        guidance: w in log p_w(x_i | x_<i, h) = (1 - w) log p(x_i | x_<i) + w log p(x_i | x_<i, h) + constant, for every
-            sub-pixel. 1 draws from the model given h, 0 from the model that knows nothing of h; more than 1 exaggerates
-            what h changes, at the price of variety, and the model's likelihood no longer describes samples. Values
-            other than 1 need a model that met unknown conditions in training, and take twice the time.
-        generator: source of randomness; None takes torch's default generator. The same state gives the same images,
-            and image i does not depend on n, nor on the batch but for rounding: in float32 a batch of another size
+        temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and
+            more uniform pictures, 0 takes the likeliest value every time. Only at 1 does the
+            model's likelihood describe samples.
+        guidance: w in log p_w(x_i | x_<i, h) = (1 - w) log p(x_i | x_<i) + w log p(x_i | x_<i, h) +
+            constant, for every sub-pixel. 1 draws from the model given h, 0 from the model that
+            knows nothing of h; more than 1 exaggerates what h changes, at the price of variety, and
+            the model's likelihood no longer describes samples. Values other than 1 need a model
+            that met unknown conditions in training, and take twice the time.
+        generator: source of randomness; None takes torch's default generator. The same state gives
+            the same images, and image i does not depend on n, nor on the batch but for rounding: in
+                float32 a batch of another size
             may add in another order, which now and then tips a draw.
-        common_noise: whether all images are drawn with the same random numbers. Then they differ only by their
-            conditions, and similar conditions give similar pictures, as for the interpolations of the paper.
+        common_noise: whether all images are drawn with the same random numbers. Then they differ
+            only by their conditions, and similar conditions give similar pictures, as for the
+            interpolations of the paper.
         batch_size: images walked at once.
-        progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable, length).
+        progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
+            length).
 
     Returns:
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
 
     Raises:
-        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's weights are NaN.
+        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's
+            weights are NaN.
         TypeError: condition is no tensor.
 
     Example:
@@ -76,7 +83,9 @@ def sample(
     """
     height, width = shape
     if n < 0 or height < 1 or width < 1:
-        raise ValueError(f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)")
+        raise ValueError(
+            f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
+        )
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
     noise = _noise(x[:1] if common_noise and n else x, generator).expand(x.shape)
     return _fill(model, x, None, condition, temperature, guidance, noise, batch_size, progress)
@@ -97,16 +106,18 @@ def complete(
 ) -> Int[Tensor, "B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
-    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact** conditional
-    p(unknown | known) if the known sub-pixels come first in raster order (say, the upper half). Known sub-pixels
-    *after* an unknown one are kept, but do not inform it: draws above or left of them need not agree with them. A
-    `MultiScale` goes through the whole small image first (`models.core.visiting_order`): for it a known upper half is
-    no such beginning, but the whole small image is.
+    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
+    conditional p(unknown | known) if the known sub-pixels come first in raster order (say, the
+    upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws above
+    or left of them need not agree with them. A `MultiScale` goes through the whole small image
+    first (`models.core.visiting_order`): for it a known upper half is no such beginning, but the
+    whole small image is.
 
     Args:
         model: any model.
         x: images (B, C, H, W), integers; unknown sub-pixels may hold anything.
-        known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B, 1, H, W).
+        known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
+            1, H, W).
         draws: completions of each image.
         condition: a batch of B conditions, or one for all images.
         temperature, guidance, generator: as for `sample`.
@@ -121,9 +132,13 @@ def complete(
         TypeError: known does not hold booleans, x no integers, or condition is no tensor.
     """
     if x.ndim != 4 or x.shape[1] != model.channels:
-        raise ValueError(f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)")
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"
+        )
     if known.dtype != torch.bool:
-        raise TypeError(f"known has type {known.dtype}; give booleans, True where a sub-pixel is known")
+        raise TypeError(
+            f"known has type {known.dtype}; give booleans, True where a sub-pixel is known"
+        )
     if draws < 1:
         raise ValueError(f"draws (={draws}) must be at least 1")
     try:
@@ -152,9 +167,13 @@ def complete(
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform numbers for all sub-pixels; the factor keeps them below 1 when they are multiplied and rounded."""
+    """Uniform numbers for all sub-pixels; the factor keeps them below 1 when they are multiplied
+    and rounded.
+    """
     device = generator.device if generator is not None else torch.device("cpu")
-    return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(like.device)
+    return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(
+        like.device
+    )
 
 
 @torch.inference_mode()
@@ -172,15 +191,24 @@ def _fill(
     """Draws the sub-pixels of x that are not known, in place."""
     for name, value in (("temperature", temperature), ("guidance", guidance)):
         if not 0 <= value < math.inf:
-            raise ValueError(f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model itself")
+            raise ValueError(
+                f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
+                " itself"
+            )
     if guidance != 1 and model.condition is None:
-        raise ValueError(f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1")
+        raise ValueError(
+            f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
+        )
     if batch_size < 1:
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     size = x.shape[2], x.shape[3]
     condition = one_each(model.condition, condition, x.shape[0], size, model.device)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
-    rows = torch.ones(x.shape[2], dtype=torch.bool) if known is None else (~known).any(dim=(0, 1, 3)).cpu()
+    rows = (
+        torch.ones(x.shape[2], dtype=torch.bool)
+        if known is None
+        else (~known).any(dim=(0, 1, 3)).cpu()
+    )
 
     largest = torch.zeros((), dtype=torch.int64, device=x.device)
 
@@ -193,7 +221,9 @@ def _fill(
                 here = (batch, *site)
                 value = inverse_cdf(log_pmf, noise[here], temperature)
                 torch.maximum(largest, value.amax(), out=largest)
-                value = value.clamp_(max=model.levels - 1)  # what comes next may look it up in a table
+                value = value.clamp_(
+                    max=model.levels - 1
+                )  # what comes next may look it up in a table
                 x[here] = value if known is None else torch.where(known[here], x[here], value)
                 yield site
 
@@ -201,7 +231,9 @@ def _fill(
     for _ in progress(fill_batches(), steps) if progress else fill_batches():
         pass
     if int(largest) >= model.levels:  # no number is beyond what adds up to NaN
-        raise ValueError("the model's probabilities are NaN: its weights are damaged; load or train others")
+        raise ValueError(
+            "the model's probabilities are NaN: its weights are damaged; load or train others"
+        )
     return x
 
 
@@ -213,7 +245,9 @@ def _guided_walk(
     tensors = zip(tuple_of(condition), tuple_of(nothing), strict=True)
     both = tuple(torch.cat([given, no.to(given)]) for given, no in tensors)
     twice = torch.cat([x, x])
-    for site, log_pmf in walk(model, twice, both if isinstance(condition, tuple) else both[0], rows=rows):
+    for site, log_pmf in walk(
+        model, twice, both if isinstance(condition, tuple) else both[0], rows=rows
+    ):
         knowing, ignorant = log_pmf.clamp(min=-1e9).chunk(2)
         yield site, torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=1)
         here = (slice(None), *site)
@@ -221,13 +255,18 @@ def _guided_walk(
 
 
 def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-    """The value at which the distribution function passes a uniform number: (B, levels) and (B,) to (B,).
+    """The value at which the distribution function passes a uniform number: (B, levels) and (B,) to
+    (B,).
 
-    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0 takes the
-    likeliest value.
+    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0
+    takes the likeliest value.
     """
     if temperature == 0:
         return log_pmf.argmax(dim=1)
-    pmf = log_pmf.exp() if temperature == 1 else torch.softmax(log_pmf.to(widest(log_pmf.device)) / temperature, dim=1)
+    pmf = (
+        log_pmf.exp()
+        if temperature == 1
+        else torch.softmax(log_pmf.to(widest(log_pmf.device)) / temperature, dim=1)
+    )
     cdf = pmf.cumsum(dim=1)
     return torch.searchsorted(cdf, uniform[:, None].to(cdf.dtype) * cdf[:, -1:], right=True)[:, 0]

@@ -1,7 +1,8 @@
 """How probable images are: nats, bits per dimension, maps.
 
-Exact: the sum of log p(x_i | x_<i) over all sub-pixels, in float32 or better, with dropout off. Images are scored a few
-rows at a time if they are large; the result is the same and memory does not grow with their height.
+Exact: the sum of log p(x_i | x_<i) over all sub-pixels, in float32 or better, with dropout off.
+Images are scored a few rows at a time if they are large; the result is the same and memory does not
+grow with their height.
 """
 
 import math
@@ -14,7 +15,13 @@ from torch import Tensor
 from nextpixel.cache import Cache
 from nextpixel.conditions import Values, each, one_each, taken
 from nextpixel.devices import full_precision
-from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
+from nextpixel.models.core import (
+    AutoregressiveModel,
+    ImageModel,
+    check_values,
+    evaluating,
+    rows_per_pass,
+)
 
 __all__ = [
     "bits_per_dim",
@@ -27,14 +34,16 @@ __all__ = [
 ]
 
 
-def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None) -> float:
+def bits_per_dim(
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
+) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
         model: any model; dropout is switched off meanwhile.
         x: integers 0 … levels-1.
-        condition: a batch of B conditions, or one for all images. The result is then that of NLL(x | condition),
-            which does not compare with that of an unconditional model.
+        condition: a batch of B conditions, or one for all images. The result is then that of NLL(x
+            | condition), which does not compare with that of an unconditional model.
 
     Raises:
         ValueError: x is empty, or x or condition does not fit the model.
@@ -45,18 +54,23 @@ def bits_per_dim(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Val
     return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
 
 
-def score(model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None) -> Float[Tensor, " B"]:
-    """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for `bits_per_dim`."""
+def score(
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
+) -> Float[Tensor, " B"]:
+    """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for
+    `bits_per_dim`.
+    """
     return scale_scores(model, x, condition).sum(dim=1)
 
 
 def scale_scores(
     model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
 ) -> Float[Tensor, "B scales"]:
-    """The log-likelihood of each image by scale, in nats, float64, on the CPU. Arguments as for `bits_per_dim`.
+    """The log-likelihood of each image by scale, in nats, float64, on the CPU. Arguments as for
+    `bits_per_dim`.
 
-    For a `MultiScale` log p(small) and log p(rest | small), and so on; for other models there is one scale. Every
-    sub-pixel is counted in one scale: see `models.core.Scale.counts`.
+    For a `MultiScale` log p(small) and log p(rest | small), and so on; for other models there is
+    one scale. Every sub-pixel is counted in one scale: see `models.core.Scale.counts`.
     """
     steps = [scale.step for scale in model.scales()]
     nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
@@ -68,7 +82,9 @@ def scale_scores(
 def log_prob_map(
     model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
 ) -> Float[Tensor, "B C H W"]:
-    """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for `bits_per_dim`."""
+    """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for
+    `bits_per_dim`.
+    """
     nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
     for images, rows, columns, log_prob in _passes(model, x, condition):
         nats[images, :, rows, columns] += log_prob
@@ -82,12 +98,14 @@ def dequantised_bits_per_dim(
     *,
     generator: torch.Generator | None = None,
 ) -> float:
-    """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1): the scale of continuous models.
+    """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1): the scale of
+    continuous models.
 
-    What the papers compare on: a density on [0, levels)^D of dequantised data is at best as good as the probability of
-    the integers (Uria et al., 2013; Theis et al., 2015). For a softmax or Bernoulli head, whose density is constant on
-    [v, v+1), the two are **equal**. For the logistic mixture the result is that of the continuous model, which
-    `TrainConfig(objective="density")` trains; `bits_per_dim` is then that of its draws rounded, and never more.
+    What the papers compare on: a density on [0, levels)^D of dequantised data is at best as good as
+    the probability of the integers (Uria et al., 2013; Theis et al., 2015). For a softmax or
+    Bernoulli head, whose density is constant on [v, v+1), the two are **equal**. For the logistic
+    mixture the result is that of the continuous model, which `TrainConfig(objective="density")`
+    trains; `bits_per_dim` is then that of its draws rounded, and never more.
 
     Args:
         model, x, condition: as for `bits_per_dim`.
@@ -109,15 +127,21 @@ def dequantised_score(
     *,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """The log-density of each image plus noise in nats, float64, CPU; as for `dequantised_bits_per_dim`."""
+    """The log-density of each image plus noise in nats, float64, CPU; as for
+    `dequantised_bits_per_dim`.
+    """
     nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
     for images, _, _, log_density in _passes(model, x, condition, dequantised(x, generator)):
         nats[images] += log_density.sum(dim=(1, 2, 3))
     return nats
 
 
-def dequantised(x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
-    """Integers plus uniform noise on [0, 1), which stays below the next integer whatever the rounding."""
+def dequantised(
+    x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None
+) -> Float[Tensor, "B C H W"]:
+    """Integers plus uniform noise on [0, 1), which stays below the next integer whatever the
+    rounding.
+    """
     device = x.device if generator is None else generator.device
     real = x + torch.rand(x.shape, generator=generator, device=device).to(x.device)
     following = (x + 1).to(real.dtype)
@@ -127,10 +151,11 @@ def dequantised(x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None 
 def _passes(
     model: ImageModel, x: Tensor, condition: Values | None, real: Tensor | None = None
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
-    """Scores some images, some rows at a time; yields which images, rows and columns, and their log-probabilities.
+    """Scores some images, some rows at a time; yields which images, rows and columns, and their
+    log-probabilities.
 
-    With reals, whose integer parts x are, log-densities of those instead. The result is float64, on the CPU, and zero
-    where a pixel is counted elsewhere: in the scale before.
+    With reals, whose integer parts x are, log-densities of those instead. The result is float64, on
+    the CPU, and zero where a pixel is counted elsewhere: in the scale before.
     """
     check_values(model, x)
     condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
@@ -140,7 +165,9 @@ def _passes(
             every = slice(None, None, step)
             given = scale.given(x, condition)
             reals = None if real is None else real[:, :, every, every]
-            for images, rows, log_prob in _raster_passes(network, x[:, :, every, every], given, reals):
+            for images, rows, log_prob in _raster_passes(
+                network, x[:, :, every, every], given, reals
+            ):
                 if coarser is not None:
                     apart = coarser // step
                     log_prob[:, :, -rows.start % apart :: apart, ::apart] = 0

@@ -1,7 +1,7 @@
 """The walk over an image: every site in raster order, each with the distribution of its value.
 
-Sampling, completing and coding are this one loop with different ways to choose the value. The loop belongs to the
-caller, who writes each value into x before taking the next site::
+Sampling, completing and coding are this one loop with different ways to choose the value. The loop
+belongs to the caller, who writes each value into x before taking the next site::
 
     for site, log_pmf in walk(model, x, condition):
         x[:, site.channel, site.row, site.column] = ...
@@ -17,35 +17,50 @@ from torch import Tensor
 from nextpixel.cache import Cache, Site
 from nextpixel.conditions import Values, one_each
 from nextpixel.devices import full_precision
-from nextpixel.models.core import AutoregressiveModel, ImageModel, check_values, evaluating, rows_per_pass
+from nextpixel.models.core import (
+    AutoregressiveModel,
+    ImageModel,
+    check_values,
+    evaluating,
+    rows_per_pass,
+)
 
 __all__ = ["walk"]
 
-# From this batch on, several threads made the steps of 54 features faster (benchmarks/sampling.py --threads 2).
+# From this batch on, several threads made the steps of 54 features faster (benchmarks/sampling.py
+# --threads 2).
 _THREADED_BATCH = 64
 
 
 def walk(
-    model: ImageModel, x: Tensor, condition: Values | None = None, *, rows: Bool[Tensor, " H"] | None = None
+    model: ImageModel,
+    x: Tensor,
+    condition: Values | None = None,
+    *,
+    rows: Bool[Tensor, " H"] | None = None,
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order and yields each with the law of its value.
 
-    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The model is in
-    evaluation mode until the walk ends. On the CPU, small batches are walked on one thread, which torch is told for the
-    whole process until the walk ends: tiny steps gain nothing from several, and on a busy machine lose tenfold.
+    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The
+    model is in evaluation mode until the walk ends. On the CPU, small batches are walked on one
+    thread, which torch is told for the whole process until the walk ends: tiny steps gain nothing
+    from several, and on a busy machine lose tenfold.
 
     Args:
         model: the distribution.
-        x: images (B, C, H, W), integers. At a site everything earlier must be in place; the rest is not read.
+        x: images (B, C, H, W), integers. At a site everything earlier must be in place; the rest is
+            not read.
         condition: what the model is conditioned on.
-        rows: which rows to visit; the others are taken from x as they stand, many at a time. None visits all.
+        rows: which rows to visit; the others are taken from x as they stand, many at a time. None
+            visits all.
 
     Raises:
         ValueError: x or the condition does not fit the model.
         TypeError: x does not hold integers.
 
     Yields:
-        The site and its log-probabilities (B, levels) in nats. Write the chosen values into x before going on.
+        The site and its log-probabilities (B, levels) in nats. Write the chosen values into x
+        before going on.
     """
     model.check(x, condition)
     check_values(model, x)
@@ -55,8 +70,12 @@ def walk(
     with evaluating(model), _one_thread() if single else nullcontext():
         for scale in model.scales():
             given = scale.given(x, condition)  # a view, too
-            part = x[:, :, :: scale.step, :: scale.step]  # a view: what is written into x is read here
-            for (channel, row, column), log_pmf in _raster_walk(scale.network, part, given, visited[:: scale.step]):
+            part = x[
+                :, :, :: scale.step, :: scale.step
+            ]  # a view: what is written into x is read here
+            for (channel, row, column), log_pmf in _raster_walk(
+                scale.network, part, given, visited[:: scale.step]
+            ):
                 if scale.counts(row, column):
                     yield Site(channel, row * scale.step, column * scale.step), log_pmf
 

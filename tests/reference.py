@@ -49,10 +49,11 @@ def vertical_conv(layer: VerticalConv2d, x: Tensor) -> Tensor:
 
 
 def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -> Tensor:
-    """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of the PixelRNN paper.
+    """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of
+    the PixelRNN paper.
 
-    Vertical: y = W ∗ v, v' = gate(y + V h), no residual. Horizontal: gate(W ∗ h + link(y) + V h), 1×1, plus h except in
-    the first layer. The vertical stack is fed by the image one row down.
+    Vertical: y = W ∗ v, v' = gate(y + V h), no residual. Horizontal: gate(W ∗ h + link(y) + V h),
+    1×1, plus h except in the first layer. The vertical stack is fed by the image one row down.
     """
     image = _image(model, x)
     v, h = torch.zeros_like(image), image
@@ -74,7 +75,8 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -
 
 
 def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
-    """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections 3.1 and 3.2.
+    """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections
+    3.1 and 3.2.
 
     V h is added to each layer's pre-activation.
     """
@@ -180,7 +182,9 @@ def _diagonal_bilstm(layer: DiagonalBiLSTMLayer, y: Tensor, bias: Tensor, image:
             before, carried = states.get((row, column - 1), (h0, c0))
             gates = z[:, :, row, column] + above @ above_matrix + before @ before_matrix
             states[row, column] = _cell(gates, carried)
-        h = torch.stack([h for h, _ in states.values()], dim=2).unflatten(2, (z.shape[2], z.shape[3]))
+        h = torch.stack([h for h, _ in states.values()], dim=2).unflatten(
+            2, (z.shape[2], z.shape[3])
+        )
         directions.append(h.flip(3) if direction else h)
     left, right = directions
     y = left.clone()

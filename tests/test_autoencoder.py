@@ -1,4 +1,6 @@
-"""Auto-encoders: exact given a code, bounded without one, and learning what only the encoder can see."""
+"""Auto-encoders: exact given a code, bounded without one, and learning what only the encoder can
+see.
+"""
 
 import math
 from dataclasses import replace
@@ -10,9 +12,25 @@ import torch
 from cases import build, images
 from test_training import dataset
 
-from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, initial_state, load, sample, save, score, train
+from nextpixel import (
+    GatedPixelCNN,
+    TrainConfig,
+    VectorCondition,
+    initial_state,
+    load,
+    sample,
+    save,
+    score,
+    train,
+)
 from nextpixel.analysis.condition_worth import condition_worth
-from nextpixel.autoencoding import divergence, importance_weighted_bound, likelihood_of, lower_bound, reconstruct
+from nextpixel.autoencoding import (
+    divergence,
+    importance_weighted_bound,
+    likelihood_of,
+    lower_bound,
+    reconstruct,
+)
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split, subset
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, ImageEncoder, PixelCNNAutoencoder
@@ -21,9 +39,13 @@ from nextpixel.training.compatibility import check_fit
 from nextpixel.training.loop import evaluate
 
 
-def autoencoder(size: tuple[int, int] = (6, 5), *, code: int = 2, **options: float | bool) -> PixelCNNAutoencoder:
+def autoencoder(
+    size: tuple[int, int] = (6, 5), *, code: int = 2, **options: float | bool
+) -> PixelCNNAutoencoder:
     torch.manual_seed(0)
-    decoder = GatedPixelCNN(levels=4, features=12, layers=2, kernel_size=3, condition=VectorCondition(code))
+    decoder = GatedPixelCNN(
+        levels=4, features=12, layers=2, kernel_size=3, condition=VectorCondition(code)
+    )
     return PixelCNNAutoencoder(decoder=decoder, size=size, encoder_features=8, **options)  # type: ignore[arg-type]
 
 
@@ -50,8 +72,13 @@ def test_the_encoder_learns_what_the_decoder_cannot_know() -> None:
     """Images of one shade each: the first pixel is a surprise to everyone who has no code."""
     shades = torch.randint(4, (64, 1, 1, 1), generator=generator()).expand(64, 1, 6, 5).contiguous()
     data = dataset(64)
-    data = data.__class__(**{**vars(data), "train": data.train.__class__(images=shades.numpy().astype("uint8"))})
-    model, config = autoencoder(), TrainConfig(steps=150, batch_size=32, learning_rate=1e-2, precision="float32")
+    data = data.__class__(
+        **{**vars(data), "train": data.train.__class__(images=shades.numpy().astype("uint8"))}
+    )
+    model, config = (
+        autoencoder(),
+        TrainConfig(steps=150, batch_size=32, learning_rate=1e-2, precision="float32"),
+    )
     list(train(initial_state(model, config), data, config))
     first = (slice(None), 0, 0, 0)
     given = model.eval()(shades).log_prob(shades).detach()[first]
@@ -62,7 +89,9 @@ def test_the_encoder_learns_what_the_decoder_cannot_know() -> None:
 
 
 def test_with_dropped_codes_it_is_the_unconditional_model_too() -> None:
-    """Images of one shade each: without a code they cost their entropy at least, a little more if that was learnt."""
+    """Images of one shade each: without a code they cost their entropy at least, a little more if
+    that was learnt.
+    """
     shades = torch.randint(4, (64, 1, 1, 1), generator=generator()).expand(64, 1, 6, 5).contiguous()
     data = replace(dataset(64), train=Split(images=shades.numpy().astype(np.uint8)))
     worths = []
@@ -91,10 +120,14 @@ def test_dropped_codes_teach_the_encoder_nothing() -> None:
     law[[0, 2]].sum().backward()
     assert all(p.grad is not None and not p.grad.any() for p in model.encoder.parameters())
     config = TrainConfig(steps=1, condition_dropout=0.1)
-    with pytest.raises(ValueError, match=r"condition_dropout \(=0.1\) is not for variational auto-encoders"):
+    with pytest.raises(
+        ValueError, match=r"condition_dropout \(=0.1\) is not for variational auto-encoders"
+    ):
         check_fit(autoencoder(variational=True), dataset(), config, 1)
     with pytest.raises(ValueError, match="needs a model with a condition"):
-        check_fit(ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3), dataset(), config, 1)
+        check_fit(
+            ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3), dataset(), config, 1
+        )
 
 
 @pytest.mark.parametrize("kind", [PixelCNNAutoencoder, ConvolutionalAutoencoder])
@@ -108,10 +141,13 @@ def test_images_of_another_size_are_refused_before_training(kind: type) -> None:
     data = dataset()  # of 6×5
     check_fit(of((6, 5)), data, whole, 1)
     with pytest.raises(
-        ValueError, match=r"crop \(=4\) does not go .* of 6×5 pixels; leave it out, and give size=\(6, 5\)"
+        ValueError,
+        match=r"crop \(=4\) does not go .* of 6×5 pixels; leave it out, and give size=\(6, 5\)",
     ):
         check_fit(of((6, 5)), data, cropped, 1)
-    with pytest.raises(ValueError, match=r"crop \(=4\) does not go"):  # validation is on whole images
+    with pytest.raises(
+        ValueError, match=r"crop \(=4\) does not go"
+    ):  # validation is on whole images
         check_fit(of((4, 4)), data, cropped, 1)
     check_fit(of((4, 4)), replace(data, valid=subset(data.valid, np.arange(0))), cropped, 1)
     with pytest.raises(ValueError, match="takes images of 4×4 pixels, but the data has one of 6×5"):
@@ -129,11 +165,15 @@ def test_precision_is_that_of_the_parameters() -> None:
         assert autoencoder(variational=True).posterior(x)[0].dtype == torch.float32
 
 
-def test_what_has_no_likelihood_is_not_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_no_likelihood_is_not_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(ConvolutionalAutoencoder(levels=4, size=(6, 6), code_size=3), tmp_path / "a.safetensors")
     with pytest.raises(SystemExit) as stop:
         main(["check", str(tmp_path / "a.safetensors")])
-    assert stop.value.code == 2 and "has no likelihood" in " ".join("".join(capsys.readouterr()).split())
+    assert stop.value.code == 2 and "has no likelihood" in " ".join(
+        "".join(capsys.readouterr()).split()
+    )
 
 
 def test_reconstructions_are_draws_given_the_code() -> None:
@@ -141,7 +181,9 @@ def test_reconstructions_are_draws_given_the_code() -> None:
     x = images(model, 2, (6, 6))
     drawn = reconstruct(model, x, draws=3, generator=generator())
     codes = model.encode(x).detach().repeat_interleave(3, dim=0)
-    assert torch.equal(drawn.flatten(0, 1), sample(model, 6, (6, 6), condition=codes, generator=generator()))
+    assert torch.equal(
+        drawn.flatten(0, 1), sample(model, 6, (6, 6), condition=codes, generator=generator())
+    )
     with pytest.raises(ValueError, match=r"draws \(=0\) must be at least 1"):
         reconstruct(model, x, draws=0)
 
@@ -150,7 +192,11 @@ def exact_log_likelihood(model: PixelCNNAutoencoder, x: torch.Tensor) -> torch.T
     """Log ∫ p(x | h) N(h; 0, 1) dh for a code of one number, by the trapezoidal rule."""
     grid = torch.linspace(-9, 9, 3001, dtype=torch.float64)
     log_p = torch.stack([score(model, x, h.view(1, 1)) for h in grid])
-    return (log_p - 0.5 * grid[:, None] ** 2).logsumexp(dim=0) - 0.5 * math.log(2 * math.pi) + math.log(18 / 3000)
+    return (
+        (log_p - 0.5 * grid[:, None] ** 2).logsumexp(dim=0)
+        - 0.5 * math.log(2 * math.pi)
+        + math.log(18 / 3000)
+    )
 
 
 def test_bounds_lie_below_the_integral_and_close_in_on_it() -> None:
@@ -173,8 +219,12 @@ def test_the_divergence_is_that_of_gaussians() -> None:
     x = images(model, 3, (6, 6))
     mean, log_deviation = model.posterior(x)
     posterior = torch.distributions.Normal(mean, log_deviation.exp())
-    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(torch.zeros(2), torch.ones(2)))
-    torch.testing.assert_close(divergence(model, x), expected.sum(dim=1).double(), rtol=1e-5, atol=1e-6)
+    expected = torch.distributions.kl_divergence(
+        posterior, torch.distributions.Normal(torch.zeros(2), torch.ones(2))
+    )
+    torch.testing.assert_close(
+        divergence(model, x), expected.sum(dim=1).double(), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_log_probabilities_in_evaluation_add_up_to_the_bound() -> None:
@@ -208,7 +258,9 @@ def test_evaluation_scores_each_kind_as_what_it_is() -> None:
     x = torch.from_numpy(data.test.images).long()
     bits = 1 / (x.numel() * math.log(2))
     codes = plain.encode(x).detach()
-    assert evaluate(plain, data.test) == pytest.approx(-float(score(plain, x, codes).sum()) * bits, rel=1e-6)
+    assert evaluate(plain, data.test) == pytest.approx(
+        -float(score(plain, x, codes).sum()) * bits, rel=1e-6
+    )
     elbo = lower_bound(variational, x, generator=generator())
     assert evaluate(variational, data.test) == pytest.approx(-float(elbo.sum()) * bits, rel=1e-6)
     assert evaluate(variational, data.test) == evaluate(variational, data.test)
@@ -231,7 +283,11 @@ def test_the_convolutional_one_minimises_the_squared_error() -> None:
     list(train(initial_state(model, config), data, config))
     assert error() < 0.5 * before
     drawn = model.reconstruct(x)
-    assert drawn.shape == x.shape and drawn.dtype == torch.int64 and 0 <= drawn.min() <= drawn.max() <= 3
+    assert (
+        drawn.shape == x.shape
+        and drawn.dtype == torch.int64
+        and 0 <= drawn.min() <= drawn.max() <= 3
+    )
     with pytest.raises(ValueError, match="has no likelihood"):
         score(model, x)
 
@@ -240,7 +296,9 @@ def test_the_convolutional_one_minimises_the_squared_error() -> None:
 def test_any_size_is_encoded_and_decoded(size: tuple[int, int]) -> None:
     x = torch.randint(4, (2, 3, *size))
     assert ImageEncoder(channels=3, levels=4, size=size, outputs=7, features=2)(x).shape == (2, 7)
-    model = ConvolutionalAutoencoder(channels=3, levels=4, size=size, code_size=5, encoder_features=2)
+    model = ConvolutionalAutoencoder(
+        channels=3, levels=4, size=size, code_size=5, encoder_features=2
+    )
     assert model.reconstruct(x).shape == x.shape
 
 

@@ -31,7 +31,9 @@ from nextpixel.walk import walk
 GREY = GatedPixelCNN(levels=4, features=4, layers=1)
 MAPS = RowLSTM(levels=4, features=4, layers=1, condition=MapCondition(1, levels=4))
 CLASSES = GatedPixelCNN(levels=4, features=4, layers=1, condition=ClassCondition(3))
-BOTH = GatedPixelCNN(levels=4, features=4, layers=1, condition=(ClassCondition(3), VectorCondition(2)))
+BOTH = GatedPixelCNN(
+    levels=4, features=4, layers=1, condition=(ClassCondition(3), VectorCondition(2))
+)
 X = torch.zeros(2, 1, 3, 3, dtype=torch.int64)
 ONE = torch.tensor(1)
 
@@ -41,32 +43,80 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"features \(=100\) must be a positive multiple of channels \(=3\); use 99 or 102",
     ),
-    "head width": (lambda: GatedPixelCNN(channels=3, features=3, head_features=4), ValueError, "head_features"),
-    "even kernel": (lambda: GatedPixelCNN(kernel_size=4), ValueError, r"kernel_size \(=4\) must be an odd"),
+    "head width": (
+        lambda: GatedPixelCNN(channels=3, features=3, head_features=4),
+        ValueError,
+        "head_features",
+    ),
+    "even kernel": (
+        lambda: GatedPixelCNN(kernel_size=4),
+        ValueError,
+        r"kernel_size \(=4\) must be an odd",
+    ),
     "levels": (lambda: GatedPixelCNN(levels=1), ValueError, r"levels \(=1\) must be at least 2"),
-    "channels": (lambda: GatedPixelCNN(channels=0), ValueError, r"channels \(=0\) must be at least 1"),
+    "channels": (
+        lambda: GatedPixelCNN(channels=0),
+        ValueError,
+        r"channels \(=0\) must be at least 1",
+    ),
     "layers": (lambda: GatedPixelCNN(layers=0), ValueError, r"layers \(=0\) must be at least 1"),
     "dropout": (lambda: GatedPixelCNN(dropout=1.0), ValueError, r"dropout \(=1.0\)"),
-    "head": (lambda: GatedPixelCNN(head="gauss"), ValueError, "must be one of 'softmax', 'bernoulli'"),
-    "bernoulli": (lambda: GatedPixelCNN(levels=3, head="bernoulli"), ValueError, "levels is 3; use head='softmax'"),
-    "condition dict": (lambda: GatedPixelCNN(condition={"vector": 3}), ValueError, "of the form {'classes': 10}"),
+    "head": (
+        lambda: GatedPixelCNN(head="gauss"),
+        ValueError,
+        "must be one of 'softmax', 'bernoulli'",
+    ),
+    "bernoulli": (
+        lambda: GatedPixelCNN(levels=3, head="bernoulli"),
+        ValueError,
+        "levels is 3; use head='softmax'",
+    ),
+    "condition dict": (
+        lambda: GatedPixelCNN(condition={"vector": 3}),
+        ValueError,
+        "of the form {'classes': 10}",
+    ),
     "no maps": (lambda: MapCondition(0), ValueError, r"maps \(=0\) must be at least 1"),
-    "map of a wrong size": (lambda: score(MAPS, X, X), ValueError, r"tensor of shape \(2, 1, 2, 2\)"),
-    "map of wrong values": (lambda: score(MAPS, X, X[:, :, :2, :2] + 9), ValueError, "value 9.*knows the values 0 … 3"),
-    "real map": (lambda: score(MAPS, X, X[:, :, :2, :2].float()), TypeError, "type torch.float32; give integers"),
+    "map of a wrong size": (
+        lambda: score(MAPS, X, X),
+        ValueError,
+        r"tensor of shape \(2, 1, 2, 2\)",
+    ),
+    "map of wrong values": (
+        lambda: score(MAPS, X, X[:, :, :2, :2] + 9),
+        ValueError,
+        "value 9.*knows the values 0 … 3",
+    ),
+    "real map": (
+        lambda: score(MAPS, X, X[:, :, :2, :2].float()),
+        TypeError,
+        "type torch.float32; give integers",
+    ),
     "two first kernels": (
         lambda: DiagonalBiLSTM(kernel_size=3, first_kernel_size=5),
         ValueError,
         r"kernel_size \(=3\) and first_kernel_size \(=5\) both name",
     ),
-    "even row kernel": (lambda: RowLSTM(kernel_size=2), ValueError, r"kernel_size \(=2\) must be an odd"),
-    "large model": (lambda: MultiScale(small=GREY, large=GREY), ValueError, "give it condition=MapCondition"),
+    "even row kernel": (
+        lambda: RowLSTM(kernel_size=2),
+        ValueError,
+        r"kernel_size \(=2\) must be an odd",
+    ),
+    "large model": (
+        lambda: MultiScale(small=GREY, large=GREY),
+        ValueError,
+        "give it condition=MapCondition",
+    ),
     "scales of levels": (
         lambda: MultiScale(small=RowLSTM(levels=5, features=2, layers=1), large=MAPS),
         ValueError,
         "5",
     ),
-    "unknown part": (lambda: MultiScale(small={"model": "Pixel"}, large=MAPS), ValueError, "must be one of Diagonal"),
+    "unknown part": (
+        lambda: MultiScale(small={"model": "Pixel"}, large=MAPS),
+        ValueError,
+        "must be one of Diagonal",
+    ),
     "cache of scales": (
         lambda: MultiScale(small=GREY, large=MAPS)(X, None, Cache(2, 1, 3, 3)),
         ValueError,
@@ -76,13 +126,29 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "wrong channels": (lambda: GREY(X.expand(2, 3, 3, 3)), ValueError, r"takes \(B, 1, H, W\)"),
     "no batch": (lambda: GREY(X[0]), ValueError, r"takes \(B, 1, H, W\)"),
     "missing condition": (lambda: CLASSES(X), ValueError, r"give condition=the classes 0 … 2"),
-    "unwanted condition": (lambda: GREY(X, torch.tensor([0, 1])), ValueError, "this model is unconditional"),
-    "float condition": (lambda: CLASSES(X, torch.tensor([0.0, 1.0])), ValueError, "type torch.float32"),
+    "unwanted condition": (
+        lambda: GREY(X, torch.tensor([0, 1])),
+        ValueError,
+        "this model is unconditional",
+    ),
+    "float condition": (
+        lambda: CLASSES(X, torch.tensor([0.0, 1.0])),
+        ValueError,
+        "type torch.float32",
+    ),
     "condition shape": (lambda: CLASSES(X, torch.tensor([0])), ValueError, r"shape \(1,\)"),
-    "class out of range": (lambda: score(CLASSES, X, torch.tensor([0, 3])), ValueError, "class 3.*0 … 2"),
+    "class out of range": (
+        lambda: score(CLASSES, X, torch.tensor([0, 3])),
+        ValueError,
+        "class 3.*0 … 2",
+    ),
     "value out of range": (lambda: score(GREY, X + 4), ValueError, "value 4.*0 … 3"),
     "negative value": (lambda: bits_per_dim(GREY, X - 1), ValueError, "value -1.*0 … 3"),
-    "float x": (lambda: score(GREY, X.float()), TypeError, "type torch.float32; give integers 0 … 3"),
+    "float x": (
+        lambda: score(GREY, X.float()),
+        TypeError,
+        "type torch.float32; give integers 0 … 3",
+    ),
     "nothing to score": (lambda: bits_per_dim(GREY, X[:0]), ValueError, "nothing to score"),
     "negative n": (lambda: sample(GREY, -1, (2, 2)), ValueError, r"n \(=-1\)"),
     "empty shape": (lambda: sample(GREY, 1, (0, 2)), ValueError, "at least"),
@@ -116,7 +182,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "class 255.*0 … 2",
     ),
-    "guidance": (lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=-1.0), ValueError, r"guidance \(=-1.0\)"),
+    "guidance": (
+        lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=-1.0),
+        ValueError,
+        r"guidance \(=-1.0\)",
+    ),
     "infinite guidance": (
         lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=float("inf")),
         ValueError,
@@ -127,10 +197,18 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"temperature \(=inf\) must be a finite",
     ),
-    "temperature": (lambda: sample(GREY, 1, (2, 2), temperature=-1.0), ValueError, r"temperature \(=-1.0\)"),
+    "temperature": (
+        lambda: sample(GREY, 1, (2, 2), temperature=-1.0),
+        ValueError,
+        r"temperature \(=-1.0\)",
+    ),
     "batch size": (lambda: sample(GREY, 1, (2, 2), batch_size=0), ValueError, r"batch_size \(=0\)"),
     "known type": (lambda: complete(GREY, X, torch.ones(3, 3)), TypeError, "give booleans"),
-    "known shape": (lambda: complete(GREY, X, torch.ones(2, 2) > 0), ValueError, "does not broadcast"),
+    "known shape": (
+        lambda: complete(GREY, X, torch.ones(2, 2) > 0),
+        ValueError,
+        "does not broadcast",
+    ),
     "draws": (lambda: complete(GREY, X, torch.ones(1) > 0, draws=0), ValueError, r"draws \(=0\)"),
     "known values": (lambda: complete(GREY, X + 9, torch.ones(3, 3) > 0), ValueError, "value 9"),
     "walk values": (lambda: next(walk(GREY, X + 9)), ValueError, "value 9"),
@@ -140,7 +218,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 
 @contextmanager
 def unchecked_types() -> Iterator[None]:
-    """As for users: annotations are checked in tests alone, and there before our own checks are reached."""
+    """As for users: annotations are checked in tests alone, and there before our own checks are
+    reached.
+    """
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
@@ -162,7 +242,14 @@ def test_integers_of_any_type_are_conditions(dtype: torch.dtype) -> None:
     classes = torch.tensor([0, 2, 1])
 
     def drawn(given: torch.Tensor) -> torch.Tensor:
-        return sample(CLASSES, 3, (2, 3), condition=given, guidance=2.0, generator=torch.Generator().manual_seed(0))
+        return sample(
+            CLASSES,
+            3,
+            (2, 3),
+            condition=given,
+            guidance=2.0,
+            generator=torch.Generator().manual_seed(0),
+        )
 
     assert torch.equal(drawn(classes.to(dtype)), drawn(classes))
     forgotten = forget(classes.to(dtype), torch.tensor([False, True, False]))
@@ -172,7 +259,9 @@ def test_integers_of_any_type_are_conditions(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("kind", [VectorCondition(4), ClassCondition(3)])
 def test_two_conditions_of_one_kind_are_no_data_s(kind: VectorCondition | ClassCondition) -> None:
     model = GatedPixelCNN(levels=4, features=4, layers=1, condition=(kind, kind))
-    with pytest.raises(ValueError, match=f"2 conditions of the kind {type(kind).__name__}, but .* one of each"):
+    with pytest.raises(
+        ValueError, match=f"2 conditions of the kind {type(kind).__name__}, but .* one of each"
+    ):
         check_fit(model, data_for(model), TrainConfig(steps=1), 1)
 
 

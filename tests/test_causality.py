@@ -1,4 +1,6 @@
-"""The probe on models that are wrong on purpose: each known defect must be seen, and an innocent must pass."""
+"""The probe on models that are wrong on purpose: each known defect must be seen, and an innocent
+must pass.
+"""
 
 import pytest
 import torch
@@ -14,12 +16,24 @@ class SingleStack(nn.Module):
 
     channels, levels = 1, 3
 
-    def __init__(self, *, depth: int = 4, first: str = "A", embed: bool = False, norm: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        depth: int = 4,
+        first: str = "A",
+        embed: bool = False,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(3, 6) if embed else None
         widths = [6 if embed else 1, *[12] * (depth - 1), 3]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
-        self.masks = [torch.tensor([[1, 1, 1], [1, float(i > 0 or first == "B"), 0], [0, 0, 0]]) for i in range(depth)]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.masks = [
+            torch.tensor([[1, 1, 1], [1, float(i > 0 or first == "B"), 0], [0, 0, 0]])
+            for i in range(depth)
+        ]
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +108,8 @@ def test_receptive_field_is_the_rectangle_that_the_docstring_says(channels: int)
 
 def test_receptive_field_of_a_model_that_takes_integers_only() -> None:
     assert torch.equal(
-        receptive_field(SingleStack(embed=True), (5, 6)), receptive_field(SingleStack(embed=False), (5, 6))
+        receptive_field(SingleStack(embed=True), (5, 6)),
+        receptive_field(SingleStack(embed=False), (5, 6)),
     )
 
 

@@ -43,7 +43,8 @@ def test_float32_and_channels_last_weights_survive(tmp_path: Path) -> None:
     save(model, tmp_path / "model.safetensors")
     loaded = load(str(tmp_path / "model.safetensors"))
     assert all(
-        torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(loaded.parameters(), model.parameters(), strict=True)
+        torch.equal(a, b) and a.dtype == b.dtype
+        for a, b in zip(loaded.parameters(), model.parameters(), strict=True)
     )
 
 
@@ -55,7 +56,9 @@ def test_metadata_says_what_rebuilds_the_model(path: Path) -> None:
 
 
 def test_a_run_folder_stands_for_its_best_weights(path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no best.safetensors; give the folder of a run"):
+    with pytest.raises(
+        CheckpointError, match="holds no best.safetensors; give the folder of a run"
+    ):
         load(path.parent)
     path.rename(path.parent / BEST)
     assert load(path.parent).config() == build("gated").config()
@@ -63,7 +66,9 @@ def test_a_run_folder_stands_for_its_best_weights(path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"nothing.safetensors does not exist; give a checkpoint"):
+    with pytest.raises(
+        CheckpointError, match=r"nothing.safetensors does not exist; give a checkpoint"
+    ):
         load(tmp_path / "nothing.safetensors")
 
 
@@ -95,7 +100,9 @@ def test_a_foreign_file(tmp_path: Path) -> None:
         load(tmp_path / "pickle.pt")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "1"}', '{"format": true}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"format": "1"}', '{"format": true}', "[" * 100_000]
+)
 def test_damaged_json(path: Path, text: str) -> None:
     rewrite(path, text)
     with pytest.raises(CheckpointError, match="is damaged: its metadata"):
@@ -105,10 +112,19 @@ def test_damaged_json(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "PixelDream"}, "'PixelDream', but this version of nextpixel knows DiagonalBiLSTM, GatedPixelCNN"),
+        (
+            {"model": "PixelDream"},
+            "'PixelDream', but this version of nextpixel knows DiagonalBiLSTM, GatedPixelCNN",
+        ),
         ({"model": ["GatedPixelCNN"]}, "knows DiagonalBiLSTM, GatedPixelCNN"),
-        ({"format": 2, "version": "9.0"}, "has format 2, written by nextpixel 9.0, .* install a newer nextpixel"),
-        ({"config": {"features": 7, "channels": 2}}, r"cannot rebuild its GatedPixelCNN \(features \(=7\)"),
+        (
+            {"format": 2, "version": "9.0"},
+            "has format 2, written by nextpixel 9.0, .* install a newer nextpixel",
+        ),
+        (
+            {"config": {"features": 7, "channels": 2}},
+            r"cannot rebuild its GatedPixelCNN \(features \(=7\)",
+        ),
         ({"config": {"colour": "red"}}, "cannot rebuild its GatedPixelCNN"),
         ({"config": {"layers": "2"}}, "cannot rebuild its GatedPixelCNN"),
         ({"config": None}, "its configuration is no JSON object"),
@@ -116,7 +132,10 @@ def test_damaged_json(path: Path, text: str) -> None:
             {"config": {"levels": 4, "features": 16, "layers": 3, "kernel_size": 3}},
             "does not fit its own configuration",
         ),
-        ({"config": {"levels": 4, "features": 8, "layers": 2, "kernel_size": 3}}, "absent in the model"),
+        (
+            {"config": {"levels": 4, "features": 8, "layers": 2, "kernel_size": 3}},
+            "absent in the model",
+        ),
     ],
 )
 def test_metadata_that_contradicts_the_weights_or_this_version(
@@ -135,12 +154,16 @@ def test_only_known_classes_are_saved(tmp_path: Path) -> None:
         save(Own(levels=4, features=8, layers=2), tmp_path / "own.safetensors")
     with pytest.raises(ValueError, match="extra uses the name 'config'"):
         save(build("gated"), tmp_path / "own.safetensors", extra={"config": {}})
-    with pytest.raises(FileNotFoundError, match="folder .*absent of own.safetensors does not exist"):
+    with pytest.raises(
+        FileNotFoundError, match="folder .*absent of own.safetensors does not exist"
+    ):
         save(build("gated"), tmp_path / "absent" / "own.safetensors")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = path.read_bytes()
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
@@ -168,4 +191,7 @@ def test_every_model_class_is_known() -> None:
     from nextpixel.models.registry import MODELS
 
     assert {type(build(name)) for name in CASES} <= set(MODELS.values())
-    assert all(name == model.__name__ and issubclass(model, ImageModel | Embedding) for name, model in MODELS.items())
+    assert all(
+        name == model.__name__ and issubclass(model, ImageModel | Embedding)
+        for name, model in MODELS.items()
+    )

@@ -59,10 +59,9 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_needs_no_torch() -> None:
     script = (
-        "import sys; from nextpixel.cli.app import main\n"
-        "for words in [['--help'], ['--version'], ['train', '--help'], ['sample', '--help'], ['data', '--help']]:\n"
-        "    main(words)\n"
-        "assert 'torch' not in sys.modules"
+        "import sys; from nextpixel.cli.app import main\nfor words in [['--help'], ['--version'],"
+        " ['train', '--help'], ['sample', '--help'], ['data', '--help']]:\n    main(words)\nassert"
+        " 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -81,7 +80,9 @@ def test_help_needs_no_torch() -> None:
         assert word in done.stdout
 
 
-def test_a_run_says_what_it_chose(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_says_what_it_chose(
+    digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["train", "digits", "--out", str(tmp_path / "run"), "--steps", "2", *SMALL])
     said = capsys.readouterr().out
     for text in (
@@ -99,7 +100,10 @@ def test_a_run_says_what_it_chose(digits_run: str, tmp_path: Path, capsys: pytes
 
 
 def test_a_folder_of_pictures_needs_no_options(
-    photographs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photographs: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main(["train", photographs, "--steps", "2", "--features", "6", "--layers", "1"])
@@ -114,13 +118,36 @@ def test_a_folder_of_pictures_needs_no_options(
 def test_crops_train_a_model_for_any_size(photographs: str, tmp_path: Path) -> None:
     run = str(tmp_path / "run")
     main(
-        ["train", photographs, "--out", run, "--crop", "16", "--no-conditional", "--steps", "2", "--quiet", *SMALL[2:]]
+        [
+            "train",
+            photographs,
+            "--out",
+            run,
+            "--crop",
+            "16",
+            "--no-conditional",
+            "--steps",
+            "2",
+            "--quiet",
+            *SMALL[2:],
+        ]
     )
     main(["evaluate", run])
     main(["sample", run, "--n", "1", "--out", str(tmp_path / "x.npy")])
     assert np.load(tmp_path / "x.npy").shape == (1, 3, 16, 16)
     picture = next(Path(photographs).glob("cats/*.png"))
-    main(["complete", run, "--data", str(picture), "--draws", "1", "--out", str(tmp_path / "whole.png")])
+    main(
+        [
+            "complete",
+            run,
+            "--data",
+            str(picture),
+            "--draws",
+            "1",
+            "--out",
+            str(tmp_path / "whole.png"),
+        ]
+    )
     assert picture_size(tmp_path / "whole.png")[1] == picture_size(picture)[1] + 2
 
 
@@ -139,13 +166,37 @@ def test_every_model_goes_through_the_same_commands(
     options: list[str], photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(tmp_path / "run")
-    small = ["--size", "9x8", "--features", "6", "--layers", "1", "--steps", "2", "--batch-size", "4"]
+    small = [
+        "--size",
+        "9x8",
+        "--features",
+        "6",
+        "--layers",
+        "1",
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+    ]
     main(["train", photographs, "--out", run, *small, *options])
     main(["evaluate", run, "--split", "valid", "--json"])
     assert ("dequantised_bits_per_dim" in capsys.readouterr().out) == ("logistic" in options)
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "x.npy")])
     assert np.load(tmp_path / "x.npy").shape == (2, 3, 9, 8)
-    main(["complete", run, "--split", "valid", "--n", "1", "--draws", "2", "--out", str(tmp_path / "c.png")])
+    main(
+        [
+            "complete",
+            run,
+            "--split",
+            "valid",
+            "--n",
+            "1",
+            "--draws",
+            "2",
+            "--out",
+            str(tmp_path / "c.png"),
+        ]
+    )
     main(["evaluate", run, "--split", "valid"])
     assert ("for one in 2 rows and columns" in capsys.readouterr().out) == ("--scale" in options)
     main(["check", run, "--size", "2x3"])
@@ -153,13 +204,18 @@ def test_every_model_goes_through_the_same_commands(
     said = capsys.readouterr().out
     assert "causal and normalised" in said
     assert "effective field of pixel (7, 4)" in said
-    assert {"predictions.png", "effective_field.png"} == {path.name for path in (tmp_path / "inspect").iterdir()}
+    assert {"predictions.png", "effective_field.png"} == {
+        path.name for path in (tmp_path / "inspect").iterdir()
+    }
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "pixel-cnn", "--complete-context"], "--complete-context does not apply to --model pixel-cnn"),
+        (
+            ["--model", "pixel-cnn", "--complete-context"],
+            "--complete-context does not apply to --model pixel-cnn",
+        ),
         (["--no-residual"], "--residual does not apply to --model gated-pixel-cnn"),
         (["--scale", "1"], "--scale 1 must be at least 2"),
         (["--objective", "density"], "objective='density' is for models with head='logistic'"),
@@ -169,38 +225,83 @@ def test_every_model_goes_through_the_same_commands(
 def test_options_that_do_not_apply_are_refused(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = fails(["train", "digits", "--out", str(tmp_path / "run"), "--steps", "2", *options], capsys)
+    said = fails(
+        ["train", "digits", "--out", str(tmp_path / "run"), "--steps", "2", *options], capsys
+    )
     assert message in " ".join(said.split())
     assert not (tmp_path / "run").exists()
 
 
-def test_inspect_chosen_pixels(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_chosen_pixels(
+    digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = str(tmp_path / "inspect")
-    main(["inspect", digits_run, "--out", out, "--pixels", "3x4", "--pixels", "7x0", "--image", "2"])
+    main(
+        ["inspect", digits_run, "--out", out, "--pixels", "3x4", "--pixels", "7x0", "--image", "2"]
+    )
     said = capsys.readouterr().out
     assert "row 3, column 4: entropy" in said and "row 7, column 0: entropy" in said
-    assert "3x9 is outside the picture, which has 8 rows" in fails(["inspect", digits_run, "--pixels", "3x9"], capsys)
+    assert "3x9 is outside the picture, which has 8 rows" in fails(
+        ["inspect", digits_run, "--pixels", "3x9"], capsys
+    )
     assert "--pixels 3 is no pixel" in fails(["inspect", digits_run, "--pixels", "3"], capsys)
     assert "has images 0 … 178" in fails(["inspect", digits_run, "--image", "179"], capsys)
     main(["inspect", digits_run, "--out", out, "--field-pixel", "2x3"])
     assert "effective field of pixel (2, 3)" in capsys.readouterr().out
-    assert "--field-pixel 9x0 is outside" in fails(["inspect", digits_run, "--field-pixel", "9x0"], capsys)
+    assert "--field-pixel 9x0 is outside" in fails(
+        ["inspect", digits_run, "--field-pixel", "9x0"], capsys
+    )
 
 
-def test_names_are_inspected_without_a_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(tmp_path / "codes.npy", np.random.default_rng(0).integers(5, size=(30, 4, 4)).astype(np.int32))
-    options = ["--levels", "5", "--value-features", "3", "--features", "6", "--layers", "1", "--steps", "1", "--quiet"]
+def test_names_are_inspected_without_a_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(
+        tmp_path / "codes.npy",
+        np.random.default_rng(0).integers(5, size=(30, 4, 4)).astype(np.int32),
+    )
+    options = [
+        "--levels",
+        "5",
+        "--value-features",
+        "3",
+        "--features",
+        "6",
+        "--layers",
+        "1",
+        "--steps",
+        "1",
+        "--quiet",
+    ]
     for scale in ([], ["--scale", "2"]):
         run = str(tmp_path / f"run{len(scale)}")
-        main(["train", str(tmp_path / "codes.npy"), "--out", run, "--model", "pixel-cnn", *options, *scale])
+        main(
+            [
+                "train",
+                str(tmp_path / "codes.npy"),
+                "--out",
+                run,
+                "--model",
+                "pixel-cnn",
+                *options,
+                *scale,
+            ]
+        )
         capsys.readouterr()
         main(["inspect", run, "--out", str(tmp_path / "i")])
-        assert "no effective field" in capsys.readouterr().out and (tmp_path / "i" / "predictions.png").exists()
+        assert (
+            "no effective field" in capsys.readouterr().out
+            and (tmp_path / "i" / "predictions.png").exists()
+        )
     assert load(run).config()["large"]["condition"]["categorical"]
 
 
-def test_numbers_that_are_too_small_are_named(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--scale (=0) must be at least 1" in fails(["complete", digits_run, "--scale", "0"], capsys)
+def test_numbers_that_are_too_small_are_named(
+    digits_run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--scale (=0) must be at least 1" in fails(
+        ["complete", digits_run, "--scale", "0"], capsys
+    )
     assert "--field (=0) must be at least 1" in fails(["check", digits_run, "--field", "0"], capsys)
     message = fails(["train", "digits", "--model", "diagonal-bilstm", "--kernel-size", "0"], capsys)
     assert "kernel_size (=0) must be an odd number" in message
@@ -221,12 +322,34 @@ def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_samples_as_a_grid_an_array_and_a_folder(digits_run: str, tmp_path: Path) -> None:
     main(["sample", digits_run, "--n", "20", "--out", str(tmp_path / "grid.png"), "--scale", "2"])
-    assert picture_size(tmp_path / "grid.png") == (2 * 17 + 1, 10 * 17 + 1)  # two columns, a row a class
-    main(["sample", digits_run, "--n", "3", "--class", "7", "--seed", "5", "--out", str(tmp_path / "sevens.npy")])
+    assert picture_size(tmp_path / "grid.png") == (
+        2 * 17 + 1,
+        10 * 17 + 1,
+    )  # two columns, a row a class
+    main(
+        [
+            "sample",
+            digits_run,
+            "--n",
+            "3",
+            "--class",
+            "7",
+            "--seed",
+            "5",
+            "--out",
+            str(tmp_path / "sevens.npy"),
+        ]
+    )
     sevens = np.load(tmp_path / "sevens.npy")
     import torch
 
-    again = sample(load(digits_run), 3, (8, 8), condition=torch.tensor(7), generator=torch.Generator().manual_seed(5))
+    again = sample(
+        load(digits_run),
+        3,
+        (8, 8),
+        condition=torch.tensor(7),
+        generator=torch.Generator().manual_seed(5),
+    )
     assert np.array_equal(sevens, again.numpy())
     main(["sample", digits_run, "--n", "3", "--class", "7", "--out", str(tmp_path / "folder")])
     assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["0.png", "1.png", "2.png"]
@@ -239,7 +362,18 @@ def test_completions(digits_run: str, tmp_path: Path) -> None:
     mask = np.full((8, 8), 255, np.uint8)
     mask[2:4, 3:6] = 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    main(["complete", digits_run, "--n", "2", "--mask", str(tmp_path / "mask.png"), "--out", str(tmp_path / "x.npy")])
+    main(
+        [
+            "complete",
+            digits_run,
+            "--n",
+            "2",
+            "--mask",
+            str(tmp_path / "mask.png"),
+            "--out",
+            str(tmp_path / "x.npy"),
+        ]
+    )
     drawn = np.load(tmp_path / "x.npy")
     assert drawn.shape == (2, 4, 1, 8, 8)
     from nextpixel import load_data
@@ -248,7 +382,9 @@ def test_completions(digits_run: str, tmp_path: Path) -> None:
     assert (drawn == originals[:, None])[..., mask == 255].all()
 
 
-def test_info_and_check(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_and_check(
+    digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["info", digits_run, "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told["model"] == "GatedPixelCNN"
@@ -277,9 +413,23 @@ def test_resume_changes_the_length_and_what_mends_a_run_alone(
 ) -> None:
     run = str(tmp_path / "run")
     main(["train", "digits", "--out", run, "--steps", "4", "--quiet", *SMALL])
-    main(["train", "--resume", run, "--steps", "6", "--learning-rate", "1e-4", "--precision", "float32"])
+    main(
+        [
+            "train",
+            "--resume",
+            run,
+            "--steps",
+            "6",
+            "--learning-rate",
+            "1e-4",
+            "--precision",
+            "float32",
+        ]
+    )
     assert "6 steps" in capsys.readouterr().out
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert lines[-1]["step"] == 6
     main(["train", "digits", "--resume", run])  # changes nothing
     asked = read_run(run)
@@ -294,8 +444,12 @@ def test_resume_changes_the_length_and_what_mends_a_run_alone(
         (["--out", "elsewhere"], "--out"),
         (["--levels", "4"], "--levels"),
     ]:
-        assert f"leave out {name}" in fails(["train", "--resume", run, "--steps", "9", *words], capsys)
-    assert "holds a run already" in fails(["train", "digits", "--out", run, "--steps", "4", *SMALL], capsys)
+        assert f"leave out {name}" in fails(
+            ["train", "--resume", run, "--steps", "9", *words], capsys
+        )
+    assert "holds a run already" in fails(
+        ["train", "digits", "--out", run, "--steps", "4", *SMALL], capsys
+    )
 
 
 def test_options_of_training_are_the_fields_of_its_configuration() -> None:
@@ -306,9 +460,22 @@ def test_options_of_training_are_the_fields_of_its_configuration() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(number: int, tmp_path: Path) -> None:
     run = tmp_path / "my run"
-    words = ["train", "digits", "--out", str(run), "--steps", "100000", "--evaluate-every", "100000", *SMALL]
+    words = [
+        "train",
+        "digits",
+        "--out",
+        str(run),
+        "--steps",
+        "100000",
+        "--evaluate-every",
+        "100000",
+        *SMALL,
+    ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "nextpixel", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "nextpixel", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
         time.sleep(0.05)
@@ -320,7 +487,16 @@ def test_a_stopped_run_says_how_to_go_on(number: int, tmp_path: Path) -> None:
 
 
 def test_a_refused_run_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refused = ["train", "digits", "--out", str(tmp_path / "run"), "--patience", "1", "--validation", "0"]
+    refused = [
+        "train",
+        "digits",
+        "--out",
+        str(tmp_path / "run"),
+        "--patience",
+        "1",
+        "--validation",
+        "0",
+    ]
     assert "needs a validation split" in fails(refused, capsys)
     assert not (tmp_path / "run").exists()
 
@@ -333,7 +509,20 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
         (folder / name).mkdir(parents=True)
         Image.fromarray(np.full((8, 8), 100, np.uint8)).save(folder / name / "a.png")
     other = str(folder)
-    main(["train", "digits", "--levels", "16", "--steps", "1", "--out", str(tmp_path / "run"), "--quiet", *SMALL])
+    main(
+        [
+            "train",
+            "digits",
+            "--levels",
+            "16",
+            "--steps",
+            "1",
+            "--out",
+            str(tmp_path / "run"),
+            "--quiet",
+            *SMALL,
+        ]
+    )
     capsys.readouterr()
     main(["evaluate", str(tmp_path / "run"), "--data", other, "--json"])
     figures = json.loads(capsys.readouterr().out)
@@ -345,7 +534,9 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
     import torch
 
     nats = -float(
-        score(load(tmp_path / "run"), torch.from_numpy(x.batch(range(2))).long(), torch.tensor([3, 7])).mean()
+        score(
+            load(tmp_path / "run"), torch.from_numpy(x.batch(range(2))).long(), torch.tensor([3, 7])
+        ).mean()
     )
     assert figures["nats_per_image"] == pytest.approx(nats)
     main(["evaluate", str(tmp_path / "run"), "--data", other])
@@ -354,7 +545,18 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
     assert np.load(tmp_path / "x.npy").shape == (2, 4, 1, 8, 8)
     plain = str(folder / "7" / "a.png")
     assert "give --class" in fails(["complete", str(tmp_path / "run"), "--data", plain], capsys)
-    main(["complete", str(tmp_path / "run"), "--data", plain, "--class", "7", "--out", str(tmp_path / "x.npy")])
+    main(
+        [
+            "complete",
+            str(tmp_path / "run"),
+            "--data",
+            plain,
+            "--class",
+            "7",
+            "--out",
+            str(tmp_path / "x.npy"),
+        ]
+    )
     (folder / "7").rename(folder / "cat")
     assert "the class 'cat'" in fails(["evaluate", str(tmp_path / "run"), "--data", other], capsys)
 
@@ -362,11 +564,24 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
 def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text('source = "digits"\nfeatures = 6\nlayers = 1\nsteps = 2\nkernel_size = 3\n')
-    main(["train", "--recipe", str(recipe), "--features", "10", "--out", str(tmp_path / "run"), "--quiet"])
+    main(
+        [
+            "train",
+            "--recipe",
+            str(recipe),
+            "--features",
+            "10",
+            "--out",
+            str(tmp_path / "run"),
+            "--quiet",
+        ]
+    )
     config = load(tmp_path / "run").config()
     assert (config["features"], config["layers"]) == (10, 1)
     recipe.write_text('source = "digits"\nfeatuers = 6\n')
-    assert "features" in fails(["train", "--recipe", str(recipe), "--out", str(tmp_path / "other")], capsys)
+    assert "features" in fails(
+        ["train", "--recipe", str(recipe), "--out", str(tmp_path / "other")], capsys
+    )
     assert not (tmp_path / "other").exists()
     assert "nowhere.toml" in fails(["train", "--recipe", str(tmp_path / "nowhere.toml")], capsys)
     recipe.write_text("features =")
@@ -379,10 +594,19 @@ def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["data", "/nowhere"], "no such file or folder"),
         (["train"], "give a source of pictures"),
         (["train", "digits", "--featres", "3"], "--features"),
-        (["train", "digits", "--steps", "0", "--out", "unused"], "steps (=0) must be a whole number of at least 1"),
-        (["train", "digits", "--steps", "1", "--epochs", "1", "--out", "unused"], "steps=1 and epochs=1"),
+        (
+            ["train", "digits", "--steps", "0", "--out", "unused"],
+            "steps (=0) must be a whole number of at least 1",
+        ),
+        (
+            ["train", "digits", "--steps", "1", "--epochs", "1", "--out", "unused"],
+            "steps=1 and epochs=1",
+        ),
         (["train", "digits", "--size", "big"], "--size big is no size"),
-        (["train", "digits", "--features", "0", "--steps", "1", "--out", "unused"], "features (=0)"),
+        (
+            ["train", "digits", "--features", "0", "--steps", "1", "--out", "unused"],
+            "features (=0)",
+        ),
         (["train", "digits", "--device", "tpu9"], "'tpu9'"),
         (["sample", "unused", "--n", "0"], "--n (=0) must be at least 1"),
         (["sample", "unused", "--scale", "0"], "--scale (=0) must be at least 1"),
@@ -398,11 +622,15 @@ def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixt
     assert message in " ".join(fails(arguments, capsys).replace("│", " ").split())
 
 
-def test_mistakes_with_a_run(digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_with_a_run(
+    digits_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "is not a class of this model; use all, none, or one of 0, 1" in fails(
         ["sample", digits_run, "--class", "x"], capsys
     )
-    assert "use .png, .npy, a folder" in fails(["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys)
+    assert "use .png, .npy, a folder" in fails(
+        ["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys
+    )
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "mask.png")
     mask = ["complete", digits_run, "--mask", str(tmp_path / "mask.png")]
     assert "is 3×3, but the pictures are 8×8" in fails(mask, capsys)

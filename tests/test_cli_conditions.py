@@ -55,25 +55,58 @@ def captions(runs: Path) -> str:
     return str(runs / "captions")
 
 
-def test_captions_and_maps(captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_captions_and_maps(
+    captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "given the vector and the map" in said(["evaluate", captions], capsys)
     assert "the right condition saves" in said(["information", captions, "--images", "6"], capsys)
     out = tmp_path / "s.npy"
-    main(["sample", captions, "--caption", "light grey", "--n", "3", "--guidance", "2", "--out", str(out)])
+    main(
+        [
+            "sample",
+            captions,
+            "--caption",
+            "light grey",
+            "--n",
+            "3",
+            "--guidance",
+            "2",
+            "--out",
+            str(out),
+        ]
+    )
     assert np.load(out).shape == (3, 1, 4, 4)
     main(["complete", captions, "--n", "2", "--draws", "2", "--out", str(tmp_path / "c.png")])
     main(["reconstruct", captions, "--n", "2", "--draws", "3", "--out", str(tmp_path / "r.png")])
-    assert read_image(tmp_path / "r.png").shape[1:] == (2 * 5 + 1, 4 * 5 + 1)  # a row for each: it, and three draws
+    assert read_image(tmp_path / "r.png").shape[1:] == (
+        2 * 5 + 1,
+        4 * 5 + 1,
+    )  # a row for each: it, and three draws
     main(["inspect", captions, "--out", str(tmp_path / "inspect")])
-    assert "no word of the model; it knows grey" in fails(["sample", captions, "--caption", "blue"], capsys)
+    assert "no word of the model; it knows grey" in fails(
+        ["sample", captions, "--caption", "blue"], capsys
+    )
     assert "not conditioned on classes" in fails(["sample", captions, "--class", "0"], capsys)
     main(
-        ["interpolate", captions, "--rows", "2", "--steps", "3", "--guidance", "1.5", "--out", str(tmp_path / "i.npy")]
+        [
+            "interpolate",
+            captions,
+            "--rows",
+            "2",
+            "--steps",
+            "3",
+            "--guidance",
+            "1.5",
+            "--out",
+            str(tmp_path / "i.npy"),
+        ]
     )
     assert np.load(tmp_path / "i.npy").shape == (2, 3, 1, 4, 4)  # the map stays
 
 
-def test_conditions_of_other_pictures(captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conditions_of_other_pictures(
+    captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A model of captions and maps takes new pictures with theirs, and no others."""
     arrays = np.load(Path(captions).parent / "x.npz")
     np.save(tmp_path / "new.npy", arrays["train_images"][:9])
@@ -86,57 +119,110 @@ def test_conditions_of_other_pictures(captions: str, tmp_path: Path, capsys: pyt
     main(["reconstruct", captions, "--n", "2", "--out", str(tmp_path / "r.png"), *both])
     main(["complete", captions, "--n", "2", "--out", str(tmp_path / "c.png"), *both])
     main(["information", captions, "--images", "9", *both])
-    options = ["--caption", "black", "--maps", str(tmp_path / "maps.npy"), "--out", str(tmp_path / "s.png")]
+    options = [
+        "--caption",
+        "black",
+        "--maps",
+        str(tmp_path / "maps.npy"),
+        "--out",
+        str(tmp_path / "s.png"),
+    ]
     main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
     assert "which this data does not give" in fails(["evaluate", captions, *other], capsys)
-    assert "--captions goes with other pictures" in fails(["evaluate", captions, *other[2:]], capsys)
+    assert "--captions goes with other pictures" in fails(
+        ["evaluate", captions, *other[2:]], capsys
+    )
 
 
-def test_resuming_takes_the_same_conditions(captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_takes_the_same_conditions(
+    captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["train", "--resume", captions, "--steps", "5", "--quiet"])
-    assert "leave out --captions" in fails(["train", "--resume", captions, "--captions", "x.txt"], capsys)
+    assert "leave out --captions" in fails(
+        ["train", "--resume", captions, "--captions", "x.txt"], capsys
+    )
 
 
-def test_an_encoder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_an_encoder_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     (tmp_path / "my_texts.py").write_text(
-        "import numpy as np\ndef lengths(texts):\n    return np.array([[len(t), 1.0] for t in texts])\n"
+        "import numpy as np\ndef lengths(texts):\n    return np.array([[len(t), 1.0] for t in"
+        " texts])\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     source, run = str(captioned(tmp_path)), str(tmp_path / "run")
-    main(["train", source, "--levels", "3", "--text-encoder", "my_texts:lengths", "--steps", "2", "--out", run, *SMALL])
+    main(
+        [
+            "train",
+            source,
+            "--levels",
+            "3",
+            "--text-encoder",
+            "my_texts:lengths",
+            "--steps",
+            "2",
+            "--out",
+            run,
+            *SMALL,
+        ]
+    )
     assert "say --text-encoder my_texts:lengths if you trust it" in fails(["evaluate", run], capsys)
     assert "say --text-encoder" in fails(["sample", run, "--caption", "x"], capsys)
     main(["evaluate", run, "--text-encoder", "my_texts:lengths"])
-    options = ["--caption", "four", "--text-encoder", "my_texts:lengths", "--n", "1", "--out", str(tmp_path / "s.png")]
+    options = [
+        "--caption",
+        "four",
+        "--text-encoder",
+        "my_texts:lengths",
+        "--n",
+        "1",
+        "--out",
+        str(tmp_path / "s.png"),
+    ]
     main(["sample", run, *options])
-    assert "cannot be imported" in fails(["evaluate", run, "--text-encoder", "nowhere:lengths"], capsys)
-    main(["train", "--resume", run, "--text-encoder", "my_texts:lengths", "--steps", "3", "--quiet"])
+    assert "cannot be imported" in fails(
+        ["evaluate", run, "--text-encoder", "nowhere:lengths"], capsys
+    )
+    main(
+        ["train", "--resume", run, "--text-encoder", "my_texts:lengths", "--steps", "3", "--quiet"]
+    )
     for command in ("reconstruct", "complete", "interpolate"):
         main([command, run, "--text-encoder", "my_texts:lengths", "--out", str(tmp_path / "r.png")])
 
 
-def test_an_encoder_is_found_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_an_encoder_is_found_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here_texts.py").write_text(
-        "class Needs:\n    def __init__(self, what):\n        pass\n"
-        "class Lengths:\n    def __call__(self, texts):\n        return [[float(len(t))] for t in texts]\n"
+        "class Needs:\n    def __init__(self, what):\n        pass\nclass Lengths:\n    def"
+        " __call__(self, texts):\n        return [[float(len(t))] for t in texts]\n"
     )
     source, run = str(captioned(tmp_path)), str(tmp_path / "run")
     options = ["--levels", "3", "--steps", "1", "--out", run, *SMALL]
     main(["train", source, "--text-encoder", "here_texts:Lengths", *options])
-    assert "TypeError" in fails(["train", source, "--text-encoder", "here_texts:Needs", *options], capsys)
+    assert "TypeError" in fails(
+        ["train", source, "--text-encoder", "here_texts:Needs", *options], capsys
+    )
 
 
 def test_captions_beside_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arrays = dict(np.load(captioned(tmp_path)))
     del arrays["train_maps"]
-    np.savez(tmp_path / "both.npz", train_vectors=np.random.default_rng(0).random((60, 2)), **arrays)
+    np.savez(
+        tmp_path / "both.npz", train_vectors=np.random.default_rng(0).random((60, 2)), **arrays
+    )
     run, one = str(tmp_path / "run"), str(tmp_path / "one.npy")
-    main(["train", str(tmp_path / "both.npz"), "--levels", "3", "--steps", "1", "--out", run, *SMALL])
+    main(
+        ["train", str(tmp_path / "both.npz"), "--levels", "3", "--steps", "1", "--out", run, *SMALL]
+    )
     np.save(one, np.array([0.5, 0.25]))
     options = ["sample", run, "--n", "2", "--out", str(tmp_path / "s.npy")]
     main([*options, "--vectors", one, "--caption", "dark grey"])
-    assert "a model of both takes --vectors and --caption" in fails([*options, "--caption", "dark grey"], capsys)
+    assert "a model of both takes --vectors and --caption" in fails(
+        [*options, "--caption", "dark grey"], capsys
+    )
 
 
 def test_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,20 +230,47 @@ def test_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "x.npy", generator.integers(4, size=(30, 5, 5)).astype(np.uint8))
     np.save(tmp_path / "v.npy", generator.random((30, 3)))
     run = str(tmp_path / "run")
-    options = ["--levels", "4", "--vectors", str(tmp_path / "v.npy"), "--steps", "2", "--out", run, *SMALL]
+    options = [
+        "--levels",
+        "4",
+        "--vectors",
+        str(tmp_path / "v.npy"),
+        "--steps",
+        "2",
+        "--out",
+        run,
+        *SMALL,
+    ]
     main(["train", str(tmp_path / "x.npy"), *options])
     given = np.array([0.1, 0.2, 0.3])
     np.save(tmp_path / "one.npy", given)
-    main(["sample", run, "--vectors", str(tmp_path / "one.npy"), "--n", "2", "--out", str(tmp_path / "s.npy")])
+    main(
+        [
+            "sample",
+            run,
+            "--vectors",
+            str(tmp_path / "one.npy"),
+            "--n",
+            "2",
+            "--out",
+            str(tmp_path / "s.npy"),
+        ]
+    )
     condition = torch.from_numpy(given.astype(np.float32))
-    expected = sample(load(run), 2, (5, 5), condition=condition, generator=torch.Generator().manual_seed(0))
+    expected = sample(
+        load(run), 2, (5, 5), condition=condition, generator=torch.Generator().manual_seed(0)
+    )
     assert np.array_equal(np.load(tmp_path / "s.npy"), expected.numpy())
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "s.npy")])
     main(["interpolate", run, "--steps", "3", "--rows", "2", "--out", str(tmp_path / "i.npy")])
     assert np.load(tmp_path / "i.npy").shape == (2, 3, 1, 5, 5)
     np.save(tmp_path / "one.npy", np.zeros(4))
-    assert "4 entries, but the model takes 3" in fails(["sample", run, "--vectors", str(tmp_path / "one.npy")], capsys)
-    assert "--guidance 2 needs a model that met unknown" in fails(["sample", run, "--guidance", "2"], capsys)
+    assert "4 entries, but the model takes 3" in fails(
+        ["sample", run, "--vectors", str(tmp_path / "one.npy")], capsys
+    )
+    assert "--guidance 2 needs a model that met unknown" in fails(
+        ["sample", run, "--guidance", "2"], capsys
+    )
     assert "not trained on captions" in fails(["sample", run, "--caption", "x"], capsys)
 
 
@@ -178,7 +291,9 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["sample", run, "--data", "digits", "--n", "2", "--out", str(tmp_path / "s.png")])
     assert "its hidden part included" in fails(["complete", run], capsys)
     assert "is not there" in fails(["interpolate", run, "--between", "0", "10000"], capsys)
-    assert "holds an embedding, which draws and scores nothing" in fails(["sample", embedding], capsys)
+    assert "holds an embedding, which draws and scores nothing" in fails(
+        ["sample", embedding], capsys
+    )
     assert "which is no embedding" in fails(["train", "digits", "--embedding", run], capsys)
     assert "leaves fewer than two" in fails(["embed", "digits", "--held-out", "9"], capsys)
     before = json.loads(said(["evaluate", run, "--json"], capsys))
@@ -190,12 +305,37 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("variational", [False, True])
-def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], variational: bool) -> None:
+def test_auto_encoders(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], variational: bool
+) -> None:
     run, other = str(runs / f"ae-{variational}"), str(runs / f"cae-{variational}")
     options = ["--code-size", "3", "--encoder-features", "4", "--steps", "2"]
     kind = ["--variational", "--free-bits", "0.5"] if variational else []
-    main(["train", "digits", "--model", "pixel-cnn-autoencoder", "--out", run, *options, *kind, *SMALL])
-    main(["train", "digits", "--model", "convolutional-autoencoder", "--out", other, *options, "--quiet"])
+    main(
+        [
+            "train",
+            "digits",
+            "--model",
+            "pixel-cnn-autoencoder",
+            "--out",
+            run,
+            *options,
+            *kind,
+            *SMALL,
+        ]
+    )
+    main(
+        [
+            "train",
+            "digits",
+            "--model",
+            "convolutional-autoencoder",
+            "--out",
+            other,
+            *options,
+            "--quiet",
+        ]
+    )
     table = said(["evaluate", run, "--importance-samples", "2"], capsys)
     figures = json.loads(said(["evaluate", run, "--importance-samples", "5", "--json"], capsys))
     if variational:
@@ -205,7 +345,11 @@ def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "mean squared error" in said(["train", "--resume", other, "--steps", "3"], capsys)
     assert "its hidden part included" in fails(["complete", run], capsys)
     assert "must not be negative" in fails(["evaluate", run, "--importance-samples", "-1"], capsys)
-    assert ("at most (a bound)" in table and "for the code" in table) if variational else "given its code" in table
+    assert (
+        ("at most (a bound)" in table and "for the code" in table)
+        if variational
+        else "given its code" in table
+    )
     assert "not a likelihood" in said(["evaluate", other], capsys)
     assert "mean_squared_error" in json.loads(said(["evaluate", other, "--json"], capsys))
     out = tmp_path / "r.npy"
@@ -216,7 +360,9 @@ def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "s.png")])
     assert "code: " in said(["information", run, "--images", "4"], capsys)
     assert "has no likelihood" in fails(["sample", other], capsys)
-    assert "give a convolutional auto-encoder" in fails(["reconstruct", run, "--beside", run], capsys)
+    assert "give a convolutional auto-encoder" in fails(
+        ["reconstruct", run, "--beside", run], capsys
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,7 +381,9 @@ def test_auto_encoders(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_does_not_go_together(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert message in fails(["train", "digits", "--steps", "1", "--out", str(tmp_path / "run"), *options], capsys)
+    assert message in fails(
+        ["train", "digits", "--steps", "1", "--out", str(tmp_path / "run"), *options], capsys
+    )
 
 
 def test_codes_of_a_vector_quantised_auto_encoder(tmp_path: Path) -> None:
@@ -254,13 +402,25 @@ def test_codes_of_a_vector_quantised_auto_encoder(tmp_path: Path) -> None:
     large = np.zeros((20, 66, 3), np.uint8)
     large[:, ::2] = 4  # averaged, there would be values of 2
     np.save(tmp_path / "large.npy", large)
-    options = ["--levels", "5", "--value-features", "2", "--steps", "1", "--out", f"{run}-2", *SMALL]
+    options = [
+        "--levels",
+        "5",
+        "--value-features",
+        "2",
+        "--steps",
+        "1",
+        "--out",
+        f"{run}-2",
+        *SMALL,
+    ]
     main(["train", str(tmp_path / "large.npy"), *options])
     assert read_metadata(f"{run}-2")["shape"] == [66, 3]
 
 
 def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Kept with the run, read by all that scores and draws, of another size too; for the decoder of a code as well."""
+    """Kept with the run, read by all that scores and draws, of another size too; for the decoder of
+    a code as well.
+    """
     run = str(tmp_path / "run")
     options = ["--position-waves", "2", "--steps", "1", "--no-conditional", *SMALL]
     main(["train", "digits", "--out", run, *options])
@@ -268,7 +428,18 @@ def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", run])
     main(["sample", run, "--n", "2", "--size", "6x9", "--out", str(tmp_path / "s.npy")])
     assert np.load(tmp_path / "s.npy").shape == (2, 1, 6, 9)
-    main(["train", "digits", "--model", "pixel-cnn-autoencoder", "--out", f"{run}-2", *options[:4], *SMALL])
+    main(
+        [
+            "train",
+            "digits",
+            "--model",
+            "pixel-cnn-autoencoder",
+            "--out",
+            f"{run}-2",
+            *options[:4],
+            *SMALL,
+        ]
+    )
     assert load(f"{run}-2").config()["decoder"]["position_waves"] == 2
     message = fails(["train", "digits", "--out", f"{run}-3", "--crop", "4", *options], capsys)
     assert "position_waves tell where" in message

@@ -1,4 +1,6 @@
-"""Sources -> splits of levels: what they hold, what they refuse, and that preparation is a function of its keywords."""
+"""Sources -> splits of levels: what they hold, what they refuse, and that preparation is a function
+of its keywords.
+"""
 
 import io
 import json
@@ -17,7 +19,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nextpixel.data.image_files import read_image
-from nextpixel.data.load import DataError, ImageData, Split, crop_offsets, describe, histogram_bits_per_dim, load_data
+from nextpixel.data.load import (
+    DataError,
+    ImageData,
+    Split,
+    crop_offsets,
+    describe,
+    histogram_bits_per_dim,
+    load_data,
+)
 from nextpixel.data.preparation import binarise, resize
 
 RNG = np.random.default_rng(0)
@@ -43,7 +53,11 @@ def photo(height: int = 6, width: int = 7, channels: int = 3, seed: int = 0) -> 
 
 
 def all_images(data: ImageData) -> list[np.ndarray]:
-    return [np.asarray(split.images[k]) for split in (data.train, data.valid, data.test) for k in range(len(split))]
+    return [
+        np.asarray(split.images[k])
+        for split in (data.train, data.valid, data.test)
+        for k in range(len(split))
+    ]
 
 
 def assert_same(one: ImageData, other: ImageData) -> None:
@@ -66,9 +80,17 @@ def assert_same(one: ImageData, other: ImageData) -> None:
 
 def test_digits() -> None:
     data = load_data("digits")
-    assert (data.levels, data.channels, data.shape, data.classes) == (17, 1, (8, 8), tuple("0123456789"))
+    assert (data.levels, data.channels, data.shape, data.classes) == (
+        17,
+        1,
+        (8, 8),
+        tuple("0123456789"),
+    )
     assert [len(split) for split in (data.train, data.valid, data.test)] == [1439, 179, 179]
-    assert np.asarray(data.train.images).dtype == np.uint8 and np.asarray(data.train.images).max() == 16
+    assert (
+        np.asarray(data.train.images).dtype == np.uint8
+        and np.asarray(data.train.images).max() == 16
+    )
     assert data.train.labels is not None and data.train.labels.dtype == np.int64
     assert histogram_bits_per_dim(data) == pytest.approx(2.4398, abs=1e-4)
     assert load_data("digits", labels=False).classes == ()
@@ -77,10 +99,17 @@ def test_digits() -> None:
 
 
 def test_no_torch_and_no_extras_are_imported() -> None:
-    code = "import nextpixel.data.load, sys; print([m for m in ('torch', 'sklearn', 'datasets', 'scipy') if m in sys.modules])"
+    code = (
+        "import nextpixel.data.load, sys; print([m for m in ('torch', 'sklearn', 'datasets',"
+        " 'scipy') if m in sys.modules])"
+    )
     root = str(Path(__file__).parents[1])
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": root}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": root},
     )
     assert result.stdout.strip() == "[]"
 
@@ -90,10 +119,14 @@ def test_no_torch_and_no_extras_are_imported() -> None:
 
 @given(st.integers(1, 300), st.floats(0, 0.45), st.floats(0, 0.45), st.integers(0, 2**63 - 1))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_splits_share_out_the_images(tmp_path: Path, count: int, validation: float, test: float, seed: int) -> None:
+def test_splits_share_out_the_images(
+    tmp_path: Path, count: int, validation: float, test: float, seed: int
+) -> None:
     path = saved(tmp_path / "x.npy", np.arange(count, dtype=np.int32).reshape(-1, 1, 1))
     data = load_data(path, validation=validation, test=test, seed=seed, levels=1000)
-    parts = [np.asarray(split.images).ravel().tolist() for split in (data.train, data.valid, data.test)]
+    parts = [
+        np.asarray(split.images).ravel().tolist() for split in (data.train, data.valid, data.test)
+    ]
     assert sorted(sum(parts, [])) == list(range(count))
     assert [len(part) for part in parts[1:]] == [int(count * validation), int(count * test)]
     assert all(part == sorted(part) for part in parts)
@@ -103,7 +136,10 @@ def test_splits_share_out_the_images(tmp_path: Path, count: int, validation: flo
 
 def test_the_split_never_changes(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.npy", np.arange(20, dtype=np.int32).reshape(-1, 1, 1))
-    tests = [np.asarray(load_data(path, test=4, validation=3, seed=s).test.images).ravel().tolist() for s in (0, 1)]
+    tests = [
+        np.asarray(load_data(path, test=4, validation=3, seed=s).test.images).ravel().tolist()
+        for s in (0, 1)
+    ]
     assert tests == [[6, 9, 11, 13], [4, 8, 15, 19]]
 
 
@@ -143,7 +179,11 @@ def test_numbers_of_images_and_given_splits(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_layouts(
-    tmp_path: Path, shape: tuple[int, ...], channels: int | None, expected: tuple[int, ...], suffix: str
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    channels: int | None,
+    expected: tuple[int, ...],
+    suffix: str,
 ) -> None:
     x = RNG.integers(0, 256, shape, dtype=np.uint8)
     path = tmp_path / f"x.{suffix}"
@@ -155,7 +195,9 @@ def test_layouts(
     assert (data.channels, data.shape) == (expected[0], expected[1:])
     images = np.asarray(data.train.images)
     assert images.shape == (9, *expected) and images.flags.c_contiguous
-    reordered = x.reshape(9, *expected) if shape[1:] == expected or x.ndim == 3 else np.moveaxis(x, 3, 1)
+    reordered = (
+        x.reshape(9, *expected) if shape[1:] == expected or x.ndim == 3 else np.moveaxis(x, 3, 1)
+    )
     np.testing.assert_array_equal(images, reordered)
 
 
@@ -177,7 +219,12 @@ def values(*numbers: int, dtype: type = np.uint8) -> np.ndarray:
         (values(0, 500, 7, dtype=np.int64), {"levels": 512}, 512, [0, 500, 7]),
         (values(0, 65535, 256, dtype=np.uint16), {}, 65536, [0, 65535, 256]),
         (values(0, 65535, 256, dtype=np.uint16), {"levels": 256}, 256, [0, 255, 1]),
-        (values(0, 4095, 16, dtype=np.uint16), {"levels": 256, "from_levels": 4096}, 256, [0, 255, 1]),
+        (
+            values(0, 4095, 16, dtype=np.uint16),
+            {"levels": 256, "from_levels": 4096},
+            256,
+            [0, 255, 1],
+        ),
         (values(0, 127, 128), {"binarise": "threshold"}, 2, [0, 0, 1]),
         (values(0, 255), {"binarise": "draw"}, 2, [0, 1]),
         (values(0, 1), {"binarise": "draw", "levels": 2}, 2, [0, 1]),
@@ -185,7 +232,12 @@ def values(*numbers: int, dtype: type = np.uint8) -> np.ndarray:
 )
 @pytest.mark.parametrize("memory_bytes", [0, 2**30])
 def test_levels(
-    tmp_path: Path, x: np.ndarray, options: dict[str, Any], levels: int, result: list[int], memory_bytes: int
+    tmp_path: Path,
+    x: np.ndarray,
+    options: dict[str, Any],
+    levels: int,
+    result: list[int],
+    memory_bytes: int,
 ) -> None:
     path = saved(tmp_path / "x.npy", x)
     data = load_data(path, **options, **WHOLE, memory_bytes=memory_bytes)
@@ -227,7 +279,12 @@ def test_labels_of_arrays(tmp_path: Path) -> None:
     data = load_data(path, labels=other, **WHOLE)
     assert data.train.labels is not None and data.train.labels.tolist() == [0, 1, 1, 0, 2]
     assert_same(load_data(**data.preparation), data)
-    np.savez(tmp_path / "x.npz", train_images=x, train_labels=labels, label_names=["cat", "dog", "eel", "fox"])
+    np.savez(
+        tmp_path / "x.npz",
+        train_images=x,
+        train_labels=labels,
+        label_names=["cat", "dog", "eel", "fox"],
+    )
     assert load_data(tmp_path / "x.npz").classes == ("cat", "dog", "eel", "fox")
 
 
@@ -263,7 +320,15 @@ def messy(folder: Path) -> Path:
     Image.fromarray(photo(50, 50, seed=11)).convert("P").save(folder / "palette.png")
     frames = [Image.fromarray(photo(40, 40, 1, seed=k)) for k in (12, 13)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
-    for name in ("notes.txt", "index.json", "Thumbs.db", ".hidden.jpg", "._IMG_1.JPG", "film.mov", "no suffix"):
+    for name in (
+        "notes.txt",
+        "index.json",
+        "Thumbs.db",
+        ".hidden.jpg",
+        "._IMG_1.JPG",
+        "film.mov",
+        "no suffix",
+    ):
         (folder / name).write_bytes(b"not a picture")
     for name in ("__MACOSX", ".thumbnails", "@eaDir"):
         (folder / name).mkdir()
@@ -291,10 +356,14 @@ def test_pictures_of_all_sizes_for_crops(tmp_path: Path) -> None:
     place = data.train.names.index("upright é.jpg")
     assert data.train.images[place].shape == (3, 50, 33)
     assert data.train.sizes[place].tolist() == [50, 33]
-    batch = data.train.batch([place, 0, place], crop=32, offsets=np.array([[18, 1], [0, 0], [0, 0]]))
+    batch = data.train.batch(
+        [place, 0, place], crop=32, offsets=np.array([[18, 1], [0, 0], [0, 0]])
+    )
     np.testing.assert_array_equal(batch[0], data.train.images[place][:, 18:50, 1:33])
     np.testing.assert_array_equal(batch[1], data.train.images[0][:, :32, :32])
-    mapped = load_data(folder, ragged=True, channels=3, **WHOLE, memory_bytes=0, cache_folder=tmp_path / "cache")
+    mapped = load_data(
+        folder, ragged=True, channels=3, **WHOLE, memory_bytes=0, cache_folder=tmp_path / "cache"
+    )
     assert not isinstance(mapped.train.images, list)
     assert_same(mapped, data)
     assert_same(load_data(**data.preparation), data)
@@ -330,11 +399,15 @@ def test_channels_are_found(tmp_path: Path, arrays: list[np.ndarray], channels: 
     for wanted in (1, 3, 4):
         data = load_data(tmp_path, channels=wanted, **WHOLE)
         assert data.channels == wanted
-        np.testing.assert_array_equal(data.train.images[0], read_image(tmp_path / "0.png", channels=wanted))
+        np.testing.assert_array_equal(
+            data.train.images[0], read_image(tmp_path / "0.png", channels=wanted)
+        )
 
 
 def test_sub_folders_are_classes(tmp_path: Path) -> None:
-    for k, name in enumerate(["cat/1.png", "cat/more/2.png", "dog/1.png", ".git/x.png", "empty/readme.txt"]):
+    for k, name in enumerate(
+        ["cat/1.png", "cat/more/2.png", "dog/1.png", ".git/x.png", "empty/readme.txt"]
+    ):
         if name.endswith("png"):
             pictured(tmp_path / name, photo(seed=k))
         else:
@@ -349,7 +422,9 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
 
 
 def test_folders_of_splits(tmp_path: Path) -> None:
-    for k, name in enumerate(["train/a/1.png", "train/b/2.png", "Validation/a/3.png", "test/b/4.png", "test/c/5.png"]):
+    for k, name in enumerate(
+        ["train/a/1.png", "train/b/2.png", "Validation/a/3.png", "test/b/4.png", "test/c/5.png"]
+    ):
         pictured(tmp_path / name, photo(seed=k))
     (tmp_path / "README.md").touch()
     data = load_data(tmp_path)
@@ -394,10 +469,13 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert seen == [(1, 1)]
 
 
-# ------------------------------------------------------------------------------------------- larger than the memory
+# ------------------------------------------------------------------------------------------- larger
+# than the memory
 
 
-@pytest.mark.parametrize("options", [{}, {"levels": 8}, {"binarise": "threshold"}, {"binarise": "draw", "seed": 4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"levels": 8}, {"binarise": "threshold"}, {"binarise": "draw", "seed": 4}]
+)
 @pytest.mark.parametrize("kind", ["NHWC", "NCHW", "Fortran", "npz", "folder", "ragged"])
 def test_memory_maps_equal_memory(tmp_path: Path, kind: str, options: dict[str, Any]) -> None:
     options = dict(options)
@@ -423,7 +501,9 @@ def test_memory_maps_equal_memory(tmp_path: Path, kind: str, options: dict[str, 
     assert_same(again, whole)
     indices = [5, 0, 3, 5, 1]
     offsets = np.array([[0, 3], [1, 2], [2, 0], [2, 3], [0, 0]])
-    first, second = (data.train.batch(indices, crop=(4, 4), offsets=offsets) for data in (mapped, whole))
+    first, second = (
+        data.train.batch(indices, crop=(4, 4), offsets=offsets) for data in (mapped, whole)
+    )
     np.testing.assert_array_equal(first, second)
     assert first.flags.c_contiguous and first.dtype == second.dtype
     if kind != "ragged":
@@ -431,7 +511,9 @@ def test_memory_maps_equal_memory(tmp_path: Path, kind: str, options: dict[str, 
         np.testing.assert_array_equal(first, second)
         assert first.flags.c_contiguous
         np.testing.assert_array_equal(mapped.train.images[2:20:3], whole.train.images[2:20:3])
-        np.testing.assert_array_equal(mapped.train.images[np.array([-1, 0])], whole.train.images[np.array([-1, 0])])
+        np.testing.assert_array_equal(
+            mapped.train.images[np.array([-1, 0])], whole.train.images[np.array([-1, 0])]
+        )
         np.testing.assert_array_equal(mapped.train.images, whole.train.images)
         assert histogram_bits_per_dim(mapped) == histogram_bits_per_dim(whole)
     assert describe(mapped) == describe(whole)
@@ -456,9 +538,14 @@ def test_decoded_pictures_are_kept_where_asked(tmp_path: Path) -> None:
     seen: list[int] = []
     for _ in range(2):
         data = load_data(
-            folder, cache_folder=tmp_path / "cache", progress=lambda done, count: seen.append(done), **WHOLE
+            folder,
+            cache_folder=tmp_path / "cache",
+            progress=lambda done, count: seen.append(done),
+            **WHOLE,
         )
-        assert isinstance(data.train.images, np.ndarray) and not isinstance(data.train.images, np.memmap)
+        assert isinstance(data.train.images, np.ndarray) and not isinstance(
+            data.train.images, np.memmap
+        )
         np.testing.assert_array_equal(data.train.images[1], np.moveaxis(photo(), 2, 0))
     assert seen == [2]
 
@@ -496,14 +583,23 @@ def test_batches() -> None:
 def test_offsets_are_drawn_from_all_windows_that_fit(height: int, width: int, seed: int) -> None:
     split = Split(images=[np.zeros((1, h, w), np.uint8) for h, w in ((6, 6), (8, 6), (6, 9))])
     indices = np.arange(300) % 3
-    offsets = crop_offsets(split, indices, crop=(height, width), generator=np.random.default_rng(seed))
-    again = crop_offsets(split, indices, crop=(height, width), generator=np.random.default_rng(seed))
+    offsets = crop_offsets(
+        split, indices, crop=(height, width), generator=np.random.default_rng(seed)
+    )
+    again = crop_offsets(
+        split, indices, crop=(height, width), generator=np.random.default_rng(seed)
+    )
     np.testing.assert_array_equal(offsets, again)
     for k, (h, w) in enumerate(split.sizes):
         rows, columns = offsets[indices == k].T
         # Each of at most nine values is missed by all 100 draws with probability below 1e-5.
         assert set(rows) <= set(range(h - height + 1)) and set(columns) <= set(range(w - width + 1))
-    assert split.batch(indices, crop=(height, width), offsets=offsets).shape == (300, 1, height, width)
+    assert split.batch(indices, crop=(height, width), offsets=offsets).shape == (
+        300,
+        1,
+        height,
+        width,
+    )
 
 
 def test_offsets_reach_both_ends() -> None:
@@ -521,9 +617,18 @@ def test_offsets_reach_both_ends() -> None:
         (lambda s: s.batch([0], crop=6), "crop .=6x6. is larger than image 0 of 5x7 pixels"),
         (lambda s: s.batch([0], crop=0), "at least 1 pixel"),
         (lambda s: s.batch([0], offsets=np.array([[0, 0]])), "offsets are of windows"),
-        (lambda s: s.batch([0, 1], crop=2, offsets=np.array([[0, 0]])), "offsets must be integers of shape"),
-        (lambda s: s.batch([0, 2], crop=2, offsets=np.array([[0, 0], [4, 0]])), "for image 2 at .4, 0., but it"),
-        (lambda s: crop_offsets(s, [3], crop=9, generator=np.random.default_rng()), "is larger than image 3"),
+        (
+            lambda s: s.batch([0, 1], crop=2, offsets=np.array([[0, 0]])),
+            "offsets must be integers of shape",
+        ),
+        (
+            lambda s: s.batch([0, 2], crop=2, offsets=np.array([[0, 0], [4, 0]])),
+            "for image 2 at .4, 0., but it",
+        ),
+        (
+            lambda s: crop_offsets(s, [3], crop=9, generator=np.random.default_rng()),
+            "is larger than image 3",
+        ),
     ],
 )
 def test_batch_errors(take: Callable[[Split], Any], message: str) -> None:
@@ -548,16 +653,27 @@ def test_histogram_is_its_formula(tmp_path: Path) -> None:
 
 def test_description(tmp_path: Path) -> None:
     for k in range(10):
-        pictured(tmp_path / ("light" if k % 5 else "dark") / f"{k}.png", np.full((4, 4), 255 if k % 5 else 0, np.uint8))
+        pictured(
+            tmp_path / ("light" if k % 5 else "dark") / f"{k}.png",
+            np.full((4, 4), 255 if k % 5 else 0, np.uint8),
+        )
     text = describe(load_data(tmp_path, validation=0, test=2))
     assert json.loads(json.dumps(text)) == text
     train = text["splits"]["train"]
-    assert (text["channels"], text["levels"], text["shape"], text["classes"]) == (1, 256, [4, 4], ["dark", "light"])
+    assert (text["channels"], text["levels"], text["shape"], text["classes"]) == (
+        1,
+        256,
+        [4, 4],
+        ["dark", "light"],
+    )
     assert train["images"] == train["looked_at"] == 8 and train["smallest"] == [4, 4]
     assert sum(train["classes"].values()) == 8 and text["splits"]["valid"]["images"] == 0
     dark = train["classes"]["dark"] / 8
     expected = -(dark * np.log2(dark) + (1 - dark) * np.log2(1 - dark)) if 0 < dark else 0
-    assert text["entropy_bits_per_dim"] == pytest.approx(expected) and text["uniform_bits_per_dim"] == 8
+    assert (
+        text["entropy_bits_per_dim"] == pytest.approx(expected)
+        and text["uniform_bits_per_dim"] == 8
+    )
     assert text["test_seen_in_train"] >= 1
 
 
@@ -580,13 +696,23 @@ def test_hugging_face_data_sets(tmp_path: Path, quiet_datasets: Any) -> None:
     features = quiet_datasets.Features(
         {"picture": quiet_datasets.Image(), "kind": quiet_datasets.ClassLabel(names=["cat", "dog"])}
     )
-    table = quiet_datasets.Dataset.from_dict({"picture": pictures, "kind": [0, 1, 1, 0, 1, 0]}, features=features)
-    quiet_datasets.DatasetDict({"train": table, "validation": table.select([0, 1])}).save_to_disk(tmp_path / "saved")
+    table = quiet_datasets.Dataset.from_dict(
+        {"picture": pictures, "kind": [0, 1, 1, 0, 1, 0]}, features=features
+    )
+    quiet_datasets.DatasetDict({"train": table, "validation": table.select([0, 1])}).save_to_disk(
+        tmp_path / "saved"
+    )
     (tmp_path / "parquet" / "data").mkdir(parents=True)
     table.to_parquet(tmp_path / "parquet" / "data" / "train-00000-of-00001.parquet")
-    for source in (f"hf:{tmp_path / 'saved'}", str(tmp_path / "saved"), f"hf:{tmp_path / 'parquet'}"):
+    for source in (
+        f"hf:{tmp_path / 'saved'}",
+        str(tmp_path / "saved"),
+        f"hf:{tmp_path / 'parquet'}",
+    ):
         data = load_data(source, test=0, validation=2)
-        assert data.classes == ("cat", "dog") and data.channels == 3 and data.train.labels is not None
+        assert (
+            data.classes == ("cat", "dog") and data.channels == 3 and data.train.labels is not None
+        )
         assert len(data.valid) == 2
         if "saved" in source:
             assert data.train.labels.tolist() == [0, 1, 1, 0, 1, 0]
@@ -594,7 +720,10 @@ def test_hugging_face_data_sets(tmp_path: Path, quiet_datasets: Any) -> None:
         assert_same(load_data(**data.preparation), data)
     assert load_data(f"hf:{tmp_path / 'saved'}", labels=False, size=3).classes == ()
     broken = table.cast_column("picture", quiet_datasets.Image(decode=False))
-    rows = [{**row, "picture": {"bytes": b"broken", "path": None}} if k == 2 else row for k, row in enumerate(broken)]
+    rows = [
+        {**row, "picture": {"bytes": b"broken", "path": None}} if k == 2 else row
+        for k, row in enumerate(broken)
+    ]
     quiet_datasets.Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "broken")
     with pytest.raises(DataError, match="train picture 2: cannot be read as a picture"):
         load_data(tmp_path / "broken")
@@ -608,11 +737,15 @@ def test_hugging_face_data_sets(tmp_path: Path, quiet_datasets: Any) -> None:
 @pytest.mark.parametrize(
     ("source", "module", "extra"), [("hf:mnist", "datasets", "data"), ("digits", "sklearn", "demo")]
 )
-def test_extras_are_named(source: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extras_are_named(
+    source: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DataError, match=rf"needs {module}; install it with: pip install 'nextpixel\[{extra}\]'"):
+    with pytest.raises(
+        DataError, match=rf"needs {module}; install it with: pip install 'nextpixel\[{extra}\]'"
+    ):
         load_data(source)
 
 
@@ -748,7 +881,9 @@ def test_errors(tmp_path: Path, name: str) -> None:
 
 def test_missing_files(tmp_path: Path) -> None:
     for source in (tmp_path / "x.npz", str(tmp_path / "nowhere"), "pictures/", "x.npy", "./digits"):
-        with pytest.raises(FileNotFoundError, match="there is no such file or folder; a source is 'digits'"):
+        with pytest.raises(
+            FileNotFoundError, match="there is no such file or folder; a source is 'digits'"
+        ):
             load_data(source)
     with pytest.raises(FileNotFoundError, match="no such file of labels"):
         load_data(saved(tmp_path / "x.npy", TEN), labels=tmp_path / "y.npy")
@@ -770,7 +905,9 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["npy", "npz"]), st.data())
-def test_damaged_arrays_give_data_or_our_error(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
+def test_damaged_arrays_give_data_or_our_error(
+    tmp_path: Path, suffix: str, data: st.DataObject
+) -> None:
     file = io.BytesIO()
     if suffix == "npy":
         np.save(file, PHOTOS[:2])
@@ -801,27 +938,36 @@ def test_automatic_size_leaves_small_equal_images_and_makes_others_squares(tmp_p
 
 
 def test_automatic_size_never_averages_codes(tmp_path: Path) -> None:
-    """Integers wider than a byte may be names. What measures brightness can be reduced by saying a size."""
+    """Integers wider than a byte may be names. What measures brightness can be reduced by saying a
+    size.
+    """
     codes = RNG.integers(0, 512, (6, 80, 70))
     for dtype in (np.int64, np.uint16, np.int16):
-        data = load_data(saved(tmp_path / "codes.npy", codes.astype(dtype)), size="auto", levels=512, **WHOLE)
+        data = load_data(
+            saved(tmp_path / "codes.npy", codes.astype(dtype)), size="auto", levels=512, **WHOLE
+        )
         np.testing.assert_array_equal(data.train.images[:, 0], codes)
         assert_same(load_data(**data.preparation), data)
-    assert load_data(saved(tmp_path / "x.npy", codes.astype(np.uint8)), size="auto").shape == (32, 32)
+    assert load_data(saved(tmp_path / "x.npy", codes.astype(np.uint8)), size="auto").shape == (
+        32,
+        32,
+    )
     assert load_data(tmp_path / "codes.npy", size=20, from_levels=512).shape == (20, 20)
 
 
 def test_pictures_have_one_three_or_four_channels(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"^channels \(=2\) must be 1, 3 or 4 for pictures, or left out$"):
+    with pytest.raises(
+        DataError, match=r"^channels \(=2\) must be 1, 3 or 4 for pictures, or left out$"
+    ):
         load_data(tmp_path, channels=2)
 
 
 def test_all_broken_pictures_are_named_at_once_whatever_is_broken(tmp_path: Path) -> None:
     for name in ("sound", "truncated"):
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
-            tmp_path / f"{name}.png"
-        )
+        Image.fromarray(
+            np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        ).save(tmp_path / f"{name}.png")
     (tmp_path / "truncated.png").write_bytes((tmp_path / "truncated.png").read_bytes()[:3000])
     (tmp_path / "fake.png").write_text("no picture")
     with pytest.raises(DataError, match="^2 of 3 pictures cannot be read") as caught:

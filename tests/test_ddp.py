@@ -19,7 +19,14 @@ from nextpixel.training.runs import read_metrics, run
 
 # Seven images: the processes' shares are unequal, and so are the parts of a share.
 CONFIG = TrainConfig(
-    steps=8, batch_size=7, accumulate=2, crop=4, flip=True, evaluate_every=4, learning_rate=0.01, precision="float32"
+    steps=8,
+    batch_size=7,
+    accumulate=2,
+    crop=4,
+    flip=True,
+    evaluate_every=4,
+    learning_rate=0.01,
+    precision="float32",
 )
 
 
@@ -44,7 +51,11 @@ def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
         [*command, f"--log-dir={folder / 'logs'}", __file__, str(folder), *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env=os.environ
+        | {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        },
         capture_output=True,
         text=True,
         timeout=240,
@@ -58,22 +69,36 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     done = torchrun(two)
     assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr
 
-    expected, first, second = (json.loads(path.read_text()) for path in _files(one, two, "losses-{}.json"))
+    expected, first, second = (
+        json.loads(path.read_text()) for path in _files(one, two, "losses-{}.json")
+    )
     assert first == second
     assert len(first) == 8
     for found, wanted in zip(first, expected, strict=True):
         assert [value is None for value in found] == [value is None for value in wanted]
-        assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(found, wanted, strict=True) if a is not None)
-    expected_weights, first_weights, second_weights = map(torch.load, _files(one, two, "weights-{}.pt"))
+        assert all(
+            a == pytest.approx(b, abs=1e-5)
+            for a, b in zip(found, wanted, strict=True)
+            if a is not None
+        )
+    expected_weights, first_weights, second_weights = map(
+        torch.load, _files(one, two, "weights-{}.pt")
+    )
     assert torch.equal(first_weights, second_weights)
     assert torch.allclose(first_weights, expected_weights, atol=1e-4)
 
     valid = dataset(classes=2).valid
-    assert evaluate(load(two), valid) == pytest.approx(read_metadata(two)["training"]["valid_bits_per_dim"], abs=1e-5)
-    assert [line["step"] for line in read_metrics(two) if "train_bits_per_dim" in line] == list(range(1, 9))
+    assert evaluate(load(two), valid) == pytest.approx(
+        read_metadata(two)["training"]["valid_bits_per_dim"], abs=1e-5
+    )
+    assert [line["step"] for line in read_metrics(two) if "train_bits_per_dim" in line] == list(
+        range(1, 9)
+    )
 
 
-def test_two_processes_stop_together_by_the_clock_and_refuse_what_one_refuses(tmp_path: Path) -> None:
+def test_two_processes_stop_together_by_the_clock_and_refuse_what_one_refuses(
+    tmp_path: Path,
+) -> None:
     done = torchrun(tmp_path, "minutes")
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"losses-{rank}.json").read_text()) for rank in (0, 1))

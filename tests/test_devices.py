@@ -15,7 +15,9 @@ from nextpixel.layers.scan import diagonal_fronts, row_fronts
 
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])
 def test_full_precision_is_restored(chosen: str) -> None:
-    """TF32 is off in between, for products and convolutions; afterwards all is as the caller had chosen."""
+    """TF32 is off in between, for products and convolutions; afterwards all is as the caller had
+    chosen.
+    """
     backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul
     before = [backend.fp32_precision for backend in backends]
     try:
@@ -46,7 +48,9 @@ def test_a_seed_is_for_a_while() -> None:
 
 @pytest.mark.parametrize("name", ["row-lstm", "diagonal", "gated-positions"])
 def test_what_is_kept_between_calls_suits_every_caller(name: str) -> None:
-    """Neither another default device nor inference mode, when it was made, is in the way afterwards."""
+    """Neither another default device nor inference mode, when it was made, is in the way
+    afterwards.
+    """
     row_fronts.cache_clear()
     diagonal_fronts.cache_clear()
     model = build(name)
@@ -60,7 +64,9 @@ def test_what_is_kept_between_calls_suits_every_caller(name: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", ["gated-logistic", "diagonal-logistic", "pixel-cnn-codes-logistic"])
+@pytest.mark.parametrize(
+    "name", ["gated-logistic", "diagonal-logistic", "pixel-cnn-codes-logistic"]
+)
 def test_mixtures_are_in_full_precision_where_the_rest_is_not(name: str) -> None:
     model = build(name).float()
     x, condition = images(model, 2, (4, 4)), conditions(model, 2, (4, 4))
@@ -76,7 +82,15 @@ def test_half_precision_weights_are_not_trained() -> None:
     model = GatedPixelCNN(levels=4, features=8, layers=2).to(torch.bfloat16)
     few = Split(images=np.zeros((4, 1, 4, 4), np.uint8))
     data = ImageData(
-        source="zeros", levels=4, channels=1, shape=(4, 4), classes=(), train=few, valid=few, test=few, preparation={}
+        source="zeros",
+        levels=4,
+        channels=1,
+        shape=(4, 4),
+        classes=(),
+        train=few,
+        valid=few,
+        test=few,
+        preparation={},
     )
     config = TrainConfig(steps=1, batch_size=2)
     with pytest.raises(ValueError, match=r"train model.float\(\)"):

@@ -15,12 +15,20 @@ from nextpixel.cli.app import main
 from nextpixel.data.splits import Split
 from nextpixel.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
-from nextpixel.training.embedding import EmbeddingConfig, balanced_rows, train_embedding, triplet_loss, verify
+from nextpixel.training.embedding import (
+    EmbeddingConfig,
+    balanced_rows,
+    train_embedding,
+    triplet_loss,
+    verify,
+)
 
 
 def test_the_loss_is_that_of_plain_loops() -> None:
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(12, 3, generator=generator, dtype=torch.float64), dim=1)
+    vectors = torch.nn.functional.normalize(
+        torch.randn(12, 3, generator=generator, dtype=torch.float64), dim=1
+    )
     labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 4])
     for margin in (0.2, 1.5):
         terms = []
@@ -44,7 +52,9 @@ def test_batches_are_balanced() -> None:
     for seed in range(20):
         rows = balanced_rows(labels, 4, 3, np.random.default_rng(seed))
         counts = np.bincount(labels[rows], minlength=6)
-        assert sorted(counts.tolist()) == [0, 0, 3, 3, 3, 3] and counts[2] == 0  # class 2 has one image only
+        assert (
+            sorted(counts.tolist()) == [0, 0, 3, 3, 3, 3] and counts[2] == 0
+        )  # class 2 has one image only
     assert len(balanced_rows(labels, 100, 2, np.random.default_rng(0))) == 10
 
 
@@ -62,7 +72,9 @@ def test_verification_is_that_of_all_pairs() -> None:
     assert found.auroc == pytest.approx(auroc)
 
     def accuracy(threshold: float) -> float:
-        return float(np.mean(np.array(same) <= threshold) + np.mean(np.array(other) > threshold)) / 2
+        return (
+            float(np.mean(np.array(same) <= threshold) + np.mean(np.array(other) > threshold)) / 2
+        )
 
     assert found.accuracy == pytest.approx(max(accuracy(t) for t in [-1.0, *same, *other]))
     assert verify(vectors, labels, threshold=1.0).accuracy == pytest.approx(accuracy(1.0))
@@ -71,17 +83,26 @@ def test_verification_is_that_of_all_pairs() -> None:
 
 
 def test_verification_keeps_no_vectors_of_pairs() -> None:
-    """One number a pair is all that memory must hold: no tensor has more entries than there are pairs of images."""
+    """One number a pair is all that memory must hold: no tensor has more entries than there are
+    pairs of images.
+    """
 
     class Largest(torch.overrides.TorchFunctionMode):
         entries = 0
 
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             result = function(*args, **(kwargs or {}))
-            self.entries = max(self.entries, result.numel() if isinstance(result, torch.Tensor) else 0)
+            self.entries = max(
+                self.entries, result.numel() if isinstance(result, torch.Tensor) else 0
+            )
             return result
 
-    vectors, labels = torch.randn(200, 64, generator=torch.Generator().manual_seed(0)), np.arange(200) % 7
+    vectors, labels = (
+        torch.randn(200, 64, generator=torch.Generator().manual_seed(0)),
+        np.arange(200) % 7,
+    )
     with Largest() as largest:
         found = verify(vectors, labels)
     assert found.images == 200 and found.pairs == 200 * 199 // 2 == largest.entries
@@ -92,11 +113,16 @@ def test_verification_keeps_no_vectors_of_pairs() -> None:
     auroc = np.mean((near < far) + 0.5 * (near == far))
     assert found.auroc == pytest.approx(auroc, rel=1e-12)
     said = distance <= found.threshold
-    assert found.accuracy == pytest.approx((said[same].mean() + (~said)[~same].mean()) / 2, rel=1e-12)
+    assert found.accuracy == pytest.approx(
+        (said[same].mean() + (~said)[~same].mean()) / 2, rel=1e-12
+    )
 
 
 def test_of_many_images_some_are_verified() -> None:
-    vectors, labels = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)), np.arange(300) % 3
+    vectors, labels = (
+        torch.randn(300, 4, generator=torch.Generator().manual_seed(0)),
+        np.arange(300) % 3,
+    )
     found = verify(vectors, labels, most=100)
     assert (found.images, found.pairs) == (100, 4950)
     assert found == verify(vectors, labels, most=100) != verify(vectors, labels, most=100, seed=1)
@@ -113,9 +139,24 @@ def labelled(path: Path, classes: int, each: int = 6) -> str:
     return str(path)
 
 
-def test_why_a_figure_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A share of few classes is two of them, and without known classes the unseen find a threshold of their own."""
-    short = ["--steps", "1", "--outputs", "2", "--features", "2", "--validation", "0", "--device", "cpu"]
+def test_why_a_figure_is_missing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A share of few classes is two of them, and without known classes the unseen find a threshold
+    of their own.
+    """
+    short = [
+        "--steps",
+        "1",
+        "--outputs",
+        "2",
+        "--features",
+        "2",
+        "--validation",
+        "0",
+        "--device",
+        "cpu",
+    ]
     few, four = labelled(tmp_path / "few.npz", 3), labelled(tmp_path / "four.npz", 4)
 
     def said(*arguments: str) -> str:
@@ -179,7 +220,10 @@ def test_mirrors_and_shifts_are_of_the_images() -> None:
     x = np.arange(2 * 4 * 5).reshape(2, 1, 4, 5)
     moved = _varied(x, EmbeddingConfig(shift=2, flip=True), np.random.default_rng(0))
     for image, original in zip(moved, x, strict=True):
-        padded = [np.pad(o, ((0, 0), (2, 2), (2, 2)), mode="edge") for o in (original, original[..., ::-1])]
+        padded = [
+            np.pad(o, ((0, 0), (2, 2), (2, 2)), mode="edge")
+            for o in (original, original[..., ::-1])
+        ]
         windows = [p[:, r : r + 4, c : c + 5] for p in padded for r in range(5) for c in range(5)]
         assert any(np.array_equal(image, window) for window in windows)
 
@@ -188,7 +232,10 @@ def test_mirrors_and_shifts_are_of_the_images() -> None:
     ("split", "message"),
     [
         (Split(images=np.zeros((4, 1, 8, 8), np.uint8)), "no classes"),
-        (Split(images=np.zeros((4, 1, 8, 8), np.uint8), labels=np.array([0, 0, 1, 2])), "fewer than two classes"),
+        (
+            Split(images=np.zeros((4, 1, 8, 8), np.uint8), labels=np.array([0, 0, 1, 2])),
+            "fewer than two classes",
+        ),
     ],
 )
 def test_what_cannot_be_learnt_from(split: Split, message: str) -> None:
@@ -201,7 +248,9 @@ def test_the_line_between_two_vectors() -> None:
     line = between(first, last, 5)
     torch.testing.assert_close(line[[0, 2, 4]], torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]))
     torch.testing.assert_close(between(first, last, 5, keep_length=True).norm(dim=1), torch.ones(5))
-    torch.testing.assert_close(between(first, 3 * first, 3, keep_length=True), torch.tensor([[1.0, 0], [2, 0], [3, 0]]))
+    torch.testing.assert_close(
+        between(first, 3 * first, 3, keep_length=True), torch.tensor([[1.0, 0], [2, 0], [3, 0]])
+    )
     with pytest.raises(ValueError, match=r"steps \(=1\) must be at least 2"):
         between(first, last, 1)
 
@@ -210,9 +259,13 @@ def test_an_interpolation_ends_at_the_samples_of_its_ends() -> None:
     """And one random number decides a sub-pixel at every step: pictures change where the law does."""
     model = build("gated-vector")
     first, last = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
-    row = interpolate(model, first, last, (4, 5), steps=6, generator=torch.Generator().manual_seed(3))
+    row = interpolate(
+        model, first, last, (4, 5), steps=6, generator=torch.Generator().manual_seed(3)
+    )
     for end, vector in ((0, first), (5, last)):
-        alone = sample(model, 1, (4, 5), condition=vector, generator=torch.Generator().manual_seed(3))
+        alone = sample(
+            model, 1, (4, 5), condition=vector, generator=torch.Generator().manual_seed(3)
+        )
         assert torch.equal(row[end], alone[0])
     same = interpolate(model, first, first, (4, 5), steps=6)
     assert (same == same[:1]).all()

@@ -6,9 +6,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, MapCondition, MultiScale, PixelCNN, RowLSTM, check_causality, score
+from nextpixel import (
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    MapCondition,
+    MultiScale,
+    PixelCNN,
+    RowLSTM,
+    check_causality,
+    score,
+)
 from nextpixel.analysis.causality import dependencies
-from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field, receptive_field_picture
+from nextpixel.analysis.receptive_fields import (
+    effective_receptive_field,
+    receptive_field,
+    receptive_field_picture,
+)
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map, scale_scores
 
@@ -54,15 +67,21 @@ def cone(layers: int, kernel: int, first: int) -> set[Offset]:
 
 
 @pytest.mark.usefixtures("smooth")
-@pytest.mark.parametrize(("layers", "kernel", "first"), [(1, 3, 3), (2, 3, 3), (6, 3, 3), (2, 3, 7), (2, 5, 3)])
+@pytest.mark.parametrize(
+    ("layers", "kernel", "first"), [(1, 3, 3), (2, 3, 3), (6, 3, 3), (2, 3, 7), (2, 5, 3)]
+)
 def test_pixel_cnn_sees_its_cone_and_nothing_else(layers: int, kernel: int, first: int) -> None:
-    model = PixelCNN(levels=3, features=6, layers=layers, kernel_size=kernel, first_kernel_size=first)
+    model = PixelCNN(
+        levels=3, features=6, layers=layers, kernel_size=kernel, first_kernel_size=first
+    )
     assert torch.equal(field(model, (5, 8)), matrix(cone(layers, kernel, first), (5, 8)))
 
 
 @pytest.mark.parametrize(("first", "layers", "unseen"), [(3, 20, 21), (7, 15, 10)])
 def test_the_blind_spot_is_of_the_known_size(first: int, layers: int, unseen: int) -> None:
-    """From the last row's middle of 15 by 15 pixels, with 3x3 kernels after the first: 21 or 10 of 217 are unseen."""
+    """From the last row's middle of 15 by 15 pixels, with 3x3 kernels after the first: 21 or 10 of
+    217 are unseen.
+    """
     model = PixelCNN(levels=2, features=2, layers=layers, first_kernel_size=first)
     torch.manual_seed(0)
     seen = receptive_field(model, (15, 15), pixel=(14, 7))[0, 0]
@@ -75,26 +94,36 @@ def test_the_blind_spot_is_of_the_known_size(first: int, layers: int, unseen: in
 @pytest.mark.usefixtures("smooth")
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_diagonal_bilstm_misses_the_last_pixel_of_the_row_above(layers: int) -> None:
-    """42 of 2016 pairs on 8 by 8 pixels with a 3x3 first convolution, whatever the depth; none with the gap closed."""
-    depends = field(DiagonalBiLSTM(levels=3, features=6, layers=layers, first_kernel_size=3), (8, 8))
+    """42 of 2016 pairs on 8 by 8 pixels with a 3x3 first convolution, whatever the depth; none with
+    the gap closed.
+    """
+    depends = field(
+        DiagonalBiLSTM(levels=3, features=6, layers=layers, first_kernel_size=3), (8, 8)
+    )
     expected = torch.ones(64, 64).tril(-1).bool()
     for row, column in itertools.product(range(1, 8), range(6)):
         expected[row * 8 + column, (row - 1) * 8 + 7] = False
     assert int((~expected).tril(-1).sum()) == 42
     assert torch.equal(depends, expected)
-    complete = DiagonalBiLSTM(levels=3, features=6, layers=layers, first_kernel_size=3, complete_context=True)
+    complete = DiagonalBiLSTM(
+        levels=3, features=6, layers=layers, first_kernel_size=3, complete_context=True
+    )
     assert torch.equal(field(complete, (8, 8)), torch.ones(64, 64).tril(-1).bool())
 
 
 @pytest.mark.usefixtures("smooth")
-@pytest.mark.parametrize(("layers", "kernel", "first"), [(1, 3, 3), (2, 3, 3), (3, 3, 3), (1, 5, 3), (2, 3, 7)])
+@pytest.mark.parametrize(
+    ("layers", "kernel", "first"), [(1, 3, 3), (2, 3, 3), (3, 3, 3), (1, 5, 3), (2, 3, 7)]
+)
 def test_row_lstm_sees_a_triangle(layers: int, kernel: int, first: int) -> None:
     """Any number of rows up, k//2 columns to either side with each, and L·(k//2) more to the left."""
     shape, reach = (5, 9), kernel // 2
     up = {(-rows, dx) for rows in range(shape[0]) for dx in range(-rows * reach, rows * reach + 1)}
     left = {(0, -dx) for dx in range(layers * reach + 1)}
     expected = matrix(steps(steps(up, left), square(first, own=False)), shape)
-    model = RowLSTM(levels=3, features=6, layers=layers, kernel_size=kernel, first_kernel_size=first)
+    model = RowLSTM(
+        levels=3, features=6, layers=layers, kernel_size=kernel, first_kernel_size=first
+    )
     assert torch.equal(field(model, shape), expected)
 
 
@@ -102,12 +131,16 @@ def test_multi_scale_sees_all_that_comes_before() -> None:
     torch.manual_seed(0)
     model = MultiScale(
         small=DiagonalBiLSTM(levels=3, features=8, layers=2),
-        large=GatedPixelCNN(levels=3, features=8, layers=3, kernel_size=5, condition=MapCondition(1, levels=3)),
+        large=GatedPixelCNN(
+            levels=3, features=8, layers=3, kernel_size=5, condition=MapCondition(1, levels=3)
+        ),
     )
     report = check_causality(model, shape=(5, 6), draws=6)
     assert report.ok, str(report)
     assert report.sites[:4] == ((0, 0, 0), (0, 0, 2), (0, 0, 4), (0, 2, 0))
-    small = [k for k, (_, row, column) in enumerate(report.sites) if row % 2 == 0 and column % 2 == 0]
+    small = [
+        k for k, (_, row, column) in enumerate(report.sites) if row % 2 == 0 and column % 2 == 0
+    ]
     assert small == list(range(9))
     assert torch.equal(report.depends[:9, :9], torch.ones(9, 9).tril(-1).bool())
     # A pixel of the large image sees pixels of the small one that come later in raster order.
@@ -156,7 +189,9 @@ def test_the_effective_field_of_a_known_dependence() -> None:
 
 def test_a_pixel_outside_is_refused() -> None:
     model = GatedPixelCNN(levels=3, features=4, layers=1)
-    with pytest.raises(ValueError, match=r"pixel \(=\(6, 0\)\) is outside the images, which are 6×5"):
+    with pytest.raises(
+        ValueError, match=r"pixel \(=\(6, 0\)\) is outside the images, which are 6×5"
+    ):
         effective_receptive_field(model, torch.randint(3, (1, 1, 6, 5)), pixel=(6, 0))
 
 
@@ -170,7 +205,9 @@ def test_what_has_no_field_is_refused_or_said() -> None:
     with pytest.raises(ValueError, match="there is no image"):
         effective_receptive_field(model, x[:0])
     with pytest.raises(ValueError, match="are names"):
-        effective_receptive_field(GatedPixelCNN(levels=3, features=4, layers=1, value_features=2), x)
+        effective_receptive_field(
+            GatedPixelCNN(levels=3, features=4, layers=1, value_features=2), x
+        )
     first = effective_receptive_field(model, x, pixel=(0, 0))  # sees nothing
     assert first.within == (0.0, 0.0, 0.0) and "depends on no pixel" in str(first)
 
@@ -179,7 +216,9 @@ def test_what_has_no_field_is_refused_or_said() -> None:
 def test_the_field_of_a_multi_scale_model_is_that_of_the_large_one(shape: tuple[int, int]) -> None:
     model = MultiScale(
         small=PixelCNN(levels=3, features=4, layers=1),
-        large=PixelCNN(levels=3, features=4, layers=1, condition=MapCondition(1, scale=2, levels=3)),
+        large=PixelCNN(
+            levels=3, features=4, layers=1, condition=MapCondition(1, scale=2, levels=3)
+        ),
     )
     row, column = effective_receptive_field(model, torch.randint(3, (2, 1, *shape))).pixel
     assert row % 2 or column % 2

@@ -45,7 +45,9 @@ def test_colours_depend_on_earlier_colours_as_a_joint_mixture() -> None:
     """p(x_R, x_G) = Σ_k π_k P_k(x_R) P_k(x_G | x_R): the factors share their component."""
     law = mixture(2, 5)
     x = torch.randint(5, (2, 2, 2, 3))
-    joint = torch.logsumexp(law.logits + law._mass(x, x[:, 0, None], 0) + law._mass(x, x[:, 1, None], 1), dim=1)
+    joint = torch.logsumexp(
+        law.logits + law._mass(x, x[:, 0, None], 0) + law._mass(x, x[:, 1, None], 1), dim=1
+    )
     torch.testing.assert_close(law.log_prob(x).sum(dim=1), joint)
     other = x.clone()
     other[:, 0] = (x[:, 0] + 1) % 5
@@ -53,12 +55,16 @@ def test_colours_depend_on_earlier_colours_as_a_joint_mixture() -> None:
 
 
 def test_the_density_of_a_mixture_integrates_to_its_probabilities() -> None:
-    """Over [v, v+1) to P(v), but for the outermost values, which also have what lies beyond; over all reals to 1."""
+    """Over [v, v+1) to P(v), but for the outermost values, which also have what lies beyond; over
+    all reals to 1.
+    """
     levels, fine = 6, 100
     law = mixture(1, levels, scale=0.3)
     y = (torch.arange(-60 * fine, 66 * fine).double() + 0.5) / fine
     density = torch.cat([law.log_density(v.expand(2, 1, 2, 3)).exp() for v in y], dim=1)
-    torch.testing.assert_close(density.sum(1) / fine, torch.ones(2, 2, 3).double(), rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        density.sum(1) / fine, torch.ones(2, 2, 3).double(), rtol=0, atol=2e-3
+    )
     pmf = law.log_pmf(torch.zeros(2, 1, 2, 3, dtype=torch.int64), 0).exp()
     for v in range(1, levels - 1):
         inside = density[:, (y >= v) & (y < v + 1)].sum(1) / fine
@@ -77,11 +83,15 @@ def test_extreme_mixtures_stay_finite(sign: int) -> None:
 
 @pytest.mark.parametrize(("head", "levels"), [("softmax", 5), ("bernoulli", 2)])
 def test_a_discrete_model_is_a_piecewise_constant_density(head: str, levels: int) -> None:
-    """The papers' identity: E log p(x + u) of that density is log P(x), exactly, so the figures compare."""
+    """The papers' identity: E log p(x + u) of that density is log P(x), exactly, so the figures
+    compare.
+    """
     model = DiagonalBiLSTM(channels=2, levels=levels, features=8, layers=1, head=head)
     x = torch.randint(levels, (5, 2, 4, 3))
     noise = torch.Generator().manual_seed(0)
-    assert dequantised_bits_per_dim(model, x, generator=noise) == pytest.approx(bits_per_dim(model, x), abs=1e-12)
+    assert dequantised_bits_per_dim(model, x, generator=noise) == pytest.approx(
+        bits_per_dim(model, x), abs=1e-12
+    )
     kind = HEADS[head]
     law = kind(torch.randn(5, kind.outputs(2, levels), 4, 3), 2, levels)
     assert torch.equal(law.log_density(x + torch.rand(x.shape) * 0.999), law.log_prob(x))
@@ -95,7 +105,9 @@ def test_dequantised_values_stay_below_the_next_integer(levels: int) -> None:
 
 
 def test_the_dequantised_figure_of_a_mixture_is_a_bound() -> None:
-    """Jensen: a continuous model is at most as good on dequantised data as its rounding is on integers."""
+    """Jensen: a continuous model is at most as good on dequantised data as its rounding is on
+    integers.
+    """
     model = GatedPixelCNN(levels=16, features=8, layers=2, head="logistic")
     x = torch.randint(16, (20, 1, 6, 6))
     bound = dequantised_bits_per_dim(model, x, generator=torch.Generator().manual_seed(0))
@@ -106,7 +118,9 @@ def test_the_dequantised_figure_of_a_mixture_is_a_bound() -> None:
 
 
 def test_the_density_is_on_the_scale_of_the_integers() -> None:
-    """One wide component: its density in the middle is 1 / (4 s), times the width of a value on the scale of -1 … 1."""
+    """One wide component: its density in the middle is 1 / (4 s), times the width of a value on the
+    scale of -1 … 1.
+    """
     outputs = torch.zeros(1, LogisticMixture.outputs(1, 256), 1, 1).double()
     outputs[:, 20:30] = 5.0
     law = LogisticMixture(outputs, 1, 256)

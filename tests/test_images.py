@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from nextpixel.data.image_files import grid, image_shape, read_image, read_indices, to_uint8, write_gif, write_image
+from nextpixel.data.image_files import (
+    grid,
+    image_shape,
+    read_image,
+    read_indices,
+    to_uint8,
+    write_gif,
+    write_image,
+)
 from nextpixel.data.preparation import ImageError, binarise, quantise, resize, subsample
 
 HEIGHT, WIDTH = 12, 17
@@ -47,7 +55,9 @@ def transparent_palette() -> Image.Image:
     + [(suffix, array) for suffix in ("ppm", "bmp") for array in (GREY, RGB)]
     + [("gif", GREY)],
 )
-def test_lossless_formats_give_the_exact_pixels(tmp_path: Path, suffix: str, array: np.ndarray) -> None:
+def test_lossless_formats_give_the_exact_pixels(
+    tmp_path: Path, suffix: str, array: np.ndarray
+) -> None:
     path = tmp_path / f"picture.{suffix}"
     options: dict[str, Any] = {"lossless": True, "exact": True} if suffix == "webp" else {}
     Image.fromarray(array).save(path, **options)
@@ -63,12 +73,20 @@ def test_lossless_formats_give_the_exact_pixels(tmp_path: Path, suffix: str, arr
 @pytest.mark.parametrize(
     ("picture", "suffix", "expected"),
     [
-        (Image.fromarray(GREY).convert("1", dither=Image.Dither.NONE), "png", chw(np.where(GREY >= 128, 255, 0))),
+        (
+            Image.fromarray(GREY).convert("1", dither=Image.Dither.NONE),
+            "png",
+            chw(np.where(GREY >= 128, 255, 0)),
+        ),
         (Image.fromarray(GREY.astype(np.uint16) * 257), "png", chw(GREY)),
         (Image.fromarray(GREY.astype(np.uint16) * 256 + 255), "tiff", chw(GREY)),
         (Image.fromarray(GREY.astype(np.int32) * 256), "tiff", chw(GREY)),
         (Image.fromarray(GREY.astype(np.uint16) * 257), "pgm", chw(GREY)),
-        (Image.fromarray(RGB).convert("P"), "png", chw(np.asarray(Image.fromarray(RGB).convert("P").convert("RGB")))),
+        (
+            Image.fromarray(RGB).convert("P"),
+            "png",
+            chw(np.asarray(Image.fromarray(RGB).convert("P").convert("RGB"))),
+        ),
         (Image.fromarray(np.dstack([GREY, GREY])), "png", np.stack([GREY] * 4)),
         (transparent_palette(), "png", chw(np.asarray(transparent_palette().convert("RGBA")))),
     ],
@@ -108,7 +126,9 @@ def test_palettes_are_read_as_the_numbers_of_their_colours(tmp_path: Path, colou
 
 
 def test_cmyk_and_jpeg(tmp_path: Path) -> None:
-    smooth = np.dstack([np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8) + k for k in (0, 60, 120)])
+    smooth = np.dstack(
+        [np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8) + k for k in (0, 60, 120)]
+    )
     for mode, channels in (("RGB", 3), ("CMYK", 3), ("L", 1)):
         path = tmp_path / f"{mode}.jpg"
         Image.fromarray(smooth).convert(mode).save(path, quality=100)
@@ -130,7 +150,9 @@ def test_first_frame_of_animations_and_stacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "jpg"])
 def test_photographs_are_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
     path = tmp_path / f"photo.{suffix}"
-    Image.fromarray(RGB).save(path, exif=tinted(orientation), **({"lossless": True} if suffix == "webp" else {}))
+    Image.fromarray(RGB).save(
+        path, exif=tinted(orientation), **({"lossless": True} if suffix == "webp" else {})
+    )
     with Image.open(path) as picture:
         expected = chw(np.asarray(ImageOps.exif_transpose(picture)))
     x = read_image(path)
@@ -155,11 +177,15 @@ def test_conversion_of_channels(tmp_path: Path) -> None:
     on_white = white.convert("RGB")
     assert np.abs(read_image(path, channels=3).astype(int) - chw(np.asarray(on_white))).max() <= 1
     Image.fromarray(RGB).save(path)
-    np.testing.assert_array_equal(read_image(path, channels=1), chw(np.asarray(Image.fromarray(RGB).convert("L"))))
+    np.testing.assert_array_equal(
+        read_image(path, channels=1), chw(np.asarray(Image.fromarray(RGB).convert("L")))
+    )
     np.testing.assert_array_equal(read_image(path, channels=4)[3], 255)
     Image.fromarray(GREY).save(path)
     np.testing.assert_array_equal(read_image(path, channels=3), np.stack([GREY] * 3))
-    np.testing.assert_array_equal(read_image(path, channels=4), np.stack([GREY] * 3 + [np.full_like(GREY, 255)]))
+    np.testing.assert_array_equal(
+        read_image(path, channels=4), np.stack([GREY] * 3 + [np.full_like(GREY, 255)])
+    )
     with pytest.raises(ImageError, match=r"channels \(=2\) must be 1"):
         read_image(path, channels=2)
 
@@ -173,7 +199,9 @@ def test_transparent_pixels_become_white_where_opacity_is_not_wanted(tmp_path: P
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tiff", "ppm", "webp", "gif", "jp2"])
 def test_truncated_pictures_are_errors(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"holiday.{suffix}"
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 80, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 80, 3), dtype=np.uint8)).save(
+        path
+    )
     content = path.read_bytes()
     for share in (0.0, 0.02, 0.5, 0.9):
         path.write_bytes(content[: int(len(content) * share)])
@@ -185,7 +213,10 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_text("not a picture")
     for read in (read_image, image_shape):
-        with pytest.raises(ImageError, match=r"notes\.png: cannot be read as a picture \(unknown or damaged format\)"):
+        with pytest.raises(
+            ImageError,
+            match=r"notes\.png: cannot be read as a picture \(unknown or damaged format\)",
+        ):
             read(path)
         with pytest.raises(FileNotFoundError, match=r"missing\.png: there is no such picture"):
             read(tmp_path / "missing.png")
@@ -197,9 +228,14 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("array", "message"),
-    [(np.ones((3, 4), np.float32), "floating-point samples"), (np.full((3, 4), 70000, np.int32), "beyond 16 bits")],
+    [
+        (np.ones((3, 4), np.float32), "floating-point samples"),
+        (np.full((3, 4), 70000, np.int32), "beyond 16 bits"),
+    ],
 )
-def test_samples_of_unknown_range_are_errors(tmp_path: Path, array: np.ndarray, message: str) -> None:
+def test_samples_of_unknown_range_are_errors(
+    tmp_path: Path, array: np.ndarray, message: str
+) -> None:
     path = tmp_path / "depth.tiff"
     Image.fromarray(array).save(path)
     with pytest.raises(ImageError, match=rf"depth\.tiff.*{message}"):
@@ -242,7 +278,11 @@ def test_areas_are_averaged_exactly(
     c: int, size: tuple[int, int], more: tuple[int, int], dtype: type, seed: int
 ) -> None:
     (h, w), (old_h, old_w) = size, (size[0] + more[0], size[1] + more[1])
-    x = np.random.default_rng(seed).integers(0, 256 if dtype is np.uint8 else 65536, (c, old_h, old_w)).astype(dtype)
+    x = (
+        np.random.default_rng(seed)
+        .integers(0, 256 if dtype is np.uint8 else 65536, (c, old_h, old_w))
+        .astype(dtype)
+    )
     if old_w * h > old_h * w:
         crop = old_h * w // h
         middle = x[:, :, (old_w - crop) // 2 :][:, :, :crop]
@@ -265,7 +305,9 @@ def test_the_longer_way_is_cropped_in_the_middle() -> None:
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 20), st.integers(0, 20))
-def test_subsampled_pixels_lie_in_the_areas_that_are_averaged(height: int, width: int, down: int, right: int) -> None:
+def test_subsampled_pixels_lie_in_the_areas_that_are_averaged(
+    height: int, width: int, down: int, right: int
+) -> None:
     rows, columns = np.indices((height + down, width + right))
     x = np.stack([rows, columns]) * 1000  # What is averaged and what is taken tell where they lie.
     taken, mean = subsample(x, (height, width)), resize(x, (height, width))
@@ -283,7 +325,9 @@ def test_opacity_weighs_colours() -> None:
     assert resize(x, 1)[:, 0, 0].tolist() == [50, 25, 13, 64]
 
 
-@pytest.mark.parametrize(("size", "message"), [(5, "never enlarged"), ((4, 9), "never enlarged"), (0, "at least 1")])
+@pytest.mark.parametrize(
+    ("size", "message"), [(5, "never enlarged"), ((4, 9), "never enlarged"), (0, "at least 1")]
+)
 def test_resize_errors(size: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         resize(np.zeros((1, 4, 8), np.uint8), size)
@@ -295,7 +339,10 @@ def test_resize_errors(size: Any, message: str) -> None:
 @given(st.integers(2, 65536), st.data())
 def test_quantise_is_its_formula(from_levels: int, data: st.DataObject) -> None:
     levels = data.draw(st.integers(2, from_levels))
-    values = data.draw(st.lists(st.integers(0, from_levels - 1), min_size=1, max_size=20)) + [0, from_levels - 1]
+    values = data.draw(st.lists(st.integers(0, from_levels - 1), min_size=1, max_size=20)) + [
+        0,
+        from_levels - 1,
+    ]
     for dtype in (np.uint8, np.uint16, np.int32, np.int64):
         if from_levels - 1 <= np.iinfo(dtype).max:
             result = quantise(np.array(values, dtype), levels, from_levels=from_levels)
@@ -321,14 +368,18 @@ def test_quantise_meets_every_level(levels: int) -> None:
         ([0.5], 4, 17, TypeError, "f64"),
     ],
 )
-def test_quantise_errors(x: list[Any], levels: int, from_levels: int, error: type[Exception], message: str) -> None:
+def test_quantise_errors(
+    x: list[Any], levels: int, from_levels: int, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         quantise(np.array(x), levels, from_levels=from_levels)
 
 
 def test_threshold_is_at_half() -> None:
     assert binarise(np.array([[0, 127, 128, 255]]), method="threshold").tolist() == [[0, 0, 1, 1]]
-    assert binarise(np.array([[0, 8, 9, 16]]), method="threshold", from_levels=17).tolist() == [[0, 0, 1, 1]]
+    assert binarise(np.array([[0, 8, 9, 16]]), method="threshold", from_levels=17).tolist() == [
+        [0, 0, 1, 1]
+    ]
     assert binarise(np.array([[0, 1]]), method="threshold", from_levels=2).tolist() == [[0, 1]]
 
 
@@ -336,7 +387,9 @@ def test_draw_is_a_function_of_seed_and_number() -> None:
     x = RNG.integers(0, 256, (9, 2, 5, 4), dtype=np.uint8)
     whole = binarise(x, method="draw", seed=3)
     some = np.array([7, 0, 4])
-    np.testing.assert_array_equal(binarise(x[some], method="draw", seed=3, numbers=some), whole[some])
+    np.testing.assert_array_equal(
+        binarise(x[some], method="draw", seed=3, numbers=some), whole[some]
+    )
     assert (binarise(x, method="draw", seed=4) != whole).any()
     same = np.repeat(x[:1], 2, axis=0)
     drawn = binarise(same, method="draw", seed=3)
@@ -406,15 +459,26 @@ def test_grid_layout() -> None:
         [9, 9, 9, 9, 9],
     ]
     assert grid(list(images), padding=0, scale=2).shape == (1, 4, 4)
-    assert grid(torch.zeros(10, 3, 2, 2, dtype=torch.int64), levels=5, columns=20).shape == (3, 4, 31)
+    assert grid(torch.zeros(10, 3, 2, 2, dtype=torch.int64), levels=5, columns=20).shape == (
+        3,
+        4,
+        31,
+    )
 
 
 def test_gif(tmp_path: Path) -> None:
     path = tmp_path / "x.gif"
-    frames = np.array([0, 1, 2], dtype=np.uint8).reshape(3, 1, 1, 1) * np.ones((3, 1, 4, 5), np.uint8)
+    frames = np.array([0, 1, 2], dtype=np.uint8).reshape(3, 1, 1, 1) * np.ones(
+        (3, 1, 4, 5), np.uint8
+    )
     write_gif(path, frames, levels=3, scale=2, seconds=0.05)
     with Image.open(path) as picture:
-        assert (picture.size, picture.n_frames, picture.info["duration"], picture.info["loop"]) == ((10, 8), 3, 50, 0)
+        assert (picture.size, picture.n_frames, picture.info["duration"], picture.info["loop"]) == (
+            (10, 8),
+            3,
+            50,
+            0,
+        )
     assert (read_image(path, channels=1) == 0).all()
     write_gif(path, [chw(RGB), chw(RGBA)[:3]])
 
@@ -422,7 +486,12 @@ def test_gif(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("x", "name", "error", "message"),
     [
-        (np.zeros((1, 2, 2), np.uint8), "x.hologram", ImageError, r"x\.hologram: cannot be written"),
+        (
+            np.zeros((1, 2, 2), np.uint8),
+            "x.hologram",
+            ImageError,
+            r"x\.hologram: cannot be written",
+        ),
         (np.zeros((4, 2, 2), np.uint8), "x.jpg", ImageError, r"x\.jpg: cannot be written"),
         (np.zeros((2, 2, 2, 2), np.uint8), "x.png", ImageError, r"an image must be \(C, H, W\)"),
         (np.zeros((0, 2), np.uint8), "x.png", ImageError, "not empty"),
@@ -431,7 +500,9 @@ def test_gif(tmp_path: Path) -> None:
         (np.zeros((2, 2), np.uint8), "no/x.png", FileNotFoundError, "no/x.png"),
     ],
 )
-def test_write_errors(tmp_path: Path, x: np.ndarray, name: str, error: type[Exception], message: str) -> None:
+def test_write_errors(
+    tmp_path: Path, x: np.ndarray, name: str, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         write_image(tmp_path / name, x)
 

@@ -22,24 +22,34 @@ def test_the_classifier_is_bayes_rule() -> None:
     joint = torch.stack([score(model, x, torch.tensor(h)) for h in range(3)], dim=1)
     prior = torch.tensor([0.5, 0.2, 0.3])
     expected = (joint.exp() * prior) / (joint.exp() * prior).sum(dim=1, keepdim=True)
-    torch.testing.assert_close(class_log_probabilities(model, x, prior).exp(), expected, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(class_log_probabilities(model, x).exp().sum(dim=1), torch.ones(4).double())
+    torch.testing.assert_close(
+        class_log_probabilities(model, x, prior).exp(), expected, rtol=1e-6, atol=1e-9
+    )
+    torch.testing.assert_close(
+        class_log_probabilities(model, x).exp().sum(dim=1), torch.ones(4).double()
+    )
     with pytest.raises(ValueError, match="on one class, but this one is on VectorCondition"):
         class_log_probabilities(build("gated-vector"), x)
     with pytest.raises(ValueError, match=r"prior has shape \(2,\), but the model has 3 classes"):
         class_log_probabilities(model, x, prior[:2])
 
 
-@pytest.mark.parametrize("name", ["pixel-cnn-vector-and-classes", "multi-scale-conditions-for-both"])
+@pytest.mark.parametrize(
+    "name", ["pixel-cnn-vector-and-classes", "multi-scale-conditions-for-both"]
+)
 def test_a_class_among_others_is_classified_given_the_others(name: str) -> None:
     model = build(name)
     x, given = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
     assert isinstance(given, tuple)
-    place = next(k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition))
+    place = next(
+        k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition)
+    )
     others = [[*given[:place], torch.full((3,), h), *given[place + 1 :]] for h in range(2)]
     joint = torch.stack([score(model, x, tuple(values)) for values in others], dim=1).exp()
     found = class_log_probabilities(model, x, condition=given)
-    torch.testing.assert_close(found.exp(), joint / joint.sum(dim=1, keepdim=True), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        found.exp(), joint / joint.sum(dim=1, keepdim=True), rtol=1e-6, atol=1e-9
+    )
     with pytest.raises(ValueError, match="give condition="):
         class_log_probabilities(model, x)
     split = data_for(model).valid
@@ -52,7 +62,8 @@ def test_a_class_among_others_is_classified_given_the_others(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gated-vector", "gated-classes", "row-lstm-vector-and-map", "multi-scale-conditions-for-both"]
+    "name",
+    ["gated-vector", "gated-classes", "row-lstm-vector-and-map", "multi-scale-conditions-for-both"],
 )
 def test_the_figures_are_means_of_scores(name: str) -> None:
     model = build(name)
@@ -66,7 +77,9 @@ def test_the_figures_are_means_of_scores(name: str) -> None:
         float(bits[1].mean())
     )
     assert worth.bits == pytest.approx(float((bits[1] - bits[0]).mean()))
-    assert worth.standard_error == pytest.approx(float((bits[1] - bits[0]).std()) / math.sqrt(len(split)))
+    assert worth.standard_error == pytest.approx(
+        float((bits[1] - bits[0]).std()) / math.sqrt(len(split))
+    )
     assert worth.nothing is not None and worth.images == len(split)
     classes = any(isinstance(part, ClassCondition) for part in parts_of(model.condition))
     assert (worth.accuracy is not None) == (worth.class_bits is not None) == classes
@@ -78,10 +91,14 @@ def test_a_class_that_says_all_is_worth_its_bits() -> None:
     shades = np.broadcast_to(labels[:, None, None, None], (64, 1, 4, 4)).astype(np.uint8)
     split = Split(images=shades, labels=labels)
     torch.manual_seed(0)
-    model = GatedPixelCNN(levels=4, features=12, layers=2, kernel_size=3, condition=ClassCondition(4))
+    model = GatedPixelCNN(
+        levels=4, features=12, layers=2, kernel_size=3, condition=ClassCondition(4)
+    )
     data = data_for(model)
     data = replace(data, train=split, valid=split, shape=(4, 4))
-    config = TrainConfig(steps=300, batch_size=32, learning_rate=2e-2, precision="float32", condition_dropout=0.2)
+    config = TrainConfig(
+        steps=300, batch_size=32, learning_rate=2e-2, precision="float32", condition_dropout=0.2
+    )
     list(train(initial_state(model, config), data, config))
     worth = condition_worth(model, split, with_nothing=True)
     assert worth.accuracy == 1 and worth.class_bits == pytest.approx(2, abs=0.05)

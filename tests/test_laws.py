@@ -8,7 +8,15 @@ import reference
 import torch
 from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
 
-from nextpixel import ClassCondition, GatedPixelCNN, bits_per_dim, check_causality, complete, sample, score
+from nextpixel import (
+    ClassCondition,
+    GatedPixelCNN,
+    bits_per_dim,
+    check_causality,
+    complete,
+    sample,
+    score,
+)
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import Cache, raster_order
 from nextpixel.conditions import Values, forget, parts_of, taken, tuple_of, unknown
@@ -37,13 +45,17 @@ def test_log_prob_has_the_shape_of_x_and_is_finite(name: str) -> None:
 @every_shape
 @pytest.mark.parametrize("make", [build, trained])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_causality_is_two_sided(name: str, shape: tuple[int, int], make: type, training: bool) -> None:
+def test_causality_is_two_sided(
+    name: str, shape: tuple[int, int], make: type, training: bool
+) -> None:
     model = make(name)
     depends = dependencies(model, shape, condition=_first(model, shape), draws=6, training=training)
     sites = len(depends)
     past = torch.ones(sites, sites).tril(-1).bool()
     assert not depends[~past].any(), "leak"
-    if name not in UNSEEN and not (training and "dropout" in name):  # dropout blocks paths at random
+    if name not in UNSEEN and not (
+        training and "dropout" in name
+    ):  # dropout blocks paths at random
         assert depends[past].all(), "unseen past"
 
 
@@ -52,7 +64,10 @@ def test_causality_is_two_sided(name: str, shape: tuple[int, int], make: type, t
     [
         name
         for name in CASES
-        if not any(other in name for other in ("map", "conditions", "logistic", "multi-scale", "autoencoder"))
+        if not any(
+            other in name
+            for other in ("map", "conditions", "logistic", "multi-scale", "autoencoder")
+        )
     ],
 )
 @torch.no_grad()
@@ -66,7 +81,9 @@ def test_the_models_are_the_papers(name: str) -> None:
         else reference.pixel_rnn(model, x, condition)
     )
     expected = HEADS[model.head](outputs, model.channels, model.levels)
-    torch.testing.assert_close(model(x, condition).log_prob(x), expected.log_prob(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        model(x, condition).log_prob(x), expected.log_prob(x), rtol=1e-10, atol=1e-10
+    )
 
 
 @every_case
@@ -109,7 +126,9 @@ def test_a_walk_equals_the_full_pass(name: str, shape: tuple[int, int], rows: st
         visited[[-1] if rows == "one" else [0, -1]] = True
     seen = 0
     for (channel, row, column), log_pmf in walk(model, x, condition, rows=visited):
-        torch.testing.assert_close(log_pmf, full[:, :, channel, row, column], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            log_pmf, full[:, :, channel, row, column], rtol=1e-10, atol=1e-10
+        )
         seen += 1
     assert seen == int(visited.sum()) * shape[1] * model.channels
 
@@ -122,7 +141,9 @@ def test_a_walk_reads_nothing_later(name: str) -> None:
     law = model(x, condition)
     blank = torch.zeros_like(x)
     for (channel, row, column), log_pmf in walk(model, blank, condition):
-        torch.testing.assert_close(log_pmf, law.log_pmf(x, channel)[:, :, row, column], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            log_pmf, law.log_pmf(x, channel)[:, :, row, column], rtol=1e-10, atol=1e-10
+        )
         blank[:, channel, row, column] = x[:, channel, row, column]
 
 
@@ -137,7 +158,9 @@ def test_rows_at_a_time_equal_the_full_pass(name: str) -> None:
     for start, stop in [(0, 1), (1, 4), (4, 6)]:
         cache.move_to_rows(start, stop)
         parts.append(model(x, condition, cache).log_prob(x[:, :, start:stop]))
-    torch.testing.assert_close(torch.cat(parts, dim=2), model(x, condition).log_prob(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        torch.cat(parts, dim=2), model(x, condition).log_prob(x), rtol=1e-10, atol=1e-10
+    )
 
 
 @every_case
@@ -145,10 +168,19 @@ def test_sample_frequencies_match_the_probabilities(name: str) -> None:
     model = trained(name)
     shape = (2, 1) if model.channels < 4 else (1, 1)
     sites = model.channels * math.prod(shape)
-    x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites))).view(-1, model.channels, *shape)
+    x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites))).view(
+        -1, model.channels, *shape
+    )
     n, condition = 20_000, _first(model, shape)
     expected = score(model, x, condition).exp() * n
-    draws = sample(model, n, shape, condition=condition, generator=torch.Generator().manual_seed(0), batch_size=n)
+    draws = sample(
+        model,
+        n,
+        shape,
+        condition=condition,
+        generator=torch.Generator().manual_seed(0),
+        batch_size=n,
+    )
     place = model.levels ** torch.arange(sites).flip(0)
     observed = (draws.flatten(1) * place).sum(1).bincount(minlength=len(x)).double()
     assert _chi_squared_ok(observed, expected)
@@ -160,9 +192,15 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
     model = trained(name)
     n, condition = 20_000, _first(model, (1, 1))
     generator = torch.Generator().manual_seed(1)
-    draws = sample(model, n, (1, 1), condition=condition, temperature=temperature, generator=generator, batch_size=n)[
-        :, 0, 0, 0
-    ]
+    draws = sample(
+        model,
+        n,
+        (1, 1),
+        condition=condition,
+        temperature=temperature,
+        generator=generator,
+        batch_size=n,
+    )[:, 0, 0, 0]
     blank = torch.zeros(1, model.channels, 1, 1, dtype=torch.int64)
     first = model(blank, condition).log_pmf(blank, 0)[0, :, 0, 0]
     expected = torch.softmax(first / temperature, 0).detach() * n
@@ -182,7 +220,12 @@ def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
 def test_the_same_seed_gives_the_same_pictures_whatever_the_batch(name: str) -> None:
     model = build(name)
     draw = lambda n, **kw: sample(  # noqa: E731
-        model, n, (4, 3), condition=_first(model, (4, 3)), generator=torch.Generator().manual_seed(7), **kw
+        model,
+        n,
+        (4, 3),
+        condition=_first(model, (4, 3)),
+        generator=torch.Generator().manual_seed(7),
+        **kw,
     )
     assert torch.equal(draw(6), draw(6))
     assert torch.equal(draw(6), draw(6, batch_size=4))
@@ -199,7 +242,13 @@ def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: st
     condition = _first(model, (1, 2))
     n = 20_000
     drawn = complete(
-        model, x, known, draws=n, condition=condition, generator=torch.Generator().manual_seed(3), batch_size=n
+        model,
+        x,
+        known,
+        draws=n,
+        condition=condition,
+        generator=torch.Generator().manual_seed(3),
+        batch_size=n,
     )
     assert drawn.shape == (1, n, model.channels, 1, 2)
     assert (drawn[..., 0] == x[:, None, ..., 0]).all()
@@ -220,7 +269,9 @@ def test_completion_takes_any_mask(name: str) -> None:
     drawn = complete(model, x, known, draws=3, condition=conditions(model, 2, (4, 5)))
     assert (drawn == x[:, None]).masked_select(known[:, None].expand(drawn.shape)).all()
     assert ((drawn >= 0) & (drawn < model.levels)).all()
-    everything = complete(model, x, torch.ones(1, dtype=torch.bool), condition=conditions(model, 2, (4, 5)))
+    everything = complete(
+        model, x, torch.ones(1, dtype=torch.bool), condition=conditions(model, 2, (4, 5))
+    )
     assert torch.equal(everything[:, 0], x)
 
 
@@ -242,7 +293,8 @@ def test_config_rebuilds_the_model(name: str) -> None:
     again.load_state_dict(model.state_dict())
     x = images(model, 2, (4, 4))
     assert torch.equal(
-        again(x, conditions(model, 2, (4, 4))).log_prob(x), model(x, conditions(model, 2, (4, 4))).log_prob(x)
+        again(x, conditions(model, 2, (4, 4))).log_prob(x),
+        model(x, conditions(model, 2, (4, 4))).log_prob(x),
     )
 
 
@@ -254,7 +306,9 @@ def test_a_batch_equals_its_items(name: str) -> None:
     torch.testing.assert_close(torch.cat(alone), score(model, x, condition), rtol=1e-12, atol=1e-12)
 
 
-conditional_case = pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().condition is not None])
+conditional_case = pytest.mark.parametrize(
+    "name", [name for name in CASES if CASES[name]().condition is not None]
+)
 
 
 @conditional_case
@@ -277,7 +331,9 @@ def test_what_is_unknown_adds_nothing(name: str) -> None:
     model = build(name)
     x, condition = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
     mixed = score(model, x, forget(condition, torch.tensor([False, True, False])))
-    torch.testing.assert_close(mixed[[0, 2]], score(model, x, condition)[[0, 2]], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        mixed[[0, 2]], score(model, x, condition)[[0, 2]], rtol=1e-12, atol=1e-12
+    )
     torch.testing.assert_close(
         mixed[1], score(model, x, unknown(model.condition, 3, (4, 4)))[1], rtol=1e-12, atol=1e-12
     )
@@ -297,7 +353,9 @@ def test_guidance_of_one_and_of_nought(name: str) -> None:
     condition, nothing = conditions(model, 4, shape), unknown(model.condition, 4, shape)
 
     def drawn(given: Values, **options: float) -> torch.Tensor:
-        return sample(model, 4, shape, condition=given, generator=torch.Generator().manual_seed(2), **options)
+        return sample(
+            model, 4, shape, condition=given, generator=torch.Generator().manual_seed(2), **options
+        )
 
     assert torch.equal(drawn(condition, guidance=0.0), drawn(nothing))
     assert torch.equal(drawn(condition, guidance=1.0), drawn(condition))
@@ -310,7 +368,9 @@ def test_guidance_is_the_published_combination() -> None:
     knowing, ignorant = (model(blank, h).log_pmf(blank, 0)[0, :, 0, 0] for h in (given, nothing))
     expected = torch.softmax(3.0 * knowing - 2.0 * ignorant, dim=0).detach() * 20_000
     generator = torch.Generator().manual_seed(0)
-    draws = sample(model, 20_000, (1, 1), condition=given, guidance=3.0, generator=generator, batch_size=20_000)
+    draws = sample(
+        model, 20_000, (1, 1), condition=given, guidance=3.0, generator=generator, batch_size=20_000
+    )
     assert _chi_squared_ok(draws.flatten().bincount(minlength=3).double(), expected)
 
 
@@ -329,7 +389,9 @@ def test_a_uniform_model_scores_log2_levels(name: str) -> None:
             torch.nn.init.zeros_(part.head_out.weight)
             torch.nn.init.zeros_(part.head_out.bias)
     x = images(model, 3, (5, 4))
-    assert bits_per_dim(model, x, _first(model, (5, 4))) == pytest.approx(math.log2(model.levels), abs=1e-12)
+    assert bits_per_dim(model, x, _first(model, (5, 4))) == pytest.approx(
+        math.log2(model.levels), abs=1e-12
+    )
 
 
 @every_case
@@ -347,9 +409,13 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, condition = images(model, 5, (4, 3)), conditions(model, 5, (4, 3))
     per_site = log_prob_map(model, x, condition)
     torch.testing.assert_close(per_site.sum((1, 2, 3)), score(model, x, condition))
-    assert bits_per_dim(model, x, condition) == pytest.approx(-float(per_site.mean()) / math.log(2), rel=1e-12)
+    assert bits_per_dim(model, x, condition) == pytest.approx(
+        -float(per_site.mean()) / math.log(2), rel=1e-12
+    )
     # Two rows of one image at a time.
-    monkeypatch.setattr("nextpixel.models.core._OUTPUTS_PER_PASS", model.channels * model.levels * 3 * 2)
+    monkeypatch.setattr(
+        "nextpixel.models.core._OUTPUTS_PER_PASS", model.channels * model.levels * 3 * 2
+    )
     torch.testing.assert_close(log_prob_map(model, x, condition), per_site, rtol=1e-10, atol=1e-10)
 
 
@@ -394,7 +460,9 @@ def test_models_in_any_precision_draw_values_that_exist(dtype: torch.dtype) -> N
     assert x.unique().tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "codes" not in name])  # which have no derivatives
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if "codes" not in name]
+)  # which have no derivatives
 def test_log_prob_has_no_derivative_in_what_it_scores_alone(name: str) -> None:
     """Through log_prob itself: a law must not learn from the value that it is asked about."""
     model = build(name)
@@ -415,7 +483,9 @@ def test_a_tiny_temperature_takes_the_likeliest_value() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_learns_a_source_to_its_entropy(channels: int) -> None:
-    """A Markov chain along the sites: each value repeats the previous one with probability 0.8, else is uniform."""
+    """A Markov chain along the sites: each value repeats the previous one with probability 0.8,
+    else is uniform.
+    """
     levels, shape = 4, (6, 6)
     generator = torch.Generator().manual_seed(0)
 
@@ -433,7 +503,9 @@ def test_learns_a_source_to_its_entropy(channels: int) -> None:
     entropy = -same * math.log2(same) - (levels - 1) * other * math.log2(other)
     sites = channels * math.prod(shape)
     exact = (math.log2(levels) + (sites - 1) * entropy) / sites
-    model = GatedPixelCNN(channels=channels, levels=levels, features=24, layers=3, kernel_size=3, first_kernel_size=11)
+    model = GatedPixelCNN(
+        channels=channels, levels=levels, features=24, layers=3, kernel_size=3, first_kernel_size=11
+    )
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(600):
         x = draw(64)
@@ -454,7 +526,10 @@ def _chi_squared_ok(observed: torch.Tensor, expected: torch.Tensor) -> bool:
     cells = (expected[order].cumsum(0) / 5).floor().clamp(max=expected.sum() // 5 - 1)
     cells = torch.where(expected[order] >= 5, torch.arange(len(order)) + 10_000, cells).long()
     index = cells.unique(return_inverse=True)[1]
-    merged = [torch.zeros(int(index.max()) + 1).double().index_add_(0, index, v[order]) for v in (observed, expected)]
+    merged = [
+        torch.zeros(int(index.max()) + 1).double().index_add_(0, index, v[order])
+        for v in (observed, expected)
+    ]
     statistic = float(((merged[0] - merged[1]) ** 2 / merged[1].clamp(min=1e-9)).sum())
     freedom = max(1, len(merged[0]) - 1)
     z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))

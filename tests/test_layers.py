@@ -1,4 +1,6 @@
-"""Masks by literal expectation and by property; layers against plain loops, in full, over rows and at sites."""
+"""Masks by literal expectation and by property; layers against plain loops, in full, over rows and
+at sites.
+"""
 
 import itertools
 
@@ -22,14 +24,29 @@ CONVS = [
 
 
 def test_colour_mask_of_rgb_is_the_papers() -> None:
-    assert colour_mask(3, 6, 3, "A").int().tolist() == [[0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0], [1, 1, 0, 1, 1, 0]]
-    assert colour_mask(3, 6, 3, "B").int().tolist() == [[1, 0, 0, 1, 0, 0], [1, 1, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1]]
+    assert colour_mask(3, 6, 3, "A").int().tolist() == [
+        [0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 1, 0, 0],
+        [1, 1, 0, 1, 1, 0],
+    ]
+    assert colour_mask(3, 6, 3, "B").int().tolist() == [
+        [1, 0, 0, 1, 0, 0],
+        [1, 1, 0, 1, 1, 0],
+        [1, 1, 1, 1, 1, 1],
+    ]
     assert not colour_mask(4, 2, 1, "A").any()
     assert colour_mask(4, 2, 1, "B").all()
 
 
-@given(channels=st.integers(1, 5), reader=st.integers(1, 4), source=st.integers(1, 4), gates=st.sampled_from([2, 4]))
-def test_colour_masks_order_colours_and_survive_chunking(channels: int, reader: int, source: int, gates: int) -> None:
+@given(
+    channels=st.integers(1, 5),
+    reader=st.integers(1, 4),
+    source=st.integers(1, 4),
+    gates=st.sampled_from([2, 4]),
+)
+def test_colour_masks_order_colours_and_survive_chunking(
+    channels: int, reader: int, source: int, gates: int
+) -> None:
     outputs, inputs = reader * channels, source * channels
     a, b = colour_mask(outputs, inputs, channels, "A"), colour_mask(outputs, inputs, channels, "B")
     for o, i in itertools.product(range(outputs), range(inputs)):
@@ -44,7 +61,9 @@ def test_widths_must_be_multiples_of_channels(width: int, channels: int) -> None
     if width > 0 and width % channels == 0:
         check_width("features", width, channels)
     else:
-        with pytest.raises(ValueError, match=rf"features \(={width}\) .* channels \(={channels}\); use \d+"):
+        with pytest.raises(
+            ValueError, match=rf"features \(={width}\) .* channels \(={channels}\); use \d+"
+        ):
             check_width("features", width, channels)
 
 
@@ -60,10 +79,17 @@ def test_mask_a_needs_a_neighbour() -> None:
 
 
 @pytest.mark.parametrize(("channels", "kernel_size", "mask_type"), CONVS)
-def test_masked_conv_equals_plain_loops(channels: int, kernel_size: int, mask_type: MaskType) -> None:
-    layer = MaskedConv2d(2 * channels, 4 * channels, kernel_size, channels=channels, mask_type=mask_type).double()
+def test_masked_conv_equals_plain_loops(
+    channels: int, kernel_size: int, mask_type: MaskType
+) -> None:
+    layer = MaskedConv2d(
+        2 * channels, 4 * channels, kernel_size, channels=channels, mask_type=mask_type
+    ).double()
     torch.nn.init.normal_(layer.bias)
-    x, onto = torch.randn(2, 2 * channels, 3, 5).double(), torch.randn(2, 4 * channels, 3, 5).double()
+    x, onto = (
+        torch.randn(2, 2 * channels, 3, 5).double(),
+        torch.randn(2, 4 * channels, 3, 5).double(),
+    )
     expected = reference.masked_conv(layer, x)
     torch.testing.assert_close(layer(x), expected)
     torch.testing.assert_close(layer(x, onto=onto), expected + onto)
@@ -72,29 +98,50 @@ def test_masked_conv_equals_plain_loops(channels: int, kernel_size: int, mask_ty
 @pytest.mark.parametrize(("channels", "kernel_size", "mask_type"), CONVS)
 @pytest.mark.parametrize("add", [False, True])
 @torch.no_grad()
-def test_masked_conv_at_sites_equals_full(channels: int, kernel_size: int, mask_type: MaskType, add: bool) -> None:
-    layer = MaskedConv2d(2 * channels, 4 * channels, kernel_size, channels=channels, mask_type=mask_type).double()
+def test_masked_conv_at_sites_equals_full(
+    channels: int, kernel_size: int, mask_type: MaskType, add: bool
+) -> None:
+    layer = MaskedConv2d(
+        2 * channels, 4 * channels, kernel_size, channels=channels, mask_type=mask_type
+    ).double()
     torch.nn.init.normal_(layer.bias)
-    x, onto = torch.randn(2, 2 * channels, 3, 5).double(), torch.randn(2, 4 * channels, 3, 5).double()
+    x, onto = (
+        torch.randn(2, 2 * channels, 3, 5).double(),
+        torch.randn(2, 4 * channels, 3, 5).double(),
+    )
     full = layer(x, onto=onto if add else None)
     cache = Cache(2, channels, 3, 5)
     for site in raster_order(channels, 3, 5):
         cache.move_to_site(site)
         channel, row, column = site
         source = cache.previous_site() if mask_type == "A" else site
-        read = torch.zeros(2, 2).double() if source is None else x[:, source[0] :: channels, source[1], source[2]]
+        read = (
+            torch.zeros(2, 2).double()
+            if source is None
+            else x[:, source[0] :: channels, source[1], source[2]]
+        )
         at_site = layer(read, cache, onto=onto[:, channel::channels, row, column] if add else None)
         torch.testing.assert_close(at_site, full[:, channel::channels, row, column])
 
 
 @pytest.mark.parametrize(("channels", "kernel_size"), [(1, 3), (3, 3), (2, 5)])
 @torch.no_grad()
-def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_at_sites(channels: int, kernel_size: int) -> None:
+def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_at_sites(
+    channels: int, kernel_size: int
+) -> None:
     layer = MaskedConv2d(
-        2 * channels, 4 * channels, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
+        2 * channels,
+        4 * channels,
+        kernel_size,
+        channels=channels,
+        mask_type="B",
+        rows_above=kernel_size // 2,
     ).double()
     torch.nn.init.normal_(layer.bias)
-    x, onto = torch.randn(2, 2 * channels, 6, 5).double(), torch.randn(2, 4 * channels, 6, 5).double()
+    x, onto = (
+        torch.randn(2, 2 * channels, 6, 5).double(),
+        torch.randn(2, 4 * channels, 6, 5).double(),
+    )
     full = reference.masked_conv(layer, x) + onto
     torch.testing.assert_close(layer(x, onto=onto), full)
     # Two rows at once, two site by site, the others at once again: a walk that takes in known rows.
@@ -105,7 +152,11 @@ def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_at_sites(chan
         channel, row, column = site
         if row >= 2:
             cache.move_to_site(site)
-            at_site = layer(x[:, channel::channels, row, column], cache, onto=onto[:, channel::channels, row, column])
+            at_site = layer(
+                x[:, channel::channels, row, column],
+                cache,
+                onto=onto[:, channel::channels, row, column],
+            )
             torch.testing.assert_close(at_site, full[:, channel::channels, row, column])
     cache.move_to_rows(4, 6)
     torch.testing.assert_close(layer(x[:, :, 4:], cache, onto=onto[:, :, 4:]), full[:, :, 4:])
@@ -128,7 +179,11 @@ def scan_arguments(fronts: Fronts, size: tuple[int, int], features: int = 2) -> 
     directions, borders = len(fronts.cells), len(fronts.border)
     weight = torch.randn(directions, fronts.taps, features, 4 * features).double() * 0.5
     border = [torch.randn(directions, borders, 2, features).double() for _ in range(2)]
-    return [weight, *border, *(torch.randn(2, 4 * features, *size).double() for _ in range(directions))]
+    return [
+        weight,
+        *border,
+        *(torch.randn(2, 4 * features, *size).double() for _ in range(directions)),
+    ]
 
 
 SCANS = [
@@ -142,7 +197,9 @@ SCANS = [
 
 
 @pytest.mark.parametrize(("fronts", "size"), SCANS)
-def test_the_gradients_of_the_scan_are_its_derivatives(fronts: Fronts, size: tuple[int, int]) -> None:
+def test_the_gradients_of_the_scan_are_its_derivatives(
+    fronts: Fronts, size: tuple[int, int]
+) -> None:
     arguments = [argument.requires_grad_() for argument in scan_arguments(fronts, size)]
     assert torch.autograd.gradcheck(lambda w, h, c, *z: lstm_scan(z, w, h, c, fronts)[0], arguments)
 
@@ -151,7 +208,9 @@ def test_the_gradients_of_the_scan_are_its_derivatives(fronts: Fronts, size: tup
 def test_the_scan_in_half_precision_is_close(fronts: Fronts, size: tuple[int, int]) -> None:
     results = []
     for dtype in (torch.float32, torch.bfloat16):
-        weight, h, c, *z = (a.float().requires_grad_() for a in scan_arguments(fronts, size, features=8))
+        weight, h, c, *z = (
+            a.float().requires_grad_() for a in scan_arguments(fronts, size, features=8)
+        )
         states, _ = lstm_scan([m.to(dtype) for m in z], weight, h, c, fronts)
         torch.stack([s.float().square().sum() for s in states]).sum().backward()
         results.append([weight.grad, h.grad, c.grad, *(m.grad for m in z), *states])
@@ -168,14 +227,20 @@ def test_vertical_conv_equals_plain_loops_also_a_few_rows_at_a_time(kernel_size:
     expected = reference.vertical_conv(layer, x)
     torch.testing.assert_close(layer(x), expected)
     cache = Cache(2, 1, 6, 5)
-    torch.testing.assert_close(torch.cat([layer(part, cache) for part in x.split([1, 3, 2], dim=2)], dim=2), expected)
+    torch.testing.assert_close(
+        torch.cat([layer(part, cache) for part in x.split([1, 3, 2], dim=2)], dim=2), expected
+    )
 
 
 @given(channels=st.integers(1, 4), reach=st.integers(1, 3), mask_type=st.sampled_from(["A", "B"]))
 def test_initial_weights_keep_the_variance(channels: int, reach: int, mask_type: MaskType) -> None:
-    layer = MaskedConv2d(8 * channels, 64 * channels, 2 * reach + 1, channels=channels, mask_type=mask_type)
+    layer = MaskedConv2d(
+        8 * channels, 64 * channels, 2 * reach + 1, channels=channels, mask_type=mask_type
+    )
     y = layer(torch.randn(64, 8 * channels, 4, 8))[:, :, :, reach:]
-    assert 0.7 < float(y.detach().var()) < 1.4  # 300,000 outputs of 512 random filters: 6 standard deviations and more
+    assert (
+        0.7 < float(y.detach().var()) < 1.4
+    )  # 300,000 outputs of 512 random filters: 6 standard deviations and more
 
 
 def test_gate_is_equation_2() -> None:

@@ -1,4 +1,6 @@
-"""Muon: what it makes of matrices, which parameters it takes, and that it is torch's own where torch has one."""
+"""Muon: what it makes of matrices, which parameters it takes, and that it is torch's own where
+torch has one.
+"""
 
 from typing import Any
 
@@ -18,7 +20,9 @@ def test_orthogonal_keeps_directions_and_evens_out_singular_values(shape: tuple[
     matrix = u @ torch.diag_embed(s.clamp(min=0.1)) @ v
     made = orthogonal(1e-3 * matrix)
     assert made.shape == matrix.shape
-    assert torch.allclose(made, orthogonal(50 * matrix), atol=1e-3)  # the scale of a gradient does not count
+    assert torch.allclose(
+        made, orthogonal(50 * matrix), atol=1e-3
+    )  # the scale of a gradient does not count
     kept = u.mT @ made @ v.mT
     values = kept.diagonal(dim1=-2, dim2=-1)
     assert torch.allclose(kept, torch.diag_embed(values), atol=1e-9)
@@ -36,7 +40,9 @@ def test_matrices_move_as_under_torchs_own_muon(weight_decay: float) -> None:
     theirs.load_state_dict(ours.state_dict())
     optimizers = [
         Muon(ours, lr=0.02, weight_decay=weight_decay),
-        torch.optim.Muon(theirs.parameters(), lr=0.02, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(
+            theirs.parameters(), lr=0.02, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        ),
     ]
     for _ in range(10):
         x = torch.randn(8, 24)
@@ -53,7 +59,9 @@ def test_every_parameter_is_updated_once(name: str) -> None:
     model = CASES[name]()
     optimizer = Muon(model, lr=0.1)
     grouped = [p for group in optimizer.param_groups for p in group["params"]]
-    assert {id(p) for p in grouped} == {id(p) for p in model.parameters()} and len(grouped) == len(set(grouped))
+    assert {id(p) for p in grouped} == {id(p) for p in model.parameters()} and len(grouped) == len(
+        set(grouped)
+    )
     before = [p.detach().clone() for p in model.parameters()]
     for p in model.parameters():
         p.grad = torch.randn_like(p)
@@ -73,7 +81,10 @@ def test_biases_conditions_and_the_last_layer_are_adamws() -> None:
     model = Layer()
     kernels, recurrent, others, biases = Muon(model, lr=0.1, weight_decay=0.5).param_groups
     assert [p.shape for p in kernels["params"]] == [(8, 4, 3, 3)] and kernels["flatten"] == (1, -1)
-    assert [p.shape for p in recurrent["params"]] == [(2, 2, 4, 16)] and recurrent["flatten"] == (-3, -2)
+    assert [p.shape for p in recurrent["params"]] == [(2, 2, 4, 16)] and recurrent["flatten"] == (
+        -3,
+        -2,
+    )
     assert {id(p) for p in others["params"]} == {id(model.head_out.weight), id(model.initial_h)}
     assert biases["weight_decay"] == 0 and len(biases["params"]) == 4
     assert {group["weight_decay"] for group in (kernels, recurrent, others)} == {0.5}

@@ -27,7 +27,9 @@ def test_a_pretrained_model_draws_and_scores(name: str) -> None:
     # Its own draws are about as likely as test images; noise is not.
     assert float(bits) == pytest.approx(metadata["test"]["bits_per_dim"], rel=0.6)
     noise = torch.randint(model.levels, x.shape, generator=generator)
-    assert float(-score(model, noise, condition).sum()) > 1.5 * float(-score(model, x, condition).sum())
+    assert float(-score(model, noise, condition).sum()) > 1.5 * float(
+        -score(model, x, condition).sum()
+    )
 
 
 @pytest.mark.parametrize("name", pretrained())
@@ -35,7 +37,11 @@ def test_a_card_says_what_one_must_know(name: str, capsys: pytest.CaptureFixture
     metadata = read_metadata(name)
     assert metadata["about"] and metadata["data_terms"] and metadata["training"]["config"]
     assert metadata["test"]["split"] == "test" and metadata["test"]["images"] > 100
-    paths = [value for value in (metadata["source"], *metadata["data"].values()) if isinstance(value, str)]
+    paths = [
+        value
+        for value in (metadata["source"], *metadata["data"].values())
+        if isinstance(value, str)
+    ]
     assert not any("/" in value for value in paths)
     main(["info", name])
     assert metadata["about"].split()[0] in capsys.readouterr().out

@@ -20,7 +20,14 @@ every_recipe = pytest.mark.parametrize("name", RECIPES)
 
 def reduced(keywords: dict[str, Any]) -> dict[str, Any]:
     """The same construction, tiny."""
-    least = {"features": 6, "head_features": 6, "layers": 1, "classes": 2, "size": 3, "encoder_features": 2}
+    least = {
+        "features": 6,
+        "head_features": 6,
+        "layers": 1,
+        "classes": 2,
+        "size": 3,
+        "encoder_features": 2,
+    }
     small: dict[str, Any] = {}
     for key, value in keywords.items():
         if isinstance(value, dict):
@@ -41,7 +48,9 @@ def test_the_full_shape_is_sound(name: str) -> None:
     assert price.parameters == sum(p.numel() for p in model.parameters()) > 0
     assert price.gigaflops_per_image > 0
     config = recipe.config()
-    known = config.steps is not None or (config.epochs is not None and DATA[recipe.data].train_images is not None)
+    known = config.steps is not None or (
+        config.epochs is not None and DATA[recipe.data].train_images is not None
+    )
     assert (price.hours is not None) == known
     assert recipe.small == name.endswith("-small")
     assert recipe.published is None or recipe.published_on in ("valid", "test")
@@ -66,14 +75,20 @@ def test_it_starts(name: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     load = recipe.load | {"validation": 2}
     data = load_data(tmp_path / "x.npz", levels=recipe.levels, channels=channels, **load)
-    given = {key: value for key, value in recipe.training.items() if key not in ("steps", "epochs", "minutes")}
+    given = {
+        key: value
+        for key, value in recipe.training.items()
+        if key not in ("steps", "epochs", "minutes")
+    }
     config = TrainConfig(**given | {"steps": 2, "batch_size": 4})
     steps = list(train(initial_state(model, config), data, config))  # type: ignore[arg-type]
     assert len(steps) == 2 and all(np.isfinite(step.bits_per_dim) for step in steps)
 
 
 def test_a_known_cost() -> None:
-    """The paper's 7 layers of 16: parameters by hand, and six operations for each of them at every pixel."""
+    """The paper's 7 layers of 16: parameters by hand, and six operations for each of them at every
+    pixel.
+    """
     h, colours = 16, 1
     first = 2 * h * colours * (7 * 3 + 3) + 2 * h
     gates = 2 * (2 * h * 4 * h + 4 * h) + 2 * 2 * h * 4 * h + 4 * h
@@ -85,7 +100,9 @@ def test_a_known_cost() -> None:
     assert price.images == 100 * 50_000
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["reproduce"])
     listed = capsys.readouterr().out
     assert "mnist-diagonal-bilstm-7-layers" in listed and "79.20 nats, test" in listed
@@ -97,16 +114,29 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     np.savez(tmp_path / "mnist_binarized.npz", **arrays)
     monkeypatch.setitem(RECIPES["mnist-diagonal-bilstm-1-layer"].model[1], "features", 2)
     monkeypatch.setitem(RECIPES["mnist-diagonal-bilstm-1-layer"].training, "epochs", 1)
-    options = ["--data", str(tmp_path), "--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    options = [
+        "--data",
+        str(tmp_path),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--results",
+        str(tmp_path / "results"),
+    ]
     main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--steps", "1", "--quiet"])
     assert not (tmp_path / "results").exists()
     for _ in range(2):  # the second time it is only evaluated
         main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--quiet"])
     result = json.loads((tmp_path / "results" / "mnist-diagonal-bilstm-1-layer.json").read_text())
     assert result["published"] == 80.75 and result["unit"] == "nats" and result["steps"] == 1
-    assert result["figures"].keys() == {"train", "valid", "test"} and 400 < result["figures"]["test"] < 700
+    assert (
+        result["figures"].keys() == {"train", "valid", "test"}
+        and 400 < result["figures"]["test"] < 700
+    )
     assert str(tmp_path) not in json.dumps(result)
-    assert result["images"] == {"train": 6, "valid": 6, "test": 6} and result["training"]["epochs"] == 1
+    assert (
+        result["images"] == {"train": 6, "valid": 6, "test": 6}
+        and result["training"]["epochs"] == 1
+    )
     monkeypatch.setitem(RECIPES["mnist-diagonal-bilstm-1-layer"].training, "batch_size", 3)
     with pytest.raises(SystemExit):
         main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--quiet"])
@@ -130,4 +160,6 @@ def test_the_small_scale_of_two_costs_a_quarter() -> None:
     recipe = RECIPES["imagenet64-multi-scale"]
     small, large = (scale.network for scale in recipe.build("meta").scales())
     few, many = (sum(p.numel() for p in network.parameters()) for network in (small, large))
-    assert cost(recipe).gigaflops_per_image == pytest.approx(6 * (few * 32**2 + many * 64**2) / 1e9, rel=0.01)
+    assert cost(recipe).gigaflops_per_image == pytest.approx(
+        6 * (few * 32**2 + many * 64**2) / 1e9, rel=0.01
+    )

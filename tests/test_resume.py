@@ -23,10 +23,19 @@ from nextpixel.training.loop import TrainConfig
 from nextpixel.training.runs import read_metrics, run
 
 CONFIG = TrainConfig(
-    steps=40, batch_size=6, accumulate=2, crop=5, flip=True, learning_rate=0.01, ema_decay=0.9, evaluate_every=7, seed=3
+    steps=40,
+    batch_size=6,
+    accumulate=2,
+    crop=5,
+    flip=True,
+    learning_rate=0.01,
+    ema_decay=0.9,
+    evaluate_every=7,
+    seed=3,
 )
 
-# Every process is a fork of one that has torch loaded but never used; torch._dynamo is what optimisers load at last.
+# Every process is a fork of one that has torch loaded but never used; torch._dynamo is what
+# optimisers load at last.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["test_training", "nextpixel.training.runs", "torch._dynamo"])
 
@@ -55,7 +64,9 @@ def work(folder: Path, dies_at: tuple[str, int] | None = None, **options: Any) -
         setattr(os, name, die)
     resume = (folder / "run.json").exists()
     try:
-        for _ in run(folder, network(dropout=0.3), data(), CONFIG, resume=resume, log_every=3, **options):
+        for _ in run(
+            folder, network(dropout=0.3), data(), CONFIG, resume=resume, log_every=3, **options
+        ):
             pass
     except KeyboardInterrupt as error:
         (folder / "stopped").write_text(str(error))
@@ -92,18 +103,28 @@ def assert_same(folder: Path, expected: Path) -> None:
         assert found.keys() == wanted.keys()
         assert all(torch.equal(found[key], wanted[key]) for key in wanted)
     timings = {"seconds": 0, "images_per_second": 0}
-    assert [line | timings for line in read_metrics(folder)] == [line | timings for line in read_metrics(expected)]
-    assert {file.name for file in folder.iterdir()} - {"stopped"} == {file.name for file in expected.iterdir()}
+    assert [line | timings for line in read_metrics(folder)] == [
+        line | timings for line in read_metrics(expected)
+    ]
+    assert {file.name for file in folder.iterdir()} - {"stopped"} == {
+        file.name for file in expected.iterdir()
+    }
 
 
 def assert_loads(folder: Path) -> int:
     """Whatever files there are, are whole. Returns the step of the state."""
     if (folder / "best.safetensors").exists():
         load(folder)
-    return read_tensors(folder / "state.safetensors")[1]["state"]["step"] if (folder / "run.json").exists() else 0
+    return (
+        read_tensors(folder / "state.safetensors")[1]["state"]["step"]
+        if (folder / "run.json").exists()
+        else 0
+    )
 
 
-def test_killed_at_random_moments_it_goes_on_bit_identically(tmp_path: Path, uninterrupted: Path) -> None:
+def test_killed_at_random_moments_it_goes_on_bit_identically(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
     folder, moment, kills, steps = tmp_path / "run", random.Random(0), 0, set()
     for _ in range(12):
         # Every step is saved, so most of these moments are within a save.
@@ -126,7 +147,15 @@ def test_killed_at_random_moments_it_goes_on_bit_identically(tmp_path: Path, uni
 
 @pytest.mark.parametrize(
     "dies_at",
-    [("fsync", 2), ("replace", 1), ("replace", 3), ("replace", 10), ("fsync", 24), ("fsync", 37), ("fsync", 38)],
+    [
+        ("fsync", 2),
+        ("replace", 1),
+        ("replace", 3),
+        ("replace", 10),
+        ("fsync", 24),
+        ("fsync", 37),
+        ("fsync", 38),
+    ],
     ids=lambda at: f"{at[0]}-{at[1]}",
 )
 def test_killed_within_a_save_it_goes_on_bit_identically(
@@ -152,7 +181,9 @@ def test_what_a_killed_writer_leaves_is_removed(tmp_path: Path, uninterrupted: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, uninterrupted: Path, number: int) -> None:
+def test_a_signal_saves_and_says_how_to_go_on(
+    tmp_path: Path, uninterrupted: Path, number: int
+) -> None:
     folder = tmp_path / "run"
     process = start(folder, save_seconds=0.0)
     deadline = time.monotonic() + 60
@@ -163,8 +194,9 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, uninterrupted: Pat
     assert process.exitcode == 130
     step = assert_loads(folder)
     assert 5 <= step < 40
-    assert (folder / "stopped").read_text() == (
-        f"stopped after step {step} with the state saved; to go on: nextpixel train --resume {folder}"
+    assert (
+        (folder / "stopped").read_text()
+        == f"stopped after step {step} with the state saved; to go on: nextpixel train --resume {folder}"
     )
     finish(folder)
     assert_same(folder, uninterrupted)

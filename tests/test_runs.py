@@ -31,20 +31,30 @@ def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
     }
     asked = read_run(folder)
     assert asked["data"] == {"source": "ramps"} and asked["classes"] == ["a", "b"]
-    assert asked["model"]["class"] == "GatedPixelCNN" and asked["model"]["config"]["condition"] == {"classes": 2}
+    assert asked["model"]["class"] == "GatedPixelCNN" and asked["model"]["config"]["condition"] == {
+        "classes": 2
+    }
     assert TrainConfig(**asked["training"]) == CONFIG
 
     lines = read_metrics(folder)
     assert [line["step"] for line in lines if "train_bits_per_dim" in line] == [1, 4, 5, 8, 10, 12]
-    validations = {line["step"]: line["valid_bits_per_dim"] for line in lines if "valid_bits_per_dim" in line}
-    assert validations == {step.step: step.valid_bits_per_dim for step in steps if step.valid_bits_per_dim is not None}
+    validations = {
+        line["step"]: line["valid_bits_per_dim"] for line in lines if "valid_bits_per_dim" in line
+    }
+    assert validations == {
+        step.step: step.valid_bits_per_dim for step in steps if step.valid_bits_per_dim is not None
+    }
     assert all(line["images_per_second"] > 0 for line in lines if "train_bits_per_dim" in line)
 
     best = load(folder)
     assert evaluate(best, data.valid) == pytest.approx(min(validations.values()), abs=1e-6)
     metadata = read_metadata(folder)
     assert metadata["training"]["valid_bits_per_dim"] == min(validations.values())
-    assert (metadata["source"], metadata["data"], metadata["classes"]) == ("ramps", {"source": "ramps"}, ["a", "b"])
+    assert (metadata["source"], metadata["data"], metadata["classes"]) == (
+        "ramps",
+        {"source": "ramps"},
+        ["a", "b"],
+    )
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -64,16 +74,28 @@ def test_resume_without_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: (network(layers=3), dataset(), CONFIG), "model config.layers=2, but is resumed with 3"),
-        (lambda: (network(), dataset(), replace(CONFIG, batch_size=9)), "training batch_size=8, but is resumed with 9"),
         (
-            lambda: (network(), replace(dataset(), preparation={"source": "elsewhere", "seed": 1}), CONFIG),
+            lambda: (network(layers=3), dataset(), CONFIG),
+            "model config.layers=2, but is resumed with 3",
+        ),
+        (
+            lambda: (network(), dataset(), replace(CONFIG, batch_size=9)),
+            "training batch_size=8, but is resumed with 9",
+        ),
+        (
+            lambda: (
+                network(),
+                replace(dataset(), preparation={"source": "elsewhere", "seed": 1}),
+                CONFIG,
+            ),
             "data seed=None, but is resumed with 1",
         ),
     ],
     ids=["model", "training", "data"],
 )
-def test_resuming_another_run_is_refused(tmp_path: Path, change: Callable[[], Any], message: str) -> None:
+def test_resuming_another_run_is_refused(
+    tmp_path: Path, change: Callable[[], Any], message: str
+) -> None:
     next(run(tmp_path, network(), dataset(), CONFIG))
     with pytest.raises(ValueError, match=message):
         next(run(tmp_path, *change(), resume=True))
@@ -93,7 +115,11 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path) -> None:
     list(run(tmp_path, network(), dataset(), CONFIG))
     assert list(run(tmp_path, network(), dataset(), CONFIG, resume=True)) == []
     longer = replace(CONFIG, steps=None, epochs=3)
-    assert [step.step for step in run(tmp_path, network(), dataset(), longer, resume=True)] == [13, 14, 15]
+    assert [step.step for step in run(tmp_path, network(), dataset(), longer, resume=True)] == [
+        13,
+        14,
+        15,
+    ]
     assert read_run(tmp_path)["training"]["epochs"] == 3
 
 
@@ -126,10 +152,16 @@ def test_a_state_comes_back_whole(tmp_path: Path, optimizer: Any, channels_last:
     list(run(tmp_path / "run", first.model, dataset(), config))
     load_state(second, tmp_path / "run" / "state.safetensors")
     save_state(second, tmp_path / "again")
-    assert (tmp_path / "again").read_bytes() == (tmp_path / "run" / "state.safetensors").read_bytes()
+    assert (tmp_path / "again").read_bytes() == (
+        tmp_path / "run" / "state.safetensors"
+    ).read_bytes()
     for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert a.stride() == b.stride()
-        assert all(t.stride() == b.stride() for t in second.optimizer.state[b].values() if t.shape == b.shape)
+        assert all(
+            t.stride() == b.stride()
+            for t in second.optimizer.state[b].values()
+            if t.shape == b.shape
+        )
 
 
 def test_a_failing_loss_leaves_the_last_good_files(tmp_path: Path) -> None:
@@ -137,7 +169,9 @@ def test_a_failing_loss_leaves_the_last_good_files(tmp_path: Path) -> None:
     steps = run(tmp_path, model, dataset(), CONFIG, save_seconds=0.0)
     for _ in range(7):
         next(steps)
-    good = {name: (tmp_path / name).read_bytes() for name in ("state.safetensors", "best.safetensors")}
+    good = {
+        name: (tmp_path / name).read_bytes() for name in ("state.safetensors", "best.safetensors")
+    }
     with torch.no_grad():
         model.head_out.bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match="step 8"):
@@ -179,7 +213,10 @@ def test_tensorboard_gets_scalars_and_samples(tmp_path: Path) -> None:
     list(run(tmp_path, network(), dataset(), replace(CONFIG, steps=4), tensorboard=True))
     (events,) = (tmp_path / "tensorboard").iterdir()
     data = events.read_bytes()
-    assert all(name in data for name in (b"train_bits_per_dim", b"valid_bits_per_dim", b"samples", b"\x89PNG"))
+    assert all(
+        name in data
+        for name in (b"train_bits_per_dim", b"valid_bits_per_dim", b"samples", b"\x89PNG")
+    )
 
 
 def test_tensorboard_that_is_missing_is_said_before_anything_is_written(

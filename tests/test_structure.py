@@ -8,7 +8,8 @@ import nextpixel
 
 ROOT = Path(nextpixel.__file__).parent
 
-# The rooms of the house, from the ground up: each may import those in earlier lines, and its own line.
+# The rooms of the house, from the ground up: each may import those in earlier lines, and its own
+# line.
 ORDER = [
     ["conditions", "cache", "devices", "distributed"],
     ["layers"],
@@ -28,7 +29,9 @@ def modules() -> dict[str, ast.Module]:
     """Every module of the package by its name, parsed."""
     paths = [path for path in ROOT.rglob("*.py") if path.name != "__init__.py"]
     return {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(
+            path.read_text(encoding="utf-8")
+        )
         for path in paths
     }
 
@@ -60,7 +63,12 @@ def test_imports_point_one_way() -> None:
 def test_every_module_lists_its_names_and_public_names_exist() -> None:
     for name, tree in modules().items():
         assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
-        names = [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
+        names = [
+            target.id
+            for node in assigned
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        ]
         assert "__all__" in names or name == "__main__", name
         assert ast.get_docstring(tree), name
     for name in nextpixel.__all__:

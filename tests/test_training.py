@@ -22,22 +22,36 @@ from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import batch_indices, training_parts
 from nextpixel.training.config import learning_rate, total_steps
-from nextpixel.training.loop import Step, TrainConfig, TrainingError, TrainState, evaluate, initial_state, train
+from nextpixel.training.loop import (
+    Step,
+    TrainConfig,
+    TrainingError,
+    TrainState,
+    evaluate,
+    initial_state,
+    train,
+)
 
 CPU = torch.device("cpu")
 
 
-def split(n: int, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4, classes: int = 0, seed: int = 0) -> Split:
+def split(
+    n: int, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4, classes: int = 0, seed: int = 0
+) -> Split:
     """Images with something to learn: smooth ramps with a little noise, steeper in higher classes."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(max(classes, 1), size=n)
     ramp = np.arange(math.prod(shape)).reshape(shape) / math.prod(shape) * levels
     noise = generator.random((n, *shape))
-    images = np.clip(ramp * (1 + labels[:, None, None, None]) / 2 + noise, 0, levels - 1).astype(np.uint8)
+    images = np.clip(ramp * (1 + labels[:, None, None, None]) / 2 + noise, 0, levels - 1).astype(
+        np.uint8
+    )
     return Split(images=images, labels=labels if classes else None)
 
 
-def dataset(n: int = 40, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4, classes: int = 0) -> ImageData:
+def dataset(
+    n: int = 40, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4, classes: int = 0
+) -> ImageData:
     train, valid = (split(k, shape, levels=levels, classes=classes, seed=k) for k in (n, n // 4))
     return ImageData(
         source="ramps",
@@ -53,16 +67,25 @@ def dataset(n: int = 40, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4,
 
 
 def ragged() -> Split:
-    return Split(images=[split(1, (1, h, w), seed=h * w).images[0] for h, w in [(6, 5), (7, 9), (6, 5), (8, 6)] * 3])
+    return Split(
+        images=[
+            split(1, (1, h, w), seed=h * w).images[0]
+            for h, w in [(6, 5), (7, 9), (6, 5), (8, 6)] * 3
+        ]
+    )
 
 
 def network(seed: int = 0, **keywords: Any) -> GatedPixelCNN:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return GatedPixelCNN(**{"levels": 4, "features": 12, "layers": 2, "kernel_size": 3} | keywords)
+        return GatedPixelCNN(
+            **{"levels": 4, "features": 12, "layers": 2, "kernel_size": 3} | keywords
+        )
 
 
-def fit(config: TrainConfig, data: ImageData | None = None, **keywords: Any) -> tuple[TrainState, list[Step]]:
+def fit(
+    config: TrainConfig, data: ImageData | None = None, **keywords: Any
+) -> tuple[TrainState, list[Step]]:
     state = initial_state(network(**keywords), config)
     return state, list(train(state, data or dataset(), config))
 
@@ -74,11 +97,17 @@ def weights(model: ImageModel) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"steps": 5, "epochs": 1}, "only one of steps, epochs and minutes; received steps=5 and epochs=1"),
+        (
+            {"steps": 5, "epochs": 1},
+            "only one of steps, epochs and minutes; received steps=5 and epochs=1",
+        ),
         ({"steps": 0}, r"steps \(=0\) must be a whole number of at least 1"),
         ({"minutes": -1.0}, r"minutes \(=-1.0\) must be more than 0"),
         ({"steps": 1, "batch_size": 0}, r"batch_size \(=0\)"),
-        ({"steps": 1, "batch_size": 2, "accumulate": 3}, r"accumulate \(=3\) must be at most batch_size \(=2\)"),
+        (
+            {"steps": 1, "batch_size": 2, "accumulate": 3},
+            r"accumulate \(=3\) must be at most batch_size \(=2\)",
+        ),
         ({"steps": 1, "learning_rate": math.nan}, r"learning_rate \(=nan\) must be more than 0"),
         ({"steps": 1, "clip_norm": 0.0}, r"clip_norm \(=0.0\)"),
         ({"steps": 1, "weight_decay": -0.1}, r"weight_decay \(=-0.1\) must not be negative"),
@@ -106,7 +135,9 @@ def test_config_errors_say_what_is_accepted(keywords: dict[str, Any], message: s
     ],
     ids=["levels", "channels", "classes", "crop", "positions", "ragged", "patience"],
 )
-def test_what_does_not_fit_is_refused(config: Any, data: ImageData, model: Any, message: str) -> None:
+def test_what_does_not_fit_is_refused(
+    config: Any, data: ImageData, model: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         fit(TrainConfig(steps=1, **config), data, **model)
 
@@ -114,7 +145,9 @@ def test_what_does_not_fit_is_refused(config: Any, data: ImageData, model: Any, 
 @pytest.mark.parametrize(("images", "batch"), [(10, 4), (3, 8), (7, 7)])
 def test_every_epoch_has_every_image_once(images: int, batch: int) -> None:
     steps = 3 * images
-    order = np.concatenate([batch_indices(images, batch, seed=5, step=step) for step in range(steps)])
+    order = np.concatenate(
+        [batch_indices(images, batch, seed=5, step=step) for step in range(steps)]
+    )
     epochs = order.reshape(-1, images)
     assert (np.sort(epochs, axis=1) == np.arange(images)).all()
     assert len({tuple(epoch) for epoch in epochs}) > 1
@@ -122,7 +155,9 @@ def test_every_epoch_has_every_image_once(images: int, batch: int) -> None:
     assert (batch_indices(100, 50, seed=5, step=0) != batch_indices(100, 50, seed=6, step=0)).any()
 
 
-def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_number_of_processes() -> None:
+def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_number_of_processes() -> (
+    None
+):
     images = ragged()
     config = TrainConfig(steps=1, batch_size=12, crop=4, flip=True, accumulate=2)
     parts = list(training_parts(images, config, 3, 0, 1, CPU, None))
@@ -132,20 +167,32 @@ def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_numbe
     for window, row in zip(whole.numpy(), batch_indices(12, 12, seed=0, step=3), strict=True):
         image = images.images[row]
         _, height, width = image.shape
-        found = [image[:, i : i + 4, j : j + 4] for i in range(height - 3) for j in range(width - 3)]
+        found = [
+            image[:, i : i + 4, j : j + 4] for i in range(height - 3) for j in range(width - 3)
+        ]
         plain += any((window == piece).all() for piece in found)
         mirrored += any((window[:, :, ::-1] == piece).all() for piece in found)
     assert plain + mirrored >= 12 and plain and mirrored
-    shares = [torch.cat([x for x, _ in training_parts(images, config, 3, rank, 3, CPU, None)]) for rank in range(3)]
+    shares = [
+        torch.cat([x for x, _ in training_parts(images, config, 3, rank, 3, CPU, None)])
+        for rank in range(3)
+    ]
     for rank, share in enumerate(shares):
         assert torch.equal(share, whole[rank::3])
 
 
 def test_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     config = TrainConfig(steps=1000, learning_rate=2.0, warmup_steps=3)
-    rates = [learning_rate(config, step, progress, 1000) for step, progress in [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]]
+    rates = [
+        learning_rate(config, step, progress, 1000)
+        for step, progress in [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]
+    ]
     assert rates == [0.5, 1.0, 1.5, 2.0]
-    assert [round(learning_rate(config, 500, p, 1000), 9) for p in (0.25, 0.5, 1.0)] == [1.707106781, 1.0, 0.0]
+    assert [round(learning_rate(config, 500, p, 1000), 9) for p in (0.25, 0.5, 1.0)] == [
+        1.707106781,
+        1.0,
+        0.0,
+    ]
     assert learning_rate(replace(config, schedule="constant"), 500, 0.5, 1000) == 2.0
     assert learning_rate(replace(config, warmup_steps=None), 0, 0.0, 50) == pytest.approx(2 / 6)
     assert learning_rate(replace(config, warmup_steps=None), 0, 0.0, None) == pytest.approx(2 / 101)
@@ -163,7 +210,10 @@ def test_loss_is_bits_per_dim_of_the_batch(channels: int) -> None:
     config = TrainConfig(steps=1, batch_size=16, precision="float32")
     model = network(channels=channels, condition=ClassCondition(2))
     rows = batch_indices(40, 16, seed=0, step=0)
-    x, labels = torch.from_numpy(data.train.images[rows]).long(), torch.from_numpy(data.train.labels[rows])
+    x, labels = (
+        torch.from_numpy(data.train.images[rows]).long(),
+        torch.from_numpy(data.train.labels[rows]),
+    )
     expected = bits_per_dim(model, x, labels)
     (step,) = train(initial_state(model, config), data, config)
     assert step.bits_per_dim == pytest.approx(expected, abs=1e-5)
@@ -171,7 +221,10 @@ def test_loss_is_bits_per_dim_of_the_batch(channels: int) -> None:
 
 def test_training_learns() -> None:
     state, steps = fit(TrainConfig(steps=60, batch_size=20, learning_rate=0.01))
-    assert steps[-1].valid_bits_per_dim is not None and steps[-1].valid_bits_per_dim < 1.2 < 1.8 < steps[0].bits_per_dim
+    assert (
+        steps[-1].valid_bits_per_dim is not None
+        and steps[-1].valid_bits_per_dim < 1.2 < 1.8 < steps[0].bits_per_dim
+    )
     assert steps[-1].valid_bits_per_dim == evaluate(state.average, dataset().valid)
     assert sum(step.valid_bits_per_dim is not None for step in steps) == 20
 
@@ -188,12 +241,16 @@ def test_parts_and_memory_layout_change_only_the_rounding(other: dict[str, Any])
 
 def test_bf16_agrees_with_float32() -> None:
     config = TrainConfig(steps=5, batch_size=8)
-    exact, fast = (fit(replace(config, precision=p))[1][-1].bits_per_dim for p in ("float32", "bf16"))
+    exact, fast = (
+        fit(replace(config, precision=p))[1][-1].bits_per_dim for p in ("float32", "bf16")
+    )
     assert exact != fast
     assert exact == pytest.approx(fast, abs=0.02)
 
 
-trainable = pytest.mark.parametrize("name", [name for name in CASES if name != "gated-all-conditions"])  # two maps
+trainable = pytest.mark.parametrize(
+    "name", [name for name in CASES if name != "gated-all-conditions"]
+)  # two maps
 
 
 def data_for(model: ImageModel) -> ImageData:
@@ -211,7 +268,9 @@ def data_for(model: ImageModel) -> ImageData:
             if kind in parts
         }
         splits[name] = replace(own, **drawn)
-    return replace(data, **splits, map_levels=parts[MapCondition].levels if MapCondition in parts else None)
+    return replace(
+        data, **splits, map_levels=parts[MapCondition].levels if MapCondition in parts else None
+    )
 
 
 @trainable
@@ -224,7 +283,9 @@ def test_every_model_trains_in_both_precisions_alike(name: str) -> None:
     for precision in ("float32", "bf16"):
         config = TrainConfig(steps=3, batch_size=8, precision=precision)  # type: ignore[arg-type]
         copied = copy.deepcopy(model)
-        losses.append([step.bits_per_dim for step in train(initial_state(copied, config), data, config)])
+        losses.append(
+            [step.bits_per_dim for step in train(initial_state(copied, config), data, config)]
+        )
         assert not torch.equal(weights(copied), weights(model))
     assert losses[0] == pytest.approx(losses[1], abs=0.05)
 
@@ -262,7 +323,9 @@ def test_the_loss_of_a_density_is_that_of_dequantised_images() -> None:
     torch.manual_seed(0)
     data = dataset()
     model = GatedPixelCNN(levels=4, features=8, layers=2, head="logistic")
-    config = TrainConfig(steps=20, batch_size=20, precision="float32", objective="density", learning_rate=0.01)
+    config = TrainConfig(
+        steps=20, batch_size=20, precision="float32", objective="density", learning_rate=0.01
+    )
     steps = list(train(initial_state(model, config), data, config))
     torch.manual_seed(0)
     untrained = GatedPixelCNN(levels=4, features=8, layers=2, head="logistic")
@@ -324,10 +387,14 @@ def test_gradient_is_clipped() -> None:
     state = initial_state(network(), config)
     seen: list[float] = []
     for parameter in state.model.parameters():
-        parameter.register_post_accumulate_grad_hook(lambda p: seen.append(float(p.grad.square().sum())))
+        parameter.register_post_accumulate_grad_hook(
+            lambda p: seen.append(float(p.grad.square().sum()))
+        )
     applied: list[float] = []
     state.optimizer.register_step_pre_hook(
-        lambda *_: applied.append(math.sqrt(sum(float(p.grad.square().sum()) for p in state.model.parameters())))
+        lambda *_: applied.append(
+            math.sqrt(sum(float(p.grad.square().sum()) for p in state.model.parameters()))
+        )
     )
     (step,) = train(state, dataset(), config)
     assert step.gradient_norm == pytest.approx(math.sqrt(sum(seen)), rel=1e-4)
@@ -347,11 +414,16 @@ def test_stops_when_validation_does_not_improve() -> None:
 
 def test_without_validation_split_the_latest_weights_are_best() -> None:
     _, steps = fit(TrainConfig(steps=4, evaluate_every=2), replace(dataset(), valid=split(0)))
-    assert [(step.improved, step.valid_bits_per_dim) for step in steps] == [(False, None), (True, None)] * 2
+    assert [(step.improved, step.valid_bits_per_dim) for step in steps] == [
+        (False, None),
+        (True, None),
+    ] * 2
 
 
 def test_minutes_end_by_the_clock_and_the_rate_falls_with_it() -> None:
-    _, steps = fit(TrainConfig(minutes=1 / 60, batch_size=4, warmup_steps=0, learning_rate=1.0, clip_norm=1e-6))
+    _, steps = fit(
+        TrainConfig(minutes=1 / 60, batch_size=4, warmup_steps=0, learning_rate=1.0, clip_norm=1e-6)
+    )
     assert 0.9 < steps[-2].seconds <= 1.0 < steps[-1].seconds < 3.0
     assert steps[-1].progress == 1 and steps[-1].learning_rate < 0.1 < 0.9 < steps[0].learning_rate
     assert 1 < sum(step.valid_bits_per_dim is not None for step in steps) <= 21
@@ -366,7 +438,10 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_applied(bad: float) -> None:
     with torch.no_grad():
         state.model.head_out.bias[0] = bad
     before = weights(state.model)
-    with pytest.raises(TrainingError, match=r"step 2: the loss is \S+ bits/dim .* learning rate of 0.\d+.*\(try 0.1\)"):
+    with pytest.raises(
+        TrainingError,
+        match=r"step 2: the loss is \S+ bits/dim .* learning rate of 0.\d+.*\(try 0.1\)",
+    ):
         next(steps)
     assert torch.equal(weights(state.model).nan_to_num(), before.nan_to_num())
     assert state.step == 1
@@ -379,14 +454,20 @@ def test_evaluate_is_exact_over_all_images(channels: int) -> None:
     images = split(7, (channels, 6, 5), classes=2)
     nats = [
         float(
-            score(model, torch.from_numpy(images.images[i : i + 1]).long(), torch.from_numpy(images.labels[i : i + 1]))
+            score(
+                model,
+                torch.from_numpy(images.images[i : i + 1]).long(),
+                torch.from_numpy(images.labels[i : i + 1]),
+            )
         )
         for i in range(7)
     ]
     expected = -math.fsum(nats) / (7 * channels * 30 * math.log(2))
     calls: list[tuple[int, int]] = []
     for batch_size in (1, 3, 7, 64):
-        bits = evaluate(model, images, batch_size=batch_size, progress=lambda *done: calls.append(done))
+        bits = evaluate(
+            model, images, batch_size=batch_size, progress=lambda *done: calls.append(done)
+        )
         assert bits == pytest.approx(expected, abs=1e-6)
     assert model.training
     assert calls[7:10] == [(3, 7), (6, 7), (7, 7)]
@@ -406,7 +487,11 @@ def test_evaluate_refuses_an_empty_split() -> None:
 
 
 def test_trains_on_windows_of_pictures_of_different_sizes_with_many_levels() -> None:
-    images = [np.random.default_rng(k).integers(0, 300, (1, 5 + k, 6)).astype(np.uint16) for k in range(4)]
-    data = replace(dataset(levels=300), train=Split(images=images), valid=Split(images=images), shape=None)
+    images = [
+        np.random.default_rng(k).integers(0, 300, (1, 5 + k, 6)).astype(np.uint16) for k in range(4)
+    ]
+    data = replace(
+        dataset(levels=300), train=Split(images=images), valid=Split(images=images), shape=None
+    )
     _, steps = fit(TrainConfig(steps=2, batch_size=3, crop=5), data, levels=300)
     assert steps[-1].valid_bits_per_dim == pytest.approx(math.log2(300), abs=1)

@@ -1,9 +1,10 @@
 """Is it a probability model? What leaks, what is unseen, and do the probabilities sum to one.
 
-A model that sees a sub-pixel it must predict has a superb likelihood and cannot draw; one that misses part of the past
-draws worse than it could. Neither shows in a training curve. The probe here works on any model that maps integers
-(B, C, H, W) to distributions or logits, in float64: each output is differentiated with respect to every input, and
-every input is also changed outright, which sees through embeddings and rounding.
+A model that sees a sub-pixel it must predict has a superb likelihood and cannot draw; one that
+misses part of the past draws worse than it could. Neither shows in a training curve. The probe here
+works on any model that maps integers (B, C, H, W) to distributions or logits, in float64: each
+output is differentiated with respect to every input, and every input is also changed outright,
+which sees through embeddings and rounding.
 """
 
 from dataclasses import dataclass
@@ -26,17 +27,19 @@ class CausalityReport:
     """What `check_causality` found.
 
     Attributes:
-        sites: the sub-pixels of the images probed, in the order of the model's factorisation: raster order, unless the
-            model has several scales.
+        sites: the sub-pixels of the images probed, in the order of the model's factorisation:
+            raster order, unless the model has several scales.
         depends: whether the law of site o (row) changes with site i (column), in that order.
         leaks_in_training: leaks seen in training mode alone, as from normalisation over a batch.
         normalisation_error: largest deviation of a law's total probability from 1, over all sites.
-        consistency_error: largest difference between `log_prob` and `log_pmf` at the value that x has, in nats.
-        batch_error: largest change of a log-probability when an image is evaluated alone instead of in a batch.
-        step_error: largest difference between a cached walk and the full pass, in nats; None for a model that is not
-            an `AutoregressiveModel`.
-        total_probability: Σ p(x) over all images of `enumerated` size, or None if no image is small enough to
-            enumerate.
+        consistency_error: largest difference between `log_prob` and `log_pmf` at the value that x
+            has, in nats.
+        batch_error: largest change of a log-probability when an image is evaluated alone instead of
+            in a batch.
+        step_error: largest difference between a cached walk and the full pass, in nats; None for a
+            model that is not an `AutoregressiveModel`.
+        total_probability: Σ p(x) over all images of `enumerated` size, or None if no image is small
+            enough to enumerate.
         enumerated: (H, W) of the images whose probabilities were summed.
     """
 
@@ -62,11 +65,20 @@ class CausalityReport:
 
     @property
     def ok(self) -> bool:
-        """Whether this is a normalised model of images. Not seeing all of the past is allowed: it only costs bits."""
-        errors = [self.normalisation_error, self.consistency_error, self.batch_error, self.step_error or 0.0]
+        """Whether this is a normalised model of images. Not seeing all of the past is allowed: it
+        only costs bits.
+        """
+        errors = [
+            self.normalisation_error,
+            self.consistency_error,
+            self.batch_error,
+            self.step_error or 0.0,
+        ]
         if self.total_probability is not None:
             errors.append(abs(self.total_probability - 1))
-        return not self.leaks and not self.leaks_in_training and all(error < 1e-9 for error in errors)
+        return (
+            not self.leaks and not self.leaks_in_training and all(error < 1e-9 for error in errors)
+        )
 
     def __str__(self) -> str:
         sites = len(self.depends)
@@ -76,17 +88,26 @@ class CausalityReport:
             f"  leaks        {_pairs_found(self.leaks, 'sees')}",
             f"  in training  {_pairs_found(self.leaks_in_training, 'sees')}",
             f"  unseen past  {_pairs_found(self.unseen, 'never sees', sites * (sites - 1) // 2)}",
-            f"  each law sums to one within {self.normalisation_error:.0e}, log_prob agrees with log_pmf within "
-            f"{self.consistency_error:.0e}, a batch with its items within {self.batch_error:.0e}",
+            (
+                f"  each law sums to one within {self.normalisation_error:.0e}, log_prob agrees"
+                f" with log_pmf within {self.consistency_error:.0e}, a batch with its items within"
+                f" {self.batch_error:.0e}"
+            ),
         ]
         if self.step_error is not None:
-            lines.append(f"  a cached walk agrees with the full pass within {self.step_error:.0e} nats")
+            lines.append(
+                f"  a cached walk agrees with the full pass within {self.step_error:.0e} nats"
+            )
         if self.total_probability is None or self.enumerated is None:
             lines.append("  Σ p(x): too many values per pixel to enumerate even the smallest image")
         else:
             height, width = self.enumerated
-            lines.append(f"  Σ p(x) over all {height}×{width} images = {self.total_probability:.12f}")
-        lines.append("  causal and normalised" if self.ok else "  NOT a probability model of images")
+            lines.append(
+                f"  Σ p(x) over all {height}×{width} images = {self.total_probability:.12f}"
+            )
+        lines.append(
+            "  causal and normalised" if self.ok else "  NOT a probability model of images"
+        )
         return "\n".join(lines)
 
 
@@ -100,17 +121,18 @@ def check_causality(
     draws: int = 3,
     generator: torch.Generator | None = None,
 ) -> CausalityReport:
-    """Tells what a model leaks, what of the past it never sees, and whether its probabilities sum to one.
+    """Tells what a model leaks, what of the past it never sees, and whether its probabilities sum
+    to one.
 
-    The model may be anyone's: a module that maps integers (B, C, H, W), and the condition if there is one, to an object
-    with `log_prob` and `log_pmf` as in `nextpixel.layers.heads`, or to logits (B, levels, C, H, W) or (B, levels, H, W). It is
-    copied to float64; the original is not touched.
+    The model may be anyone's: a module that maps integers (B, C, H, W), and the condition if there
+    is one, to an object with `log_prob` and `log_pmf` as in `nextpixel.layers.heads`, or to logits
+    (B, levels, C, H, W) or (B, levels, H, W). It is copied to float64; the original is not touched.
 
     Args:
         model: the model.
         shape: (H, W) of the images probed; take H ≠ W. The cost grows with (C·H·W)².
-        condition: one condition (of batch 1) for a conditional model; None takes each class in turn, of the
-            first 16, to look for leaks, and the last of them for the sums.
+        condition: one condition (of batch 1) for a conditional model; None takes each class in
+            turn, of the first 16, to look for leaks, and the last of them for the sums.
         channels: colours C; None takes `model.channels`.
         levels: values of a sub-pixel; None takes `model.levels`.
         draws: random images per site. A ReLU may block a path on one image and not on another.
@@ -148,9 +170,16 @@ def check_causality(
 
 
 def dependencies(
-    model: nn.Module, shape: tuple[int, int], *, condition: Values | None = None, draws: int = 3, training: bool = False
+    model: nn.Module,
+    shape: tuple[int, int],
+    *,
+    condition: Values | None = None,
+    draws: int = 3,
+    training: bool = False,
 ) -> Bool[Tensor, "sites sites"]:
-    """Whether the law of each site (row) depends on each site (column), in the model's order; see `check_causality`."""
+    """Whether the law of each site (row) depends on each site (column), in the model's order; see
+    `check_causality`.
+    """
     return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
 
 
@@ -176,4 +205,7 @@ def _pairs_found(pairs: tuple[tuple[Site, Site], ...], verb: str, of: int | None
         return "none"
     site, other = pairs[0]
     total = f" of {of}" if of else ""
-    return f"{len(pairs)}{total} pairs of sub-pixels; e.g. {tuple(site)} {verb} {tuple(other)} (channel, row, column)"
+    return (
+        f"{len(pairs)}{total} pairs of sub-pixels; e.g. {tuple(site)} {verb} {tuple(other)}"
+        " (channel, row, column)"
+    )

@@ -1,7 +1,9 @@
-"""What a condition is worth to a model: bits of an image that it explains, and the class that an image speaks for.
+"""What a condition is worth to a model: bits of an image that it explains, and the class that an
+image speaks for.
 
-The papers could only say that conditional samples look better: a class is worth at most log2(classes) bits of a whole
-image, which does not show in bits per dimension. These figures show whether, and how much, a condition counts.
+The papers could only say that conditional samples look better: a class is worth at most
+log2(classes) bits of a whole image, which does not show in bits per dimension. These figures show
+whether, and how much, a condition counts.
 """
 
 import math
@@ -33,10 +35,11 @@ class ConditionWorth:
         nothing: mean -log2 p(x | nothing known); None unless it was asked for.
         bits: shuffled - given: what the right condition saves beside a wrong one.
         standard_error: of `bits`.
-        accuracy: share of the images whose own class is argmax_h p(x | h); None unless the condition has a class. All
-            else that is given stays as it is.
-        class_bits: mean log2 p(x | h) - log2 mean_h p(x | h): the information of the image about its class when all are
-            as likely, at most log2(classes); None unless the condition has a class.
+        accuracy: share of the images whose own class is argmax_h p(x | h); None unless the
+            condition has a class. All else that is given stays as it is.
+        class_bits: mean log2 p(x | h) - log2 mean_h p(x | h): the information of the image about
+            its class when all are as likely, at most log2(classes); None unless the condition has a
+            class.
     """
 
     images: int
@@ -62,10 +65,12 @@ def condition_worth(
 
     Args:
         model: a conditional model.
-        split: images with what the model is conditioned on; of different sizes, they are taken one by one.
+        split: images with what the model is conditioned on; of different sizes, they are taken one
+            by one.
         images: how many of them, drawn without replacement; None for all.
         seed: which images, and how conditions are shuffled: no image keeps its own.
-        with_nothing: whether to score without any condition, too, for a model that met unknown ones in training.
+        with_nothing: whether to score without any condition, too, for a model that met unknown ones
+            in training.
         progress: called with how many images are scored, and of how many.
 
     Raises:
@@ -75,7 +80,9 @@ def condition_worth(
         raise ValueError("this model is unconditional: there is no condition to weigh")
     count = len(split) if images is None else min(images, len(split))
     if count < 2:
-        raise ValueError(f"there are {count} images; at least 2 are needed to exchange their conditions")
+        raise ValueError(
+            f"there are {count} images; at least 2 are needed to exchange their conditions"
+        )
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(split))[:count]
     place = _place_of_class(model)
@@ -118,16 +125,18 @@ def class_log_probabilities(
     *,
     condition: Values | None = None,
 ) -> Float[Tensor, "B classes"]:
-    """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h: the generative classifier.
+    """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h: the generative
+    classifier.
 
-    Of a model that is conditioned on more, s, it is log p(h | x, s): what else is given stays as it is.
+    Of a model that is conditioned on more, s, it is log p(h | x, s): what else is given stays as it
+    is.
 
     Args:
         model: a model whose condition is, or has among others, a class.
         x: integers 0 … levels-1.
         prior: probabilities p(h) of the classes; None for equal ones.
-        condition: all that the model is conditioned on, for one that is on more than a class; the classes in it are
-            replaced by each in turn.
+        condition: all that the model is conditioned on, for one that is on more than a class; the
+            classes in it are replaced by each in turn.
 
     Returns:
         Nats, float64, on the CPU; `argmax(dim=1)` is the class that makes the image likeliest.
@@ -138,20 +147,30 @@ def class_log_probabilities(
     parts, place = parts_of(model.condition), _place_of_class(model)
     if place is None:
         kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
-        raise ValueError(f"a classifier needs a model conditioned on one class, but this one is on {kinds}")
+        raise ValueError(
+            f"a classifier needs a model conditioned on one class, but this one is on {kinds}"
+        )
     classes: int = parts[place].classes  # type: ignore[union-attr]
     if prior is not None and prior.shape != (classes,):
-        raise ValueError(f"prior has shape {tuple(prior.shape)}, but the model has {classes} classes")
+        raise ValueError(
+            f"prior has shape {tuple(prior.shape)}, but the model has {classes} classes"
+        )
     if condition is not None or len(parts) > 1:
-        condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
-    scores = torch.stack([score(model, x, _with_class(condition, place, h, len(x))) for h in range(classes)], dim=1)
+        condition = one_each(
+            model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device
+        )
+    scores = torch.stack(
+        [score(model, x, _with_class(condition, place, h, len(x))) for h in range(classes)], dim=1
+    )
     weights = torch.zeros(classes) if prior is None else prior.cpu().log()
     return torch.log_softmax(scores + weights.double(), dim=1)
 
 
 def _place_of_class(model: ImageModel) -> int | None:
     """Which of a model's conditions is its class; None if none is, or several."""
-    places = [k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition)]
+    places = [
+        k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition)
+    ]
     return places[0] if len(places) == 1 else None
 
 

@@ -14,12 +14,17 @@ __all__ = ["effective_field", "predictions", "training_curve"]
 
 
 def training_curve(
-    metrics: Sequence[Mapping[str, Any]], path: str | Path, *, baselines: Mapping[str, float] | None = None
+    metrics: Sequence[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    baselines: Mapping[str, float] | None = None,
 ) -> None:
-    """Draws bits per dimension against steps: training batches, validations, and baselines as horizontal lines.
+    """Draws bits per dimension against steps: training batches, validations, and baselines as
+    horizontal lines.
 
     Args:
-        metrics: the lines of a run's metrics.jsonl, as `nextpixel.training.runs.read_metrics` gives them.
+        metrics: the lines of a run's metrics.jsonl, as `nextpixel.training.runs.read_metrics` gives
+            them.
         path: the picture to write; its ending decides the format.
         baselines: values to beat, by name.
 
@@ -35,8 +40,12 @@ def training_curve(
         points = [(line["step"], line[key]) for line in metrics if key in line]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, **style)
-    for (name, value), colour in zip((baselines or {}).items(), ("tab:grey", "tab:brown", "black"), strict=False):
-        axes.axhline(value, linestyle="--", linewidth=1.0, color=colour, label=f"{name}: {value:.2f}")
+    for (name, value), colour in zip(
+        (baselines or {}).items(), ("tab:grey", "tab:brown", "black"), strict=False
+    ):
+        axes.axhline(
+            value, linestyle="--", linewidth=1.0, color=colour, label=f"{name}: {value:.2f}"
+        )
     axes.set_xlabel("step")
     axes.set_ylabel("bits per dimension")
     axes.set_ylim(bottom=0)
@@ -52,7 +61,8 @@ def predictions(
     values: Sequence[Sequence[int]],
     path: str | Path,
 ) -> None:
-    """Draws what a model expects of chosen pixels, as the PixelRNN paper does: a distribution for each colour.
+    """Draws what a model expects of chosen pixels, as the PixelRNN paper does: a distribution for
+    each colour.
 
     Args:
         picture: the image, to mark the pixels in.
@@ -71,8 +81,18 @@ def predictions(
     image = figure.add_subplot(grid[:, 0])
     image.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
     image.set_axis_off()
-    for number, ((row, column), laws, truth) in enumerate(zip(pixels, probabilities, values, strict=True)):
-        image.text(column, row, str(number + 1), color="white", backgroundcolor="black", fontsize=7, ha="center")
+    for number, ((row, column), laws, truth) in enumerate(
+        zip(pixels, probabilities, values, strict=True)
+    ):
+        image.text(
+            column,
+            row,
+            str(number + 1),
+            color="white",
+            backgroundcolor="black",
+            fontsize=7,
+            ha="center",
+        )
         axes = figure.add_subplot(grid[number // (across - 1), 1 + number % (across - 1)])
         for channel, (law, value) in enumerate(zip(laws, truth, strict=True)):
             colour = colours[channel] if colours else f"C{channel}"
@@ -83,8 +103,11 @@ def predictions(
     figure.savefig(path, dpi=120)
 
 
-def effective_field(strength: Float[np.ndarray, "H W"], pixel: tuple[int, int], path: str | Path) -> None:
-    """Draws how strongly a pixel's law depends on each other pixel, on a logarithmic scale; grey is unseen.
+def effective_field(
+    strength: Float[np.ndarray, "H W"], pixel: tuple[int, int], path: str | Path
+) -> None:
+    """Draws how strongly a pixel's law depends on each other pixel, on a logarithmic scale; grey is
+    unseen.
 
     Args:
         strength: as `receptive_fields.EffectiveField` has it.
@@ -108,5 +131,7 @@ def _figure(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ImportError("matplotlib is not installed; install it with: pip install 'nextpixel[plots]'") from error
+        raise ImportError(
+            "matplotlib is not installed; install it with: pip install 'nextpixel[plots]'"
+        ) from error
     return Figure(figsize=(width, height), layout="constrained")

@@ -52,7 +52,9 @@ class Probe:
         if self._described is not None:
             generator = torch.Generator().manual_seed(self._draw)
             drawn = random_condition(self._described, 1, (x.shape[2], x.shape[3]), generator)
-            classes = [p.classes if isinstance(p, ClassCondition) else 0 for p in parts_of(self._described)]
+            classes = [
+                p.classes if isinstance(p, ClassCondition) else 0 for p in parts_of(self._described)
+            ]
             # Every class has its turn.
             parts = tuple(
                 torch.tensor([self._draw % count]) if count else value
@@ -73,7 +75,9 @@ class Probe:
             return cast(Distribution, law)
         if law.shape[1] != self.levels:
             wanted = f"(B, {self.levels}, {self.channels}, H, W)"
-            raise ValueError(f"the model gave logits of shape {tuple(law.shape)}; expected {wanted}")
+            raise ValueError(
+                f"the model gave logits of shape {tuple(law.shape)}; expected {wanted}"
+            )
         logits = law.reshape(len(x), self.levels, self.channels, *x.shape[2:])
         return Categorical(logits.transpose(1, 2).flatten(1, 2), self.channels, self.levels)
 
@@ -82,23 +86,30 @@ class Probe:
         return torch.stack([law.log_pmf(x, c) for c in range(self.channels)], dim=2)
 
     def order(self, shape: tuple[int, int]) -> list[Site]:
-        """The sites of an image in the order of the model's factorisation; raster order for what is not ours."""
+        """The sites of an image in the order of the model's factorisation; raster order for what is
+        not ours.
+        """
         if isinstance(self.model, ImageModel):
             return visiting_order(self.model, *shape)
         return list(raster_order(self.channels, *shape))
 
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
-        """Dependency matrix in the model's order, over several random images, by derivatives and by changes."""
+        """Dependency matrix in the model's order, over several random images, by derivatives and by
+        changes.
+        """
         self.model.train(training)
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
-        classes = [part.classes for part in parts_of(self._described) if isinstance(part, ClassCondition)]
+        classes = [
+            part.classes for part in parts_of(self._described) if isinstance(part, ClassCondition)
+        ]
         for draw in range(max(draws, min(max(classes, default=0), _CLASSES))):
             self._draw = draw
             derivatives = self.derivatives(shape, sites)
             if derivatives is not None:
                 found |= derivatives
-            # In training mode items of a batch may differ by their dropout, or even know each other: one by one.
+            # In training mode items of a batch may differ by their dropout, or even know each
+            # other: one by one.
             found |= self.changes(shape, one_by_one=training)
         self.model.eval()
         number = {site: k for k, site in enumerate(sites)}
@@ -106,7 +117,8 @@ class Probe:
         return found[order][:, order]
 
     def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
-        """Which sites each output's law has a derivative for, on one random image per output: (outputs, sites).
+        """Which sites each output's law has a derivative for, on one random image per output:
+        (outputs, sites).
 
         None if the model takes integers only, as one with an embedding does.
         """
@@ -118,7 +130,9 @@ class Probe:
             log_pmf = self.log_pmf(law, real)
         except (RuntimeError, IndexError, TypeError):
             return None
-        chosen = torch.stack([log_pmf[n, :, c, row, column] for n, (c, row, column) in enumerate(outputs)])
+        chosen = torch.stack(
+            [log_pmf[n, :, c, row, column] for n, (c, row, column) in enumerate(outputs)]
+        )
         projection = torch.randn(chosen.shape, generator=self.generator, dtype=torch.float64)
         if not chosen.requires_grad:
             return None
@@ -138,11 +152,13 @@ class Probe:
             part = x[start : start + 1] if one_by_one else x
             with seeded(0):
                 law = self.law(part)
-            # A law of a site may depend on earlier colours of x itself, so each is asked with its own x.
+            # A law of a site may depend on earlier colours of x itself, so each is asked with its
+            # own x.
             laws.append(self.log_pmf(law, part))
         log_pmf = torch.cat(laws)
         change = (log_pmf[:-1] - log_pmf[-1:]).abs().amax(dim=1)
-        # Items of a batch may be added up in other orders: log-probabilities then differ in their last digits.
+        # Items of a batch may be added up in other orders: log-probabilities then differ in their
+        # last digits.
         return _noticeable(change.permute(0, 2, 3, 1).flatten(1).T, beside=0.1)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """What a pixel sees: the sub-pixels that its law depends on at all, and how strongly it does.
 
-A field in theory tells nothing of its use: gradients of a trained network fall off long before its border (Luo et al.,
-2016, "Understanding the effective receptive field"). So there are both.
+A field in theory tells nothing of its use: gradients of a trained network fall off long before its
+border (Luo et al., 2016, "Understanding the effective receptive field"). So there are both.
 """
 
 import itertools
@@ -18,7 +18,12 @@ from nextpixel.conditions import Values, one_each
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
 
-__all__ = ["EffectiveField", "effective_receptive_field", "receptive_field", "receptive_field_picture"]
+__all__ = [
+    "EffectiveField",
+    "effective_receptive_field",
+    "receptive_field",
+    "receptive_field_picture",
+]
 
 
 def receptive_field(
@@ -35,12 +40,13 @@ def receptive_field(
     Args:
         model: any model, as for `check_causality`.
         shape: (H, W) of the image.
-        pixel: (row, column); None takes the middle of the last row but one, below most of the image; in a multi-scale
-            model the one beside it that is not in the small image.
+        pixel: (row, column); None takes the middle of the last row but one, below most of the
+            image; in a multi-scale model the one beside it that is not in the small image.
         condition, channels, levels: as for `check_causality`.
 
     Returns:
-        For each colour of the pixel (first axis), whether it depends on each sub-pixel of the image.
+        For each colour of the pixel (first axis), whether it depends on each sub-pixel of the
+        image.
 
     Raises:
         ValueError: the pixel is outside the image, or the shape is empty.
@@ -49,14 +55,19 @@ def receptive_field(
     probe = Probe(model, channels, levels, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
-    seen = torch.stack([f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]])
+    seen = torch.stack(
+        [f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]]
+    )
     return seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
 
 
-def receptive_field_picture(model: nn.Module, shape: tuple[int, int]) -> UInt8[np.ndarray, "3 height width"]:
+def receptive_field_picture(
+    model: nn.Module, shape: tuple[int, int]
+) -> UInt8[np.ndarray, "3 height width"]:
     """Draws `receptive_field`: a panel for each colour that sees (down) and that is seen (across).
 
-    Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future white.
+    Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future
+    white.
     """
     row, column = _checked_pixel(model, shape, None)
     seen = receptive_field(model, shape, pixel=(row, column)).numpy()
@@ -68,7 +79,9 @@ def receptive_field_picture(model: nn.Module, shape: tuple[int, int]) -> UInt8[n
         here = order[reader, row, column]
         past, own, sees = order[source] < here, order[source] == here, seen[reader, source]
         colours = np.select(
-            [past & sees, past, own & ~sees, sees], [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]], 255
+            [past & sees, past, own & ~sees, sees],
+            [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]],
+            255,
         )
         panels.append(colours)
     return grid(np.stack(panels), columns=len(seen), levels=256, scale=8, background=128)
@@ -82,7 +95,8 @@ class EffectiveField:
         strength: (H, W), share of the whole; the pixel's own share is that of its earlier colours.
         pixel: (row, column) whose law it is.
         radius: mean distance from the pixel, in pixels, weighted by strength.
-        within: distance within which half, 90 % and 99 % of the strength lies; all 0 if the law depends on nothing.
+        within: distance within which half, 90 % and 99 % of the strength lies; all 0 if the law
+            depends on nothing.
     """
 
     strength: Float[Tensor, "H W"]
@@ -95,8 +109,8 @@ class EffectiveField:
         if not self.strength.any():
             return f"effective field of pixel {self.pixel}: its law depends on no pixel"
         return (
-            f"effective field of pixel {self.pixel}: mean distance {self.radius:.1f} pixels; half of it lies within "
-            f"{half:.1f}, 90 % within {most:.1f}, 99 % within {all_but:.1f}"
+            f"effective field of pixel {self.pixel}: mean distance {self.radius:.1f} pixels; half"
+            f" of it lies within {half:.1f}, 90 % within {most:.1f}, 99 % within {all_but:.1f}"
         )
 
 
@@ -109,8 +123,8 @@ def effective_receptive_field(
 ) -> EffectiveField:
     """How strongly a trained model's law of one pixel depends on the others (Luo et al., 2016).
 
-    The mean over images and colours of ``|∂ log p(value) / ∂ x|``, at the values that x has, with respect to the pixels
-    as the network gets them.
+    The mean over images and colours of ``|∂ log p(value) / ∂ x|``, at the values that x has, with
+    respect to the pixels as the network gets them.
 
     Args:
         model: a trained model.
@@ -119,15 +133,20 @@ def effective_receptive_field(
         condition: a batch of conditions, or one for all images.
 
     Raises:
-        ValueError: x, pixel or condition does not fit; or the model's values are names, which have no derivatives.
+        ValueError: x, pixel or condition does not fit; or the model's values are names, which have
+            no derivatives.
         TypeError: x does not hold integers.
     """
-    model.check(x, one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device))
+    model.check(
+        x, one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
+    )
     check_values(model, x)
     if not len(x):
         raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
     if model.values_are_names:
-        raise ValueError("the values of this model are names, and a law has no derivative with respect to a name")
+        raise ValueError(
+            "the values of this model are names, and a law has no derivative with respect to a name"
+        )
     height, width = x.shape[2:]
     row, column = _checked_pixel(model, (height, width), pixel)
     condition = one_each(model.condition, condition, len(x), (height, width), model.device)
@@ -140,12 +159,15 @@ def effective_receptive_field(
             (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
             strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
     strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)
-    rows, columns = torch.meshgrid(torch.arange(height) - row, torch.arange(width) - column, indexing="ij")
+    rows, columns = torch.meshgrid(
+        torch.arange(height) - row, torch.arange(width) - column, indexing="ij"
+    )
     distance = (rows**2 + columns**2).double().sqrt()
     nearest = distance.flatten().argsort()
     inside = strength.flatten()[nearest].cumsum(0)
     within = [
-        float(distance.flatten()[nearest][min(int((inside < q).sum()), len(inside) - 1)]) for q in (0.5, 0.9, 0.99)
+        float(distance.flatten()[nearest][min(int((inside < q).sum()), len(inside) - 1)])
+        for q in (0.5, 0.9, 0.99)
     ]
     if not strength.any():
         within = [0.0, 0.0, 0.0]
@@ -157,7 +179,9 @@ def effective_receptive_field(
     )
 
 
-def _checked_pixel(model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None) -> tuple[int, int]:
+def _checked_pixel(
+    model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
+) -> tuple[int, int]:
     """The pixel, if it is there; by default a low one whose law is of the last scale."""
     height, width = shape
     if height < 1 or width < 1:

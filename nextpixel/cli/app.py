@@ -1,4 +1,6 @@
-"""The command line: parses, calls one function, prints. Commands are loaded when they are called, torch even later."""
+"""The command line: parses, calls one function, prints. Commands are loaded when they are called,
+torch even later.
+"""
 
 import os
 import re
@@ -34,17 +36,25 @@ for _name, _help in {
     "inspect": "What a trained model expects of chosen pixels, and how far it looks.",
     "information": "What a model's condition is worth, in bits and as a classifier.",
     "reproduce": "Train and evaluate what a row of the papers' tables reports.",
-    "check": "What a model leaks, what of the past it never sees, and whether its probabilities sum to one.",
+    "check": (
+        "What a model leaks, what of the past it never sees, and whether its probabilities sum to"
+        " one."
+    ),
 }.items():
     app.command(f"nextpixel.cli.{_name}:{_name}", name=_name, help=_help)
 
 
 # Portraits are what `reconstruct` draws given embeddings; by that name they are found.
-app.command("nextpixel.cli.reconstruct:reconstruct", name="portraits", help="The same as reconstruct.")
+app.command(
+    "nextpixel.cli.reconstruct:reconstruct", name="portraits", help="The same as reconstruct."
+)
 
 
 # Errors name the keywords of Python functions; on the command line they are options.
-_OPTIONS = {f"{name}=": f"--{name.replace('_', '-')}" for name in ("size", "levels", "from_levels", "channels", "crop")}
+_OPTIONS = {
+    f"{name}=": f"--{name.replace('_', '-')}"
+    for name in ("size", "levels", "from_levels", "channels", "crop")
+}
 _OPTIONS |= {"labels=False": "--ignore-labels", "ragged=True": "--crop"}
 _KEYWORD = re.compile("|".join(rf"\b{re.escape(word)}(?![^\s,;)])" for word in _OPTIONS))
 
@@ -55,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if tokens[:1] == ["train"]:
             recipe = _recipe(tokens)
-            app["train"].config = Toml(_readable(recipe), use_commands_as_keys=False) if recipe else ()
+            app["train"].config = (
+                Toml(_readable(recipe), use_commands_as_keys=False) if recipe else ()
+            )
         app(tokens, exit_on_error=False)
     except CycloptsError:  # already printed
         sys.exit(2)
@@ -83,7 +95,9 @@ def _readable(recipe: str) -> str:
 
 
 def _recipe(tokens: Sequence[str]) -> str | None:
-    """The file given as --recipe: it must be known before the other flags are parsed, as they go over it."""
+    """The file given as --recipe: it must be known before the other flags are parsed, as they go
+    over it.
+    """
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
         if token == "--recipe":
             return following

@@ -5,7 +5,9 @@ from pathlib import Path
 __all__ = ["check"]
 
 
-def check(model: str, /, *, size: str = "4x5", picture: Path | None = None, field: int = 15) -> None:
+def check(
+    model: str, /, *, size: str = "4x5", picture: Path | None = None, field: int = 15
+) -> None:
     """What a model leaks, what of the past it never sees, and whether its probabilities sum to one.
 
     Exit code 1 if it is not a probability model.
@@ -15,10 +17,12 @@ def check(model: str, /, *, size: str = "4x5", picture: Path | None = None, fiel
     model
         A run folder or a checkpoint.
     size
-        Side, or HEIGHTxWIDTH, of the images probed; the cost grows with the square of their number of sub-pixels.
+        Side, or HEIGHTxWIDTH, of the images probed; the cost grows with the square of their number
+        of sub-pixels.
     picture
-        Where to draw the receptive field of one pixel (.png): green is seen, grey is past but never seen, black is the
-        pixel, red is a leak, white is the future. One panel for each colour that sees (down) and is seen (across).
+        Where to draw the receptive field of one pixel (.png): green is seen, grey is past but never
+        seen, black is the pixel, red is a leak, white is the future. One panel for each colour that
+        sees (down) and is seen (across).
     field
         Side of the image in that picture.
     """

@@ -31,10 +31,10 @@ def complete(
 ) -> None:
     """Fill in hidden parts of pictures, several times each.
 
-    A .png shows a row for each picture: the original, what the model was given, and the draws. If the hidden part is
-    at the bottom, draws come from the exact conditional distribution; otherwise known pixels below or to the right of
-    a hidden one are kept but do not inform it. A multi-scale model draws the hidden part of the small image
-    first, not informed by the other known pixels.
+    A .png shows a row for each picture: the original, what the model was given, and the draws. If
+    the hidden part is at the bottom, draws come from the exact conditional distribution; otherwise
+    known pixels below or to the right of a hidden one are kept but do not inform it. A multi-scale
+    model draws the hidden part of the small image first, not informed by the other known pixels.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def complete(
     mask
         Instead of --hide: a picture of the same size, black where pixels are hidden.
     class_
-        For a class-conditional model and pictures without labels: their class, by name or number, or none.
+        For a class-conditional model and pictures without labels: their class, by name or number,
+        or none.
     draws
         Completions of each picture.
     out
@@ -77,18 +78,24 @@ def complete(
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
     conditional = network.condition is not None
-    if (conditional and network.given_by_data is None) or (metadata.get("data") or {}).get("embedding"):
+    if (conditional and network.given_by_data is None) or (metadata.get("data") or {}).get(
+        "embedding"
+    ):
         raise ValueError(
-            f"{model} is conditioned on what is made of the whole picture, its hidden part included; use reconstruct"
+            f"{model} is conditioned on what is made of the whole picture, its hidden part"
+            " included; use reconstruct"
         )
-    pictures, part, _ = open_split(metadata, data, split, labelled=conditional and class_ is None, beside=beside)
+    pictures, part, _ = open_split(
+        metadata, data, split, labelled=conditional and class_ is None, beside=beside
+    )
     n = min(n, len(part))
     for name, number in (("n", n), ("scale", scale), ("draws", draws)):
         if number < 1:
             raise ValueError(f"--{name} (={number}) must be at least 1")
     if any(size != part.sizes[0].tolist() for size in part.sizes[:n].tolist()):
         raise ValueError(
-            f"the first {n} pictures of {pictures.source} differ in size; complete them one by one, or --n 1"
+            f"the first {n} pictures of {pictures.source} differ in size; complete them one by one,"
+            " or --n 1"
         )
     x = part.batch(range(n))
     if mask is None:
@@ -96,16 +103,26 @@ def complete(
     else:
         known = read_image(mask, channels=1)[0] >= 128
         if known.shape != x.shape[2:]:
-            raise ValueError(f"--mask {mask} is {_size(known.shape)}, but the pictures are {_size(x.shape[2:])}")
+            raise ValueError(
+                f"--mask {mask} is {_size(known.shape)}, but the pictures are {_size(x.shape[2:])}"
+            )
     condition = None
     if conditional:
         if class_ == "all":
             raise ValueError("--class all is for samples; give the one class of these pictures")
         if class_ is not None:
-            condition = conditions_for(network, metadata, n, class_=class_, data=data, split=split, beside=beside)
+            condition = conditions_for(
+                network, metadata, n, class_=class_, data=data, split=split, beside=beside
+            )
         else:
-            if any(isinstance(kind, ClassCondition) for kind in parts_of(network.condition)) and part.labels is None:
-                raise ValueError(f"the model is conditioned on classes, but {pictures.source} has none; give --class")
+            if (
+                any(isinstance(kind, ClassCondition) for kind in parts_of(network.condition))
+                and part.labels is None
+            ):
+                raise ValueError(
+                    f"the model is conditioned on classes, but {pictures.source} has none; give"
+                    " --class"
+                )
             condition = conditioned(network, part, np.arange(n))[1]
     drawn = sampling.complete(
         network,
@@ -123,7 +140,9 @@ def complete(
     else:
         shown = np.where(known, x, network.levels // 2)
         rows = np.concatenate([x[:, None], shown[:, None], result], axis=1)
-        write_pictures(out, rows.reshape(-1, *x.shape[1:]), network.levels, columns=draws + 2, scale=scale)
+        write_pictures(
+            out, rows.reshape(-1, *x.shape[1:]), network.levels, columns=draws + 2, scale=scale
+        )
     print(f"{draws} completions of {n} pictures of {_size(x.shape[2:])}: {out}")
 
 

@@ -34,7 +34,9 @@ def data(
 
     keywords = (options or DataOptions()).keywords()
     with counted_bar("Reading") as progress:
-        pictures = load_data(source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress)
+        pictures = load_data(
+            source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress
+        )
     figures = describe(pictures)
     if pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
@@ -43,7 +45,9 @@ def data(
         return
     size = "sizes differ" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
     plural = "s" * (pictures.channels > 1)
-    print(f"{pictures.source}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels")
+    print(
+        f"{pictures.source}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels"
+    )
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("split", "images", "smallest", "largest", "values", "mean"):
         table.add_column(column, justify="left" if column == "split" else "right")
@@ -55,9 +59,14 @@ def data(
     Console().print(table)
     if pictures.classes:
         counts = figures["splits"]["train"]["classes"]
-        print(f"{len(pictures.classes)} classes: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+        print(
+            f"{len(pictures.classes)} classes: "
+            + ", ".join(f"{name} {count}" for name, count in counts.items())
+        )
     print(f"bits/dim to beat: uniform {figures['uniform_bits_per_dim']:.2f}", end="")
     print(f", one histogram {figures['entropy_bits_per_dim']:.2f}", end="")
-    print(f", a histogram per pixel {figures['histogram_bits_per_dim']:.2f}" if pictures.shape else "")
+    print(
+        f", a histogram per pixel {figures['histogram_bits_per_dim']:.2f}" if pictures.shape else ""
+    )
     if figures["test_seen_in_train"]:
         print(f"{figures['test_seen_in_train']} test images are also in the training split")

@@ -63,7 +63,8 @@ def embed(
     Parameters
     ----------
     source
-        A labelled source: a folder of folders, an .npz with labels …; classes may be people, kinds, anything.
+        A labelled source: a folder of folders, an .npz with labels …; classes may be people, kinds,
+        anything.
     out
         The checkpoint, for --embedding of nextpixel train.
     outputs
@@ -73,7 +74,8 @@ def embed(
     dropout
         Share of the features before the last layer that are dropped in training.
     held_out
-        Share (below 1) of the classes that are held out, at least 2 if there are 4; or their number.
+        Share (below 1) of the classes that are held out, at least 2 if there are 4; or their
+        number.
     json
         Print one JSON object.
     device
@@ -95,18 +97,26 @@ def embed(
     config = EmbeddingConfig(**given(options or EmbeddingOptions()))
     check_out(out, (".safetensors",))
     with counted_bar("Reading") as progress:
-        pictures = load_data(source, **({"size": "auto"} | (data or DataOptions()).keywords()), progress=progress)
+        pictures = load_data(
+            source, **({"size": "auto"} | (data or DataOptions()).keywords()), progress=progress
+        )
     if not pictures.classes or pictures.shape is None:
-        raise ValueError(f"{pictures.source} has no classes, or no one size; an embedding needs both")
+        raise ValueError(
+            f"{pictures.source} has no classes, or no one size; an embedding needs both"
+        )
     parts = [split for split in (pictures.train, pictures.valid, pictures.test) if len(split)]
     present = np.unique(np.concatenate([_labels(split) for split in parts]))
     count = len(present)
     unseen = _number_held_out(held_out, count)
     if unseen > count - 2:
-        raise ValueError(f"--held-out {held_out} leaves fewer than two of the {count} classes to learn from")
+        raise ValueError(
+            f"--held-out {held_out} leaves fewer than two of the {count} classes to learn from"
+        )
     numbers = np.sort(np.random.default_rng(config.seed).permutation(present)[:unseen])
     known = [subset(split, np.flatnonzero(~np.isin(_labels(split), numbers))) for split in parts]
-    others = joined([subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in parts])
+    others = joined(
+        [subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in parts]
+    )
     with seeded(config.seed):
         network = Embedding(
             channels=pictures.channels,
@@ -125,19 +135,30 @@ def embed(
             )
             progress(step.step, config.steps)
     figures: dict[str, Any] = {"loss": loss, "active": active}
-    compared = {"known": joined(known[1:]) if known[1:] else known[0]} | ({"unseen": others} if held_out else {})
+    compared = {"known": joined(known[1:]) if known[1:] else known[0]} | (
+        {"unseen": others} if held_out else {}
+    )
     threshold = None
     for name, split in compared.items():
-        vectors = vectors_of(network, torch.from_numpy(split.batch(range(len(split))).astype(np.int64)))
+        vectors = vectors_of(
+            network, torch.from_numpy(split.batch(range(len(split))).astype(np.int64))
+        )
         try:
             found = verify(vectors, _labels(split), threshold=threshold)
         except ValueError as error:
             figures[name] = {"missing": str(error)}
         else:
-            figures[name] = asdict(found) | {"of_images": len(split), "own_threshold": threshold is None}
+            figures[name] = asdict(found) | {
+                "of_images": len(split),
+                "own_threshold": threshold is None,
+            }
             threshold = found.threshold
     extra = {"data": pictures.preparation, "classes": pictures.classes}
-    extra |= {"held_out": [pictures.classes[k] for k in numbers], "verification": figures, "training": asdict(config)}
+    extra |= {
+        "held_out": [pictures.classes[k] for k in numbers],
+        "verification": figures,
+        "training": asdict(config),
+    }
     save(network, out, extra=extra)
     if json:
         print(json_format.dumps({"source": pictures.source, "held_out": unseen} | figures))
@@ -152,9 +173,13 @@ def embed(
 
 
 def _number_held_out(held_out: float, count: int) -> int:
-    """How many of the classes --held-out asks for; of a share at least two if two remain, for one tells nothing."""
+    """How many of the classes --held-out asks for; of a share at least two if two remain, for one
+    tells nothing.
+    """
     if not held_out >= 0 or (held_out >= 1 and held_out % 1):
-        raise ValueError(f"--held-out {held_out:g} must be a share, 0 to below 1, or a whole number of classes")
+        raise ValueError(
+            f"--held-out {held_out:g} must be a share, 0 to below 1, or a whole number of classes"
+        )
     if held_out >= 1 or not held_out:
         return int(held_out)
     return max(int(count * held_out), 2 if count >= 4 else 0)
@@ -164,8 +189,15 @@ def _words(figures: dict[str, Any]) -> str:
     """What a verification found, or why there is none."""
     if "missing" in figures:
         return f"no figure: {figures['missing']}"
-    some = f" of {figures['images']:,} pictures drawn at random" if figures["images"] < figures["of_images"] else ""
-    return f"AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.1%} of {figures['pairs']:,} pairs{some}"
+    some = (
+        f" of {figures['images']:,} pictures drawn at random"
+        if figures["images"] < figures["of_images"]
+        else ""
+    )
+    return (
+        f"AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.1%} of {figures['pairs']:,}"
+        f" pairs{some}"
+    )
 
 
 def _labels(split: "Split") -> "NDArray[np.int64]":

@@ -32,19 +32,21 @@ def evaluate(
 ) -> None:
     """Bits per dimension of a trained model on all of a split, in float32.
 
-    For --head logistic also those of its density, on dequantised pictures: what compares with continuous models.
+    For --head logistic also those of its density, on dequantised pictures: what compares with
+    continuous models.
 
     Parameters
     ----------
     model
         A run folder or a checkpoint.
     data
-        Another source of pictures, prepared as the training data were; all of it is evaluated, unless it has splits of
-        its own. By default the training data.
+        Another source of pictures, prepared as the training data were; all of it is evaluated,
+        unless it has splits of its own. By default the training data.
     split
         Which part of the data.
     importance_samples
-        For a variational auto-encoder: also the bound with so many codes for each picture, which is tighter.
+        For a variational auto-encoder: also the bound with so many codes for each picture, which is
+        tighter.
     json
         Print one JSON object.
     device
@@ -62,14 +64,18 @@ def evaluate(
     network, metadata = open_model(model, device)
     if importance_samples < 0:
         raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
-    pictures, part, what = open_split(metadata, data, split, labelled=network.condition is not None, beside=beside)
+    pictures, part, what = open_split(
+        metadata, data, split, labelled=network.condition is not None, beside=beside
+    )
     if pictures.channels != network.channels:
         raise ValueError(
-            f"{pictures.source} has {pictures.channels} channels and the model {network.channels}; give other --data"
+            f"{pictures.source} has {pictures.channels} channels and the model {network.channels};"
+            " give other --data"
         )
     tighter_bits = None
     if importance_samples and isinstance(network, PixelCNNAutoencoder) and network.variational:
-        # The lower bound from the same codes: of a single draw each, noise could put it above the tighter one.
+        # The lower bound from the same codes: of a single draw each, noise could put it above the
+        # tighter one.
         bits, tighter_bits = _bounds(network, part, importance_samples)
     else:
         with counted_bar("Evaluating") as progress:
@@ -92,7 +98,9 @@ def evaluate(
     }
     if isinstance(network, PixelCNNAutoencoder) and network.variational:
         costs = partial(_code_cost, network)
-        figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(network, part, nats_of=costs)
+        figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(
+            network, part, nats_of=costs
+        )
         if tighter_bits is not None:
             figures["importance_weighted_bits_per_dim"] = tighter_bits
     if continuous:
@@ -103,9 +111,14 @@ def evaluate(
     for number, scale in enumerate(scales if len(scales) > 1 else ()):
         with counted_bar("Evaluating") as progress:
             share = bits_per_dim_of(
-                network, part, progress=progress, nats_of=lambda *given, k=number: scale_scores(*given)[:, k]
+                network,
+                part,
+                progress=progress,
+                nats_of=lambda *given, k=number: scale_scores(*given)[:, k],
             )
-        figures.setdefault("scales", []).append({"step": scale.step, "nats_per_image": share * nats_per_bit})
+        figures.setdefault("scales", []).append(
+            {"step": scale.step, "nats_per_image": share * nats_per_bit}
+        )
     if data is None and split == "test" and pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
     if json:
@@ -115,7 +128,13 @@ def evaluate(
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
-    given = ", at most (a bound)" if bound else f" given {kinds}" if (kinds := condition_words(network)) else ""
+    given = (
+        ", at most (a bound)"
+        if bound
+        else f" given {kinds}"
+        if (kinds := condition_words(network))
+        else ""
+    )
     table.add_row(f"the model{given}", f"{bits:.4f}")
     if tighter_bits is not None:
         table.add_row(f"at most, with {importance_samples} codes each", f"{tighter_bits:.4f}")
@@ -150,7 +169,9 @@ def _bounds(network: "PixelCNNAutoencoder", part: "Split", samples: int) -> tupl
     lower = []
 
     def tighter(_: "ImageModel", x: "Tensor", __: Any) -> "Tensor":
-        weights = log_weights(network, x, samples=samples, generator=torch.Generator().manual_seed(0))
+        weights = log_weights(
+            network, x, samples=samples, generator=torch.Generator().manual_seed(0)
+        )
         lower.append(weights.mean(dim=0).sum())
         return weights.logsumexp(dim=0) - math.log(samples)
 
@@ -168,7 +189,11 @@ def _reconstruction_error(
 
     levels, scaled = squared_error(network, bits)
     if json:
-        print(json_format.dumps({"source": source, "split": what, "images": images, "mean_squared_error": levels}))
+        print(
+            json_format.dumps(
+                {"source": source, "split": what, "images": images, "mean_squared_error": levels}
+            )
+        )
         return
     print(f"{source}, {what}: {images:,} images")
     print(f"mean squared error {levels:.3f} levels², {scaled:.5f} on [-1, 1]; not a likelihood")

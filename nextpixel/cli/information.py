@@ -22,15 +22,17 @@ def information(
     json: bool = False,
     device: str = "auto",
 ) -> None:
-    """How many bits of a picture its condition explains, and how often the right class makes it likeliest.
+    """How many bits of a picture its condition explains, and how often the right class makes it
+    likeliest.
 
-    Pictures are scored given their own condition, and given that of another picture: the difference is what the
-    condition is worth. For a model of classes also as a classifier.
+    Pictures are scored given their own condition, and given that of another picture: the difference
+    is what the condition is worth. For a model of classes also as a classifier.
 
     Parameters
     ----------
     model
-        A run folder or a checkpoint of a conditional model, or of an auto-encoder, whose codes are its conditions.
+        A run folder or a checkpoint of a conditional model, or of an auto-encoder, whose codes are
+        its conditions.
     data
         Another source of pictures with the same kinds of conditions; by default the training data.
     split
@@ -51,7 +53,9 @@ def information(
     pictures, part, what = open_split(metadata, data, split, labelled=True, beside=beside)
     dropped = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
     with counted_bar("Scoring") as progress:
-        worth = condition_worth(network, part, images=images, seed=seed, with_nothing=bool(dropped), progress=progress)
+        worth = condition_worth(
+            network, part, images=images, seed=seed, with_nothing=bool(dropped), progress=progress
+        )
     if json:
         print(json_format.dumps({"source": pictures.source, "split": what} | asdict(worth)))
         return
@@ -62,4 +66,7 @@ def information(
         print(f"  given nothing: {worth.nothing:.2f}")
     print(f"the right condition saves {worth.bits:.2f} ± {worth.standard_error:.2f} bits per image")
     if worth.accuracy is not None and worth.class_bits is not None:
-        print(f"as a classifier: {worth.accuracy:.1%} right; {worth.class_bits:.2f} bits about the class")
+        print(
+            f"as a classifier: {worth.accuracy:.1%} right; {worth.class_bits:.2f} bits about the"
+            " class"
+        )

@@ -20,7 +20,8 @@ def inspect(
     field_pixel: str | None = None,
     device: str = "auto",
 ) -> None:
-    """Draw the distributions that a model predicts for some pixels of a picture, and its effective receptive field.
+    """Draw the distributions that a model predicts for some pixels of a picture, and its effective
+    receptive field.
 
     Parameters
     ----------
@@ -29,13 +30,15 @@ def inspect(
     out
         A folder for predictions.png and effective_field.png.
     data
-        Another source of pictures, prepared as the training data were; by default the training data.
+        Another source of pictures, prepared as the training data were; by default the training
+        data.
     split
         Which part of the data.
     image
         Which picture of it, from 0.
     pixels
-        ROWxCOLUMN, several if repeated; by default six, from the one that the model is surest of to the least sure.
+        ROWxCOLUMN, several if repeated; by default six, from the one that the model is surest of to
+        the least sure.
     images
         How many pictures to average the effective field over: the gradient of the law of one pixel.
     field_pixel
@@ -55,15 +58,24 @@ def inspect(
     network, metadata = open_model(model, device)
     pictures, part, what = open_split(metadata, data, split, labelled=network.condition is not None)
     if not 0 <= image < len(part):
-        raise ValueError(f"--image {image} is not there: {pictures.source}, {what}, has images 0 … {len(part) - 1}")
+        raise ValueError(
+            f"--image {image} is not there: {pictures.source}, {what}, has images 0 …"
+            f" {len(part) - 1}"
+        )
     if images < 1:
         raise ValueError(f"--images {images} must be at least 1")
     x, condition = conditioned(network, part, np.array([image]))
     with torch.no_grad():
         law = network(x, condition)
-        pmf = torch.stack([law.log_pmf(x, c)[0].exp() for c in range(network.channels)]).cpu().double()  # (C, L, H, W)
+        pmf = (
+            torch.stack([law.log_pmf(x, c)[0].exp() for c in range(network.channels)])
+            .cpu()
+            .double()
+        )  # (C, L, H, W)
     entropy = torch.special.entr(pmf).sum(dim=(0, 1)) / np.log(2)
-    chosen = [_pixel(text, tuple(entropy.shape)) for text in pixels or []] or _spread(entropy.numpy())
+    chosen = [_pixel(text, tuple(entropy.shape)) for text in pixels or []] or _spread(
+        entropy.numpy()
+    )
     at = None if field_pixel is None else _pixel(field_pixel, tuple(entropy.shape), "--field-pixel")
     out.mkdir(parents=True, exist_ok=True)
     plots.predictions(
@@ -73,7 +85,10 @@ def inspect(
         [x[0, :, row, column].tolist() for row, column in chosen],
         out / "predictions.png",
     )
-    print(f"{pictures.source}, {what}, image {image}: predictions at {len(chosen)} pixels: {out / 'predictions.png'}")
+    print(
+        f"{pictures.source}, {what}, image {image}: predictions at {len(chosen)} pixels:"
+        f" {out / 'predictions.png'}"
+    )
     for row, column in chosen:
         print(f"  row {row}, column {column}: entropy {float(entropy[row, column]):.3f} bits")
     # The picture's own size, so that all of them fit together.
@@ -94,7 +109,10 @@ def _pixel(text: str, shape: tuple[int, ...], option: str = "--pixels") -> tuple
         raise ValueError(f"{option} {text} is no pixel; give its row and column, such as 14x3")
     row, column = int(parts[0]), int(parts[1])
     if row >= shape[0] or column >= shape[1]:
-        raise ValueError(f"{option} {text} is outside the picture, which has {shape[0]} rows and {shape[1]} columns")
+        raise ValueError(
+            f"{option} {text} is outside the picture, which has {shape[0]} rows and {shape[1]}"
+            " columns"
+        )
     return row, column
 
 

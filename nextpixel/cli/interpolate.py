@@ -27,15 +27,17 @@ def interpolate(
     beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
 ) -> None:
-    """Go from one picture's condition to another's in small steps, all drawn with the same random numbers.
+    """Go from one picture's condition to another's in small steps, all drawn with the same random
+    numbers.
 
-    Each row shows a picture, the draws on the way, and the other picture. It is the vector that changes; a class or map
-    stays that of the first picture.
+    Each row shows a picture, the draws on the way, and the other picture. It is the vector that
+    changes; a class or map stays that of the first picture.
 
     Parameters
     ----------
     model
-        A run folder or a checkpoint of a model of vectors: an auto-encoder, or one trained with --embedding.
+        A run folder or a checkpoint of a model of vectors: an auto-encoder, or one trained with
+        --embedding.
     between
         The numbers of two pictures; by default rows of pictures that lie far apart in the data.
     rows
@@ -53,7 +55,8 @@ def interpolate(
     temperature
         1 draws from the model; less gives likelier pictures.
     guidance
-        How much the condition counts; other values than 1 are for models trained with --condition-dropout.
+        How much the condition counts; other values than 1 are for models trained with
+        --condition-dropout.
     seed
         The same seed gives the same pictures.
     scale
@@ -76,7 +79,10 @@ def interpolate(
     network, metadata = open_model(model, device)
     parts = parts_of(network.condition)
     if not any(isinstance(kind, VectorCondition) for kind in parts):
-        raise ValueError(f"{model} is not conditioned on a vector; give an auto-encoder, or train with --embedding")
+        raise ValueError(
+            f"{model} is not conditioned on a vector; give an auto-encoder, or train with"
+            " --embedding"
+        )
     check_guidance(guidance, metadata)
     labelled = any(isinstance(kind, ClassCondition) for kind in parts)
     pictures, part, what = open_split(metadata, data, split, labelled=labelled, beside=beside)
@@ -86,7 +92,9 @@ def interpolate(
     else:
         pairs = [between]
     if not all(0 <= k < len(part) for pair in pairs for k in pair):
-        raise ValueError(f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}")
+        raise ValueError(
+            f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}"
+        )
     if keep_length is None:
         keep_length = bool((metadata.get("data") or {}).get("embedding"))
     shown, drawn = [], []
@@ -111,5 +119,7 @@ def interpolate(
     if out.suffix == ".npy":
         write_pictures(out, torch.stack(drawn).numpy(), network.levels)
     else:
-        write_pictures(out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=scale)
+        write_pictures(
+            out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=scale
+        )
     print(f"{len(pairs)} rows of {steps} pictures between two of {pictures.source}: {out}")

@@ -40,12 +40,16 @@ Item = TypeVar("Item")
 
 
 def pick_device(name: str) -> "torch.device":
-    """The device of that name; "auto" takes an accelerator if there is one. Under torchrun each process has one."""
+    """The device of that name; "auto" takes an accelerator if there is one. Under torchrun each
+    process has one.
+    """
     import torch
 
     try:
         if name == "auto":
-            device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+            device = torch.accelerator.current_accelerator(check_available=True) or torch.device(
+                "cpu"
+            )
         else:
             device = torch.device(name)
         if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
@@ -68,7 +72,8 @@ def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
     trained = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
     if guidance != 1 and not trained:
         raise ValueError(
-            f"--guidance {guidance:g} needs a model that met unknown conditions; train one with --condition-dropout 0.1"
+            f"--guidance {guidance:g} needs a model that met unknown conditions; train one with"
+            " --condition-dropout 0.1"
         )
 
 
@@ -81,18 +86,27 @@ def import_encoder(name: str) -> "TextEncoder":
         return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
     except Exception as error:  # whatever their code raises
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION") from error
+        raise ValueError(
+            f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION"
+        ) from error
     finally:
         sys.path.remove(os.getcwd())
 
 
 def open_split(
-    metadata: dict[str, Any], source: str | None, split: str, *, labelled: bool, beside: BesideOptions | None = None
+    metadata: dict[str, Any],
+    source: str | None,
+    split: str,
+    *,
+    labelled: bool,
+    beside: BesideOptions | None = None,
 ) -> tuple["ImageData", "Split", str]:
-    """The data, the part of them that is asked for, and what to call it; `beside` is what was given with the source.
+    """The data, the part of them that is asked for, and what to call it; `beside` is what was given
+    with the source.
 
-    Of the training data it is a split. Of another source, prepared in the same way, it is that split if the source has
-    splits of its own, otherwise all of it. If `labelled`, classes are those that the model was trained on.
+    Of the training data it is a split. Of another source, prepared in the same way, it is that
+    split if the source has splits of its own, otherwise all of it. If `labelled`, classes are those
+    that the model was trained on.
     """
     from nextpixel.data.load import load_data
 
@@ -103,20 +117,35 @@ def open_split(
     text_encoder = companions.pop("text_encoder", None)
     if isinstance(named := preparation.get("text_encoder"), str):
         if text_encoder is None:
-            raise ValueError(f"the captions were encoded by {named}: say --text-encoder {named} if you trust it")
+            raise ValueError(
+                f"the captions were encoded by {named}: say --text-encoder {named} if you trust it"
+            )
         preparation["text_encoder"] = import_encoder(text_encoder)
     if (embedding := companions.pop("embedding", None)) is not None:
         if not preparation.get("embedding"):
-            raise ValueError("--embedding was given, but this model was trained without one; leave it out")
+            raise ValueError(
+                "--embedding was given, but this model was trained without one; leave it out"
+            )
         preparation["embedding"] = embedding
     elif (embedding := preparation.get("embedding")) and not Path(embedding).exists():
         raise ValueError(
-            f"the embedding that this model was trained with is not at {embedding}; say where: --embedding"
+            f"the embedding that this model was trained with is not at {embedding}; say where:"
+            " --embedding"
         )
     if source is None and companions:
-        raise ValueError(f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave it out")
+        raise ValueError(
+            f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave"
+            " it out"
+        )
     if source is not None:
-        preparation |= {"source": source, "validation": 0, "test": 0, "vectors": None, "captions": None, "maps": None}
+        preparation |= {
+            "source": source,
+            "validation": 0,
+            "test": 0,
+            "vectors": None,
+            "captions": None,
+            "maps": None,
+        }
         preparation |= companions
         preparation.pop("from_levels", None)
         if preparation.get("embedding"):  # What it held out is known by its classes.
@@ -131,23 +160,36 @@ def open_split(
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
     trained_on = list(metadata.get("classes") or [])
-    if labelled and source is not None and part.labels is not None and list(pictures.classes) != trained_on:
+    if (
+        labelled
+        and source is not None
+        and part.labels is not None
+        and list(pictures.classes) != trained_on
+    ):
         unknown = [name for name in pictures.classes if name not in trained_on]
         if unknown:
             known = ", ".join(trained_on)
-            raise ValueError(f"{pictures.source} has the class {unknown[0]!r}, but the model knows only {known}")
+            raise ValueError(
+                f"{pictures.source} has the class {unknown[0]!r}, but the model knows only {known}"
+            )
         numbers = np.array([trained_on.index(name) for name in pictures.classes])
         part = replace(part, labels=numbers[part.labels])
     return pictures, part, split
 
 
 def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) -> list[int]:
-    """The class of that name or number as --class gives it; "all" stands for all of them, "none" for unknown."""
+    """The class of that name or number as --class gives it; "all" stands for all of them, "none"
+    for unknown.
+    """
     from nextpixel.conditions import ClassCondition, parts_of
 
-    counts = [part.classes for part in parts_of(network.condition) if isinstance(part, ClassCondition)]
+    counts = [
+        part.classes for part in parts_of(network.condition) if isinstance(part, ClassCondition)
+    ]
     if not counts:
-        raise ValueError("--class was given, but this model is not conditioned on classes; leave it out")
+        raise ValueError(
+            "--class was given, but this model is not conditioned on classes; leave it out"
+        )
     classes, count = list(metadata.get("classes") or []), counts[0]
     if name == "all":
         return list(range(count))
@@ -158,7 +200,9 @@ def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) ->
     if name.isdecimal() and int(name) < count:
         return [int(name)]
     known = ", ".join(classes) if classes else f"0 to {count - 1}"
-    raise ValueError(f"--class {name!r} is not a class of this model; use all, none, or one of {known}")
+    raise ValueError(
+        f"--class {name!r} is not a class of this model; use all, none, or one of {known}"
+    )
 
 
 def size_words(shape: tuple[int, int] | None) -> str:
@@ -173,7 +217,9 @@ def condition_words(network: "ImageModel") -> str:
     if network.condition is not None and network.given_by_data is None:
         return "" if getattr(network, "variational", False) else "its code"
     kinds = {ClassCondition: "class", VectorCondition: "vector"}
-    return " and ".join(f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition))
+    return " and ".join(
+        f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition)
+    )
 
 
 def figure_words(network: "ImageModel", bits: float) -> str:
@@ -185,7 +231,9 @@ def figure_words(network: "ImageModel", bits: float) -> str:
         return f"mean squared error {squared_error(network, bits)[0]:.3f} levels²"
     if getattr(network, "variational", False):
         return f"at most {bits:.4f} bits/dim (a bound)"
-    return f"{bits:.4f} bits/dim" + (f" given {words}" if (words := condition_words(network)) else "")
+    return f"{bits:.4f} bits/dim" + (
+        f" given {words}" if (words := condition_words(network)) else ""
+    )
 
 
 def conditions_for(
@@ -201,7 +249,8 @@ def conditions_for(
     beside: BesideOptions | None = None,
     seed: int = 0,
 ) -> "Values | None":
-    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a split.
+    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a
+    split.
 
     Codes of a variational auto-encoder are drawn from its prior, unless a split is named.
     """
@@ -212,11 +261,15 @@ def conditions_for(
     chosen_values: dict[type, torch.Tensor] = {}
     if class_ is not None:
         chosen = class_indices(network, metadata, class_)
-        chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(-(-n // len(chosen)))[:n]
+        chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(
+            -(-n // len(chosen))
+        )[:n]
     sizes = [part.size for part in parts_of(network.condition) if isinstance(part, VectorCondition)]
     if (caption is not None or vectors is not None) and not sizes:
         option = "--caption" if caption is not None else "--vectors"
-        raise ValueError(f"{option} was given, but this model is not conditioned on vectors; leave it out")
+        raise ValueError(
+            f"{option} was given, but this model is not conditioned on vectors; leave it out"
+        )
     # Vectors stand before those of captions in a model of both.
     pieces = [] if vectors is None else [_rows(vectors, n)]
     if caption is not None:
@@ -226,13 +279,19 @@ def conditions_for(
         chosen_values[VectorCondition] = vector = torch.cat(pieces, dim=1)
         if vector.shape[1] != sizes[0]:
             both = (
-                "" if vectors is not None and caption is not None else "; a model of both takes --vectors and --caption"
+                ""
+                if vectors is not None and caption is not None
+                else "; a model of both takes --vectors and --caption"
             )
-            raise ValueError(f"the vectors have {vector.shape[1]} entries, but the model takes {sizes[0]}{both}")
+            raise ValueError(
+                f"the vectors have {vector.shape[1]} entries, but the model takes {sizes[0]}{both}"
+            )
     parts = parts_of(network.condition)
     values = [chosen_values.get(type(part)) for part in parts]
     if getattr(network, "variational", False) and data is None and not chosen_values:
-        return torch.randn(n, sizes[0], generator=torch.Generator().manual_seed(seed))  # codes from the prior
+        return torch.randn(
+            n, sizes[0], generator=torch.Generator().manual_seed(seed)
+        )  # codes from the prior
     if missing := tuple(part for part, value in zip(parts, values, strict=True) if value is None):
         of_data = iter(_of_split(network, metadata, n, data, split, beside, missing))
         values = [next(of_data) if value is None else value for value in values]
@@ -250,7 +309,9 @@ def _of_split(
     beside: BesideOptions | None,
     missing: "tuple[Condition, ...]",
 ) -> "tuple[torch.Tensor, ...]":
-    """Some conditions of the first n pictures of a split, from the first on again if there are fewer."""
+    """Some conditions of the first n pictures of a split, from the first on again if there are
+    fewer.
+    """
     from nextpixel.conditions import ClassCondition, tuple_of
     from nextpixel.training.batches import conditioned, tensors
 
@@ -262,21 +323,29 @@ def _of_split(
     return tuple_of(tensors(part, rows, network.device, missing)[1])
 
 
-def _caption_vector(metadata: dict[str, Any], caption: str, text_encoder: str | None) -> "torch.Tensor":
+def _caption_vector(
+    metadata: dict[str, Any], caption: str, text_encoder: str | None
+) -> "torch.Tensor":
     import torch
 
     from nextpixel.data.annotations import BagOfWords, encode_captions
 
     words = (metadata.get("data") or {}).get("text_encoder")
     if words is None:
-        raise ValueError("--caption was given, but this model was not trained on captions; leave it out")
+        raise ValueError(
+            "--caption was given, but this model was not trained on captions; leave it out"
+        )
     if isinstance(words, str):
         if text_encoder is None:
-            raise ValueError(f"the captions were encoded by {words}: say --text-encoder {words} if you trust it")
+            raise ValueError(
+                f"the captions were encoded by {words}: say --text-encoder {words} if you trust it"
+            )
         return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
     encoder = BagOfWords(words)
     if not encoder([caption]).any():
-        raise ValueError(f"--caption {caption!r} holds no word of the model; it knows {', '.join(words[:20])} …")
+        raise ValueError(
+            f"--caption {caption!r} holds no word of the model; it knows {', '.join(words[:20])} …"
+        )
     return torch.from_numpy(encoder([caption]))
 
 
@@ -290,7 +359,9 @@ def _rows(path: Path, n: int) -> "torch.Tensor":
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.
-        raise ValueError(f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})") from error
+        raise ValueError(
+            f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})"
+        ) from error
     table = checked_vectors(table[None] if table.ndim == 1 else table, str(path))
     return torch.from_numpy(table[np.arange(n) % len(table)])
 
@@ -303,19 +374,41 @@ def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[I
         from rich.progress import track
 
         console = Console(stderr=True)
-        yield from track(items, description, total, console=console, transient=True, disable=not console.is_terminal)
+        yield from track(
+            items,
+            description,
+            total,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
 
     return wrap
 
 
 @contextmanager
 def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error that is told how many are done, and of how many; shown after the first word."""
+    """A progress bar on standard error that is told how many are done, and of how many; shown after
+    the first word.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

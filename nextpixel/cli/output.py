@@ -13,20 +13,26 @@ __all__ = ["check_out", "write_pictures"]
 
 
 def check_out(out: Path, endings: Sequence[str]) -> None:
-    """Raises unless a file of that name can be written, or a folder if "" is among the endings; before any work."""
+    """Raises unless a file of that name can be written, or a folder if "" is among the endings;
+    before any work.
+    """
     if out.suffix not in endings:
         known = ", ".join(ending or "a folder's name" for ending in endings)
         raise ValueError(f"{out} ends in {out.suffix or 'nothing'}; use {known}")
     folder = out.parent if out.suffix else out
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{out} cannot be written: {folder} is read-only; choose another place")
+        raise PermissionError(
+            f"{out} cannot be written: {folder} is read-only; choose another place"
+        )
 
 
 def write_pictures(
     out: Path, x: NDArray[np.integer], levels: int, *, columns: int | None = None, scale: int = 1
 ) -> None:
-    """Writes (n, C, H, W) integers to a .png grid, an .npy file, or a folder of pictures, by the name's ending."""
+    """Writes (n, C, H, W) integers to a .png grid, an .npy file, or a folder of pictures, by the
+    name's ending.
+    """
     if out.suffix == ".npy":
         np.save(out, x.astype(np.uint8 if levels <= 256 else np.uint16))
     elif out.suffix == ".png":

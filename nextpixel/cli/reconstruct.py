@@ -29,10 +29,10 @@ def reconstruct(
 ) -> None:
     """Draw new pictures that share with each given one what a model is conditioned on.
 
-    For an auto-encoder that is the code of the picture; for a model trained with --embedding the embedding of the
-    picture, for portraits of somebody of whom there is one picture; for others the class, vector or map that comes with
-    it. A .png shows a row for each picture: the original, the reconstruction of a convolutional auto-encoder if there
-    is one, and the draws.
+    For an auto-encoder that is the code of the picture; for a model trained with --embedding the
+    embedding of the picture, for portraits of somebody of whom there is one picture; for others the
+    class, vector or map that comes with it. A .png shows a row for each picture: the original, the
+    reconstruction of a convolutional auto-encoder if there is one, and the draws.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def reconstruct(
     temperature
         1 draws from the model; less gives likelier pictures.
     guidance
-        How much the condition counts; other values than 1 are for models trained with --condition-dropout.
+        How much the condition counts; other values than 1 are for models trained with
+        --condition-dropout.
     seed
         The same seed gives the same pictures.
     scale
@@ -67,7 +68,13 @@ def reconstruct(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.cli.opening import check_guidance, condition_words, open_model, open_split, progress_bar
+    from nextpixel.cli.opening import (
+        check_guidance,
+        condition_words,
+        open_model,
+        open_split,
+        progress_bar,
+    )
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.conditions import each
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
@@ -79,11 +86,18 @@ def reconstruct(
     network, metadata = open_model(model, device)
     other = open_model(beside, device)[0] if beside else None
     if network.condition is None and not isinstance(network, ConvolutionalAutoencoder):
-        raise ValueError(f"{model} holds an unconditional {type(network).__name__}; give an auto-encoder, or train one")
+        raise ValueError(
+            f"{model} holds an unconditional {type(network).__name__}; give an auto-encoder, or"
+            " train one"
+        )
     if other is not None and not isinstance(other, ConvolutionalAutoencoder):
-        raise ValueError(f"--beside {beside} holds a {type(other).__name__}; give a convolutional auto-encoder")
+        raise ValueError(
+            f"--beside {beside} holds a {type(other).__name__}; give a convolutional auto-encoder"
+        )
     check_guidance(guidance, metadata)
-    pictures, part, _ = open_split(metadata, data, split, labelled=network.given_by_data is not None, beside=companions)
+    pictures, part, _ = open_split(
+        metadata, data, split, labelled=network.given_by_data is not None, beside=companions
+    )
     n = min(n, len(part))
     if n < 1:
         raise ValueError(f"--n (={n}) must be at least 1")
@@ -111,6 +125,10 @@ def reconstruct(
         write_pictures(out, columns[-1].numpy(), network.levels)
     else:
         table = torch.cat(columns, dim=1)
-        write_pictures(out, table.flatten(0, 1).numpy(), network.levels, columns=table.shape[1], scale=scale)
+        write_pictures(
+            out, table.flatten(0, 1).numpy(), network.levels, columns=table.shape[1], scale=scale
+        )
     given = condition_words(network) or "its code"
-    print(f"{n} pictures of {pictures.source} and {columns[-1].shape[1]} given {given} of each: {out}")
+    print(
+        f"{n} pictures of {pictures.source} and {columns[-1].shape[1]} given {given} of each: {out}"
+    )

@@ -27,14 +27,16 @@ def reproduce(
     device: str = "auto",
     quiet: bool = False,
 ) -> None:
-    """Train what a row of the papers' tables reports, or go on with it; evaluate it on the whole test split.
+    """Train what a row of the papers' tables reports, or go on with it; evaluate it on the whole
+    test split.
 
     A run that was stopped goes on where it was; one that is finished is only evaluated.
 
     Parameters
     ----------
     name
-        A recipe; all-small for all that two CPU cores finish in hours; list to print them all with what they cost.
+        A recipe; all-small for all that two CPU cores finish in hours; list to print them all with
+        what they cost.
     data
         The recipe's data set, or a folder that holds it: mnist_binarized.npz, cifar10.npz.
     runs
@@ -53,10 +55,18 @@ def reproduce(
     if name == "list":
         _print_list()
         return
-    chosen = [recipe for recipe in RECIPES.values() if name in (recipe.name, "all-small" if recipe.small else None)]
+    chosen = [
+        recipe
+        for recipe in RECIPES.values()
+        if name in (recipe.name, "all-small" if recipe.small else None)
+    ]
     if not chosen:
-        raise ValueError(f"there is no recipe called {name}; nextpixel reproduce list prints them all")
-    sources = [_source(recipe, data) for recipe in chosen]  # what is missing is said before hours of work
+        raise ValueError(
+            f"there is no recipe called {name}; nextpixel reproduce list prints them all"
+        )
+    sources = [
+        _source(recipe, data) for recipe in chosen
+    ]  # what is missing is said before hours of work
     for recipe, source in zip(chosen, sources, strict=True):
         run, model, pictures = _trained(recipe, source, runs, steps, device, quiet)
         if steps is not None:
@@ -66,7 +76,9 @@ def reproduce(
         results.mkdir(parents=True, exist_ok=True)
         path = results / f"{recipe.name}.json"
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        said = f"{result['figures'][recipe.published_on]:.3f} {recipe.unit} on {recipe.published_on}"
+        said = (
+            f"{result['figures'][recipe.published_on]:.3f} {recipe.unit} on {recipe.published_on}"
+        )
         print(f"{recipe.name}: {said} (the paper: {recipe.published or 'none'}); written to {path}")
 
 
@@ -78,11 +90,20 @@ def _print_list() -> None:
     from nextpixel.papers.recipes import RECIPES
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("recipe", "from", "parameters", "GFLOP/image", "hours at 10 TFLOP/s", "the paper reports"):
+    for column in (
+        "recipe",
+        "from",
+        "parameters",
+        "GFLOP/image",
+        "hours at 10 TFLOP/s",
+        "the paper reports",
+    ):
         table.add_column(column, justify="left" if column in ("recipe", "from") else "right")
     for recipe in RECIPES.values():
         price, minutes = cost(recipe), recipe.config().minutes
-        hours = "–" if price.hours is None else "< 0.1" if price.hours < 0.05 else f"{price.hours:,.1f}"
+        hours = (
+            "–" if price.hours is None else "< 0.1" if price.hours < 0.05 else f"{price.hours:,.1f}"
+        )
         hours = hours if minutes is None else f"{minutes:.0f} minutes anywhere"
         published = "–"
         if recipe.published is not None:
@@ -97,7 +118,10 @@ def _print_list() -> None:
         )
         table.add_row(*row)
     Console(width=150).print(table)
-    print("Names that end in -small are reduced, and finish in hours on two CPU cores. All figures are the papers'.")
+    print(
+        "Names that end in -small are reduced, and finish in hours on two CPU cores. All figures"
+        " are the papers'."
+    )
 
 
 def _source(recipe: "Recipe", data: Path | None) -> Path:
@@ -136,7 +160,9 @@ def _trained(
         try:
             check_same(folder, recipe.build("meta"), pictures, config)
         except ValueError as error:
-            raise ValueError(f"{folder} was begun by another version of the recipe {recipe.name}: {error}") from error
+            raise ValueError(
+                f"{folder} was begun by another version of the recipe {recipe.name}: {error}"
+            ) from error
         config = begun
     else:
         with counted_bar("Reading") as progress:
@@ -159,7 +185,9 @@ def _trained(
     return folder, load(folder, device=pick_device(device)), pictures
 
 
-def _result(recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pictures: "ImageData") -> dict[str, Any]:
+def _result(
+    recipe: "Recipe", source: Path, run: Path, model: "ImageModel", pictures: "ImageData"
+) -> dict[str, Any]:
     import math
 
     import numpy as np

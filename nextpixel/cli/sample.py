@@ -37,33 +37,39 @@ def sample(
     model
         A run folder or a checkpoint.
     out
-        A .png for all pictures in a grid, an .npy for the integers (n, C, H, W), or a folder for one file each.
+        A .png for all pictures in a grid, an .npy for the integers (n, C, H, W), or a folder for
+        one file each.
     n
         Number of pictures; with `--class all`, of each class.
     size
         One side, or HEIGHTxWIDTH; by default that of the training images.
     class_
-        For a class-conditional model: a class by name or number, all, or none (unknown). By default all, a row each.
+        For a class-conditional model: a class by name or number, all, or none (unknown). By default
+        all, a row each.
     caption
         For a model of captions: what the pictures should show.
     vectors
         For a model of vectors: an .npy file of one (size) or several (n, size).
     data
-        What is not given above is taken from the pictures of this source, of the training data by default … A
-        variational auto-encoder draws codes from its prior unless this is given.
+        What is not given above is taken from the pictures of this source, of the training data by
+        default … A variational auto-encoder draws codes from its prior unless this is given.
     split
         … and of this part of it.
     maps
-        A map for each picture of --data, for a model of maps: an .npy file in their order, or a folder of pictures.
+        A map for each picture of --data, for a model of maps: an .npy file in their order, or a
+        folder of pictures.
     text_encoder
-        MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of words.
+        MODULE:FUNCTION that made vectors of the captions in training, if it was not the bag of
+        words.
     embedding
         For a model trained with --embedding: where that checkpoint is now, if it was moved.
     temperature
-        1 draws from the model; less gives likelier pictures, 0 the likeliest value of every sub-pixel.
+        1 draws from the model; less gives likelier pictures, 0 the likeliest value of every
+        sub-pixel.
     guidance
-        How much a condition counts: 1 draws from the model, more exaggerates it, 0 leaves it out. Other values than 1
-        are for models trained with --condition-dropout, and take twice the time.
+        How much a condition counts: 1 draws from the model, more exaggerates it, 0 leaves it out.
+        Other values than 1 are for models trained with --condition-dropout, and take twice the
+        time.
     seed
         The same seed gives the same pictures.
     columns
@@ -90,12 +96,18 @@ def sample(
     network, metadata = open_model(model, device)
     shape = parse_size(size) if size else metadata.get("shape")
     if shape is None:
-        raise ValueError("the model was trained on pictures of several sizes; give --size, such as 32 or 48x64")
+        raise ValueError(
+            "the model was trained on pictures of several sizes; give --size, such as 32 or 48x64"
+        )
     check_guidance(guidance, metadata)
     parts = parts_of(network.condition)
     if len(parts) == 1 and isinstance(parts[0], ClassCondition) and class_ in (None, "all"):
         # A row of each class.
-        n = max(1, n // parts[0].classes) * parts[0].classes if class_ is None else n * parts[0].classes
+        n = (
+            max(1, n // parts[0].classes) * parts[0].classes
+            if class_ is None
+            else n * parts[0].classes
+        )
         columns, class_ = columns or n // parts[0].classes, "all"
     condition = conditions_for(
         network,

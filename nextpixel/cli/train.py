@@ -48,17 +48,22 @@ def train(
     Parameters
     ----------
     source
-        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), or `hf:NAME`.
+        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), or
+        `hf:NAME`.
     out
-        The run's folder; by default runs/ and the source's name, numbered if need be. Every later command takes it.
+        The run's folder; by default runs/ and the source's name, numbered if need be. Every later
+        command takes it.
     resume
-        Go on with the run in this folder, exactly as if it had not stopped. Its length may be changed, and what mends a
-        run that diverged: learning rate, warm-up, clipping, precision, how often and how long it validates. SOURCE
-        then tells where the same data are now, if they were moved, and --embedding where its checkpoint is.
+        Go on with the run in this folder, exactly as if it had not stopped. Its length may be
+        changed, and what mends a run that diverged: learning rate, warm-up, clipping, precision,
+        how often and how long it validates. SOURCE then tells where the same data are now, if they
+        were moved, and --embedding where its checkpoint is.
     recipe
-        A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options given here go over it.
+        A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options
+        given here go over it.
     conditional
-        Condition the model on what the data gives: classes, vectors, captions, maps; by default if there is any.
+        Condition the model on what the data gives: classes, vectors, captions, maps; by default if
+        there is any.
     categorical_maps
         The integers of maps are names, such as those of segments, and not amounts.
     device
@@ -76,10 +81,16 @@ def train(
     if resume is not None:
         fixed = (data or DataOptions()).keywords() | given(model or ModelOptions())
         encoder, embedding = fixed.pop("text_encoder", None), fixed.pop("embedding", None)
-        fixed |= {name: value for name, value in (("out", out), ("conditional", conditional)) if value is not None}
+        fixed |= {
+            name: value
+            for name, value in (("out", out), ("conditional", conditional))
+            if value is not None
+        }
         fixed |= {name: value for name, value in asked.items() if name not in MAY_CHANGE}
         if fixed:
-            raise ValueError(f"--resume goes on as the run began: leave out {flag(next(iter(fixed)))}")
+            raise ValueError(
+                f"--resume goes on as the run began: leave out {flag(next(iter(fixed)))}"
+            )
         network, pictures, config = reopen(
             resume,
             source=source,
@@ -90,18 +101,25 @@ def train(
         config, folder = TrainConfig(**asdict(config) | other_length | asked), resume
     else:
         if source is None:
-            raise ValueError("give a source of pictures, such as a folder or digits, or --resume with a run's folder")
+            raise ValueError(
+                "give a source of pictures, such as a folder or digits, or --resume with a run's"
+                " folder"
+            )
         config = TrainConfig(**asked)
         model = model or ModelOptions()
         names = model.value_features is not None
-        pictures = _load(source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names)
+        pictures = _load(
+            source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names
+        )
         network = _build(pictures, model, conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
     first = _first_process()
     if first and not quiet:
         _introduce(network, pictures, config, folder)
-    steps = run(folder, network, pictures, config, resume=resume is not None, tensorboard=tensorboard)
+    steps = run(
+        folder, network, pictures, config, resume=resume is not None, tensorboard=tensorboard
+    )
     try:
         best = follow(steps, config, quiet=quiet or not first)
     except TrainingError as error:
@@ -116,7 +134,10 @@ def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> 
     from nextpixel.data.load import load_data
 
     if names and "size" in keywords:
-        raise ValueError("--size averages values, but with --value-features they are names; leave out one of the two")
+        raise ValueError(
+            "--size averages values, but with --value-features they are names; leave out one of"
+            " the two"
+        )
     if crop:
         keywords |= {"ragged": "size" not in keywords}
     elif not names:
@@ -128,7 +149,11 @@ def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> 
 
 
 def _build(
-    pictures: "ImageData", options: ModelOptions, conditional: bool | None, categorical_maps: bool, config: TrainConfig
+    pictures: "ImageData",
+    options: ModelOptions,
+    conditional: bool | None,
+    categorical_maps: bool,
+    config: TrainConfig,
 ) -> "ImageModel":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     from nextpixel import MapCondition, MultiScale
@@ -143,15 +168,24 @@ def _build(
     kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]  # type: ignore[assignment]
     if name.endswith("autoencoder"):
         if conditional:
-            raise ValueError(f"--conditional does not apply to --model {name}, whose condition is its own code")
+            raise ValueError(
+                f"--conditional does not apply to --model {name}, whose condition is its own code"
+            )
         kind = partial(
-            _autoencoder, kind, pictures.shape or (None if config.crop is None else (config.crop, config.crop))
+            _autoencoder,
+            kind,
+            pictures.shape or (None if config.crop is None else (config.crop, config.crop)),
         )
         conditional = False
-    condition = conditions_of(pictures, categorical_maps=categorical_maps) if conditional is not False else None
+    condition = (
+        conditions_of(pictures, categorical_maps=categorical_maps)
+        if conditional is not False
+        else None
+    )
     if conditional and condition is None:
         raise ValueError(
-            f"--conditional was given, but {pictures.source} has no classes, vectors, captions or maps; leave it out"
+            f"--conditional was given, but {pictures.source} has no classes, vectors, captions or"
+            " maps; leave it out"
         )
     if "features" not in keywords and name != "convolutional-autoencoder":
         features = 48 if name in ("gated-pixel-cnn", "pixel-cnn-autoencoder") else 32
@@ -167,21 +201,33 @@ def _build(
             if name.endswith("autoencoder"):
                 raise ValueError(f"--scale does not apply to --model {name}; leave it out")
             if scale < 2:
-                raise ValueError(f"--scale {scale} must be at least 2; leave it out for a single scale")
+                raise ValueError(
+                    f"--scale {scale} must be at least 2; leave it out for a single scale"
+                )
             names = "value_features" in keywords
-            small_image = MapCondition(pictures.channels, scale=scale, levels=pictures.levels, categorical=names)
+            small_image = MapCondition(
+                pictures.channels, scale=scale, levels=pictures.levels, categorical=names
+            )
             if any(isinstance(part, MapCondition) for part in parts_of(condition)):
-                raise ValueError("--scale does not go with maps on the command line; leave out one of the two")
+                raise ValueError(
+                    "--scale does not go with maps on the command line; leave out one of the two"
+                )
             given_both = (small_image, *parts_of(condition)) if condition else small_image
             return MultiScale(small=model, large=kind(**keywords | {"condition": given_both}))
     except TypeError as error:
         if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
             raise
-        raise ValueError(f"{flag(refused[1])} does not apply to --model {name}; leave it out") from error
+        raise ValueError(
+            f"{flag(refused[1])} does not apply to --model {name}; leave it out"
+        ) from error
 
 
 def _autoencoder(
-    kind: Callable[..., "ImageModel"], size: tuple[int, int] | None, *, code_size: int = 10, **keywords: Any
+    kind: Callable[..., "ImageModel"],
+    size: tuple[int, int] | None,
+    *,
+    code_size: int = 10,
+    **keywords: Any,
 ) -> "ImageModel":
     """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
     from nextpixel import GatedPixelCNN, VectorCondition
@@ -191,8 +237,14 @@ def _autoencoder(
         raise ValueError("auto-encoders need images of one size; give --size or --crop")
     if kind is ConvolutionalAutoencoder:
         return kind(size=size, code_size=code_size, **keywords)
-    own = {key: keywords.pop(key) for key in ("encoder_features", "variational", "free_bits") if key in keywords}
-    return kind(decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own)
+    own = {
+        key: keywords.pop(key)
+        for key in ("encoder_features", "variational", "free_bits")
+        if key in keywords
+    }
+    return kind(
+        decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
+    )
 
 
 _KINDS = {
@@ -216,26 +268,42 @@ def _first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _introduce(network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path) -> None:
+def _introduce(
+    network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path
+) -> None:
     from nextpixel.cli.opening import size_words
     from nextpixel.models.core import AutoregressiveModel
 
-    counts = f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid / test)"
+    counts = (
+        f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid"
+        " / test)"
+    )
     if pictures.held_out:
         counts += f", tested on {len(pictures.held_out)} classes that the embedding never saw"
     colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"
-    print(f"data      {pictures.source}: {counts}, {size_words(pictures.shape)}, {colours}, {pictures.levels} levels")
+    print(
+        f"data      {pictures.source}: {counts}, {size_words(pictures.shape)}, {colours},"
+        f" {pictures.levels} levels"
+    )
     own = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
-    networks: list[ImageModel] = [part for part in network.modules() if isinstance(part, AutoregressiveModel)]
+    networks: list[ImageModel] = [
+        part for part in network.modules() if isinstance(part, AutoregressiveModel)
+    ]
     networks = networks or [network]
     last = networks[-1]
     parts = ", ".join(f"{name} {value}" for name, value in last.config().items() if name in own)
     if len(networks) > 1:
         parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in network.parameters())
-    given_class = f", conditioned on {_conditions(network.given_by_data)}" if network.given_by_data else ""
+    given_class = (
+        f", conditioned on {_conditions(network.given_by_data)}" if network.given_by_data else ""
+    )
     print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
-    length = next(f"{v:g} {k}" for k in ("steps", "epochs", "minutes") if (v := getattr(config, k)) is not None)
+    length = next(
+        f"{v:g} {k}"
+        for k in ("steps", "epochs", "minutes")
+        if (v := getattr(config, k)) is not None
+    )
     crop = f", crops of {config.crop}" if config.crop else ""
     rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
     print(f"training  {length}, batches of {config.batch_size}{crop}, {rate}, on {network.device}")
@@ -246,11 +314,15 @@ def _conditions(condition: "Conditions") -> str:
     from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
 
     words = [
-        f"{part.classes} classes"
-        if isinstance(part, ClassCondition)
-        else f"vectors of {part.size}"
-        if isinstance(part, VectorCondition)
-        else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
+        (
+            f"{part.classes} classes"
+            if isinstance(part, ClassCondition)
+            else (
+                f"vectors of {part.size}"
+                if isinstance(part, VectorCondition)
+                else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
+            )
+        )
         for part in parts_of(condition)
     ]
     return " and ".join(words)
@@ -259,7 +331,13 @@ def _conditions(condition: "Conditions") -> str:
 def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
     """Draws progress while a run goes on; returns the best validation figure."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (
@@ -275,13 +353,17 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
-            smooth = step.bits_per_dim if smooth is None else 0.95 * smooth + 0.05 * step.bits_per_dim
+            smooth = (
+                step.bits_per_dim if smooth is None else 0.95 * smooth + 0.05 * step.bits_per_dim
+            )
             if step.valid_bits_per_dim is not None:
-                best = step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
+                best = (
+                    step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
+                )
                 if not quiet and not console.is_terminal:
                     print(
-                        f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f} bits/dim, "
-                        f"{step.seconds:.0f} s",
+                        f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
+                        f" bits/dim, {step.seconds:.0f} s",
                         flush=True,
                     )
             elapsed = step.seconds - began[1]
@@ -291,12 +373,16 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
                 step=step.step,
                 train=smooth,
                 valid="–" if best is None else f"{best:.3f}",
-                speed=(step.step - 1 - began[0]) * config.batch_size / elapsed if elapsed > 0 else 0.0,
+                speed=(
+                    (step.step - 1 - began[0]) * config.batch_size / elapsed if elapsed > 0 else 0.0
+                ),
             )
     return best
 
 
-def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best: float | None) -> None:
+def _conclude(
+    folder: Path, device: "torch.device", pictures: "ImageData", best: float | None
+) -> None:
     from nextpixel.checkpoint import load
     from nextpixel.cli.opening import figure_words
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
@@ -305,6 +391,9 @@ def _conclude(folder: Path, device: "torch.device", pictures: "ImageData", best:
     network = load(folder, device=device)
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
-        print(f"{split}      {figure_words(network, evaluate(network, part))}, on all {len(part):,} images")
+        print(
+            f"{split}      {figure_words(network, evaluate(network, part))}, on all {len(part):,}"
+            " images"
+        )
     following = "reconstruct" if isinstance(network, ConvolutionalAutoencoder) else "sample"
     print(f"next      nextpixel {following} {shlex.quote(str(folder))}")

@@ -1,8 +1,9 @@
 """What accompanies images: vectors, captions and maps, to condition a model on.
 
-They come within an `.npz` file of images, or from a file or folder of their own: in the order of the images, or by
-their names. Captions become vectors by a text encoder, a function from texts to vectors; `BagOfWords` is one that
-needs no download. Maps follow their images: what is done to the size of an image is done to its map.
+They come within an `.npz` file of images, or from a file or folder of their own: in the order of
+the images, or by their names. Captions become vectors by a text encoder, a function from texts to
+vectors; `BagOfWords` is one that needs no download. Maps follow their images: what is done to the
+size of an image is done to its map.
 """
 
 import csv
@@ -31,7 +32,8 @@ __all__ = [
 ]
 
 TextEncoder: TypeAlias = Callable[[Sequence[str]], Any] | Callable[[str], Any]
-"""Texts to vectors: a list of n strings to an array or tensor (n, size) of numbers, or one string to (size,)."""
+"""Texts to vectors: a list of n strings to an array or tensor (n, size) of numbers, or one string
+to (size,)."""
 
 _NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
 _TEXT_COLUMNS = ("text", "caption", "captions", "description")
@@ -56,9 +58,16 @@ class BagOfWords:
 
     @classmethod
     def of(cls, captions: Sequence[str], *, most: int = 512) -> "BagOfWords":
-        """The most frequent words of some captions; of equally frequent ones, those first in the alphabet."""
+        """The most frequent words of some captions; of equally frequent ones, those first in the
+        alphabet.
+        """
         counts = Counter(word for caption in captions for word in set(_words(caption)))
-        return cls([word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]])
+        return cls(
+            [
+                word
+                for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
+            ]
+        )
 
     def __call__(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (n, words)."""
@@ -82,18 +91,23 @@ def encode_captions(encoder: TextEncoder, captions: Sequence[str]) -> NDArray[np
     if vectors is None or vectors.ndim != 2 or len(vectors) != len(texts):
         wanted = f"it must give ({len(texts)}, size), or for one text (size,)"
         if vectors is not None and len(texts) > 1 and vectors.shape == (len(texts),):
-            # A number for each text: the same function would take a single text for a list of letters.
+            # A number for each text: the same function would take a single text for a list of
+            # letters.
             raise DataError(f"{where} {told} for {len(texts)} captions; {wanted}")
         rows: list[NDArray[Any]] = []
         for text in texts:
             row, told_of_one = _tried(encoder, text)
             if row is None or row.ndim != 1 or row.shape != (rows or [row])[0].shape:
-                raise DataError(f"{where} {told} for {len(texts)} captions, and {told_of_one} for one; {wanted}")
+                raise DataError(
+                    f"{where} {told} for {len(texts)} captions, and {told_of_one} for one; {wanted}"
+                )
             rows.append(row)
         vectors = np.stack(rows)
     if vectors.dtype.kind == "f" and not (finite := np.isfinite(vectors).all(axis=1)).all():
         text = texts[int(np.argmin(finite))]
-        raise DataError(f"{where} gave NaN or infinity for the caption {text!r}; it must give finite numbers")
+        raise DataError(
+            f"{where} gave NaN or infinity for the caption {text!r}; it must give finite numbers"
+        )
     return checked_vectors(vectors, f"the vectors of {where}")
 
 
@@ -114,14 +128,16 @@ def attach(
 
     Args:
         source: Images, with or without names.
-        vectors: An ``.npy`` file (N, size) in the order of the images, or a ``.csv`` table whose columns are numbers;
-            a column ``file`` names the images, otherwise rows are in their order.
-        captions: A ``.txt`` file with a line for each image in their order, or a ``.csv`` table with a column ``text``,
-            perhaps also ``file``.
-        maps: An ``.npy`` file in the order of the images, or a folder of pictures that are called as the images are,
-            and have the size of their files, or a fraction 1/2, 1/3 ... of it. They are cropped and averaged as the
-            images are, unless all have a fraction of the images' final size. Pictures with a palette are names, the
-            numbers of their colours, and are never averaged.
+        vectors: An ``.npy`` file (N, size) in the order of the images, or a ``.csv`` table whose
+            columns are numbers; a column ``file`` names the images, otherwise rows are in their
+            order.
+        captions: A ``.txt`` file with a line for each image in their order, or a ``.csv`` table
+            with a column ``text``, perhaps also ``file``.
+        maps: An ``.npy`` file in the order of the images, or a folder of pictures that are called
+            as the images are, and have the size of their files, or a fraction 1/2, 1/3 ... of it.
+            They are cropped and averaged as the images are, unless all have a fraction of the
+            images' final size. Pictures with a palette are names, the numbers of their colours, and
+            are never averaged.
 
     Raises:
         FileNotFoundError: If a file does not exist.
@@ -136,7 +152,10 @@ def attach(
     if maps is not None:
         path = _existing(maps)
         if path.is_dir():
-            splits = {key: replace(split, maps=pictured_maps(split, path)) for key, split in source.splits.items()}
+            splits = {
+                key: replace(split, maps=pictured_maps(split, path))
+                for key, split in source.splits.items()
+            }
             source = replace(source, splits=splits)
         else:
             source = _assigned(source, "maps", None, _loaded(path), path)
@@ -146,9 +165,11 @@ def attach(
 def embedded(
     splits: dict[str, Split], path: Path, place: str, classes: tuple[str, ...]
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """The splits with vectors by an embedding instead of labels; its held-out classes in the test split alone.
+    """The splits with vectors by an embedding instead of labels; its held-out classes in the test
+    split alone.
 
-    The embedding's classes are known by the source's name, and, where a folder was moved or copied, by theirs.
+    The embedding's classes are known by the source's name, and, where a folder was moved or copied,
+    by theirs.
 
     Args:
         splits: Of images of the embedding's size.
@@ -172,9 +193,15 @@ def embedded(
     if held_out:
         numbers = [classes.index(name) for name in held_out]
         labelled = [split for split in splits.values() if split.labels is not None and len(split)]
-        parts = [subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in labelled]
+        parts = [
+            subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in labelled
+        ]
         splits = {
-            name: split if split.labels is None else subset(split, np.flatnonzero(~np.isin(_labels(split), numbers)))
+            name: (
+                split
+                if split.labels is None
+                else subset(split, np.flatnonzero(~np.isin(_labels(split), numbers)))
+            )
             for name, split in splits.items()
         }
         splits["test"] = joined(parts)
@@ -187,13 +214,19 @@ def embedded(
             if len(part)
         ]
         columns = [] if split.vectors is None else [split.vectors]
-        columns += [np.concatenate(vectors)] if vectors else [np.zeros((0, network.outputs), np.float32)]
+        columns += (
+            [np.concatenate(vectors)] if vectors else [np.zeros((0, network.outputs), np.float32)]
+        )
         done[name] = replace(split, vectors=np.concatenate(columns, axis=1), labels=None)
     return done, held_out
 
 
-def _held_out(metadata: dict[str, Any], path: Path, place: str, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of these classes the embedding never saw; () if they are not those that it was trained on."""
+def _held_out(
+    metadata: dict[str, Any], path: Path, place: str, classes: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Which of these classes the embedding never saw; () if they are not those that it was trained
+    on.
+    """
     unseen, known = metadata.get("held_out", []), metadata.get("classes", [])
     is_source = metadata.get("data", {}).get("source") == place
     if not unseen or not (is_source or (classes and set(classes) == set(known))):
@@ -201,13 +234,13 @@ def _held_out(metadata: dict[str, Any], path: Path, place: str, classes: tuple[s
     found = tuple(name for name in unseen if name in classes)
     if not classes:
         raise DataError(
-            f"the embedding {path} never saw {len(unseen)} classes of {place}, but without labels it is not known "
-            f"which images to keep out of training; leave out labels=False"
+            f"the embedding {path} never saw {len(unseen)} classes of {place}, but without labels"
+            " it is not known which images to keep out of training; leave out labels=False"
         )
     if not found:
         raise DataError(
-            f"the embedding {path} never saw the classes {', '.join(unseen)} of {place}, but none of its classes is "
-            f"called so now; train the embedding anew"
+            f"the embedding {path} never saw the classes {', '.join(unseen)} of {place}, but none"
+            " of its classes is called so now; train the embedding anew"
         )
     return found
 
@@ -235,7 +268,9 @@ def _tried(encoder: Callable[[Any], Any], texts: Any) -> tuple[NDArray[Any] | No
 
 
 def _numpy(values: Any) -> NDArray[Any]:
-    """An array of what may be a tensor, on any device, with or without a graph, of types that numpy lacks."""
+    """An array of what may be a tensor, on any device, with or without a graph, of types that numpy
+    lacks.
+    """
     return np.asarray(values.detach().float().cpu() if hasattr(values, "detach") else values)
 
 
@@ -253,7 +288,10 @@ def _assigned(source: Source, field: str, names: list[str] | None, rows: Any, pa
         count = len(split.images)
         if names is not None:
             if not split.names:
-                raise DataError(f"{path} names images, but those of the source have no names; leave that column out")
+                raise DataError(
+                    f"{path} names images, but those of the source have no names; leave that"
+                    " column out"
+                )
             place = {name: k for k, name in enumerate(names)}
             if len(place) < len(names):
                 name, count = Counter(names).most_common(1)[0]
@@ -261,19 +299,25 @@ def _assigned(source: Source, field: str, names: list[str] | None, rows: Any, pa
             missing = [name for name in split.names if name not in place]
             if missing:
                 raise DataError(
-                    f"{path} has no row for {missing[0]} ({len(missing)} of {count} images); names are paths below the "
-                    f"folder of images"
+                    f"{path} has no row for {missing[0]} ({len(missing)} of {count} images); names"
+                    " are paths below the folder of images"
                 )
             order = [place[name] for name in split.names]
         elif len(source.splits) > 1:
             raise DataError(
-                f"{path} has no names, but the source has splits of its own; use a table with a column file"
+                f"{path} has no names, but the source has splits of its own; use a table with a"
+                " column file"
             )
         elif len(rows) != count:
-            raise DataError(f"{path} has {len(rows)} rows, but there are {count} images; give one for each, in order")
+            raise DataError(
+                f"{path} has {len(rows)} rows, but there are {count} images; give one for each, in"
+                " order"
+            )
         else:
             order = list(range(count))
-        chosen = rows[np.array(order)] if isinstance(rows, np.ndarray) else tuple(rows[k] for k in order)
+        chosen = (
+            rows[np.array(order)] if isinstance(rows, np.ndarray) else tuple(rows[k] for k in order)
+        )
         splits[key] = replace(split, **{field: chosen})  # type: ignore[arg-type]
     return replace(source, splits=splits)
 
@@ -282,7 +326,9 @@ def _loaded(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
     except Exception as error:  # numpy raises many kinds on damaged files.
-        raise DataError(f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})") from error
+        raise DataError(
+            f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})"
+        ) from error
 
 
 def _vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
@@ -292,9 +338,14 @@ def _vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
         raise DataError(f"{path}: vectors come from an .npy or a .csv file")
     columns, names = _columns(path)
     try:
-        numbers = [[float(cell) if cell.strip() else np.nan for cell in cells] for cells in columns.values()]
+        numbers = [
+            [float(cell) if cell.strip() else np.nan for cell in cells]
+            for cells in columns.values()
+        ]
     except ValueError as error:
-        raise DataError(f"{path} holds something that is no number ({error}); leave that column out") from error
+        raise DataError(
+            f"{path} holds something that is no number ({error}); leave that column out"
+        ) from error
     if not numbers:
         raise DataError(f"{path} has no columns of numbers")
     return names, checked_vectors(np.array(numbers, np.float32).T, str(path))
@@ -305,7 +356,9 @@ def _caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); save it as such") from error
+            raise DataError(
+                f"{path}: cannot be read as UTF-8 text ({error}); save it as such"
+            ) from error
         lines = text.replace("\r\n", "\n").removesuffix("\n")
         return None, tuple(lines.split("\n")) if lines else ()
     if path.suffix != ".csv":
@@ -313,7 +366,9 @@ def _caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
     columns, names = _columns(path)
     named = [column for column in columns if column.lower() in _TEXT_COLUMNS]
     if len(named) != 1:
-        raise DataError(f"{path} has the columns {', '.join(columns)}; one of them must be called text")
+        raise DataError(
+            f"{path} has the columns {', '.join(columns)}; one of them must be called text"
+        )
     return names, tuple(columns[named[0]])
 
 
@@ -328,7 +383,9 @@ def _columns(path: Path) -> tuple[dict[str, list[str]], list[str] | None]:
         raise DataError(f"{path} holds no rows below its head")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):
-            raise DataError(f"{path}, row {number}: {len(row)} cells, but the head has {len(rows[0])}")
+            raise DataError(
+                f"{path}, row {number}: {len(row)} cells, but the head has {len(rows[0])}"
+            )
     columns = {head: [row[k] for row in rows[1:]] for k, head in enumerate(rows[0])}
     named = [head for head in columns if head.lower() in _NAME_COLUMNS]
     return columns, columns.pop(named[0]) if named else None
@@ -338,10 +395,13 @@ def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
     """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole."""
     if vectors.dtype.kind not in "fiub" or vectors.ndim != 2 or not vectors.shape[1]:
         raise DataError(
-            f"{where} hold {vectors.dtype} of shape {vectors.shape}, but numbers (images, size) are expected"
+            f"{where} hold {vectors.dtype} of shape {vectors.shape}, but numbers (images, size) are"
+            " expected"
         )
     result = vectors.astype(np.float32)
     if np.isinf(result).any():
-        raise DataError(f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known")
+        raise DataError(
+            f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known"
+        )
     result[np.isnan(result).any(axis=1)] = np.nan
     return result

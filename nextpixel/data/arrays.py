@@ -1,7 +1,9 @@
-"""Where images come from, before levels and splits are settled: arrays in files, and scikit-learn's digits.
+"""Where images come from, before levels and splits are settled: arrays in files, and scikit-learn's
+digits.
 
-A source gives `RawSplit`s: images (N, C, H, W) as stored, possibly views of a memory map. Pictures (folders, the
-Hugging Face data sets) are in `nextpixel.data.pictures`; levels, splits and batches in `nextpixel.data.load`.
+A source gives `RawSplit`s: images (N, C, H, W) as stored, possibly views of a memory map. Pictures
+(folders, the Hugging Face data sets) are in `nextpixel.data.pictures`; levels, splits and batches
+in `nextpixel.data.load`.
 """
 
 import hashlib
@@ -33,7 +35,11 @@ __all__ = [
 ]
 
 
-SPLIT_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation"),
+    "test": ("test", "testing"),
+}
 """The splits, and what folders, files and data sets call them."""
 
 _MOST_CLASSES = 2**20
@@ -98,8 +104,12 @@ class Storage:
     folder: Path
     keep: bool
 
-    def build(self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]) -> Integers:
-        """Make a flat array of `size` values with `fill`, or find the file that an earlier call left for `key`."""
+    def build(
+        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
+    ) -> Integers:
+        """Make a flat array of `size` values with `fill`, or find the file that an earlier call
+        left for `key`.
+        """
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:
             flat = np.empty(size, dtype)
@@ -129,8 +139,8 @@ class Storage:
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise DataError(
-                f"the decoded images need {needed / 1e9:.1f} GB, but cache_folder {self.folder} has "
-                f"{free / 1e9:.1f} GB free; give size= or another cache_folder="
+                f"the decoded images need {needed / 1e9:.1f} GB, but cache_folder {self.folder} has"
+                f" {free / 1e9:.1f} GB free; give size= or another cache_folder="
             )
 
 
@@ -145,16 +155,20 @@ def read_digits(*, size: Size, channels: int | None, labels: bool, storage: Stor
     return Source(splits={"train": split}, classes=tuple("0123456789") if labels else (), levels=17)
 
 
-def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | Path | bool, storage: Storage) -> Source:
+def read_arrays(
+    path: Path, *, size: Size, channels: int | None, labels: str | Path | bool, storage: Storage
+) -> Source:
     """Read a `.npy` or `.npz` file.
 
-    A `.npy` file, or an `.npz` file with one array, holds images (N, H, W), (N, H, W, C) or (N, C, H, W): of axes
-    1 and 3, the shorter is the channels, unless `channels` decides. Labels come from `labels`, or for
-    ``images.npy`` from ``labels.npy`` or ``images_labels.npy`` beside it. An `.npz` file with splits holds
-    ``train_images``, perhaps ``valid_images`` and ``test_images``, ``train_labels`` ..., and ``label_names``; perhaps
-    also ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w), ....
+    A `.npy` file, or an `.npz` file with one array, holds images (N, H, W), (N, H, W, C) or (N, C,
+    H, W): of axes 1 and 3, the shorter is the channels, unless `channels` decides. Labels come from
+    `labels`, or for ``images.npy`` from ``labels.npy`` or ``images_labels.npy`` beside it. An
+    `.npz` file with splits holds ``train_images``, perhaps ``valid_images`` and ``test_images``,
+    ``train_labels`` ..., and ``label_names``; perhaps also ``train_vectors`` (N, size),
+    ``train_captions`` (texts) and ``train_maps`` (N, h, w), ....
 
-    ``size="auto"`` leaves integers wider than a byte as they are: they may be codes, which are names and have no mean.
+    ``size="auto"`` leaves integers wider than a byte as they are: they may be codes, which are
+    names and have no mean.
     """
     if path.suffix == ".npy":
         arrays: dict[str, NDArray[Any]] = {"images": _load_npy(path)}
@@ -168,7 +182,10 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
         found["train"] = images, _load_labels(path, labels)
     else:
         if isinstance(labels, str | Path):
-            raise DataError(f"labels (={labels}) go with a file of one array, but {path} holds its own; leave them out")
+            raise DataError(
+                f"labels (={labels}) go with a file of one array, but {path} holds its own; leave"
+                " them out"
+            )
         for key, images in arrays.items():
             split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
             if split:
@@ -176,8 +193,9 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
                 found[split] = images, arrays.get(prefixes[split] + "labels") if labels else None
         if "train" not in found:
             raise DataError(
-                f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images (and perhaps "
-                f"valid_images, test_images, train_labels, label_names) or one array alone is expected"
+                f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
+                " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
+                " alone is expected"
             )
         if labels and "label_names" in arrays:
             names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
@@ -187,14 +205,20 @@ def read_arrays(path: Path, *, size: Size, channels: int | None, labels: str | P
         x = _arrange(images, where, channels)
         splits[split] = RawSplit(
             images=_resized(x, size, where, [_stamp(path), split], storage),
-            labels=None if given is None else _checked_labels(given, len(x), len(names), f"{split} labels of {path}"),
+            labels=(
+                None
+                if given is None
+                else _checked_labels(given, len(x), len(names), f"{split} labels of {path}")
+            ),
             **_companions(arrays, prefixes.get(split), len(x), path),
         )
     return Source(splits=splits, classes=names or _numbered_classes(splits.values()))
 
 
 def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square of at most 32."""
+    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square
+    of at most 32.
+    """
     if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
         return None
     side = min(32, *map(min, sizes))
@@ -212,13 +236,17 @@ def optional_package(module: str, *, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise DataError(f"this source needs {package}; install it with: pip install 'nextpixel[{extra}]'") from error
+        raise DataError(
+            f"this source needs {package}; install it with: pip install 'nextpixel[{extra}]'"
+        ) from error
 
 
 def _load_npy(path: Path) -> NDArray[Any]:
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # numpy parses the head as Python, which raises many kinds on damaged files.
+    except (
+        Exception
+    ) as error:  # numpy parses the head as Python, which raises many kinds on damaged files.
         raise DataError(f"{path}: cannot be read as a .npy file ({_reason(error)})") from error
 
 
@@ -244,7 +272,11 @@ def _load_npz(path: Path, storage: Storage) -> dict[str, NDArray[Any]]:
                             os.replace(part, target)
                         finally:
                             part.unlink(missing_ok=True)
-                    array = np.load(target, mmap_mode="r" if member.file_size > 2**20 else None, allow_pickle=False)
+                    array = np.load(
+                        target,
+                        mmap_mode="r" if member.file_size > 2**20 else None,
+                        allow_pickle=False,
+                    )
                 arrays[member.filename.removesuffix(".npy")] = array
     except DataError:
         raise
@@ -262,8 +294,14 @@ def _load_labels(path: Path, labels: str | Path | bool) -> NDArray[Any] | None:
             raise FileNotFoundError(f"{given}: there is no such file of labels")
         return np.array(_load_npy(given))
     stem = path.stem
-    names = [stem + "_labels"] + ([stem.removesuffix("images") + "labels"] if stem.endswith("images") else [])
-    beside = [file for name in names if path.suffix == ".npy" and (file := path.with_name(name + ".npy")).exists()]
+    names = [stem + "_labels"] + (
+        [stem.removesuffix("images") + "labels"] if stem.endswith("images") else []
+    )
+    beside = [
+        file
+        for name in names
+        if path.suffix == ".npy" and (file := path.with_name(name + ".npy")).exists()
+    ]
     return np.array(_load_npy(beside[0])) if beside else None
 
 
@@ -273,10 +311,13 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = x.view(np.uint8)
     if x.dtype.kind not in "ui":
         raise DataError(
-            f"{where} hold {x.dtype}, but levels are integers; convert them, for example to uint8 0 ... 255"
+            f"{where} hold {x.dtype}, but levels are integers; convert them, for example to uint8 0"
+            " ... 255"
         )
     if x.ndim not in (3, 4):
-        raise DataError(f"{where} have shape {x.shape}, but (N, H, W), (N, H, W, C) or (N, C, H, W) is expected")
+        raise DataError(
+            f"{where} have shape {x.shape}, but (N, H, W), (N, H, W, C) or (N, C, H, W) is expected"
+        )
     if 0 in x.shape:
         raise DataError(f"{where} have shape {x.shape}, which holds no image")
     if x.ndim == 3:
@@ -286,13 +327,17 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         if channels in (first, last):
             is_last = channels == last
         elif first == last:
-            raise DataError(f"{where} have shape {x.shape}, in which axis 1 or 3 may be channels; give channels=")
+            raise DataError(
+                f"{where} have shape {x.shape}, in which axis 1 or 3 may be channels; give"
+                " channels="
+            )
         else:
             is_last = last < first
         x = np.moveaxis(x, 3, 1) if is_last else x
     if channels not in (None, x.shape[1]):
         raise DataError(
-            f"{where} have {x.shape[1]} channels, but channels (={channels}) was asked for; leave it out or convert"
+            f"{where} have {x.shape[1]} channels, but channels (={channels}) was asked for; leave"
+            " it out or convert"
         )
     return x
 
@@ -312,39 +357,64 @@ def _resized(x: Integers, size: Size, where: str, key: object, storage: Storage)
             small[...] = resize(image, (height, width))
 
     try:
-        return storage.build(int(np.prod(shape)), x.dtype, [key, "resized", *shape], fill).reshape(shape)
+        return storage.build(int(np.prod(shape)), x.dtype, [key, "resized", *shape], fill).reshape(
+            shape
+        )
     except ImageError as error:
         raise DataError(f"{where}: {error}") from error
 
 
-def _checked_labels(labels: NDArray[Any], count: int, classes: int, where: str) -> NDArray[np.int64]:
+def _checked_labels(
+    labels: NDArray[Any], count: int, classes: int, where: str
+) -> NDArray[np.int64]:
     if labels.dtype.kind not in "ui":
-        raise DataError(f"{where} hold {labels.dtype}, but labels are integers 0 ... classes-1; number the classes")
+        raise DataError(
+            f"{where} hold {labels.dtype}, but labels are integers 0 ... classes-1; number the"
+            " classes"
+        )
     if labels.shape not in ((count,), (count, 1)):
-        raise DataError(f"{where} have shape {labels.shape}, but there are {count} images; ({count},) is expected")
+        raise DataError(
+            f"{where} have shape {labels.shape}, but there are {count} images; ({count},) is"
+            " expected"
+        )
     low, high = int(labels.min()), int(labels.max())
     limit = classes or _MOST_CLASSES
     if low < 0 or high >= limit:
-        meaning = f"label_names names {classes} classes" if classes else "classes are numbered from 0 without gaps"
-        raise DataError(f"{where} range from {low} to {high}, but {meaning}; labels must lie in 0 ... {limit - 1}")
+        meaning = (
+            f"label_names names {classes} classes"
+            if classes
+            else "classes are numbered from 0 without gaps"
+        )
+        raise DataError(
+            f"{where} range from {low} to {high}, but {meaning}; labels must lie in 0 ..."
+            f" {limit - 1}"
+        )
     return labels.reshape(count).astype(np.int64)
 
 
-def _companions(arrays: Mapping[str, NDArray[Any]], prefix: str | None, count: int, path: Path) -> dict[str, Any]:
+def _companions(
+    arrays: Mapping[str, NDArray[Any]], prefix: str | None, count: int, path: Path
+) -> dict[str, Any]:
     """The vectors, captions and maps beside the images of a split."""
     found = {
-        field: arrays[f"{prefix}{field}"] for field in ("vectors", "captions", "maps") if f"{prefix}{field}" in arrays
+        field: arrays[f"{prefix}{field}"]
+        for field in ("vectors", "captions", "maps")
+        if f"{prefix}{field}" in arrays
     }
     for field, values in found.items():
         if len(values) != count:
-            raise DataError(f"{prefix}{field} of {path} are {len(values)}, but there are {count} images")
+            raise DataError(
+                f"{prefix}{field} of {path} are {len(values)}, but there are {count} images"
+            )
     if "captions" in found:
         found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))  # type: ignore[assignment]
     return found
 
 
 def _numbered_classes(splits: Any) -> tuple[str, ...]:
-    highest = max((int(split.labels.max()) for split in splits if split.labels is not None), default=-1)
+    highest = max(
+        (int(split.labels.max()) for split in splits if split.labels is not None), default=-1
+    )
     return tuple(str(k) for k in range(highest + 1))
 
 

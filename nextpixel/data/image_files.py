@@ -1,13 +1,14 @@
 """Pictures <-> integers: the only border between image files and arrays of levels.
 
-An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than 256 levels.
-Files are read with 256 levels (16-bit samples keep their upper 8 bits); fewer are made by `nextpixel.data.preparation`.
-Channels are grey (1), red-green-blue (3) or red-green-blue-opacity (4).
+An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
+256 levels. Files are read with 256 levels (16-bit samples keep their upper 8 bits); fewer are made
+by `nextpixel.data.preparation`. Channels are grey (1), red-green-blue (3) or red-green-blue-opacity
+(4).
 
-What reading does that a plain decoder does not: the EXIF orientation of a photograph is applied, palettes, CMYK
-and 1-bit pictures become grey or RGB, transparent pixels are laid on white where opacity is not wanted, and
-whatever is wrong with a file is one `ImageError` that names it. Of animations and stacks, the first frame is
-read. Colour profiles are not applied.
+What reading does that a plain decoder does not: the EXIF orientation of a photograph is applied,
+palettes, CMYK and 1-bit pictures become grey or RGB, transparent pixels are laid on white where
+opacity is not wanted, and whatever is wrong with a file is one `ImageError` that names it. Of
+animations and stacks, the first frame is read. Colour profiles are not applied.
 """
 
 import io
@@ -40,14 +41,16 @@ _GREY_MODES = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 _ORIENTATION = 0x0112
 
 
-def read_image(path: PictureFile, *, channels: int | None = None, name: str | None = None) -> NDArray[np.uint8]:
+def read_image(
+    path: PictureFile, *, channels: int | None = None, name: str | None = None
+) -> NDArray[np.uint8]:
     """Read one picture as integers 0 ... 255.
 
     Args:
         path: A file of any format that Pillow reads, or an open binary file.
-        channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with opacity
-            4 (a palette counts by its colours). Colours become grey by ITU-R 601 luma; transparent pixels are laid on
-            white where opacity is not wanted.
+        channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
+            opacity 4 (a palette counts by its colours). Colours become grey by ITU-R 601 luma;
+            transparent pixels are laid on white where opacity is not wanted.
         name: What errors call the picture; the path if None.
 
     Returns:
@@ -55,7 +58,8 @@ def read_image(path: PictureFile, *, channels: int | None = None, name: str | No
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImageError: If the file is no picture, is damaged or truncated, or holds floating-point samples.
+        ImageError: If the file is no picture, is damaged or truncated, or holds floating-point
+            samples.
 
     Example:
         >>> import io
@@ -65,7 +69,9 @@ def read_image(path: PictureFile, *, channels: int | None = None, name: str | No
         ((3, 2, 5), (1, 2, 5))
     """
     if channels not in (None, 1, 3, 4):
-        raise ImageError(f"channels (={channels}) must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures")
+        raise ImageError(
+            f"channels (={channels}) must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
+        )
     with _opened(path, name) as picture:
         turn = _orientation(picture)
         natural = _natural_channels(picture)
@@ -73,12 +79,15 @@ def read_image(path: PictureFile, *, channels: int | None = None, name: str | No
             x = _grey_samples(picture)[None]
         else:
             mode = "RGB" if natural == 3 else "RGBA"
-            x = np.moveaxis(np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0)
+            x = np.moveaxis(
+                np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0
+            )
     return np.ascontiguousarray(_upright(_convert(x, channels or natural), turn))
 
 
 def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
-    """Read a picture with a palette as the numbers of its colours, (1, H, W); None if it has no palette.
+    """Read a picture with a palette as the numbers of its colours, (1, H, W); None if it has no
+    palette.
 
     So segments are stored: the numbers are their names, and the colours are only for showing.
 
@@ -107,8 +116,9 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
 
     Args:
         path: The file, for example ``picture.png``; only lossless formats keep the exact values.
-        x: Integers (C, H, W) or (H, W), anything that numpy converts (also a tensor on the CPU). 1, 3 and 4
-            channels are grey, RGB and RGBA; any other number is shown as grey pictures side by side.
+        x: Integers (C, H, W) or (H, W), anything that numpy converts (also a tensor on the CPU). 1,
+            3 and 4 channels are grey, RGB and RGBA; any other number is shown as grey pictures side
+            by side.
         levels: The number of levels of x.
 
     Raises:
@@ -120,10 +130,14 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
-        raise ImageError(f"{path}: cannot be written ({error}); a name that ends in .png always works") from error
+        raise ImageError(
+            f"{path}: cannot be written ({error}); a name that ends in .png always works"
+        ) from error
 
 
-def write_gif(path: str | Path, frames: Any, *, levels: int = 256, scale: int = 1, seconds: int | float = 0.1) -> None:
+def write_gif(
+    path: str | Path, frames: Any, *, levels: int = 256, scale: int = 1, seconds: int | float = 0.1
+) -> None:
     """Write images (C, H, W) of one size as an animation that repeats for ever.
 
     Args:
@@ -135,16 +149,27 @@ def write_gif(path: str | Path, frames: Any, *, levels: int = 256, scale: int = 
     """
     if len(frames) == 0:
         raise ImageError("frames is empty, but an animation needs at least one image")
-    pictures = [_as_picture(_enlarge(to_uint8(_image(frame), levels), scale), 256) for frame in frames]
+    pictures = [
+        _as_picture(_enlarge(to_uint8(_image(frame), levels), scale), 256) for frame in frames
+    ]
     pictures[0].save(
-        path, format="GIF", save_all=True, append_images=pictures[1:], duration=round(1000 * seconds), loop=0
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 * seconds),
+        loop=0,
     )
 
 
 def to_uint8(x: Any, levels: int = 256) -> NDArray[np.uint8]:
-    """Spread levels 0 ... levels-1 evenly over 0 ... 255, for showing: 0 stays black, levels-1 becomes white."""
+    """Spread levels 0 ... levels-1 evenly over 0 ... 255, for showing: 0 stays black, levels-1
+    becomes white.
+    """
     values = within(x, levels)
-    return np.asarray(values if levels == 256 else np.rint(values * (255 / (levels - 1))), dtype=np.uint8)
+    return np.asarray(
+        values if levels == 256 else np.rint(values * (255 / (levels - 1))), dtype=np.uint8
+    )
 
 
 def grid(
@@ -173,16 +198,24 @@ def grid(
         >>> grid(np.ones((3, 1, 2, 2), dtype=np.uint8), columns=2, levels=2, background=0).shape
         (1, 7, 7)
     """
-    stack = np.asarray(images) if hasattr(images, "shape") else np.stack([np.asarray(image) for image in images])
+    stack = (
+        np.asarray(images)
+        if hasattr(images, "shape")
+        else np.stack([np.asarray(image) for image in images])
+    )
     if stack.ndim != 4 or len(stack) == 0:
-        raise ImageError(f"images must be (N, C, H, W) with at least one image, not of shape {stack.shape}")
+        raise ImageError(
+            f"images must be (N, C, H, W) with at least one image, not of shape {stack.shape}"
+        )
     tiles = _enlarge(to_uint8(stack, levels), scale)
     count, channels, height, width = tiles.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     columns = min(columns, count)
     down, right = height + padding, width + padding
-    sheet = np.full((channels, rows * down + padding, columns * right + padding), background, np.uint8)
+    sheet = np.full(
+        (channels, rows * down + padding, columns * right + padding), background, np.uint8
+    )
     for k, tile in enumerate(tiles):
         top, left = padding + k // columns * down, padding + k % columns * right
         sheet[:, top : top + height, left : left + width] = tile
@@ -193,22 +226,29 @@ def grid(
 def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
     if isinstance(source, str | Path) and not Path(source).exists():
         raise FileNotFoundError(f"{source}: there is no such picture")
-    name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "the picture"))
+    name = name or str(
+        source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
+    )
     try:
         with Image.open(source) as picture:
             yield picture
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: cannot be read as a picture (unknown or damaged format); remove it") from error
+        raise ImageError(
+            f"{name}: cannot be read as a picture (unknown or damaged format); remove it"
+        ) from error
     except Exception as error:  # Decoders raise every kind of exception on damaged files.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{name}: cannot be read as a picture ({reason}); repair it or remove it") from error
+        raise ImageError(
+            f"{name}: cannot be read as a picture ({reason}); repair it or remove it"
+        ) from error
 
 
 def _orientation(picture: Image.Image) -> int:
     """Find the EXIF orientation 1 ... 8 that reading must still apply."""
-    # Pillow turns TIFF by itself; for PNG, `getexif` would decode all the pixels to look behind them.
+    # Pillow turns TIFF by itself; for PNG, `getexif` would decode all the pixels to look behind
+    # them.
     if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
         return 1
     try:
@@ -241,13 +281,16 @@ def _natural_channels(picture: Image.Image) -> int:
 
 def _grey_samples(picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode == "F":
-        raise ImageError("holds floating-point samples, whose range is unknown; convert it to 8 or 16 bits")
+        raise ImageError(
+            "holds floating-point samples, whose range is unknown; convert it to 8 or 16 bits"
+        )
     if not picture.mode.startswith("I"):
         return np.asarray(picture.convert("L"))
     samples = np.asarray(picture)
     if samples.min() < 0 or samples.max() > 65535:
         raise ImageError(
-            f"holds samples from {samples.min()} to {samples.max()}, beyond 16 bits; convert it to 8 or 16 bits"
+            f"holds samples from {samples.min()} to {samples.max()}, beyond 16 bits; convert it to"
+            " 8 or 16 bits"
         )
     return (samples >> 8).astype(np.uint8)
 
@@ -273,7 +316,9 @@ def _image(x: Any) -> Integers:
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3 or image.size == 0:
-        raise ImageError(f"an image must be (C, H, W) or (H, W) and not empty, not of shape {image.shape}")
+        raise ImageError(
+            f"an image must be (C, H, W) or (H, W) and not empty, not of shape {image.shape}"
+        )
     return image
 
 

@@ -1,11 +1,14 @@
-"""Data sets: any source of images -> `ImageData`, integers 0 ... levels-1 split into train, valid and test.
+"""Data sets: any source of images -> `ImageData`, integers 0 ... levels-1 split into train, valid
+and test.
 
-Sources: ``digits``; an ``.npz`` or ``.npy`` file; a folder of pictures, or one picture; ``hf:NAME``, a Hugging Face
-data set. What a source does not split is split here, by a hash of (seed, index): the same in every version of
-numpy, for a checkpoint is compared on its test split years later.
+Sources: ``digits``; an ``.npz`` or ``.npy`` file; a folder of pictures, or one picture;
+``hf:NAME``, a Hugging Face data set. What a source does not split is split here, by a hash of
+(seed, index): the same in every version of numpy, for a checkpoint is compared on its test split
+years later.
 
-Invariant: an image of a split depends on the source and `ImageData.preparation` alone, never on which other images
-are read with it, nor on whether they are kept in memory or prepared batch by batch from a memory map.
+Invariant: an image of a split depends on the source and `ImageData.preparation` alone, never on
+which other images are read with it, nor on whether they are kept in memory or prepared batch by
+batch from a memory map.
 """
 
 import os
@@ -40,10 +43,19 @@ from nextpixel.data.preparation import Integers
 from nextpixel.data.splits import ImageData, LevelRule, MappedImages, Split, crop_offsets, pair
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 
-__all__ = ["DataError", "ImageData", "Split", "crop_offsets", "describe", "histogram_bits_per_dim", "load_data"]
+__all__ = [
+    "DataError",
+    "ImageData",
+    "Split",
+    "crop_offsets",
+    "describe",
+    "histogram_bits_per_dim",
+    "load_data",
+]
 
 _ACCEPTED = (
-    "'digits', an .npz or .npy file, a folder of pictures or one picture, or 'hf:NAME' for a Hugging Face data set"
+    "'digits', an .npz or .npy file, a folder of pictures or one picture, or 'hf:NAME' for a"
+    " Hugging Face data set"
 )
 _SPLITS = ("train", "valid", "test")
 _BLOCK_BYTES = 2**24
@@ -74,41 +86,51 @@ def load_data(
     """Read a source, bring it to levels, and split it.
 
     Args:
-        source: ``digits`` (scikit-learn's, 8x8, 17 levels, 10 classes); an ``.npz`` or ``.npy`` file
-            (`nextpixel.data.arrays.read_arrays`); a folder of pictures, whose sub-folders are classes, or ``train``,
-            ``valid`` and ``test`` (`nextpixel.data.pictures.read_folder`); one picture; ``hf:NAME`` or
-            ``hf:NAME:CONFIGURATION``. A folder called digits is ``./digits``.
-        size: Crop every image centrally to this side or (height, width) and average areas; never enlarges.
-            "auto" leaves images of one size up to 64 as they are, and makes others squares of 32, or of the shortest
-            side of all; arrays of integers wider than a byte it leaves as they are, for codes have no average.
-        levels: Reduce to so many levels, ``x * levels // from_levels``; None keeps what there are. The values of a
-            file of arrays that are all below `levels` already are kept as they are.
-        from_levels: The number of levels the stored values have. If None: 256 for pictures; for arrays 2 if nothing
-            is above 1, else 256 for 8 bits, 65536 for uint16 that use their highest bit, else the highest value + 1
-            (wider integers are codes, which are not quantised unless `from_levels` says that they may be).
-        binarise: Reduce to two levels: 1 from half of the levels on, or drawn with probability x / (from_levels - 1).
-        channels: For pictures 1, 3 or 4, converting; if None, 4 if all have opacity and any is transparent, else 3
-            if any is coloured, else 1. For arrays a requirement, which also tells (N, C, H, W) from (N, H, W, C).
-        labels: False ignores labels and sub-folders' names; a path is the ``.npy`` file of labels of one array.
-        vectors: A file of a vector for each image, see `nextpixel.data.annotations.attach`. Those within an ``.npz`` file
-            are found.
+        source: ``digits`` (scikit-learn's, 8x8, 17 levels, 10 classes); an ``.npz`` or ``.npy``
+            file (`nextpixel.data.arrays.read_arrays`); a folder of pictures, whose sub-folders are
+            classes, or ``train``, ``valid`` and ``test`` (`nextpixel.data.pictures.read_folder`);
+            one picture; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``. A folder called digits is
+            ``./digits``.
+        size: Crop every image centrally to this side or (height, width) and average areas; never
+            enlarges. "auto" leaves images of one size up to 64 as they are, and makes others
+            squares of 32, or of the shortest side of all; arrays of integers wider than a byte it
+            leaves as they are, for codes have no average.
+        levels: Reduce to so many levels, ``x * levels // from_levels``; None keeps what there are.
+            The values of a file of arrays that are all below `levels` already are kept as they are.
+        from_levels: The number of levels the stored values have. If None: 256 for pictures; for
+            arrays 2 if nothing is above 1, else 256 for 8 bits, 65536 for uint16 that use their
+            highest bit, else the highest value + 1 (wider integers are codes, which are not
+            quantised unless `from_levels` says that they may be).
+        binarise: Reduce to two levels: 1 from half of the levels on, or drawn with probability x /
+            (from_levels - 1).
+        channels: For pictures 1, 3 or 4, converting; if None, 4 if all have opacity and any is
+            transparent, else 3 if any is coloured, else 1. For arrays a requirement, which also
+            tells (N, C, H, W) from (N, H, W, C).
+        labels: False ignores labels and sub-folders' names; a path is the ``.npy`` file of labels
+            of one array.
+        vectors: A file of a vector for each image, see `nextpixel.data.annotations.attach`. Those
+            within an ``.npz`` file are found.
         captions: A file of a text for each image, see there.
-        text_encoder: What makes vectors of captions: a function of a list of texts to an array (n, size), or of one
-            text to (size,), or the words of a `nextpixel.data.annotations.BagOfWords`; None takes the 512 most frequent words
-            of the training captions.
-        embedding: The checkpoint of a `nextpixel.models.embedding.Embedding`, which makes a vector of every image. It
-            takes the place of labels. If it was trained on this source, or on classes of the same names, the test split
-            is all images of the classes that were held out of its training, which are in no other split.
-        maps: A file or folder of a map for each image, see there: another image, a mask, a sketch. Integers have 2
-            levels if nothing in any split is above 1, else 256 for bytes, else the highest value + 1.
-        validation: What of the training images becomes the validation split if the source has none: a fraction
-            below 1, rounded down, or a number of images. 0 for none.
+        text_encoder: What makes vectors of captions: a function of a list of texts to an array (n,
+            size), or of one text to (size,), or the words of a
+            `nextpixel.data.annotations.BagOfWords`; None takes the 512 most frequent words of the
+            training captions.
+        embedding: The checkpoint of a `nextpixel.models.embedding.Embedding`, which makes a vector
+            of every image. It takes the place of labels. If it was trained on this source, or on
+            classes of the same names, the test split is all images of the classes that were held
+            out of its training, which are in no other split.
+        maps: A file or folder of a map for each image, see there: another image, a mask, a sketch.
+            Integers have 2 levels if nothing in any split is above 1, else 256 for bytes, else the
+            highest value + 1.
+        validation: What of the training images becomes the validation split if the source has none:
+            a fraction below 1, rounded down, or a number of images. 0 for none.
         test: The same for the test split.
         seed: Which split, and which draw.
         ragged: Accept pictures that differ in size, to train on crops of them.
         memory_bytes: Beyond this, images stay in a memory map, and are prepared batch by batch.
-        cache_folder: Where decoded pictures are kept, so that only the first call decodes them. If None, only those
-            beyond `memory_bytes` are, in the folder ``nextpixel`` of ``$XDG_CACHE_HOME`` or ``~/.cache``.
+        cache_folder: Where decoded pictures are kept, so that only the first call decodes them. If
+            None, only those beyond `memory_bytes` are, in the folder ``nextpixel`` of
+            ``$XDG_CACHE_HOME`` or ``~/.cache``.
         progress: Called with how many pictures are decoded, and of how many.
 
     Raises:
@@ -124,9 +146,14 @@ def load_data(
         (40, 5, 5, (1, 8, 8), 4)
     """
     if size == "auto" and ragged:
-        raise DataError("size='auto' makes all images one size, and ragged=True keeps their sizes; give one of the two")
+        raise DataError(
+            "size='auto' makes all images one size, and ragged=True keeps their sizes; give one of"
+            " the two"
+        )
     _check_options(size, levels, from_levels, binarise, channels, seed, memory_bytes)
-    folder = Path(cache_folder or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nextpixel").expanduser()
+    folder = Path(
+        cache_folder or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nextpixel"
+    ).expanduser()
     options = PictureOptions(
         size="auto" if isinstance(size, str) else None if size is None else pair(size),
         channels=channels,
@@ -141,16 +168,23 @@ def load_data(
     stored = _stored_levels(read, None if binarise else levels, from_levels, place)
     wanted = 2 if binarise else levels or stored
     if wanted > stored:
-        raise DataError(f"levels (={wanted}) must be at most the {stored} that {place} has; leave it out or reduce it")
+        raise DataError(
+            f"levels (={wanted}) must be at most the {stored} that {place} has; leave it out or"
+            " reduce it"
+        )
     rule = LevelRule(from_levels=stored, levels=wanted, method=binarise, seed=seed)
     rows = _split_rows(read, {"valid": validation, "test": test}, seed)
-    splits = {name: _prepared(read, name, rows[name], rule, memory_bytes, place) for name in _SPLITS}
+    splits = {
+        name: _prepared(read, name, rows[name], rule, memory_bytes, place) for name in _SPLITS
+    }
     for field in ("labels", "vectors", "maps", "captions"):
         having = {name: _has(split, field) for name, split in splits.items() if len(split)}
         if len(set(having.values())) > 1:
             without = next(name for name, has in having.items() if not has)
             advice = "; give labels=False" if field == "labels" else "; give them for all"
-            raise DataError(f"{place} has no {field} for its {without} images but for others{advice}")
+            raise DataError(
+                f"{place} has no {field} for its {without} images but for others{advice}"
+            )
     encoder = _text_encoder(text_encoder, splits["train"].captions)
     if encoder is not None:
         splits = {name: _with_captions(split, encoder) for name, split in splits.items()}
@@ -166,7 +200,9 @@ def load_data(
         shape=shape,
         classes=classes,
         **splits,
-        map_levels=_map_levels([split.maps for split in splits.values() if split.maps is not None], place),
+        map_levels=_map_levels(
+            [split.maps for split in splits.values() if split.maps is not None], place
+        ),
         held_out=held_out,
         preparation={
             "source": place,
@@ -178,7 +214,11 @@ def load_data(
             "labels": labels if isinstance(labels, bool) else _absolute(labels),
             "vectors": _absolute(vectors),
             "captions": _absolute(captions),
-            "text_encoder": encoder.words if isinstance(encoder, BagOfWords) else encoder and encoder_name(encoder),
+            "text_encoder": (
+                encoder.words
+                if isinstance(encoder, BagOfWords)
+                else encoder and encoder_name(encoder)
+            ),
             "embedding": _absolute(embedding),
             "maps": _absolute(maps),
             "validation": validation,
@@ -198,13 +238,18 @@ def _absolute(path: str | Path | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().resolve())
 
 
-def _text_encoder(given: TextEncoder | Sequence[str] | None, captions: tuple[str, ...]) -> TextEncoder | None:
+def _text_encoder(
+    given: TextEncoder | Sequence[str] | None, captions: tuple[str, ...]
+) -> TextEncoder | None:
     if not captions:
         return None
     if given is None:
         return BagOfWords.of(captions)
     if isinstance(given, str):
-        raise DataError(f"the captions were encoded by {given}; give text_encoder=, that function, if you trust it")
+        raise DataError(
+            f"the captions were encoded by {given}; give text_encoder=, that function, if you"
+            " trust it"
+        )
     return given if callable(given) else BagOfWords(given)
 
 
@@ -213,21 +258,28 @@ def _with_captions(split: Split, encoder: TextEncoder) -> Split:
     if not split.captions:
         return split
     parts = [] if split.vectors is None else [split.vectors]
-    return replace(split, vectors=np.concatenate([*parts, encode_captions(encoder, split.captions)], axis=1))
+    return replace(
+        split, vectors=np.concatenate([*parts, encode_captions(encoder, split.captions)], axis=1)
+    )
 
 
 def _map_levels(maps: list[NDArray[Any]], place: str) -> int | None:
     """How many levels the integer maps of all splits have, by the rule for images; None for floats."""
     floats = [values.dtype.kind == "f" for values in maps]
     if any(floats) and not all(floats):
-        raise DataError(f"the maps of {place} are floats in some splits and integers in others; make them the same")
+        raise DataError(
+            f"the maps of {place} are floats in some splits and integers in others; make them the"
+            " same"
+        )
     if not maps or any(floats):
         return None
     highest = max(int(values.max(initial=1)) for values in maps)
     return 256 if highest > 1 and all(values.dtype == np.uint8 for values in maps) else highest + 1
 
 
-def _size_kept(size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None) -> list[int] | None:
+def _size_kept(
+    size: int | Sequence[int] | Literal["auto"] | None, shape: tuple[int, int] | None
+) -> list[int] | None:
     """The size for `preparation`: "auto" as it turned out."""
     if isinstance(size, str):
         return shape and list(shape)
@@ -244,16 +296,21 @@ def _check_options(
     memory_bytes: int,
 ) -> None:
     if size not in (None, "auto") and (
-        (not isinstance(size, int) and (isinstance(size, str) or len(size) != 2)) or min(pair(size)) < 1
+        (not isinstance(size, int) and (isinstance(size, str) or len(size) != 2))
+        or min(pair(size)) < 1
     ):
-        raise DataError(f"size (={size}) must be a number of pixels, at least 1, or (height, width)")
+        raise DataError(
+            f"size (={size}) must be a number of pixels, at least 1, or (height, width)"
+        )
     for name, value in (("levels", levels), ("from_levels", from_levels)):
         if value is not None and not 2 <= value <= 65536:
             raise DataError(f"{name} (={value}) must lie between 2 and 65536")
     if method not in (None, "threshold", "draw"):
         raise DataError(f"binarise (={method!r}) must be 'threshold', 'draw' or None")
     if method is not None and levels not in (None, 2):
-        raise DataError(f"binarise gives 2 levels, but levels (={levels}) was asked for; give one of the two")
+        raise DataError(
+            f"binarise gives 2 levels, but levels (={levels}) was asked for; give one of the two"
+        )
     if channels is not None and channels < 1:
         raise DataError(f"channels (={channels}) must be at least 1")
     if not 0 <= seed < 2**63:
@@ -262,33 +319,52 @@ def _check_options(
         raise DataError(f"memory_bytes (={memory_bytes}) must not be negative")
 
 
-def _read(source: str | Path, labels: bool | str | Path, options: PictureOptions) -> tuple[str, Source]:
-    """Find out what the source is, and read it; also give the name that finds it from any working folder."""
+def _read(
+    source: str | Path, labels: bool | str | Path, options: PictureOptions
+) -> tuple[str, Source]:
+    """Find out what the source is, and read it; also give the name that finds it from any working
+    folder.
+    """
     name, storage = str(source), options.storage
     if isinstance(labels, str | Path) and not name.endswith((".npy", ".npz")):
-        raise DataError(f"labels (={labels}) go with an .npy or .npz file, but the source is {name}; leave them out")
+        raise DataError(
+            f"labels (={labels}) go with an .npy or .npz file, but the source is {name}; leave"
+            " them out"
+        )
     if name == "digits":
-        return name, read_digits(size=options.size, channels=options.channels, labels=options.labels, storage=storage)
+        return name, read_digits(
+            size=options.size, channels=options.channels, labels=options.labels, storage=storage
+        )
     if name.startswith("hf:"):
         local = Path(name[3:]).expanduser()
         return f"hf:{local.resolve()}" if local.exists() else name, read_dataset(name[3:], options)
     path = Path(source).expanduser()
     if not path.exists():
         if path.suffix or name != path.name or isinstance(source, Path):
-            raise FileNotFoundError(f"{source}: there is no such file or folder; a source is {_ACCEPTED}")
+            raise FileNotFoundError(
+                f"{source}: there is no such file or folder; a source is {_ACCEPTED}"
+            )
         raise DataError(f"{name!r} is no source of images; accepted are {_ACCEPTED}")
     place = str(path.resolve())
     if path.is_dir():
-        return place, read_dataset(str(path), options) if is_saved_dataset(path) else read_folder(path, options)
+        return place, (
+            read_dataset(str(path), options)
+            if is_saved_dataset(path)
+            else read_folder(path, options)
+        )
     if path.suffix.lower() in (".npz", ".npy"):
-        return place, read_arrays(path, size=options.size, channels=options.channels, labels=labels, storage=storage)
+        return place, read_arrays(
+            path, size=options.size, channels=options.channels, labels=labels, storage=storage
+        )
     if is_picture(path):
         return place, read_picture(path, options)
     raise DataError(f"{name!r} is no source of images; accepted are {_ACCEPTED}")
 
 
 def _common_shape(read: Source, place: str) -> tuple[int, tuple[int, int] | None]:
-    """Find the channels and (H, W) that all images share; (H, W) is None where sizes may differ and do."""
+    """Find the channels and (H, W) that all images share; (H, W) is None where sizes may differ and
+    do.
+    """
     shapes: dict[tuple[int, ...], str] = {}
     ragged = False
     for name, split in read.splits.items():
@@ -301,8 +377,9 @@ def _common_shape(read: Source, place: str) -> tuple[int, tuple[int, int] | None
     first, *others = shapes
     if others and not ragged:
         raise DataError(
-            f"{shapes[first]} images of {place} have (channels, height, width) {first}, but {shapes[others[0]]} images "
-            f"{others[0]}; make them equal, or give size= if only sizes differ"
+            f"{shapes[first]} images of {place} have (channels, height, width) {first}, but"
+            f" {shapes[others[0]]} images {others[0]}; make them equal, or give size= if only sizes"
+            " differ"
         )
     return first[0], None if others else (first[1], first[2])
 
@@ -323,8 +400,9 @@ def _stored_levels(read: Source, levels: int | None, from_levels: int | None, pl
         return 65536
     if levels is not None or highest >= 65536:
         raise DataError(
-            f"{place} holds values up to {highest}, which are not below levels (={levels or 65536}); if they measure "
-            f"brightness, give from_levels= (a power of two above {highest}, at most 65536) to quantise them"
+            f"{place} holds values up to {highest}, which are not below levels"
+            f" (={levels or 65536}); if they measure brightness, give from_levels= (a power of two"
+            f" above {highest}, at most 65536) to quantise them"
         )
     return max(2, highest + 1)
 
@@ -339,8 +417,12 @@ def _blocks(array: Integers) -> Iterator[Integers]:
     return (array[begin : begin + step] for begin in range(0, len(array), step))
 
 
-def _split_rows(read: Source, wanted: dict[str, int | float], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Choose the rows of each split; the test split first, so that it does not depend on the validation split."""
+def _split_rows(
+    read: Source, wanted: dict[str, int | float], seed: int
+) -> dict[str, NDArray[np.int64]]:
+    """Choose the rows of each split; the test split first, so that it does not depend on the
+    validation split.
+    """
     count = len(read.splits["train"].images)
     left = _shuffled(count, seed)
     rows: dict[str, NDArray[np.int64]] = {}
@@ -351,12 +433,14 @@ def _split_rows(read: Source, wanted: dict[str, int | float], seed: int) -> dict
         amount = wanted[name]
         if isinstance(amount, bool) or amount < 0 or (amount >= 1 and amount != int(amount)):
             keyword = "validation" if name == "valid" else name
-            raise DataError(f"{keyword} (={amount}) must be a fraction from 0 to below 1, or a number of images")
+            raise DataError(
+                f"{keyword} (={amount}) must be a fraction from 0 to below 1, or a number of images"
+            )
         size = int(amount) if amount >= 1 else int(count * amount)
         if size >= len(left):
             raise DataError(
-                f"validation (={wanted['valid']}) and test (={wanted['test']}) leave none of the {count} images to "
-                f"train on; use less"
+                f"validation (={wanted['valid']}) and test (={wanted['test']}) leave none of the"
+                f" {count} images to train on; use less"
             )
         rows[name], left = np.sort(left[:size]), left[size:]
     return {"train": np.sort(left), **rows}
@@ -381,7 +465,11 @@ def _prepared(
     origin = name if name in read.splits else "train"
     raw = read.splits[origin]
     mapped = MappedImages(
-        raw.images, rows, rule, first=_SPLITS.index(origin) << 40, where=f"{origin} images of {place}"
+        raw.images,
+        rows,
+        rule,
+        first=_SPLITS.index(origin) << 40,
+        where=f"{origin} images of {place}",
     )
     size = None if mapped.shape is None else (mapped.shape[2], mapped.shape[3])
     images: Integers | MappedImages | Sequence[Integers] = mapped
@@ -390,7 +478,11 @@ def _prepared(
     return Split(
         images=images,
         labels=None if raw.labels is None else raw.labels[rows],
-        vectors=None if raw.vectors is None else checked_vectors(raw.vectors[rows], f"vectors of {place}"),
+        vectors=(
+            None
+            if raw.vectors is None
+            else checked_vectors(raw.vectors[rows], f"vectors of {place}")
+        ),
         maps=None if raw.maps is None else checked_maps(raw.maps[rows], f"maps of {place}", size),
         captions=tuple(raw.captions[row] for row in rows.tolist()) if raw.captions else (),
         names=tuple(raw.names[row] for row in rows.tolist()) if raw.names else (),
@@ -408,4 +500,6 @@ def _in_memory(mapped: MappedImages) -> Integers | Sequence[Integers]:
 
 
 def _bytes(images: Integers | Sequence[Integers]) -> int:
-    return images.nbytes if isinstance(images, np.ndarray) else sum(image.nbytes for image in images)
+    return (
+        images.nbytes if isinstance(images, np.ndarray) else sum(image.nbytes for image in images)
+    )

@@ -14,30 +14,44 @@ from nextpixel.data.preparation import ImageError, Integers, resize, subsample
 __all__ = ["checked_maps", "fraction", "pictured_maps"]
 
 
-def checked_maps(maps: NDArray[Any], where: str, size: tuple[int, int] | None = None) -> NDArray[Any]:
-    """Maps (N, M, h, w); of axes 1 and 3 the channels are that without which (h, w) fits the images' size.
+def checked_maps(
+    maps: NDArray[Any], where: str, size: tuple[int, int] | None = None
+) -> NDArray[Any]:
+    """Maps (N, M, h, w); of axes 1 and 3 the channels are that without which (h, w) fits the
+    images' size.
 
     If both or neither fits, the shorter.
     """
     if maps.dtype == np.bool_:
         maps = maps.view(np.uint8)
     if maps.dtype.kind not in "uif" or maps.ndim not in (3, 4) or 0 in maps.shape[1:]:
-        raise DataError(f"{where} hold {maps.dtype} of shape {maps.shape}, but (images, height, width) is expected")
+        raise DataError(
+            f"{where} hold {maps.dtype} of shape {maps.shape}, but (images, height, width) is"
+            " expected"
+        )
     if maps.dtype.kind == "i" and int(maps.min(initial=0)) < -1:
-        raise DataError(f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where unknown")
+        raise DataError(
+            f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where"
+            " unknown"
+        )
     if maps.dtype.kind == "f" and np.isinf(maps).any():
-        raise DataError(f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known")
+        raise DataError(
+            f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known"
+        )
     if maps.ndim == 3:
         return maps[:, None]
     first, last = (
-        size is not None and fraction(size, given) is not None for given in (maps.shape[2:], maps.shape[1:3])
+        size is not None and fraction(size, given) is not None
+        for given in (maps.shape[2:], maps.shape[1:3])
     )
     is_last = last if first != last else maps.shape[3] < maps.shape[1]
     return np.moveaxis(maps, 3, 1) if is_last else maps
 
 
 def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
-    """How many times smaller the second size is, rounded up, in both directions; None if it is no such fraction."""
+    """How many times smaller the second size is, rounded up, in both directions; None if it is no
+    such fraction.
+    """
     scale = -(-size[0] // smaller[0])
     return scale if tuple(-(-side // scale) for side in size) == smaller else None
 
@@ -45,7 +59,9 @@ def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
 def pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
     """The pictures of a folder that are called as the images of a split are, of one size."""
     if not split.names or not isinstance(split.images, np.ndarray):
-        raise DataError(f"maps from the folder {folder} need a folder of images of one size; give size=")
+        raise DataError(
+            f"maps from the folder {folder} need a folder of images of one size; give size="
+        )
     found = {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in sorted(folder.rglob("*"))
@@ -69,20 +85,26 @@ def pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
         if fraction(size, x.shape[1:]) is None or x.shape[1:] != maps[0].shape[1:]:
             sizes = (f"{height}x{width}" for height, width in (x.shape[1:], own, size, size))
             raise DataError(
-                "{} is a map of {} pixels, but its image of {}, prepared {}; give maps of the images' size, or all of "
-                "one fraction 1/2, 1/3 ... of {}".format(path, *sizes)
+                "{} is a map of {} pixels, but its image of {}, prepared {}; give maps of the"
+                " images' size, or all of one fraction 1/2, 1/3 ... of {}".format(path, *sizes)
             )
         if x.dtype != maps[0].dtype or len(x) != len(maps[0]):
             raise DataError(
-                f"{path} is a map of {_kind(x)}, but the first in {folder} is one of {_kind(maps[0])}; convert them"
+                f"{path} is a map of {_kind(x)}, but the first in {folder} is one of"
+                f" {_kind(maps[0])}; convert them"
             )
     return np.stack(maps)
 
 
 def _as_image(
-    x: Integers, own: tuple[int, int], size: tuple[int, int], reduce: Callable[[Integers, tuple[int, int]], Integers]
+    x: Integers,
+    own: tuple[int, int],
+    size: tuple[int, int],
+    reduce: Callable[[Integers, tuple[int, int]], Integers],
 ) -> Integers:
-    """Crop and reduce a map as its image was, if it shows the same and is not of fewer pixels than wanted."""
+    """Crop and reduce a map as its image was, if it shows the same and is not of fewer pixels than
+    wanted.
+    """
     height, width = x.shape[1:]
     same = fraction(own, (height, width)) is not None or fraction((height, width), own) is not None
     return reduce(x, size) if same and height >= size[0] and width >= size[1] else x

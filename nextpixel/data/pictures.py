@@ -1,8 +1,9 @@
 """Sets of pictures: folders, single files, and Hugging Face data sets, decoded once into one array.
 
-Decoding is two passes. The first reads only the heads of the files, and settles what all pictures must agree on:
-channels and size. The second decodes in parallel straight into place, in memory or in a memory-mapped file.
-Files are taken in the order of their names, so that a set does not depend on how a disk lists it.
+Decoding is two passes. The first reads only the heads of the files, and settles what all pictures
+must agree on: channels and size. The second decodes in parallel straight into place, in memory or
+in a memory-mapped file. Files are taken in the order of their names, so that a set does not depend
+on how a disk lists it.
 """
 
 import io
@@ -32,13 +33,22 @@ from nextpixel.data.arrays import (
 from nextpixel.data.image_files import image_shape, read_image
 from nextpixel.data.preparation import ImageError, Integers, resize
 
-__all__ = ["Picture", "PictureOptions", "is_picture", "is_saved_dataset", "read_dataset", "read_folder", "read_picture"]
+__all__ = [
+    "Picture",
+    "PictureOptions",
+    "is_picture",
+    "is_saved_dataset",
+    "read_dataset",
+    "read_folder",
+    "read_picture",
+]
 
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 
 _PICTURES = set(
-    ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .tga .pcx".split()
+    ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif"
+    " .jp2 .tga .pcx".split()
 )
 # Left out in silence, half of somebody's photographs would be missing: so they are errors.
 _PICTURES_WITHOUT_DECODER = set(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
@@ -81,23 +91,35 @@ class Picture:
 def read_folder(folder: Path, options: PictureOptions) -> Source:
     """Read a folder of pictures.
 
-    Sub-folders are classes, at any depth below; if there is a sub-folder ``train``, then ``train``, ``valid`` and
-    ``test`` are the splits, and their sub-folders the classes. Hidden files and what is no picture are skipped.
+    Sub-folders are classes, at any depth below; if there is a sub-folder ``train``, then ``train``,
+    ``valid`` and ``test`` are the splits, and their sub-folders the classes. Hidden files and what
+    is no picture are skipped.
     """
     entries = _listing(folder)
     parts: dict[str, list[Picture]] = {}
-    named = {split: entry for entry in entries if entry.is_dir() and (split := split_of(entry.name))}
+    named = {
+        split: entry for entry in entries if entry.is_dir() and (split := split_of(entry.name))
+    }
     if "train" in named:
-        strays = [entry for entry in entries if entry not in named.values() and next(_pictures_below(entry), None)]
+        strays = [
+            entry
+            for entry in entries
+            if entry not in named.values() and next(_pictures_below(entry), None)
+        ]
         if strays:
-            raise DataError(f"{strays[0]} lies beside {named['train']}; move its pictures into one of the splits")
+            raise DataError(
+                f"{strays[0]} lies beside {named['train']}; move its pictures into one of the"
+                " splits"
+            )
         for split in SPLIT_NAMES:
             if split in named:
                 parts[split] = _folder_pictures(named[split], folder, options.labels)
     else:
         parts["train"] = _folder_pictures(folder, folder, options.labels)
     if not parts["train"]:
-        raise DataError(f"{named.get('train', folder)} holds no pictures ({', '.join(sorted(_PICTURES))})")
+        raise DataError(
+            f"{named.get('train', folder)} holds no pictures ({', '.join(sorted(_PICTURES))})"
+        )
     classes = sorted({str(p.label) for part in parts.values() for p in part if p.label is not None})
     return _decode({split: part for split, part in parts.items() if part}, tuple(classes), options)
 
@@ -122,21 +144,28 @@ def read_dataset(name: str, options: PictureOptions) -> Source:
     except Exception as error:  # The network, the hub, the cache and the formats raise many kinds.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"the Hugging Face data set {name!r} cannot be loaded ({reason}); check its name, and without a network "
-            f"set HF_HUB_OFFLINE=1 to use only what was downloaded before"
+            f"the Hugging Face data set {name!r} cannot be loaded ({reason}); check its name, and"
+            " without a network set HF_HUB_OFFLINE=1 to use only what was downloaded before"
         ) from error
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}
     tables = {split: table for key, table in loaded.items() if (split := split_of(str(key)))}
     if "train" not in tables:
         if len(loaded) != 1:
-            raise DataError(f"the data set {name!r} has the splits {', '.join(map(str, loaded))}, but none is 'train'")
+            raise DataError(
+                f"the data set {name!r} has the splits {', '.join(map(str, loaded))}, but none is"
+                " 'train'"
+            )
         tables = {"train": next(iter(loaded.values()))}
     features = tables["train"].features
     columns = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not columns:
-        raise DataError(f"the data set {name!r} has the columns {', '.join(features)}, but none holds pictures")
-    label_columns = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+        raise DataError(
+            f"the data set {name!r} has the columns {', '.join(features)}, but none holds pictures"
+        )
+    label_columns = [
+        key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)
+    ]
     label_column = label_columns[0] if label_columns and options.labels else None
     parts = {}
     for split in SPLIT_NAMES:
@@ -149,20 +178,29 @@ def read_dataset(name: str, options: PictureOptions) -> Source:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by its name whether a file is a picture, and raise `DataError` for one that cannot be decoded."""
+    """Tell by its name whether a file is a picture, and raise `DataError` for one that cannot be
+    decoded.
+    """
     suffix = path.suffix.lower()
     if suffix in _PICTURES_WITHOUT_DECODER and suffix not in Image.registered_extensions():
-        raise DataError(f"{path}: pictures in {suffix} cannot be decoded; convert it to PNG or JPEG, or move it away")
+        raise DataError(
+            f"{path}: pictures in {suffix} cannot be decoded; convert it to PNG or JPEG, or move it"
+            " away"
+        )
     return suffix in _PICTURES or suffix in _PICTURES_WITHOUT_DECODER
 
 
 def is_saved_dataset(path: Path) -> bool:
     """Tell whether a folder is a Hugging Face data set."""
     saved = ("dataset_dict.json", "state.json")
-    return path.is_dir() and (any((path / file).exists() for file in saved) or any(path.glob("**/*.parquet")))
+    return path.is_dir() and (
+        any((path / file).exists() for file in saved) or any(path.glob("**/*.parquet"))
+    )
 
 
-def _decode(parts: dict[str, list[Picture]], classes: tuple[str, ...], options: PictureOptions) -> Source:
+def _decode(
+    parts: dict[str, list[Picture]], classes: tuple[str, ...], options: PictureOptions
+) -> Source:
     pictures = [picture for part in parts.values() for picture in part]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
@@ -184,14 +222,22 @@ def _decode(parts: dict[str, list[Picture]], classes: tuple[str, ...], options: 
 def _decoded(
     pictures: list[Picture], options: PictureOptions, pool: ThreadPoolExecutor
 ) -> tuple[Any, list[tuple[int, int]]]:
-    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may; and give the files'."""
+    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may; and
+    give the files'.
+    """
     if options.channels not in (None, 1, 3, 4):
-        raise DataError(f"channels (={options.channels}) must be 1, 3 or 4 for pictures, or left out")
+        raise DataError(
+            f"channels (={options.channels}) must be 1, 3 or 4 for pictures, or left out"
+        )
     try:
-        shapes = _attempt(lambda picture: image_shape(picture.open(), name=picture.where), pictures, pool)
+        shapes = _attempt(
+            lambda picture: image_shape(picture.open(), name=picture.where), pictures, pool
+        )
     except DataError:
         # Name those whose header is sound but whose pixels are not, too.
-        _attempt(lambda picture: read_image(picture.open(), name=picture.where).shape, pictures, pool)
+        _attempt(
+            lambda picture: read_image(picture.open(), name=picture.where).shape, pictures, pool
+        )
         raise
     channels = options.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
     own = sizes = [shape[1:] for shape in shapes]
@@ -220,11 +266,16 @@ def _decoded(
         return flat.reshape(len(pictures), channels, *sizes[0]), own
     plain = np.asarray(flat)
     begins = [0, *ends[:-1]]
-    return [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)], own
+    return [
+        plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)
+    ], own
 
 
 def _attempt(
-    action: Callable[[Any], Result], items: Sequence[Any], pool: ThreadPoolExecutor, progress: Progress | None = None
+    action: Callable[[Any], Result],
+    items: Sequence[Any],
+    pool: ThreadPoolExecutor,
+    progress: Progress | None = None,
 ) -> list[Result]:
     """Do all, and report all that failed in one error: who has many files mends them in one go."""
     results: list[Result] = []
@@ -248,20 +299,26 @@ def _attempt(
         raise DataError(failures[0])
     if failures:
         more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
-        raise DataError(f"{len(failures)} of {len(items)} pictures cannot be read: {'; '.join(failures[:5])}{more}")
+        raise DataError(
+            f"{len(failures)} of {len(items)} pictures cannot be read:"
+            f" {'; '.join(failures[:5])}{more}"
+        )
     return results
 
 
 def _choose_channels(pictures: list[Picture], natural: list[int]) -> int:
     """Choose 4 if all have opacity and any is transparent, else 3 if any is coloured, else 1.
 
-    What counts is the pixels: grey scans saved as RGB need one channel, and two more would flatter bits/dim.
+    What counts is the pixels: grey scans saved as RGB need one channel, and two more would flatter
+    bits/dim.
     """
     if set(natural) == {4} and any(
         x is not None and x[3].min() < 255 for x in (_sound(picture, 4) for picture in pictures)
     ):
         return 4
-    coloured = (picture for picture, channels in zip(pictures, natural, strict=True) if channels > 1)
+    coloured = (
+        picture for picture, channels in zip(pictures, natural, strict=True) if channels > 1
+    )
     for x in (_sound(picture, 3) for picture in coloured):
         if x is not None and ((x[0] != x[1]).any() or (x[1] != x[2]).any()):
             return 3
@@ -269,21 +326,25 @@ def _choose_channels(pictures: list[Picture], natural: list[int]) -> int:
 
 
 def _sound(picture: Picture, channels: int) -> NDArray[np.uint8] | None:
-    """Decode a picture; None if it is broken, which decoding all of them reports together with others."""
+    """Decode a picture; None if it is broken, which decoding all of them reports together with
+    others.
+    """
     try:
         return read_image(picture.open(), channels=channels, name=picture.where)
     except (ImageError, FileNotFoundError):
         return None
 
 
-def _require_large(pictures: list[Picture], sizes: list[tuple[int, int]], size: tuple[int, int]) -> None:
+def _require_large(
+    pictures: list[Picture], sizes: list[tuple[int, int]], size: tuple[int, int]
+) -> None:
     small = [k for k, (height, width) in enumerate(sizes) if height < size[0] or width < size[1]]
     if small:
         height, width = sizes[small[0]]
         raise DataError(
-            f"{len(small)} of {len(pictures)} pictures are smaller than size {size[0]}x{size[1]}, the first "
-            f"{pictures[small[0]].where} ({height}x{width}), and pictures are never enlarged; remove them or use "
-            f"size {min(min(s) for s in sizes)} or less"
+            f"{len(small)} of {len(pictures)} pictures are smaller than size {size[0]}x{size[1]},"
+            f" the first {pictures[small[0]].where} ({height}x{width}), and pictures are never"
+            f" enlarged; remove them or use size {min(min(s) for s in sizes)} or less"
         )
 
 
@@ -291,9 +352,10 @@ def _require_equal(pictures: list[Picture], sizes: list[tuple[int, int]]) -> Non
     for picture, size in zip(pictures, sizes, strict=True):
         if size != sizes[0]:
             raise DataError(
-                f"pictures differ in size: {pictures[0].where} has {sizes[0][0]}x{sizes[0][1]} pixels, {picture.where} "
-                f"{size[0]}x{size[1]}; give size= to crop and reduce them all (at most "
-                f"{min(min(s) for s in sizes)}), or ragged=True to keep their sizes and train on crops"
+                f"pictures differ in size: {pictures[0].where} has {sizes[0][0]}x{sizes[0][1]}"
+                f" pixels, {picture.where} {size[0]}x{size[1]}; give size= to crop and reduce them"
+                f" all (at most {min(min(s) for s in sizes)}), or ragged=True to keep their sizes"
+                " and train on crops"
             )
 
 
@@ -301,10 +363,15 @@ def _labels(pictures: list[Picture], classes: tuple[str, ...]) -> NDArray[np.int
     if all(picture.label is None for picture in pictures):
         return None
     index = {name: k for k, name in enumerate(classes)}
-    labels = np.array([index.get(p.label, -1) if isinstance(p.label, str) else p.label for p in pictures])
+    labels = np.array(
+        [index.get(p.label, -1) if isinstance(p.label, str) else p.label for p in pictures]
+    )
     if labels.min() < 0 or labels.max() >= len(classes):
         bad = pictures[int(np.argmax((labels < 0) | (labels >= len(classes))))]
-        raise DataError(f"{bad.where} has the label {bad.label}, but labels must lie in 0 ... {len(classes) - 1}")
+        raise DataError(
+            f"{bad.where} has the label {bad.label}, but labels must lie in 0 ..."
+            f" {len(classes) - 1}"
+        )
     return labels.astype(np.int64)
 
 
@@ -314,11 +381,14 @@ def _folder_pictures(folder: Path, root: Path, labels: bool) -> list[Picture]:
     for entry in _listing(folder):
         for path in _pictures_below(entry):
             label = entry.name if labels and path != entry else None
-            (loose if path == entry else labelled).append(_file_picture(path, path.relative_to(root).as_posix(), label))
+            (loose if path == entry else labelled).append(
+                _file_picture(path, path.relative_to(root).as_posix(), label)
+            )
     if labels and loose and labelled:
         raise DataError(
-            f"{folder} holds both pictures ({loose[0].name}) and sub-folders of pictures ({labelled[0].name}), so that "
-            f"it is not clear whether sub-folders are classes; give labels=False if not, or move the loose pictures"
+            f"{folder} holds both pictures ({loose[0].name}) and sub-folders of pictures"
+            f" ({labelled[0].name}), so that it is not clear whether sub-folders are classes; give"
+            " labels=False if not, or move the loose pictures"
         )
     return sorted(loose + labelled, key=lambda picture: picture.name)
 
@@ -347,8 +417,14 @@ def _listing(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away") from error
-    return [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS]
+        raise DataError(
+            f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away"
+        ) from error
+    return [
+        entry
+        for entry in entries
+        if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
+    ]
 
 
 def _table_pictures(table: Any, column: str, label_column: str | None, where: str) -> list[Picture]:
@@ -366,6 +442,12 @@ def _table_pictures(table: Any, column: str, label_column: str | None, where: st
 
     stamp = table._fingerprint
     return [
-        Picture(name=f"{k}", where=f"{where} picture {k}", open=opener(k), stamp=f"{stamp} {k}", label=labels[k])
+        Picture(
+            name=f"{k}",
+            where=f"{where} picture {k}",
+            open=opener(k),
+            stamp=f"{stamp} {k}",
+            label=labels[k],
+        )
         for k in range(len(table))
     ]

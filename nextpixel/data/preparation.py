@@ -1,6 +1,7 @@
 """Fewer pixels and fewer levels: how images are reduced before a model sees them, in whole numbers.
 
-An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than 256 levels.
+An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
+256 levels.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -20,15 +21,16 @@ class ImageError(ValueError):
 def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> Integers:
     """Crop centrally to the aspect ratio of `size`, then average areas.
 
-    Every pixel of the result is the exact mean of the rectangle that it covers, divided pixels counting by their
-    share, rounded once. (Pillow's BOX filter counts whole pixels: of three it would drop one to make two.)
-    Nothing is ever enlarged: invented pixels would count in the likelihood as if they had been seen.
+    Every pixel of the result is the exact mean of the rectangle that it covers, divided pixels
+    counting by their share, rounded once. (Pillow's BOX filter counts whole pixels: of three it
+    would drop one to make two.) Nothing is ever enlarged: invented pixels would count in the
+    likelihood as if they had been seen.
 
     Args:
         x: An image (C, H, W), at least as large as `size` in both directions.
         size: The side of a square, or (height, width).
-        alpha: Whether the last of four channels is opacity, by which the colours are then weighted; colours
-            under transparent pixels do not bleed out.
+        alpha: Whether the last of four channels is opacity, by which the colours are then weighted;
+            colours under transparent pixels do not bleed out.
 
     Raises:
         ImageError: If x would have to be enlarged.
@@ -48,11 +50,14 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
         colours = _rounded_ratio(totals[:3], np.maximum(totals[3:], 1))
         opacity = _rounded_ratio(totals[3:], np.array(crop_height * crop_width))
         return np.concatenate([colours, opacity]).astype(x.dtype)
-    return _rounded_ratio(_area_sums(x, height, width), np.array(crop_height * crop_width)).astype(x.dtype)
+    return _rounded_ratio(_area_sums(x, height, width), np.array(crop_height * crop_width)).astype(
+        x.dtype
+    )
 
 
 def subsample(x: Integers, size: int | tuple[int, int]) -> Integers:
-    """Crop as `resize` does, then take the middle pixel of every area: for values that are names and have no mean.
+    """Crop as `resize` does, then take the middle pixel of every area: for values that are names
+    and have no mean.
 
     Args:
         x: An image (C, H, W), at least as large as `size` in both directions.
@@ -87,12 +92,21 @@ def quantise(x: Integers, levels: int, *, from_levels: int = 256) -> Integers:
         array([0, 0, 1, 7], dtype=uint8)
     """
     if not 2 <= levels <= from_levels <= 65536:
-        raise ImageError(f"levels (={levels}) must lie between 2 and from_levels (={from_levels}, at most 65536)")
+        raise ImageError(
+            f"levels (={levels}) must lie between 2 and from_levels (={from_levels}, at most 65536)"
+        )
     x = within(x, from_levels)
     if levels == from_levels:
         return x.astype(_depth(levels), copy=False)
-    # The product in the narrowest type that holds it: 16 bits are four times as fast as a table look-up.
-    wide = np.uint16 if (from_levels - 1) * levels < 2**16 else np.uint32 if from_levels < 2**16 else np.uint64
+    # The product in the narrowest type that holds it: 16 bits are four times as fast as a table
+    # look-up.
+    wide = (
+        np.uint16
+        if (from_levels - 1) * levels < 2**16
+        else np.uint32
+        if from_levels < 2**16
+        else np.uint64
+    )
     product = np.multiply(x, wide(levels), dtype=wide, casting="unsafe")
     return (product // wide(from_levels)).astype(_depth(levels))
 
@@ -107,9 +121,9 @@ def binarise(
 ) -> NDArray[np.uint8]:
     """Reduce images to two levels, 0 and 1.
 
-    ``threshold``: 1 where x >= from_levels / 2. ``draw``: 1 with probability x / (from_levels - 1), as in the
-    "statically binarised" data sets. The draw of image k is a function of (seed, k) alone, so that any batch of a
-    set can be made without the rest of it.
+    ``threshold``: 1 where x >= from_levels / 2. ``draw``: 1 with probability x / (from_levels - 1),
+    as in the "statically binarised" data sets. The draw of image k is a function of (seed, k)
+    alone, so that any batch of a set can be made without the rest of it.
 
     Args:
         x: Images (N, C, H, W), integers 0 ... from_levels-1.
@@ -127,20 +141,29 @@ def binarise(
         raise ImageError(f"seed (={seed}) must not be negative")
     result = np.empty(x.shape, np.uint8)
     for k, number in enumerate(range(len(x)) if numbers is None else numbers.tolist()):
-        generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], dtype=np.uint64)))
-        np.less(generator.random(x.shape[1:]) * (from_levels - 1), x[k], out=result[k], casting="unsafe")
+        generator = np.random.Generator(
+            np.random.Philox(key=np.array([seed, number], dtype=np.uint64))
+        )
+        np.less(
+            generator.random(x.shape[1:]) * (from_levels - 1), x[k], out=result[k], casting="unsafe"
+        )
     return result
 
 
 def within(x: Any, levels: int) -> Integers:
-    """Require integers 0 ... levels-1; reading the values is needed only if the type could hold others."""
+    """Require integers 0 ... levels-1; reading the values is needed only if the type could hold
+    others.
+    """
     values: NDArray[Any] = np.asarray(x)
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
     if values.dtype.kind not in "ui":
         raise TypeError(f"images must hold integers 0 ... {levels - 1}, not {values.dtype}")
     if values.size and np.iinfo(values.dtype).max >= levels and int(values.max()) >= levels:
-        raise ImageError(f"images hold the value {values.max()}, but with {levels} levels the largest is {levels - 1}")
+        raise ImageError(
+            f"images hold the value {values.max()}, but with {levels} levels the largest is"
+            f" {levels - 1}"
+        )
     if values.size and values.dtype.kind == "i" and int(values.min()) < 0:
         raise ImageError(f"images hold the value {values.min()}, but levels begin at 0")
     return values
@@ -153,8 +176,8 @@ def _cropped(x: Integers, height: int, width: int) -> Integers:
         raise ImageError(f"size (={(height, width)}) must be at least 1 pixel in both directions")
     if old_height < height or old_width < width:
         raise ImageError(
-            f"an image of {old_height}x{old_width} pixels is smaller than size {height}x{width}, and images are "
-            f"never enlarged; use a smaller size"
+            f"an image of {old_height}x{old_width} pixels is smaller than size {height}x{width},"
+            " and images are never enlarged; use a smaller size"
         )
     crop_height, crop_width = old_height, old_width
     if old_width * height > old_height * width:
@@ -166,14 +189,19 @@ def _cropped(x: Integers, height: int, width: int) -> Integers:
 
 
 def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:
-    """Integrate (C, H, W) over height x width equal rectangles, in units of 1 / (height * width): whole numbers."""
+    """Integrate (C, H, W) over height x width equal rectangles, in units of 1 / (height * width):
+    whole numbers.
+    """
     sums = x
     for axis, parts in ((1, height), (2, width)):
         length = sums.shape[axis]
         ends = np.arange(1, parts) * length
         begins = np.concatenate([[0], ends // parts])
-        # The pixel that an edge divides belongs to the part it begins; the share before the edge is moved.
-        shared = sums.take(begins[1:], axis=axis) * (ends % parts).reshape((-1, 1) if axis == 1 else (-1,))
+        # The pixel that an edge divides belongs to the part it begins; the share before the edge is
+        # moved.
+        shared = sums.take(begins[1:], axis=axis) * (ends % parts).reshape(
+            (-1, 1) if axis == 1 else (-1,)
+        )
         wide = np.uint32 if axis == 1 and x.dtype.itemsize <= 2 and length < 2**16 else np.int64
         sums = np.add.reduceat(sums, begins, axis=axis, dtype=wide).astype(np.int64) * parts
         front, back = [slice(None)] * 3, [slice(None)] * 3
@@ -183,7 +211,9 @@ def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:
     return np.asarray(sums, np.int64)
 
 
-def _rounded_ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rounded_ratio(
+    numerator: NDArray[np.int64], denominator: NDArray[np.int64]
+) -> NDArray[np.int64]:
     return (2 * numerator + denominator) // (2 * denominator)
 
 

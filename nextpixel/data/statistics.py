@@ -1,4 +1,6 @@
-"""What a data set holds, and how well a histogram models it: the figures to read before training, and to beat."""
+"""What a data set holds, and how well a histogram models it: the figures to read before training,
+and to beat.
+"""
 
 import hashlib
 import math
@@ -22,26 +24,36 @@ _MOST_LOOKED_AT = 10_000
 def describe(data: ImageData) -> dict[str, Any]:
     """Summarise a data set as JSON.
 
-    Figures about values are of at most 10,000 images a split, evenly spaced, so that a set larger than memory is
-    described in seconds; ``looked_at`` says of how many.
+    Figures about values are of at most 10,000 images a split, evenly spaced, so that a set larger
+    than memory is described in seconds; ``looked_at`` says of how many.
 
     Returns:
         ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``;
-        ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all values of the
-        training images; ``test_seen_in_train``, how many different test images equal a training image, of those
-        looked at; and ``splits``, for each its ``images``, ``looked_at``, ``lowest``, ``highest`` and ``mean`` value,
-        ``smallest`` and ``largest`` (height, width), and ``classes`` with their counts.
+        ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all
+        values of the training images; ``test_seen_in_train``, how many different test images equal
+        a training image, of those looked at; and ``splits``, for each its ``images``,
+        ``looked_at``, ``lowest``, ``highest`` and ``mean`` value, ``smallest`` and ``largest``
+        (height, width), and ``classes`` with their counts.
     """
     splits: dict[str, Any] = {}
     digests: dict[str, set[bytes]] = {}
     entropy = 0.0
     for name, split in _splits(data).items():
         counts, digests[name] = np.zeros(data.levels, np.int64), set()
-        looked_at = np.unique(np.linspace(0, len(split) - 1, min(len(split), _MOST_LOOKED_AT)).astype(np.int64))
+        looked_at = np.unique(
+            np.linspace(0, len(split) - 1, min(len(split), _MOST_LOOKED_AT)).astype(np.int64)
+        )
         for images in _read(split, looked_at):
             counts += np.bincount(images.ravel(), minlength=data.levels)
-            digests[name].update(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
-        splits[name] = {"images": len(split), "looked_at": len(looked_at), **_values(counts), **_counts(data, split)}
+            digests[name].update(
+                hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images
+            )
+        splits[name] = {
+            "images": len(split),
+            "looked_at": len(looked_at),
+            **_values(counts),
+            **_counts(data, split),
+        }
         if name == "train":
             shares = counts[counts > 0] / counts.sum()
             entropy = abs(float(-(shares * np.log2(shares)).sum()))
@@ -61,11 +73,13 @@ def describe(data: ImageData) -> dict[str, Any]:
 def histogram_bits_per_dim(data: ImageData) -> float:
     """Score the model in which every sub-pixel is independent, with its own histogram.
 
-    For a site s with value v, ``p_s(v) = (n_s(v) + 1) / (N + levels)``, n_s counted on the N training images.
+    For a site s with value v, ``p_s(v) = (n_s(v) + 1) / (N + levels)``, n_s counted on the N
+    training images.
 
     Returns:
-        Mean of ``-log2 p`` over all sub-pixels of the test images, in bits per sub-pixel; of the validation images if
-        there are no test images, and of the training images themselves if there are no others.
+        Mean of ``-log2 p`` over all sub-pixels of the test images, in bits per sub-pixel; of the
+        validation images if there are no test images, and of the training images themselves if
+        there are no others.
 
     Raises:
         DataError: If images differ in size, so that they share no sites.
@@ -76,7 +90,10 @@ def histogram_bits_per_dim(data: ImageData) -> float:
         2.4
     """
     if data.shape is None:
-        raise DataError(f"images of {data.source} differ in size, so that no histogram a site exists; give size=")
+        raise DataError(
+            f"images of {data.source} differ in size, so that no histogram a site exists; give"
+            " size="
+        )
     scored = next(split for split in (data.test, data.valid, data.train) if len(split))
     sites = data.channels * data.shape[0] * data.shape[1]
     step = max(1, _TABLE_VALUES // data.levels)  # Sites whose histograms fit into memory together.
@@ -122,7 +139,11 @@ def _values(counts: NDArray[np.int64]) -> dict[str, Any]:
 def _counts(data: ImageData, split: Split) -> dict[str, Any]:
     sizes = sorted(split.sizes.tolist(), key=lambda size: (size[0] * size[1], size))
     labelled = split.labels is not None and len(data.classes) > 0
-    counts = np.bincount(split.labels, minlength=len(data.classes)).tolist() if split.labels is not None else []
+    counts = (
+        np.bincount(split.labels, minlength=len(data.classes)).tolist()
+        if split.labels is not None
+        else []
+    )
     return {
         "smallest": sizes[0] if sizes else None,
         "largest": sizes[-1] if sizes else None,

@@ -1,9 +1,10 @@
 """How what an image is conditioned on becomes a bias of every layer.
 
-Conditional Image Generation with PixelCNN Decoders, section 2.3: y = tanh(W_f ∗ x + V_f h) ⊙ σ(W_g ∗ x + V_g h). With a
-one-hot h this is a class-dependent bias in every layer, the same at every pixel. A map s of the image's size, made of
-an image of any resolution by a deconvolutional network, adds V ∗ s instead, V an unmasked 1×1 convolution, as in
-Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6). Where in the image a pixel is is such a map, too.
+Conditional Image Generation with PixelCNN Decoders, section 2.3: y = tanh(W_f ∗ x + V_f h) ⊙ σ(W_g
+∗ x + V_g h). With a one-hot h this is a class-dependent bias in every layer, the same at every
+pixel. A map s of the image's size, made of an image of any resolution by a deconvolutional network,
+adds V ∗ s instead, V an unmasked 1×1 convolution, as in Multi-Scale PixelRNN (Pixel Recurrent
+Neural Networks, section 3.6). Where in the image a pixel is is such a map, too.
 """
 
 import math
@@ -29,7 +30,9 @@ __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
 
 class Encoded(NamedTuple):
-    """What biases all layers: a vector (B, V), maps of the image's size (B, M, H, W), positions (1, P, H, W)."""
+    """What biases all layers: a vector (B, V), maps of the image's size (B, M, H, W), positions (1,
+    P, H, W).
+    """
 
     vector: Tensor | None
     maps: Tensor | None
@@ -47,14 +50,16 @@ class Widths(NamedTuple):
 class ConditionEncoder(nn.Module):
     """Brings conditions to what all layers see; what is unknown becomes zeros.
 
-    Classes become one-hot; vectors are standardised and followed by a one, which says that they are known. The papers
-    leave the deconvolutional network m(h) of maps open. Here: a 3×3 convolution, then for each prime factor of the
-    scale a transposed convolution with that stride, ReLUs between.
+    Classes become one-hot; vectors are standardised and followed by a one, which says that they are
+    known. The papers leave the deconvolutional network m(h) of maps open. Here: a 3×3 convolution,
+    then for each prime factor of the scale a transposed convolution with that stride, ReLUs
+    between.
 
     Args:
         condition: what the model is conditioned on, or None.
-        position_waves: K: positions are told by cos(πiy)·cos(πjx) for i, j = 0 … K, the constant left out, with the
-            middle of a pixel at (x, y) in the unit square, whatever the size of the image.
+        position_waves: K: positions are told by cos(πiy)·cos(πjx) for i, j = 0 … K, the constant
+            left out, with the middle of a pixel at (x, y) in the unit square, whatever the size of
+            the image.
     """
 
     offset: Tensor
@@ -63,7 +68,9 @@ class ConditionEncoder(nn.Module):
     def __init__(self, condition: Conditions | None, position_waves: int) -> None:
         super().__init__()
         self.parts, self.position_waves = parts_of(condition), position_waves
-        self.upsampling = nn.ModuleList(_upsampling(part) for part in self.parts if isinstance(part, MapCondition))
+        self.upsampling = nn.ModuleList(
+            _upsampling(part) for part in self.parts if isinstance(part, MapCondition)
+        )
         width = sum(part.size for part in self.parts if isinstance(part, VectorCondition))
         # The parameters' precision is that of what is encoded, also where there are none.
         self.register_buffer("offset", torch.zeros(width))
@@ -81,8 +88,12 @@ class ConditionEncoder(nn.Module):
         return Widths(vector, maps, (self.position_waves + 1) ** 2 - 1)
 
     def standardise(self, vectors: Tensor) -> None:
-        """Sets the scale of the vectors (N, total size) that are encoded: mean 0 and variance 1 for these."""
-        vectors = vectors[vectors.isfinite().all(dim=1)].cpu().double()  # not every device has float64
+        """Sets the scale of the vectors (N, total size) that are encoded: mean 0 and variance 1 for
+        these.
+        """
+        vectors = (
+            vectors[vectors.isfinite().all(dim=1)].cpu().double()
+        )  # not every device has float64
         if len(vectors):
             deviation = vectors.std(dim=0, correction=0)
             self.offset.copy_(vectors.mean(dim=0))
@@ -100,24 +111,33 @@ class ConditionEncoder(nn.Module):
             elif isinstance(part, VectorCondition):
                 end = begin + part.size
                 there = value.isfinite().all(dim=1, keepdim=True)
-                centred = (value.to(self.offset.dtype) - self.offset[begin:end]) * self.factor[begin:end]
+                centred = (value.to(self.offset.dtype) - self.offset[begin:end]) * self.factor[
+                    begin:end
+                ]
                 vectors += [torch.where(there, centred, 0), there.to(self.offset.dtype)]
                 begin = end
             else:
                 there = known(part, value)[:, None, None, None]
-                enlarged = next(upsampling)(_centred(part, value, self.offset.dtype))[:, :, :height, :width]
+                enlarged = next(upsampling)(_centred(part, value, self.offset.dtype))[
+                    :, :, :height, :width
+                ]
                 maps.append(torch.where(there, enlarged, 0))
         return Encoded(
             torch.cat(vectors, dim=1) if vectors else None,
             torch.cat(maps, dim=1) if maps else None,
-            _positions(self.position_waves, height, width, self.offset.device, self.offset.dtype)
-            if self.position_waves
-            else None,
+            (
+                _positions(
+                    self.position_waves, height, width, self.offset.device, self.offset.dtype
+                )
+                if self.position_waves
+                else None
+            ),
         )
 
 
 class ConditionBias(nn.Module):
-    """V·h + V ∗ s: what a layer adds to its pre-activation. Small at first: training starts almost unconditionally.
+    """V·h + V ∗ s: what a layer adds to its pre-activation. Small at first: training starts almost
+    unconditionally.
 
     Args:
         widths: of what the model is conditioned on, see `ConditionEncoder.widths`.
@@ -128,13 +148,16 @@ class ConditionBias(nn.Module):
         super().__init__()
         self.of_vector = nn.Linear(widths.vector, features, bias=False) if widths.vector else None
         self.of_maps = nn.Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
-        self.of_positions = nn.Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
+        self.of_positions = (
+            nn.Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
+        )
         for layer in (self.of_vector, self.of_maps, self.of_positions):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.05)
 
     def forward(self, encoded: Encoded, rows: range | None = None) -> Tensor:
-        """What `ConditionEncoder` gave to (B, features, 1, 1), with maps or positions to (B, features, rows, W).
+        """What `ConditionEncoder` gave to (B, features, 1, 1), with maps or positions to (B,
+        features, rows, W).
 
         B is 1 if there are only positions, which all images share.
         """
@@ -150,23 +173,34 @@ class ConditionBias(nn.Module):
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)  # what a walk has made serves training, too
-def _positions(waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _positions(
+    waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
     """Where each pixel is, (1, (waves + 1)² - 1, H, W)."""
     count = partial(torch.arange, dtype=torch.float64, device="cpu")
     orders = count(waves + 1)[:, None]
-    of_rows, of_columns = (torch.cos(math.pi * orders * (count(side) + 0.5) / side) for side in (height, width))
+    of_rows, of_columns = (
+        torch.cos(math.pi * orders * (count(side) + 0.5) / side) for side in (height, width)
+    )
     products = of_rows[:, None, :, None] * of_columns[None, :, None, :]
     return products.flatten(0, 1)[None, 1:].to(dtype).to(device)
 
 
 def _upsampling(condition: MapCondition) -> nn.Sequential:
     features = condition.features
-    inputs = condition.maps * condition.levels if condition.categorical and condition.levels else condition.maps
+    inputs = (
+        condition.maps * condition.levels
+        if condition.categorical and condition.levels
+        else condition.maps
+    )
     layers: list[nn.Module] = [nn.Conv2d(inputs, features, 3, padding=1)]
     for factor in _prime_factors(condition.scale):
         # Overlapping by half a stride, in the middle of what it covers.
         kernel, padding = 2 * factor - factor % 2, factor // 2
-        layers += [nn.ReLU(), nn.ConvTranspose2d(features, features, kernel, stride=factor, padding=padding)]
+        layers += [
+            nn.ReLU(),
+            nn.ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
+        ]
     return nn.Sequential(*layers)
 
 

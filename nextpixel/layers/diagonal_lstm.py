@@ -1,12 +1,15 @@
-"""Diagonal BiLSTM (Pixel Recurrent Neural Networks, section 3.2): two LSTMs that go through the map by diagonals.
+"""Diagonal BiLSTM (Pixel Recurrent Neural Networks, section 3.2): two LSTMs that go through the map
+by diagonals.
 
-One direction starts in the upper left corner, the other in the upper right; a cell reads the states above it and before
-it (left or right of it) and the cell state before it. Input-to-state is 1×1 with mask "B". So that no future pixel is
-seen, the second direction's map is shifted down one row before it is added to the first's.
+One direction starts in the upper left corner, the other in the upper right; a cell reads the states
+above it and before it (left or right of it) and the cell state before it. Input-to-state is 1×1
+with mask "B". So that no future pixel is seen, the second direction's map is shifted down one row
+before it is added to the first's.
 
-That leaves a gap in the published construction: the last pixel of the row above (its last colour) is seen only through
-features of that row right of the current column, which neither direction may read. With `complete_context` the second
-direction of the first layer also reads the image itself, the pixel included: after the shift that is past.
+That leaves a gap in the published construction: the last pixel of the row above (its last colour)
+is seen only through features of that row right of the current column, which neither direction may
+read. With `complete_context` the second direction of the first layer also reads the image itself,
+the pixel included: after the shift that is past.
 """
 
 from dataclasses import dataclass
@@ -35,14 +38,18 @@ class DiagonalBiLSTMLayer(nn.Module):
         features: h; the input has 2h maps.
         channels: number of colours C that are predicted one after another.
         widths: of what the model is conditioned on, or None.
-        image_channels: channels of the image that the second direction reads, too; 0 for none, as published.
+        image_channels: channels of the image that the second direction reads, too; 0 for none, as
+            published.
     """
 
-    def __init__(self, features: int, *, channels: int, widths: Widths | None, image_channels: int = 0) -> None:
+    def __init__(
+        self, features: int, *, channels: int, widths: Widths | None, image_channels: int = 0
+    ) -> None:
         super().__init__()
         self.features = features
         self.input_to_state = nn.ModuleList(
-            MaskedConv2d(2 * features, 4 * features, 1, channels=channels, mask_type="B") for _ in range(2)
+            MaskedConv2d(2 * features, 4 * features, 1, channels=channels, mask_type="B")
+            for _ in range(2)
         )
         for conv in self._input_to_state:
             open_forget_gates(conv, features)
@@ -54,13 +61,17 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.initial_h = nn.Parameter(torch.zeros(2, features))
         self.initial_c = nn.Parameter(torch.zeros(2, features))
         self.condition_bias = ConditionBias(widths, 8 * features) if widths is not None else None
-        self.image_to_state = nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
+        self.image_to_state = (
+            nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
+        )
 
     @property
     def _input_to_state(self) -> list[MaskedConv2d]:
         return cast(list[MaskedConv2d], list(self.input_to_state))
 
-    def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:
+    def forward(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
+    ) -> Tensor:
         """2h maps to h, over rows or at a site."""
         if cache is not None and cache.site is not None:
             return self._at_site(x, condition, cache, cache.site, image)
@@ -71,7 +82,12 @@ class DiagonalBiLSTMLayer(nn.Module):
         return self._over_rows(x, condition, cache.rows, state, image)
 
     def _over_rows(
-        self, x: Tensor, condition: Encoded | None, rows: range, state: "_State | None", image: Image
+        self,
+        x: Tensor,
+        condition: Encoded | None,
+        rows: range,
+        state: "_State | None",
+        image: Image,
     ) -> Tensor:
         batch, _, height, width = x.shape
         biases = self._biases(condition, rows)
@@ -83,15 +99,23 @@ class DiagonalBiLSTMLayer(nn.Module):
         if state is None:
             above = self.initial_h[:, None, None].expand(-1, width, batch, -1)
         else:
-            above = torch.stack([state.above[0], state.above[1].flip(3)])[:, :, :, 0].permute(0, 3, 1, 2)
+            above = torch.stack([state.above[0], state.above[1].flip(3)])[:, :, :, 0].permute(
+                0, 3, 1, 2
+            )
         border_h = torch.cat([above.to(first_h.dtype), first_h], dim=1)
-        (left, right), _ = lstm_scan(z, self.state_to_state, border_h, first_c, diagonal_fronts(height, width))
-        first_row = left.new_zeros(batch, self.features, 1, width) if state is None else state.shifted(left)
+        (left, right), _ = lstm_scan(
+            z, self.state_to_state, border_h, first_c, diagonal_fronts(height, width)
+        )
+        first_row = (
+            left.new_zeros(batch, self.features, 1, width) if state is None else state.shifted(left)
+        )
         if state is not None:
             state.above, state.begun = (left[:, :, -1:], right[:, :, -1:]), True
         return left + torch.cat([first_row, right[:, :, :-1]], dim=2)
 
-    def _biases(self, condition: Encoded | None, rows: range) -> tuple[Tensor | None, Tensor | None]:
+    def _biases(
+        self, condition: Encoded | None, rows: range
+    ) -> tuple[Tensor | None, Tensor | None]:
         """What a condition adds to the gates of both directions."""
         if self.condition_bias is None or condition is None:
             return None, None
@@ -106,16 +130,24 @@ class DiagonalBiLSTMLayer(nn.Module):
 
         return cache.state(self, initial)
 
-    def _take_in_finished_row(self, condition: Encoded | None, cache: Cache, state: "_State", image: Image) -> None:
-        """A row walked site by site is complete: the second direction goes through it (and the first does again)."""
+    def _take_in_finished_row(
+        self, condition: Encoded | None, cache: Cache, state: "_State", image: Image
+    ) -> None:
+        """A row walked site by site is complete: the second direction goes through it (and the
+        first does again).
+        """
         row = None if state.sites is None else state.sites.inputs.take()
         if row is not None:
-            self._over_rows(row, condition, range(cache.rows.start - 1, cache.rows.start), state, image)
+            self._over_rows(
+                row, condition, range(cache.rows.start - 1, cache.rows.start), state, image
+            )
 
     def _from_above(
         self, x: Tensor, condition: Encoded | None, cache: Cache, state: "_State", image: Image
     ) -> list[Tensor]:
-        """What the row above contributes to the first direction's gates, and the second direction's states there."""
+        """What the row above contributes to the first direction's gates, and the second direction's
+        states there.
+        """
         self._take_in_finished_row(condition, cache, state, image)
         left = state.above[0]
         matrix = self.state_to_state.detach()[0, _ABOVE].T[:, :, None, None]
@@ -123,9 +155,13 @@ class DiagonalBiLSTMLayer(nn.Module):
         bias, _ = self._biases(condition, cache.rows)
         return [gates if bias is None else gates + bias, state.shifted(left)]
 
-    def _at_site(self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site, image: Image) -> Tensor:
+    def _at_site(
+        self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site, image: Image
+    ) -> Tensor:
         state = self._state(x, cache)
-        above, right = once_per_row(cache, self, lambda: self._from_above(x, condition, cache, state, image))
+        above, right = once_per_row(
+            cache, self, lambda: self._from_above(x, condition, cache, state, image)
+        )
         if state.sites is None:
             state.sites = self._site_state(x, cache)
         sites, (channel, _, column) = state.sites, site
@@ -143,7 +179,12 @@ class DiagonalBiLSTMLayer(nn.Module):
         h, c = RowInProgress(like, cache, 1), RowInProgress(like, cache, 1)
         h.values[:, 0] = self.initial_h.detach()[0].view(size, colours).T
         c.values[:, 0] = self.initial_c.detach()[0].view(size, colours).T
-        matrix = self.state_to_state.detach()[0, _BEFORE].view(size, colours, -1).transpose(0, 1).flatten(0, 1)
+        matrix = (
+            self.state_to_state.detach()[0, _BEFORE]
+            .view(size, colours, -1)
+            .transpose(0, 1)
+            .flatten(0, 1)
+        )
         return _SiteState(
             inputs=RowInProgress(x, cache, 0),
             h=h,
@@ -163,14 +204,18 @@ class _State:
     sites: "_SiteState | None" = None
 
     def shifted(self, like: Tensor) -> Tensor:
-        """The second direction's map, one row down, in the row below `above`: zeros in the first row."""
+        """The second direction's map, one row down, in the row below `above`: zeros in the first
+        row.
+        """
         right = self.above[1]
         return right if self.begun else torch.zeros_like(right, dtype=like.dtype)
 
 
 @dataclass
 class _SiteState:
-    """The current row of the input and of the first direction's states; those before each column (views); matrices."""
+    """The current row of the input and of the first direction's states; those before each column
+    (views); matrices.
+    """
 
     inputs: RowInProgress
     h: RowInProgress

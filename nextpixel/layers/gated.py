@@ -1,14 +1,17 @@
 """The gated layer with two stacks and no blind spot.
 
-Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1 to 2.3 and figure 2:
+Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1 to 2.3
+and figure 2:
 
     vertical in ─► k×k conv (F → 2F) ─┬─ + V·h ─────────────► gate ─► vertical out
                                       └─► 1×1 (2F → 2F) ─┐
-    horizontal in ─► 1×k conv (F → 2F) ────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+ horizontal in)─► horizontal out
+    horizontal in ─► 1×k conv (F → 2F) ────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+ horizontal
+    in)─► horizontal out
 
-The link leaves the vertical stack before its gate; only the horizontal stack has a residual; nothing flows from the
-horizontal to the vertical stack. The vertical input is one row behind: at row r it knows rows above r only, so every
-tap of the vertical convolution and of the link is past, for all colours.
+The link leaves the vertical stack before its gate; only the horizontal stack has a residual;
+nothing flows from the horizontal to the vertical stack. The vertical input is one row behind: at
+row r it knows rows above r only, so every tap of the vertical convolution and of the link is past,
+for all colours.
 """
 
 import torch
@@ -25,7 +28,9 @@ __all__ = ["GatedBlock", "gate"]
 def gate(y: Tensor) -> Tensor:
     """tanh(a) ⊙ σ(b), where a and b are the two halves of the channels of y (equation 2)."""
     a, b = y.chunk(2, dim=1)
-    if y.ndim == 4:  # Over whole maps, strided halves cost two to three times what contiguous copies do.
+    if (
+        y.ndim == 4
+    ):  # Over whole maps, strided halves cost two to three times what contiguous copies do.
         channels_last = y.is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if channels_last else torch.contiguous_format
         a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
@@ -66,21 +71,34 @@ class GatedBlock(nn.Module):
         self.link = VerticalConv2d(2 * features, 2 * features, 1)
         # Its bias is the link's: the two maps are added.
         self.horizontal_conv = MaskedConv2d(
-            inputs, 2 * features, kernel_size, channels=channels, mask_type="A" if first else "B", bias=False
+            inputs,
+            2 * features,
+            kernel_size,
+            channels=channels,
+            mask_type="A" if first else "B",
+            bias=False,
         )
         # Where there is a residual, a bias would only repeat that of the first layer.
         self.out = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=first)
-        self.skip = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=False) if skip else None
-        self.vertical_bias = ConditionBias(widths, 2 * features) if widths is not None and not last else None
+        self.skip = (
+            MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=False)
+            if skip
+            else None
+        )
+        self.vertical_bias = (
+            ConditionBias(widths, 2 * features) if widths is not None and not last else None
+        )
         self.horizontal_bias = ConditionBias(widths, 2 * features) if widths is not None else None
         self.dropout = dropout
 
-    def vertical(self, v: Tensor, condition: Encoded | None, cache: Cache | None) -> tuple[Tensor | None, Tensor]:
+    def vertical(
+        self, v: Tensor, condition: Encoded | None, cache: Cache | None
+    ) -> tuple[Tensor | None, Tensor]:
         """The vertical stack over rows.
 
         Returns:
-            The vertical output (B, F, rows, W), and the (B, 2F, rows, W) that the horizontal stack adds to its
-            convolution: the link and the condition's bias.
+            The vertical output (B, F, rows, W), and the (B, 2F, rows, W) that the horizontal stack
+            adds to its convolution: the link and the condition's bias.
         """
         rows = None if cache is None else cache.rows
         y = self.vertical_conv(v, cache)
@@ -94,13 +112,18 @@ class GatedBlock(nn.Module):
         return self._gate(y), link
 
     def _gate(self, y: Tensor) -> Tensor:
-        return functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
+        return (
+            functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
+        )
 
     def horizontal(
         self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The horizontal stack, over rows or at a site; returns its output and the sum of skips so far."""
-        # `forward` by name: at a site, the bookkeeping of a module's call costs as much as the product it makes.
+        """The horizontal stack, over rows or at a site; returns its output and the sum of skips so
+        far.
+        """
+        # `forward` by name: at a site, the bookkeeping of a module's call costs as much as the
+        # product it makes.
         gated = self._gate(self.horizontal_conv.forward(h, cache, onto=link))
         if self.skip is not None:
             skips = self.skip.forward(gated, cache, onto=skips)

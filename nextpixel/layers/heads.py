@@ -1,12 +1,13 @@
 """From features to the conditional distribution of every sub-pixel.
 
-Pixel Recurrent Neural Networks, sections 2.2 and 5.1: a softmax over all values of a sub-pixel, or for two values a
-Bernoulli. PixelCNN++ (Salimans et al., 2017): a discretised mixture of logistics, whose density is also the continuous
-alternative that the papers compare with. A distribution covers a block of sites: all of an image, some rows of it, or
-one site.
+Pixel Recurrent Neural Networks, sections 2.2 and 5.1: a softmax over all values of a sub-pixel, or
+for two values a Bernoulli. PixelCNN++ (Salimans et al., 2017): a discretised mixture of logistics,
+whose density is also the continuous alternative that the papers compare with. A distribution covers
+a block of sites: all of an image, some rows of it, or one site.
 
-Images hold integers 0 … levels-1, and value v stands for the interval [v, v+1) when densities are spoken of: those are
-per unit of that scale, so that a density's bits per dimension compare with a probability's.
+Images hold integers 0 … levels-1, and value v stands for the interval [v, v+1) when densities are
+spoken of: those are per unit of that scale, so that a density's bits per dimension compare with a
+probability's.
 """
 
 import math
@@ -26,21 +27,25 @@ class Distribution(Protocol):
     """The conditional distributions of a block of sub-pixels, each given its past."""
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats, same shape.
+        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats, same
+        shape.
 
         x holds integers 0 … levels-1; `nextpixel.score` checks that, this does not.
         """
         ...
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        """The log-probability of every value of one colour, given the earlier colours of x: (B, levels, H, W)."""
+        """The log-probability of every value of one colour, given the earlier colours of x: (B,
+        levels, H, W).
+        """
         ...
 
     def log_density(self, y: Tensor) -> Tensor:
-        """The log-density of each sub-pixel of y (B, C, H, W) in nats, same shape; y holds reals in [0, levels).
+        """The log-density of each sub-pixel of y (B, C, H, W) in nats, same shape; y holds reals in
+        [0, levels).
 
-        The past counts as integers, ⌊y⌋. For a distribution over integers this is the density that is constant on
-        [v, v+1), so that it equals the log-probability of ⌊y⌋.
+        The past counts as integers, ⌊y⌋. For a distribution over integers this is the density that
+        is constant on [v, v+1), so that it equals the log-probability of ⌊y⌋.
         """
         ...
 
@@ -58,7 +63,8 @@ class Categorical:
     """A softmax over the values 0 … levels-1 of each sub-pixel.
 
     Args:
-        outputs: logits (B, C·levels, H, W), channel k = colour·levels + value; or those of a single colour, if C is 1.
+        outputs: logits (B, C·levels, H, W), channel k = colour·levels + value; or those of a single
+            colour, if C is 1.
         channels: number of colours C that `outputs` covers.
         levels: number of values.
     """
@@ -76,7 +82,8 @@ class Categorical:
 
     def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
-        # Values last: with channels-last maps they lie side by side already, and the softmax is several times faster.
+        # Values last: with channels-last maps they lie side by side already, and the softmax is
+        # several times faster.
         logits = _full_precision(self.logits.permute(0, 3, 4, 1, 2))
         values = x.permute(0, 2, 3, 1)
         nats = functional.cross_entropy(
@@ -85,7 +92,9 @@ class Categorical:
         return -nats.view(values.shape).permute(0, 3, 1, 2)
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
-        """Log-probability of every value of one colour. The logits already know the earlier colours: x is unused."""
+        """Log-probability of every value of one colour. The logits already know the earlier
+        colours: x is unused.
+        """
         return functional.log_softmax(_full_precision(_colour(self.logits, channel)), dim=1)
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -94,7 +103,8 @@ class Categorical:
 
 
 class Bernoulli:
-    """One logit for the value 1 of each two-valued sub-pixel: the sigmoid of the binary MNIST experiments.
+    """One logit for the value 1 of each two-valued sub-pixel: the sigmoid of the binary MNIST
+    experiments.
 
     Args:
         outputs: logits (B, C, H, W), or (B, 1, H, W) for a single colour.
@@ -112,7 +122,9 @@ class Bernoulli:
     def outputs(channels: int, levels: int) -> int:
         """One logit per colour; raises ValueError unless there are two values."""
         if levels != 2:
-            raise ValueError(f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'")
+            raise ValueError(
+                f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'"
+            )
         return channels
 
     def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -132,21 +144,25 @@ class Bernoulli:
 
 
 _COMPONENTS = 10
-# The floor is that of PixelCNN++; at the ceiling a component is flat over all values, and beyond it would underflow.
+# The floor is that of PixelCNN++; at the ceiling a component is flat over all values, and beyond it
+# would underflow.
 _LOG_SCALES = -7.0, 7.0
 
 
 class LogisticMixture:
-    """A mixture of logistics over all colours of a pixel, discretised (PixelCNN++, section 2.1 and 2.2).
+    """A mixture of logistics over all colours of a pixel, discretised (PixelCNN++, section 2.1 and
+    2.2).
 
-    Each component is a product of logistics, one per colour; the mean of a colour is linear in the earlier colours of
-    the pixel. Value v has the mass of [v - ½, v + ½] on the scale of -1 … 1, the outermost values all beyond; so
-    probabilities sum to one. `log_density` is the same mixture without rounding: the continuous model. It has mass
-    beyond the values that exist; a draw from it, rounded to the nearest value, is a draw from the discretised mixture.
+    Each component is a product of logistics, one per colour; the mean of a colour is linear in the
+    earlier colours of the pixel. Value v has the mass of [v - ½, v + ½] on the scale of -1 … 1, the
+    outermost values all beyond; so probabilities sum to one. `log_density` is the same mixture
+    without rounding: the continuous model. It has mass beyond the values that exist; a draw from
+    it, rounded to the nearest value, is a draw from the discretised mixture.
 
     Args:
-        outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means, log-scales, and for each
-            colour the coefficients of the earlier ones. The scale is that of images centred to -1 … 1.
+        outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means,
+            log-scales, and for each colour the coefficients of the earlier ones. The scale is that
+            of images centred to -1 … 1.
         channels: number of colours C.
         levels: number of values.
     """
@@ -157,14 +173,19 @@ class LogisticMixture:
         self.channels, self.levels = channels, levels
         parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
-        self.means, log_scales = parts[:, 1 : 1 + channels], parts[:, 1 + channels : 1 + 2 * channels]
+        self.means, log_scales = (
+            parts[:, 1 : 1 + channels],
+            parts[:, 1 + channels : 1 + 2 * channels],
+        )
         coefficients = parts[:, 1 + 2 * channels :]
         self.log_scales = log_scales.clamp(*_LOG_SCALES)
         self.coefficients = coefficients.tanh()
 
     @staticmethod
     def outputs(channels: int, levels: int) -> int:  # noqa: ARG004 (the same for every number of levels)
-        """Per component a logit, and per colour a mean, a log-scale and the coefficients of earlier colours."""
+        """Per component a logit, and per colour a mean, a log-scale and the coefficients of earlier
+        colours.
+        """
         return _COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
 
     def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -183,10 +204,14 @@ class LogisticMixture:
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density of each sub-pixel of y in nats."""
-        return self._chain(y, lambda channel: self._density(y.floor(), y[:, channel, None], channel))
+        return self._chain(
+            y, lambda channel: self._density(y.floor(), y[:, channel, None], channel)
+        )
 
     def _chain(self, x: Tensor, component: Callable[[int], Tensor]) -> Tensor:
-        """Sums up log p(x_c | earlier colours) of all colours, from log p of each component (B, K, H, W)."""
+        """Sums up log p(x_c | earlier colours) of all colours, from log p of each component (B, K,
+        H, W).
+        """
         weights, nats = self.logits, []
         total = torch.zeros_like(x[:, 0], dtype=weights.dtype)
         for channel in range(self.channels):
@@ -208,7 +233,9 @@ class LogisticMixture:
         return mean
 
     def _mass(self, x: Tensor, values: Tensor, channel: int) -> Tensor:
-        """The log-probability of a value under each component; `values` broadcasts against (B, K, H, W)."""
+        """The log-probability of a value under each component; `values` broadcasts against (B, K,
+        H, W).
+        """
         log_scale = self.log_scales[:, channel]
         half = 1 / (self.levels - 1)
         offset, inverse = self._centre(values) - self._mean(x, channel), torch.exp(-log_scale)
@@ -223,7 +250,12 @@ class LogisticMixture:
         """Log-density of y under each component, per unit of the values."""
         log_scale: Tensor = self.log_scales[:, channel]
         z: Tensor = (self._centre(y - 0.5) - self._mean(x, channel)) * torch.exp(-log_scale)
-        return functional.logsigmoid(z) + functional.logsigmoid(-z) - log_scale + math.log(2 / (self.levels - 1))
+        return (
+            functional.logsigmoid(z)
+            + functional.logsigmoid(-z)
+            - log_scale
+            + math.log(2 / (self.levels - 1))
+        )
 
 
 def _colour(logits: Tensor, channel: int) -> Tensor:

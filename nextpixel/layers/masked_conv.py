@@ -1,13 +1,14 @@
 """Convolutions that see only the past.
 
-`MaskedConv2d` is the masked convolution of both papers: the rows above, the pixels to the left, and of the pixel itself
-the colours that its mask type allows (Pixel Recurrent Neural Networks, section 3.4). `VerticalConv2d` takes rows that
-are wholly past: the vertical stack's convolution (Conditional Image Generation with PixelCNN Decoders, section 2.2) and
-the upper part of the first layer, `FirstConv2d`.
+`MaskedConv2d` is the masked convolution of both papers: the rows above, the pixels to the left, and
+of the pixel itself the colours that its mask type allows (Pixel Recurrent Neural Networks, section
+3.4). `VerticalConv2d` takes rows that are wholly past: the vertical stack's convolution
+(Conditional Image Generation with PixelCNN Decoders, section 2.2) and the upper part of the first
+layer, `FirstConv2d`.
 
-All give the same numbers in a full pass, over a few rows, and at one site. Tensors are (B, F, rows, W) over rows and
-(B, F / C) at a site, where F / C are the features of that site's colour: the features of earlier colours were computed
-at earlier sites and never change.
+All give the same numbers in a full pass, over a few rows, and at one site. Tensors are (B, F, rows,
+W) over rows and (B, F / C) at a site, where F / C are the features of that site's colour: the
+features of earlier colours were computed at earlier sites and never change.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,8 @@ __all__ = ["FirstConv2d", "MaskedConv2d", "VerticalConv2d", "unit_variance"]
 class VerticalConv2d(nn.Module):
     """A convolution over rows that are wholly past: a kernel's upper rows, all of its columns.
 
-    Output row r reads input rows r - rows + 1 … r. The caller feeds rows that are one row behind, so that r is strictly
-    later than everything read; colours need no mask.
+    Output row r reads input rows r - rows + 1 … r. The caller feeds rows that are one row behind,
+    so that r is strictly later than everything read; colours need no mask.
 
     Args:
         inputs: input channels.
@@ -36,12 +37,16 @@ class VerticalConv2d(nn.Module):
         rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, rows: int | None = None) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, rows: int | None = None
+    ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size)
         self.columns_beside = kernel_size // 2
         self.rows_above = kernel_size // 2 if rows is None else rows - 1
-        self.weight = nn.Parameter(unit_variance(torch.ones(outputs, inputs, self.rows_above + 1, kernel_size)))
+        self.weight = nn.Parameter(
+            unit_variance(torch.ones(outputs, inputs, self.rows_above + 1, kernel_size))
+        )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
@@ -52,7 +57,8 @@ class VerticalConv2d(nn.Module):
 
 
 def unit_variance(mask: Tensor) -> Tensor:
-    """Random weights (outputs, inputs, ...) that keep the variance of their input; only unmasked taps count.
+    """Random weights (outputs, inputs, ...) that keep the variance of their input; only unmasked
+    taps count.
 
     Biases start at zero beside them: then ReLUs are open or closed by what they see, not by chance.
     """
@@ -81,11 +87,13 @@ def _below_past_rows(layer: nn.Module, x: Tensor, count: int, cache: Cache | Non
 
 
 class MaskedConv2d(nn.Module):
-    """A convolution over the pixels to the left, as far as the mask type allows the pixel itself, and rows above.
+    """A convolution over the pixels to the left, as far as the mask type allows the pixel itself,
+    and rows above.
 
-    With no rows above, kernel 1×k; k = 1 with mask "B" is the masked 1×1 convolution of residual blocks and heads. With
-    k//2 rows above, the upper half of a k×k kernel, as in PixelCNN. The mask multiplies the weights in every pass, so
-    optimisers, weight averages and checkpoints need not know of it.
+    With no rows above, kernel 1×k; k = 1 with mask "B" is the masked 1×1 convolution of residual
+    blocks and heads. With k//2 rows above, the upper half of a k×k kernel, as in PixelCNN. The mask
+    multiplies the weights in every pass, so optimisers, weight averages and checkpoints need not
+    know of it.
 
     Args:
         inputs: input channels; with mask "B" a multiple of `channels`.
@@ -95,7 +103,8 @@ class MaskedConv2d(nn.Module):
         mask_type: "A" for the first layer, whose input is the image; "B" for all others.
         rows_above: how many rows above the pixel the kernel reaches; for mask "B".
         bias: whether to add one learned number per output channel.
-        output_blocks: whether the output channels come in blocks, one per colour, instead of interleaved.
+        output_blocks: whether the output channels come in blocks, one per colour, instead of
+            interleaved.
     """
 
     mask: Tensor
@@ -126,7 +135,8 @@ class MaskedConv2d(nn.Module):
         if self.taps > self.reach:
             mask[:, :, -1, self.reach] = centre
         self.register_buffer("mask", mask, persistent=False)
-        # Decided without a look at the mask, so that models can be built where tensors hold nothing.
+        # Decided without a look at the mask, so that models can be built where tensors hold
+        # nothing.
         self.masked = channels > 1 or (rows_above > 0 and kernel_size > 1)
         self.weight = nn.Parameter(unit_variance(mask))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -135,11 +145,14 @@ class MaskedConv2d(nn.Module):
         """The weights that count, (outputs, inputs, rows, taps)."""
         return self.weight * self.mask if self.masked else self.weight
 
-    def forward(self, x: Tensor, cache: Cache | None = None, *, onto: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, cache: Cache | None = None, *, onto: Tensor | None = None
+    ) -> Tensor:
         """Convolves x and adds the result onto `onto` if given.
 
-        Over rows: (B, inputs, rows, W) to (B, outputs, rows, W). At a site of colour c: the (B, inputs / C) features
-        of colour c to the (B, outputs / C) outputs of colour c; mask type "A" takes the previous sub-pixel instead.
+        Over rows: (B, inputs, rows, W) to (B, outputs, rows, W). At a site of colour c: the (B,
+        inputs / C) features of colour c to the (B, outputs / C) outputs of colour c; mask type "A"
+        takes the previous sub-pixel instead.
         """
         if cache is not None and cache.site is not None:
             return self._at_site(x, cache, cache.site, onto)
@@ -164,7 +177,11 @@ class MaskedConv2d(nn.Module):
                 state.row.put(source, x)
             x = state.windows[column]
         if state.biases is None:
-            return x @ state.weights[channel] if onto is None else torch.addmm(onto, x, state.weights[channel])
+            return (
+                x @ state.weights[channel]
+                if onto is None
+                else torch.addmm(onto, x, state.weights[channel])
+            )
         y = torch.addmm(state.biases[channel], x, state.weights[channel])
         return y if onto is None else y.add_(onto)
 
@@ -174,7 +191,9 @@ class MaskedConv2d(nn.Module):
         inputs = self.weight.shape[1]
         blank = x.new_zeros(x.shape[0], inputs, 1, cache.width)
         past = cache.state((self, "rows"), lambda: _PastRows(blank, self.rows_above))
-        return functional.conv2d(past.rows, self.weight[:, :, :-1], self.bias, padding=(0, self.reach))
+        return functional.conv2d(
+            past.rows, self.weight[:, :, :-1], self.bias, padding=(0, self.reach)
+        )
 
     def _take_in_finished_row(self, cache: Cache) -> None:
         """Appends the row that was walked site by site, if there is one, to the past rows."""
@@ -193,12 +212,15 @@ class MaskedConv2d(nn.Module):
         weight = weight.reshape(self.taps * inputs, outputs)
         block = outputs // colours
         of_colour = [
-            slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours) for c in range(colours)
+            slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours)
+            for c in range(colours)
         ]
         weights = [weight[:, of].contiguous() for of in of_colour]
         # With rows above, the bias is in what they contribute.
         biases = (
-            None if self.bias is None or self.rows_above else [self.bias.detach()[of].contiguous() for of in of_colour]
+            None
+            if self.bias is None or self.rows_above
+            else [self.bias.detach()[of].contiguous() for of in of_colour]
         )
         if self.reach == 0 and colours == 1 and not self.rows_above:
             return _SiteState(weights, biases, None, [])
@@ -209,7 +231,9 @@ class MaskedConv2d(nn.Module):
 
 @dataclass
 class _SiteState:
-    """One matrix per colour, and the current row of the input with its window for every column (views)."""
+    """One matrix per colour, and the current row of the input with its window for every column
+    (views).
+    """
 
     weights: list[Tensor]
     biases: list[Tensor] | None
@@ -218,7 +242,8 @@ class _SiteState:
 
 
 class FirstConv2d(nn.Module):
-    """The k×k convolution of mask type "A" that reads the image: rows above, pixels to the left, earlier colours.
+    """The k×k convolution of mask type "A" that reads the image: rows above, pixels to the left,
+    earlier colours.
 
     Args:
         inputs: channels of the image.
@@ -229,7 +254,9 @@ class FirstConv2d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, *, channels: int) -> None:
         super().__init__()
-        self.left = MaskedConv2d(inputs, outputs, kernel_size, channels=channels, mask_type="A", bias=False)
+        self.left = MaskedConv2d(
+            inputs, outputs, kernel_size, channels=channels, mask_type="A", bias=False
+        )
         self.above = VerticalConv2d(inputs, outputs, kernel_size, rows=kernel_size // 2)
         # Two parts of one kernel: its initial weights keep the variance together.
         above, left = self.above.weight[0].numel(), inputs * self.left.reach
@@ -238,6 +265,8 @@ class FirstConv2d(nn.Module):
             self.left.weight.mul_((left / (above + left)) ** 0.5)
 
     def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
-        """The rows of the image, or at a site the previous sub-pixel; and the same rows one row behind."""
+        """The rows of the image, or at a site the previous sub-pixel; and the same rows one row
+        behind.
+        """
         (onto,) = once_per_row(cache, self, lambda: [self.above(above(), cache)])
         return self.left(x, cache, onto=onto)  # type: ignore[no-any-return]

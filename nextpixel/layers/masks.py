@@ -1,13 +1,14 @@
 """Which weights may stay: mask types A and B, with colours.
 
-Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.4. Every feature channel belongs to one colour;
-the paper does not say which. Here they interleave: **channel k belongs to colour k mod C**, and every width is a
-multiple of C. Splitting a convolution's output into 2 gates or 4 LSTM gates then keeps colours apart, which blocks of
-channels per colour do not: a gate's slice would hold the wrong colours, and the model would leak. Only the head's
-outputs, which are not split again, come in blocks.
+Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.4. Every feature channel
+belongs to one colour; the paper does not say which. Here they interleave: **channel k belongs to
+colour k mod C**, and every width is a multiple of C. Splitting a convolution's output into 2 gates
+or 4 LSTM gates then keeps colours apart, which blocks of channels per colour do not: a gate's slice
+would hold the wrong colours, and the model would leak. Only the head's outputs, which are not split
+again, come in blocks.
 
-Only the centre tap of a kernel needs a mask. Rows above and pixels to the left are past for every colour, so layers
-hold weights for those alone instead of masking the rest away.
+Only the centre tap of a kernel needs a mask. Rows above and pixels to the left are past for every
+colour, so layers hold weights for those alone instead of masking the rest away.
 """
 
 from typing import Literal
@@ -26,15 +27,17 @@ def colour_mask(
 ) -> Bool[Tensor, "outputs inputs"]:
     """Tells which output channel may read which input channel of the *same pixel*.
 
-    Type "A" (the first layer) lets a colour read the earlier colours only; type "B" (all later layers) also itself.
+    Type "A" (the first layer) lets a colour read the earlier colours only; type "B" (all later
+    layers) also itself.
 
     Args:
         outputs: output channels, a multiple of `channels`.
         inputs: input channels, a multiple of `channels`.
         channels: number of colours C; channel k belongs to colour k mod C.
         mask_type: "A" or "B".
-        output_blocks: whether the outputs come in consecutive blocks, one per colour, instead of interleaved: for the
-            last layer, whose outputs are no longer split and are read colour by colour.
+        output_blocks: whether the outputs come in consecutive blocks, one per colour, instead of
+            interleaved: for the last layer, whose outputs are no longer split and are read colour
+                by colour.
 
     Example:
         >>> colour_mask(3, 3, 3, "A").int().tolist()
@@ -55,10 +58,15 @@ def check_width(name: str, width: int, channels: int) -> None:
     if width < 1 or width % channels:
         below, above = width // channels * channels, (max(width, 0) // channels + 1) * channels
         use = f"{below} or {above}" if below > 0 else f"{above}"
-        raise ValueError(f"{name} (={width}) must be a positive multiple of channels (={channels}); use {use}")
+        raise ValueError(
+            f"{name} (={width}) must be a positive multiple of channels (={channels}); use {use}"
+        )
 
 
 def check_kernel_size(name: str, size: int, *, at_least: int = 1) -> None:
     """Raises ValueError unless `size` is odd and large enough."""
     if size < at_least or size % 2 == 0:
-        raise ValueError(f"{name} (={size}) must be an odd number of at least {at_least}, so that it has a centre")
+        raise ValueError(
+            f"{name} (={size}) must be an odd number of at least {at_least}, so that it has a"
+            " centre"
+        )

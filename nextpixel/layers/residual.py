@@ -1,9 +1,11 @@
-"""How the layers of PixelCNN and PixelRNN are wired (Pixel Recurrent Neural Networks, section 3.3 and figure 5).
+"""How the layers of PixelCNN and PixelRNN are wired (Pixel Recurrent Neural Networks, section 3.3
+and figure 5).
 
     x (2h maps) ─► layer ─► h maps ─┬─► 1×1, to 2h maps ─(+ x)─► next layer
                                     └─► 1×1 ─► summed over layers, to the head
 
-Residual connections are the (+ x); skip connections are the second branch. A model has either, both or neither.
+Residual connections are the (+ x); skip connections are the second branch. A model has either, both
+or neither.
 """
 
 from collections.abc import Callable
@@ -34,19 +36,35 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, layer: nn.Module, features: int, *, channels: int, residual: bool, skip: bool, dropout: float
+        self,
+        layer: nn.Module,
+        features: int,
+        *,
+        channels: int,
+        residual: bool,
+        skip: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.layer, self.residual = layer, residual
         # Where there is a residual, a bias would only repeat that of the first layer.
-        self.up = MaskedConv2d(features, 2 * features, 1, channels=channels, mask_type="B", bias=not residual)
+        self.up = MaskedConv2d(
+            features, 2 * features, 1, channels=channels, mask_type="B", bias=not residual
+        )
         self.skip = (
-            MaskedConv2d(features, 2 * features, 1, channels=channels, mask_type="B", bias=False) if skip else None
+            MaskedConv2d(features, 2 * features, 1, channels=channels, mask_type="B", bias=False)
+            if skip
+            else None
         )
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, skips: Tensor | None, condition: Encoded | None, cache: Cache | None, image: Image
+        self,
+        x: Tensor,
+        skips: Tensor | None,
+        condition: Encoded | None,
+        cache: Cache | None,
+        image: Image,
     ) -> tuple[Tensor, Tensor | None]:
         """The next layer's input, and the sum of skips so far."""
         y = self.dropout(self.layer(x, condition, cache, image))
@@ -56,14 +74,16 @@ class ResidualBlock(nn.Module):
 
 
 class ConvolutionalLayer(nn.Module):
-    """PixelCNN's layer: ReLU, 1×1 to h maps, ReLU, k×k with mask "B", ReLU; a condition biases the k×k convolution.
+    """PixelCNN's layer: ReLU, 1×1 to h maps, ReLU, k×k with mask "B", ReLU; a condition biases the
+    k×k convolution.
 
     Args:
         features: h; the input has 2h maps.
         kernel_size: k, odd.
         channels: number of colours C that are predicted one after another.
         widths: of what the model is conditioned on, or None.
-        gated: whether the k×k convolution is to 2h maps and ends in a gate, as in Gated PixelCNN, and not in a ReLU.
+        gated: whether the k×k convolution is to 2h maps and ends in a gate, as in Gated PixelCNN,
+            and not in a ReLU.
     """
 
     def __init__(
@@ -79,11 +99,18 @@ class ConvolutionalLayer(nn.Module):
         self.gated, outputs = gated, 2 * features if gated else features
         self.down = MaskedConv2d(2 * features, features, 1, channels=channels, mask_type="B")
         self.conv = MaskedConv2d(
-            features, outputs, kernel_size, channels=channels, mask_type="B", rows_above=kernel_size // 2
+            features,
+            outputs,
+            kernel_size,
+            channels=channels,
+            mask_type="B",
+            rows_above=kernel_size // 2,
         )
         self.condition_bias = ConditionBias(widths, outputs) if widths is not None else None
 
-    def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
+    def forward(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
+    ) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
         y = self.down.forward(x.relu(), cache).relu_()
         bias = None
@@ -92,6 +119,10 @@ class ConvolutionalLayer(nn.Module):
         y = self.conv.forward(y, cache, onto=bias)
         return gate(y) if self.gated else y.relu_()
 
-    def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None, x: Tensor) -> Tensor:
+    def _bias(
+        self, bias: ConditionBias, condition: Encoded, cache: Cache | None, x: Tensor
+    ) -> Tensor:
         rows, width = (None, x.shape[-1]) if cache is None else (cache.rows, cache.width)
-        return once_per_row(cache, self, lambda: [bias(condition, rows).expand(len(x), -1, -1, width)])[0]
+        return once_per_row(
+            cache, self, lambda: [bias(condition, rows).expand(len(x), -1, -1, width)]
+        )[0]

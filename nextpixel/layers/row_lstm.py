@@ -1,8 +1,9 @@
-"""Row LSTM (Pixel Recurrent Neural Networks, section 3.1): an LSTM from row to row, with convolutions along the row.
+"""Row LSTM (Pixel Recurrent Neural Networks, section 3.1): an LSTM from row to row, with
+convolutions along the row.
 
-The input-to-state convolution, 1×k with mask "B", is computed for the whole map at once; the state-to-state
-convolution, 1×k and unmasked, reads the states of the row above. What is seen is a triangle above the pixel, and in the
-pixel's own row k//2 pixels more to the left with every layer.
+The input-to-state convolution, 1×k with mask "B", is computed for the whole map at once; the
+state-to-state convolution, 1×k and unmasked, reads the states of the row above. What is seen is a
+triangle above the pixel, and in the pixel's own row k//2 pixels more to the left with every layer.
 """
 
 from dataclasses import dataclass
@@ -31,11 +32,15 @@ class RowLSTMLayer(nn.Module):
         widths: of what the model is conditioned on, or None.
     """
 
-    def __init__(self, features: int, kernel_size: int, *, channels: int, widths: Widths | None) -> None:
+    def __init__(
+        self, features: int, kernel_size: int, *, channels: int, widths: Widths | None
+    ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3)
         self.features, self.kernel_size = features, kernel_size
-        self.input_to_state = MaskedConv2d(2 * features, 4 * features, kernel_size, channels=channels, mask_type="B")
+        self.input_to_state = MaskedConv2d(
+            2 * features, 4 * features, kernel_size, channels=channels, mask_type="B"
+        )
         open_forget_gates(self.input_to_state, features)
         # A matrix for each tap along the row above.
         weight = unit_variance(torch.ones(4 * features, kernel_size, features))
@@ -44,7 +49,9 @@ class RowLSTMLayer(nn.Module):
         self.initial_c = nn.Parameter(torch.zeros(features))
         self.condition_bias = ConditionBias(widths, 4 * features) if widths is not None else None
 
-    def forward(self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image) -> Tensor:  # noqa: ARG002
+    def forward(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
+    ) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a site."""
         if cache is not None and cache.site is not None:
             return self._at_site(x, condition, cache, cache.site)
@@ -52,7 +59,9 @@ class RowLSTMLayer(nn.Module):
         z = self.input_to_state(x, cache, onto=bias)
         batch, _, height, width = x.shape
         if cache is None:
-            h, c = (v.view(1, 1, -1).expand(width, batch, -1) for v in (self.initial_h, self.initial_c))
+            h, c = (
+                v.view(1, 1, -1).expand(width, batch, -1) for v in (self.initial_h, self.initial_c)
+            )
         else:
             state = self._state(x, cache)
             h, c = (v[:, :, 0].permute(2, 0, 1) for v in state.finished_row())
@@ -84,7 +93,9 @@ class RowLSTMLayer(nn.Module):
 
     def _at_site(self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site) -> Tensor:
         state = self._state(x, cache)
-        gates, carried = once_per_row(cache, self, lambda: self._from_above(condition, cache, state))
+        gates, carried = once_per_row(
+            cache, self, lambda: self._from_above(condition, cache, state)
+        )
         h, c = lstm_cell(self.input_to_state.forward(x, cache, onto=gates), carried)
         if state.rows is None:
             state.rows = RowInProgress(h, cache, 0), RowInProgress(c, cache, 0)
@@ -95,7 +106,9 @@ class RowLSTMLayer(nn.Module):
 
 @dataclass
 class _State:
-    """States and cell states of the row above, (B, h, 1, W) each, and those of the row that is walked at sites."""
+    """States and cell states of the row above, (B, h, 1, W) each, and those of the row that is
+    walked at sites.
+    """
 
     above: tuple[Tensor, Tensor]
     rows: tuple[RowInProgress, RowInProgress] | None = None
@@ -110,7 +123,9 @@ class _State:
 
 
 def open_forget_gates(input_to_state: MaskedConv2d, features: int) -> None:
-    """Lets memory last at first: a bias of one for the second of the gates o, f, i, g (the papers do not say)."""
+    """Lets memory last at first: a bias of one for the second of the gates o, f, i, g (the papers
+    do not say).
+    """
     assert input_to_state.bias is not None
     with torch.no_grad():
         input_to_state.bias[features : 2 * features] = 1

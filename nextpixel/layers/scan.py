@@ -1,17 +1,20 @@
 """The LSTM recurrence of PixelRNNs over all cells of a map, front by front.
 
-Row LSTM and Diagonal BiLSTM (Pixel Recurrent Neural Networks, sections 3.1 and 3.2) are one recurrence over fronts of
-cells that are computed together: the front is a row, or a diagonal. With the input-to-state map z, for every cell
+Row LSTM and Diagonal BiLSTM (Pixel Recurrent Neural Networks, sections 3.1 and 3.2) are one
+recurrence over fronts of cells that are computed together: the front is a row, or a diagonal. With
+the input-to-state map z, for every cell
 
-    [o, f, i, g] = z + Σ_taps h(tap) · W_tap;    c = σ(f) ⊙ c(carry) + σ(i) ⊙ tanh(g);    h = σ(o) ⊙ tanh(c)
+    [o, f, i, g] = z + Σ_taps h(tap) · W_tap;    c = σ(f) ⊙ c(carry) + σ(i) ⊙ tanh(g);    h = σ(o) ⊙
+    tanh(c)
 
-where taps are neighbours on the previous front, and one of them, the carry, hands on its cell state. (The paper prints
-σ for all four gates; g is a tanh, as in every LSTM.)
+where taps are neighbours on the previous front, and one of them, the carry, hands on its cell
+state. (The paper prints σ for all four gates; g is a tanh, as in every LSTM.)
 
-Cells are packed front after front, and each front stands between border cells that hold what is known from outside:
-initial states, the row above, or zeros. A tap of a whole front is then one slice, both directions are one batched
-product, and nothing is computed but the cells of the map. The backward pass is written out: gradients of the states
-are accumulated in place, and those of the weights are one product per tap at the end.
+Cells are packed front after front, and each front stands between border cells that hold what is
+known from outside: initial states, the row above, or zeros. A tap of a whole front is then one
+slice, both directions are one batched product, and nothing is computed but the cells of the map.
+The backward pass is written out: gradients of the states are accumulated in place, and those of the
+weights are one product per tap at the end.
 """
 
 from collections.abc import Sequence
@@ -30,12 +33,14 @@ __all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
 class Fronts:
     """How the cells of a map, and border cells, are packed.
 
-    Cell k of a front is read by tap j of the next front's cell k - shift + j, so that taps are neighbouring slices.
+    Cell k of a front is read by tap j of the next front's cell k - shift + j, so that taps are
+    neighbouring slices.
 
     Attributes:
-        cells: for every direction the pixels (row · W + column) in the order of their fronts, (D, H·W).
-        spans: of every front: where it begins and ends among the cells, where it begins among cells and borders, and
-            where there its first tap's slice begins.
+        cells: for every direction the pixels (row · W + column) in the order of their fronts, (D,
+            H·W).
+        spans: of every front: where it begins and ends among the cells, where it begins among cells
+            and borders, and where there its first tap's slice begins.
         padded: number of cells and borders.
         inner: where each cell is among cells and borders, (H·W,).
         border: where each border cell is whose content the caller gives; the others are zero.
@@ -59,7 +64,9 @@ def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
     Border cells: the row above the map, column by column. Beside the map there are zeros.
     """
     reach, block = kernel_size // 2, width + kernel_size - 1
-    spans = tuple((r * width, (r + 1) * width, (r + 1) * block + reach, r * block) for r in range(height))
+    spans = tuple(
+        (r * width, (r + 1) * width, (r + 1) * block + reach, r * block) for r in range(height)
+    )
     columns = torch.arange(width, device="cpu")
     inner = torch.cat([columns + (r + 1) * block + reach for r in range(height)])
     cells = torch.arange(height * width, device="cpu")[None]
@@ -68,13 +75,14 @@ def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
 
 @lru_cache(maxsize=32)
 def diagonal_fronts(height: int, width: int) -> Fronts:
-    """Fronts of the Diagonal BiLSTM: diagonals of equal row + column; taps are the cell above and the one before.
+    """Fronts of the Diagonal BiLSTM: diagonals of equal row + column; taps are the cell above and
+    the one before.
 
-    The second direction is that of the mirrored map. Border cells: the row above the map, column by column as the
-    direction goes, then the cell before each row.
+    The second direction is that of the mirrored map. Border cells: the row above the map, column by
+    column as the direction goes, then the cell before each row.
     """
-    # Every front is packed as: the border above its successor's first cell, its cells, the border before the
-    # successor's last row. The front before the first has borders only.
+    # Every front is packed as: the border above its successor's first cell, its cells, the border
+    # before the successor's last row. The front before the first has borders only.
     spans: list[tuple[int, int, int, int]] = []
     rows: list[int] = []
     columns: list[int] = []
@@ -102,7 +110,9 @@ def diagonal_fronts(height: int, width: int) -> Fronts:
 
 
 def lstm_cell(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
-    """One step at one place: gates o, f, i, g (B, 4F), which it overwrites, and cell state (B, F) to h and c."""
+    """One step at one place: gates o, f, i, g (B, 4F), which it overwrites, and cell state (B, F)
+    to h and c.
+    """
     width = carried.shape[1]
     gates[:, : 3 * width].sigmoid_()
     o, f, i, g = gates.chunk(4, dim=1)
@@ -123,8 +133,8 @@ def lstm_scan(
         fronts: the order of the cells.
 
     Returns:
-        For each direction the states h, (B, F, H, W), channels last in memory; and the cell states of the last front,
-        (D, n, B, F), without gradient.
+        For each direction the states h, (B, F, H, W), channels last in memory; and the cell states
+        of the last front, (D, n, B, F), without gradient.
     """
     batch, _, height, columns = z[0].shape
     directions, _, width, _ = weight.shape
@@ -139,8 +149,8 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
     """Numbers of rows, for each direction.
 
     Returns:
-        Which pixel of which image, as rows of (B, H·W), each cell of (H·W, B) is; for each pixel, the row of its cell;
-        and the row of its cell among (cells and borders, B). Each (D, H·W·B).
+        Which pixel of which image, as rows of (B, H·W), each cell of (H·W, B) is; for each pixel,
+        the row of its cell; and the row of its cell among (cells and borders, B). Each (D, H·W·B).
     """
     count = fronts.cells.shape[1]
     image = torch.arange(batch, device="cpu")
@@ -152,16 +162,28 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
 
 @lru_cache(maxsize=32)
 def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Among cells and borders: the borders that the caller gives, the cells, and for each tap what the cells read."""
-    first = torch.cat([torch.arange(read, read + stop - start, device="cpu") for start, stop, _, read in fronts.spans])
-    return fronts.border.to(device), fronts.inner.to(device), tuple((first + t).to(device) for t in range(fronts.taps))
+    """Among cells and borders: the borders that the caller gives, the cells, and for each tap what
+    the cells read.
+    """
+    first = torch.cat(
+        [
+            torch.arange(read, read + stop - start, device="cpu")
+            for start, stop, _, read in fronts.spans
+        ]
+    )
+    return (
+        fronts.border.to(device),
+        fronts.inner.to(device),
+        tuple((first + t).to(device) for t in range(fronts.taps)),
+    )
 
 
 class _Scan(torch.autograd.Function):
     """`lstm_scan` on rows (B·H·W, F).
 
-    If z comes in half precision, from a convolution under autocast, then so are the factors of all products, the states
-    h and their gradients; gates, cell states and sums stay in the weights' precision.
+    If z comes in half precision, from a convolution under autocast, then so are the factors of all
+    products, the states h and their gradients; gates, cell states and sums stay in the weights'
+    precision.
     """
 
     @staticmethod
@@ -180,21 +202,30 @@ class _Scan(torch.autograd.Function):
         tanh_c = weight.new_empty(directions, count, batch, width)
         matrices = [matrix.contiguous() for matrix in weight.to(product).unbind(1)]
         largest = max(stop - start for start, stop, _, _ in fronts.spans)
-        sums = None if product == weight.dtype else z[0].new_empty(directions, largest * batch, 4 * width)
-        # Everything is done front by front, even what could be done for the whole map: a front stays in the cache.
+        sums = (
+            None
+            if product == weight.dtype
+            else z[0].new_empty(directions, largest * batch, 4 * width)
+        )
+        # Everything is done front by front, even what could be done for the whole map: a front
+        # stays in the cache.
         for start, stop, own, read in fronts.spans:
             n, carry = stop - start, read + fronts.carry
             here = gates[:, start:stop]
             a = here.flatten(3).flatten(1, 2) if sums is None else sums[:, : n * batch]
             for direction, rows in enumerate(z):
-                torch.index_select(rows, 0, to[direction, start * batch : stop * batch], out=a[direction])
+                torch.index_select(
+                    rows, 0, to[direction, start * batch : stop * batch], out=a[direction]
+                )
             for tap, matrix in enumerate(matrices):
                 a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
             if sums is not None:
                 here.copy_(a.view(here.shape))
             here[:, :, :, :3].sigmoid_()
             o, f, i, g = here.unbind(3)
-            now = torch.mul(f, c[:, carry : carry + n], out=c[:, own : own + n]).addcmul_(i, g.tanh_())
+            now = torch.mul(f, c[:, carry : carry + n], out=c[:, own : own + n]).addcmul_(
+                i, g.tanh_()
+            )
             t = torch.tanh(now, out=tanh_c[:, start:stop])
             if sums is None:
                 torch.mul(o, t, out=h[:, own : own + n])
@@ -205,7 +236,10 @@ class _Scan(torch.autograd.Function):
             ctx.save_for_backward(gates, tanh_c, h, c, weight)
             ctx.fronts = fronts
         ctx.mark_non_differentiable(last)
-        return *(m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True)), last
+        return (
+            *(m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True)),
+            last,
+        )
 
     @staticmethod
     @once_differentiable
@@ -218,11 +252,15 @@ class _Scan(torch.autograd.Function):
         product = h.dtype
         grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
         for direction, (rows, gradient) in enumerate(zip(to, gradients, strict=False)):
-            grad_h[direction, inner] = gradient.to(product).index_select(0, rows).view(-1, batch, width)
+            grad_h[direction, inner] = (
+                gradient.to(product).index_select(0, rows).view(-1, batch, width)
+            )
         grad_gates, one = torch.empty_like(gates, dtype=product), gates.new_ones(())
         largest = max(stop - start for start, stop, _, _ in fronts.spans)
         scratch = None if product == gates.dtype else torch.empty_like(gates[:, :largest])
-        transposed = [matrix.to(product).transpose(1, 2).contiguous() for matrix in weight.unbind(1)]
+        transposed = [
+            matrix.to(product).transpose(1, 2).contiguous() for matrix in weight.unbind(1)
+        ]
         with torch.autocast(h.device.type, enabled=False):
             for start, stop, own, read in reversed(fronts.spans):
                 n, carry = stop - start, read + fronts.carry
@@ -235,7 +273,9 @@ class _Scan(torch.autograd.Function):
                 dt = dh * o
                 dc.add_(dt).addcmul_(dt, t * t, value=-1)
                 sigmoids = gate[:, :, :, :3]
-                torch.addcmul(sigmoids, sigmoids, sigmoids, value=-1, out=here[:, :, :, :3])  # σ' = σ - σ²
+                torch.addcmul(
+                    sigmoids, sigmoids, sigmoids, value=-1, out=here[:, :, :, :3]
+                )  # σ' = σ - σ²
                 torch.addcmul(one, g, g, value=-1, out=dg).mul_(i)  # tanh' = 1 - tanh²
                 do.mul_(t).mul_(dh)
                 df.mul_(c[:, carry : carry + n])
@@ -250,7 +290,14 @@ class _Scan(torch.autograd.Function):
             # One product over all cells for each tap: exact sums even in half precision.
             every = grad_gates.flatten(3).flatten(1, 2)
             grad_weight = torch.stack(
-                [h.index_select(1, source).flatten(1, 2).transpose(1, 2).bmm(every) for source in sources], dim=1
+                [
+                    h.index_select(1, source).flatten(1, 2).transpose(1, 2).bmm(every)
+                    for source in sources
+                ],
+                dim=1,
             ).to(weight.dtype)
-        grad_z = [m.view(-1, 4 * width).index_select(0, rows) for m, rows in zip(grad_gates, back, strict=True)]
+        grad_z = [
+            m.view(-1, 4 * width).index_select(0, rows)
+            for m, rows in zip(grad_gates, back, strict=True)
+        ]
         return grad_weight, grad_h[:, border].to(c.dtype), grad_c[:, border], None, *grad_z

@@ -1,12 +1,14 @@
 """Auto-encoders: a convolutional encoder, and PixelCNN or deconvolutions as the decoder.
 
-Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.4: take a convolutional
-auto-encoder (Masci et al., 2011), replace the deconvolutional decoder by a conditional PixelCNN, and train both
-together by -log p(x | h = encoder(x)). The decoder knows the local statistics of images, so the code is free to hold
-what is left: what is in the image, and where. `variational` makes h a latent variable with a standard normal prior, as
-in PixelVAE (Gulrajani et al., 2017): a distribution of images again, whose likelihood is bounded from below.
+Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.4: take a
+convolutional auto-encoder (Masci et al., 2011), replace the deconvolutional decoder by a
+conditional PixelCNN, and train both together by -log p(x | h = encoder(x)). The decoder knows the
+local statistics of images, so the code is free to hold what is left: what is in the image, and
+where. `variational` makes h a latent variable with a standard normal prior, as in PixelVAE
+(Gulrajani et al., 2017): a distribution of images again, whose likelihood is bounded from below.
 
-Neither is a leak: an encoder sees all of x, and p(x | h) is a distribution for every h. But NLL(x | h(x)) is no NLL(x).
+Neither is a leak: an encoder sees all of x, and p(x | h) is a distribution for every h. But NLL(x |
+h(x)) is no NLL(x).
 """
 
 import math
@@ -28,7 +30,8 @@ _SMALLEST = 4
 
 
 class ImageEncoder(nn.Module):
-    """An image to a vector: 3×3 convolutions of stride 2 down to at most 4×4 pixels, then a linear layer.
+    """An image to a vector: 3×3 convolutions of stride 2 down to at most 4×4 pixels, then a linear
+    layer.
 
     The papers leave the layout open. Features double with every convolution.
 
@@ -39,7 +42,9 @@ class ImageEncoder(nn.Module):
         features: of the first convolution.
     """
 
-    def __init__(self, *, channels: int, levels: int, size: Sequence[int], outputs: int, features: int) -> None:
+    def __init__(
+        self, *, channels: int, levels: int, size: Sequence[int], outputs: int, features: int
+    ) -> None:
         super().__init__()
         self.levels, (height, width) = levels, size
         layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1), nn.ReLU()]
@@ -59,19 +64,23 @@ class ImageEncoder(nn.Module):
 class PixelCNNAutoencoder(ImageModel):
     """p(x | h) of an autoregressive decoder, with h = encoder(x).
 
-    It is conditioned on codes: `sample(model, n, shape, condition=model.encode(x))` draws images that share what the
-    code holds, and `score(model, x, model.encode(x))` is the exact log p(x | h). Without a condition, `forward` encodes
-    x: this is how it is trained. With `TrainConfig.condition_dropout` the decoder meets unknown codes, of NaN, as well,
-    and is the unconditional model, too: log p(x) of the same weights, beside which log p(x | h) tells a code's worth.
+    It is conditioned on codes: `sample(model, n, shape, condition=model.encode(x))` draws images
+    that share what the code holds, and `score(model, x, model.encode(x))` is the exact log p(x |
+    h). Without a condition, `forward` encodes x: this is how it is trained. With
+    `TrainConfig.condition_dropout` the decoder meets unknown codes, of NaN, as well, and is the
+    unconditional model, too: log p(x) of the same weights, beside which log p(x | h) tells a code's
+    worth.
 
     Args:
-        decoder: a model whose condition is `VectorCondition(m)`; or its configuration. m is the size of the code.
+        decoder: a model whose condition is `VectorCondition(m)`; or its configuration. m is the
+            size of the code.
         size: (H, W) of the images.
         encoder_features: of the encoder's first convolution.
-        variational: make h a latent variable: q(h | x) = N(mean, deviation²) by the encoder, p(h) = N(0, 1); training
-            maximises the lower bound E_q log p(x | h) - KL(q || p).
-        free_bits: for `variational`: bits of each of the code's entries that cost nothing in training, averaged over
-            the batch (Kingma et al., 2016), so that a strong decoder does not ignore the code.
+        variational: make h a latent variable: q(h | x) = N(mean, deviation²) by the encoder, p(h) =
+            N(0, 1); training maximises the lower bound E_q log p(x | h) - KL(q || p).
+        free_bits: for `variational`: bits of each of the code's entries that cost nothing in
+            training, averaged over the batch (Kingma et al., 2016), so that a strong decoder does
+            not ignore the code.
 
     Raises:
         ValueError: the decoder is conditioned otherwise, or a value is out of range.
@@ -96,15 +105,25 @@ class PixelCNNAutoencoder(ImageModel):
     ) -> None:
         decoder = built(decoder)
         super().__init__(channels=decoder.channels, levels=decoder.levels)
-        if not isinstance(decoder, AutoregressiveModel) or not isinstance(decoder.condition, VectorCondition):
-            raise ValueError("the decoder must be conditioned on a code: give it condition=VectorCondition(size)")
+        if not isinstance(decoder, AutoregressiveModel) or not isinstance(
+            decoder.condition, VectorCondition
+        ):
+            raise ValueError(
+                "the decoder must be conditioned on a code: give it condition=VectorCondition(size)"
+            )
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size (={tuple(size)}) must be the height and width of the images")
         if encoder_features < 1:
             raise ValueError(f"encoder_features (={encoder_features}) must be at least 1")
         if not 0 <= free_bits < math.inf or (free_bits and not variational):
-            raise ValueError(f"free_bits (={free_bits}) must not be negative, and is for variational=True")
-        self.decoder, self.size, self.encoder_features = decoder, (size[0], size[1]), encoder_features
+            raise ValueError(
+                f"free_bits (={free_bits}) must not be negative, and is for variational=True"
+            )
+        self.decoder, self.size, self.encoder_features = (
+            decoder,
+            (size[0], size[1]),
+            encoder_features,
+        )
         self.variational, self.free_bits = variational, free_bits
         self.condition: Conditions | None = decoder.condition
         self.code_size = decoder.condition.size
@@ -124,7 +143,9 @@ class PixelCNNAutoencoder(ImageModel):
         """The keywords that rebuild this model."""
         own = ("encoder_features", "variational", "free_bits")
         decoder = {"model": type(self.decoder).__name__} | self.decoder.config()
-        return {"decoder": decoder, "size": list(self.size)} | {name: getattr(self, name) for name in own}
+        return {"decoder": decoder, "size": list(self.size)} | {
+            name: getattr(self, name) for name in own
+        }
 
     def scales(self) -> Iterator[Scale]:
         """The decoder's."""
@@ -141,21 +162,29 @@ class PixelCNNAutoencoder(ImageModel):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-deviation of q(h | x), (B, m) each, of a variational model."""
         if not self.variational:
-            raise ValueError("this auto-encoder is not variational: it has codes, but no distribution of them")
+            raise ValueError(
+                "this auto-encoder is not variational: it has codes, but no distribution of them"
+            )
         mean, log_deviation = _precise(self._encoder_outputs(x)).chunk(2, dim=1)
         return mean, log_deviation.clamp(-7, 7)
 
     def infer(self, x: Tensor, condition: Values | None) -> Values | None:
-        """The codes of images, unless some are given; booleans (B,) are true where a code is to be unknown."""
+        """The codes of images, unless some are given; booleans (B,) are true where a code is to be
+        unknown.
+        """
         if isinstance(condition, Tensor) and condition.dtype == torch.bool:
             return forget(self.encode(x.to(self.device)), condition)
         return self.encode(x.to(self.device)) if condition is None else condition
 
-    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
-        """The distribution of every sub-pixel given its past and a code, that of x itself if none is given.
+    def forward(
+        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+    ) -> Distribution:
+        """The distribution of every sub-pixel given its past and a code, that of x itself if none
+        is given.
 
-        For a variational model without a given code, a code is drawn from q(h | x), and log-probabilities are less
-        their share of the Kullback-Leibler divergence: their sum is the lower bound of log p(x).
+        For a variational model without a given code, a code is drawn from q(h | x), and
+        log-probabilities are less their share of the Kullback-Leibler divergence: their sum is the
+        lower bound of log p(x).
         """
         if condition is not None or not self.variational:
             return self.decoder(x, self.infer(x, condition), cache)  # type: ignore[no-any-return]
@@ -163,7 +192,9 @@ class PixelCNNAutoencoder(ImageModel):
         code = mean + log_deviation.exp() * torch.randn_like(mean)
         divergence = gaussian_divergence(mean, log_deviation)
         if self.training:
-            divergence = divergence.mean(dim=0).clamp(min=self.free_bits * math.log(2)).expand_as(divergence)
+            divergence = (
+                divergence.mean(dim=0).clamp(min=self.free_bits * math.log(2)).expand_as(divergence)
+            )
         return _Bound(self.decoder(x, code, cache), divergence.sum(dim=1))
 
     def _encoder_outputs(self, x: Tensor) -> Tensor:
@@ -195,10 +226,12 @@ class _Bound:
 
 
 class ConvolutionalAutoencoder(ImageModel):
-    """The baseline of the paper: the same encoder, a deconvolutional decoder, trained for the mean squared error.
+    """The baseline of the paper: the same encoder, a deconvolutional decoder, trained for the mean
+    squared error.
 
-    It reconstructs, but is no distribution of images. Trained as the mean of a Gaussian of variance 1 on values scaled
-    to [-1, 1], whose negative log-density is half the squared error and a constant.
+    It reconstructs, but is no distribution of images. Trained as the mean of a Gaussian of variance
+    1 on values scaled to [-1, 1], whose negative log-density is half the squared error and a
+    constant.
 
     Args:
         channels, levels: of the images.
@@ -215,7 +248,13 @@ class ConvolutionalAutoencoder(ImageModel):
     condition = None
 
     def __init__(
-        self, *, channels: int = 1, levels: int = 256, size: Sequence[int], code_size: int, encoder_features: int = 32
+        self,
+        *,
+        channels: int = 1,
+        levels: int = 256,
+        size: Sequence[int],
+        code_size: int,
+        encoder_features: int = 32,
     ) -> None:
         super().__init__(channels=channels, levels=levels)
         if len(size) != 2 or min(size) < 1:
@@ -223,17 +262,30 @@ class ConvolutionalAutoencoder(ImageModel):
         for name, value in (("code_size", code_size), ("encoder_features", encoder_features)):
             if value < 1:
                 raise ValueError(f"{name} (={value}) must be at least 1")
-        self.size, self.code_size, self.encoder_features = (size[0], size[1]), code_size, encoder_features
+        self.size, self.code_size, self.encoder_features = (
+            (size[0], size[1]),
+            code_size,
+            encoder_features,
+        )
         self.encoder = ImageEncoder(
-            channels=channels, levels=levels, size=size, outputs=code_size, features=encoder_features
+            channels=channels,
+            levels=levels,
+            size=size,
+            outputs=code_size,
+            features=encoder_features,
         )
         features, height, width = self.encoder.inner
         self.enter = nn.Linear(code_size, features * height * width)
         layers: list[nn.Module] = []
         while features > encoder_features:
-            layers += [nn.ReLU(), nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1)]
+            layers += [
+                nn.ReLU(),
+                nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
+            ]
             features //= 2
-        self.deconvolutions = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1))
+        self.deconvolutions = nn.Sequential(
+            *layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1)
+        )
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -242,7 +294,9 @@ class ConvolutionalAutoencoder(ImageModel):
 
     def scales(self) -> Iterator[Scale]:
         """None: it has no likelihood."""
-        raise ValueError("a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)")
+        raise ValueError(
+            "a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)"
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """The codes of images, (B, m)."""
@@ -253,7 +307,9 @@ class ConvolutionalAutoencoder(ImageModel):
         inner = self.enter(code).unflatten(1, self.encoder.inner)
         return self.deconvolutions(inner)[:, :, : self.size[0], : self.size[1]]  # type: ignore[no-any-return]
 
-    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(
+        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+    ) -> Distribution:
         """The Gaussian around the reconstruction."""
         if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
             wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
@@ -283,7 +339,9 @@ class _Gaussian:
         return -0.5 * (centred - self._mean) ** 2 - 0.5 * math.log(2 * math.pi)
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        raise ValueError("a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)")
+        raise ValueError(
+            "a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)"
+        )
 
     def log_density(self, y: Tensor) -> Tensor:
         return self.log_prob(y)

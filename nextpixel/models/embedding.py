@@ -1,7 +1,7 @@
 """An embedding: images to points on a sphere, near each other if they show the same class.
 
-What conditions the portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016, section
-3.3). Trained by `nextpixel.training.embedding`.
+What conditions the portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord
+et al., 2016, section 3.3). Trained by `nextpixel.training.embedding`.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,16 @@ __all__ = ["Embedding", "embed"]
 
 
 class Embedding(nn.Module):
-    """Images (B, C, H, W) to vectors of length 1, (B, outputs); the distance says how different two images are.
+    """Images (B, C, H, W) to vectors of length 1, (B, outputs); the distance says how different two
+    images are.
 
     Args:
         channels, levels: of the images.
         size: (H, W) of the images.
         outputs: length of the vectors.
         features: of the encoder's first convolution; see `ImageEncoder`.
-        dropout: share of the encoder's outputs, before the last layer, that are dropped in training.
+        dropout: share of the encoder's outputs, before the last layer, that are dropped in
+            training.
 
     Example:
         >>> Embedding(levels=4, size=(8, 8), outputs=3)(torch.randint(4, (2, 1, 8, 8))).norm(dim=1).tolist()
@@ -53,7 +55,9 @@ class Embedding(nn.Module):
             raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
         self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
         self.outputs, self.features, self.dropout = outputs, features, dropout
-        self.encoder = ImageEncoder(channels=channels, levels=levels, size=size, outputs=outputs, features=features)
+        self.encoder = ImageEncoder(
+            channels=channels, levels=levels, size=size, outputs=outputs, features=features
+        )
         self.encoder.out = nn.Sequential(nn.Dropout(dropout), self.encoder.out)
 
     def config(self) -> dict[str, Any]:
@@ -70,12 +74,16 @@ class Embedding(nn.Module):
 
 
 @torch.no_grad()
-def embed(model: Embedding, x: Shaped[Tensor, "B C H W"], *, batch_size: int = 256) -> Float[Tensor, "B outputs"]:
+def embed(
+    model: Embedding, x: Shaped[Tensor, "B C H W"], *, batch_size: int = 256
+) -> Float[Tensor, "B outputs"]:
     """The vectors of images, with dropout off: float32, on the CPU."""
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
-        batches = (x[start : start + batch_size].to(device) for start in range(0, len(x), batch_size))
+        batches = (
+            x[start : start + batch_size].to(device) for start in range(0, len(x), batch_size)
+        )
         parts = [model(batch).float().cpu() for batch in batches]
     finally:
         model.train(was_training)

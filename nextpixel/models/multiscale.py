@@ -1,12 +1,14 @@
-"""Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6), and the family it is made of.
+"""Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6), and the family it is made
+of.
 
-A small image is drawn first, then a larger one that contains its pixels: every s-th row and column of the large image
-is the small one. The large model sees the small image through a deconvolutional network and a bias of every layer
-(`conditions.MapCondition`).
+A small image is drawn first, then a larger one that contains its pixels: every s-th row and column
+of the large image is the small one. The large model sees the small image through a deconvolutional
+network and a bias of every layer (`conditions.MapCondition`).
 
-As the small image consists of pixels of the large one, the joint distribution is exact if each pixel is counted once:
-log p(x) = log p(small) + Σ log p(pixel | earlier pixels, small), summed over the pixels not in the small image. The
-large model's terms for the others, which it could copy, are left out.
+As the small image consists of pixels of the large one, the joint distribution is exact if each
+pixel is counted once: log p(x) = log p(small) + Σ log p(pixel | earlier pixels, small), summed over
+the pixels not in the small image. The large model's terms for the others, which it could copy, are
+left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,13 +30,16 @@ __all__ = ["DISTRIBUTIONS", "MultiScale", "built"]
 class MultiScale(ImageModel):
     """A model of a small image, and one of the large image given the small.
 
-    Pixels come in another order than elsewhere: first all of the small image, then the others, both row by row. What
-    the small model is conditioned on (classes, say) may condition the large one, too.
+    Pixels come in another order than elsewhere: first all of the small image, then the others, both
+    row by row. What the small model is conditioned on (classes, say) may condition the large one,
+    too.
 
     Args:
-        small: any model, a `MultiScale` included; or its `config()` with its class's name as "model".
-        large: any model with the same channels and levels whose condition is `MapCondition(channels, scale=s,
-            levels=levels)`, or a tuple of that and the small model's conditions; or its configuration.
+        small: any model, a `MultiScale` included; or its `config()` with its class's name as
+            "model".
+        large: any model with the same channels and levels whose condition is
+            `MapCondition(channels, scale=s, levels=levels)`, or a tuple of that and the small
+            model's conditions; or its configuration.
 
     Raises:
         ValueError: the two do not fit together.
@@ -48,13 +53,16 @@ class MultiScale(ImageModel):
         torch.Size([2, 1, 6, 7])
     """
 
-    def __init__(self, *, small: ImageModel | Mapping[str, Any], large: ImageModel | Mapping[str, Any]) -> None:
+    def __init__(
+        self, *, small: ImageModel | Mapping[str, Any], large: ImageModel | Mapping[str, Any]
+    ) -> None:
         small, large = built(small), built(large)
         super().__init__(channels=small.channels, levels=small.levels)
         first, *others = parts_of(large.condition) or (None,)
         if not isinstance(large, AutoregressiveModel) or not isinstance(first, MapCondition):
             raise ValueError(
-                "the large model must be conditioned on the small image: give it condition=MapCondition(…)"
+                "the large model must be conditioned on the small image: give it"
+                " condition=MapCondition(…)"
             )
         for name, given, wanted in (
             ("channels", large.channels, small.channels),
@@ -63,9 +71,14 @@ class MultiScale(ImageModel):
             ("condition.levels", first.levels, small.levels),
         ):
             if given != wanted:
-                raise ValueError(f"the large model has {name}={given}, but the small one's images ask for {wanted}")
+                raise ValueError(
+                    f"the large model has {name}={given}, but the small one's images ask for"
+                    f" {wanted}"
+                )
         if first.scale < 2:
-            raise ValueError(f"the large model's condition has scale={first.scale}; it must be at least 2")
+            raise ValueError(
+                f"the large model's condition has scale={first.scale}; it must be at least 2"
+            )
         self.small, self.large, self.scale = small, large, first.scale
         # A map is, seen from the large image, of even lower resolution.
         further = tuple(
@@ -74,9 +87,9 @@ class MultiScale(ImageModel):
         )
         if others and tuple(others) != further:
             raise ValueError(
-                f"beside the small image, the large model is conditioned on {tuple(others)}, but the small one on "
-                f"{parts_of(small.condition)}; give both the same (maps with {self.scale} times the scale), or the "
-                f"large one only the small image"
+                f"beside the small image, the large model is conditioned on {tuple(others)}, but"
+                f" the small one on {parts_of(small.condition)}; give both the same (maps with"
+                f" {self.scale} times the scale), or the large one only the small image"
             )
         self.condition = further if len(further) > 1 else further[0] if further else None
 
@@ -93,7 +106,9 @@ class MultiScale(ImageModel):
             yield Scale(network, step * self.scale, coarser and coarser * self.scale)
         yield Scale(self.large, 1, self.scale)
 
-    def forward(self, x: Tensor, condition: Values | None = None, cache: Cache | None = None) -> Distribution:
+    def forward(
+        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+    ) -> Distribution:
         """The distribution of every sub-pixel given those before it in this model's order.
 
         Args:
@@ -102,8 +117,13 @@ class MultiScale(ImageModel):
             cache: None; walks and scores go scale by scale, see `scales`.
         """
         if cache is not None:
-            raise ValueError("a multi-scale model has no rows or sites of its own: walk each of its scales()")
-        few, given = x[:, :, :: self.scale, :: self.scale], Scale(self.large, 1, self.scale).given(x, condition)
+            raise ValueError(
+                "a multi-scale model has no rows or sites of its own: walk each of its scales()"
+            )
+        few, given = (
+            x[:, :, :: self.scale, :: self.scale],
+            Scale(self.large, 1, self.scale).given(x, condition),
+        )
         return _TwoScales(self.small(few, condition), self.large(x, given), self.scale)
 
 

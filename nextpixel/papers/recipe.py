@@ -31,41 +31,61 @@ class DataSet:
 
 DATA = {
     "mnist-binarised": DataSet(
-        what="the original static binarisation of MNIST (Salakhutdinov & Murray 2008): an .npz file with train_images, "
-        "valid_images and test_images of 0 and 1",
+        what=(
+            "the original static binarisation of MNIST (Salakhutdinov & Murray 2008): an .npz file"
+            " with train_images, valid_images and test_images of 0 and 1"
+        ),
         train_images=50_000,
         file="mnist_binarized.npz",
     ),
     "cifar10": DataSet(
-        what="all of CIFAR-10, lossless: an .npz file with train_images and test_images (N, 32, 32, 3)",
+        what=(
+            "all of CIFAR-10, lossless: an .npz file with train_images and test_images (N, 32,"
+            " 32, 3)"
+        ),
         train_images=45_000,
         file="cifar10.npz",
     ),
     "imagenet32": DataSet(
-        what="ImageNet down-sampled to 32×32 as in [1], images of that size; the set is no longer distributed, and "
-        "figures on the newer, easier one do not compare",
+        what=(
+            "ImageNet down-sampled to 32×32 as in [1], images of that size; the set is no longer"
+            " distributed, and figures on the newer, easier one do not compare"
+        ),
         train_images=1_281_149,
     ),
     "imagenet64": DataSet(
-        what="ImageNet down-sampled to 64×64 as in [1], images of that size; the set is no longer distributed, and "
-        "figures on the newer, easier one do not compare",
+        what=(
+            "ImageNet down-sampled to 64×64 as in [1], images of that size; the set is no longer"
+            " distributed, and figures on the newer, easier one do not compare"
+        ),
         train_images=1_281_149,
     ),
     "imagenet32-new": DataSet(
-        what="ImageNet down-sampled to 32×32 by averaging (Chrabaszcz et al., 2017), images of that size",
+        what=(
+            "ImageNet down-sampled to 32×32 by averaging (Chrabaszcz et al., 2017), images of that"
+            " size"
+        ),
         train_images=1_281_167,
     ),
     "imagenet64-new": DataSet(
-        what="ImageNet down-sampled to 64×64 by averaging (Chrabaszcz et al., 2017), images of that size",
+        what=(
+            "ImageNet down-sampled to 64×64 by averaging (Chrabaszcz et al., 2017), images of that"
+            " size"
+        ),
         train_images=1_281_167,
     ),
     "imagenet32-classes": DataSet(
-        what="ImageNet with its 1000 classes, images of 32×32; the paper does not say which down-sampling",
+        what=(
+            "ImageNet with its 1000 classes, images of 32×32; the paper does not say which"
+            " down-sampling"
+        ),
         train_images=1_281_167,
     ),
     "faces": DataSet(
-        what="portraits as an .npz file: train_images of 32×32, and as train_vectors 128 numbers of each, a face "
-        "embedding",
+        what=(
+            "portraits as an .npz file: train_images of 32×32, and as train_vectors 128 numbers of"
+            " each, a face embedding"
+        ),
         train_images=None,
     ),
 }
@@ -87,7 +107,8 @@ class Recipe:
         unit: of the figures: "nats" per image, or "bits/dim".
         published: the paper's figure for the split that it reports, or None.
         published_on: that split.
-        given: what the figures are given, such as "the class": they do not compare with those given nothing.
+        given: what the figures are given, such as "the class": they do not compare with those given
+            nothing.
         choices: what the paper leaves open, and what was chosen.
         small: whether two CPU cores finish it in hours.
     """
@@ -132,9 +153,10 @@ class Cost:
 
     Attributes:
         parameters: of the model.
-        gigaflops_per_image: of one training step: every weight is used once per pixel of its scale, a multiplication
-            and an addition, and the backward pass costs twice the forward pass. What comes before, for a whole image
-            (biases of classes and vectors, the encoder of an auto-encoder), is left out.
+        gigaflops_per_image: of one training step: every weight is used once per pixel of its scale,
+            a multiplication and an addition, and the backward pass costs twice the forward pass.
+            What comes before, for a whole image (biases of classes and vectors, the encoder of an
+            auto-encoder), is left out.
         images: seen in training; None if the recipe is given in minutes.
         exaflops: of the whole training; None likewise.
         hours: on a device that sustains 10 TFLOP/s; None likewise.
@@ -173,5 +195,7 @@ def cost(recipe: Recipe) -> Cost:
 
 def _weights_per_pixel(network: ImageModel) -> int:
     biases = [part for part in network.modules() if isinstance(part, ConditionBias)]
-    per_image = sum(p.numel() for part in biases for name, p in part.named_parameters() if "maps" not in name)
+    per_image = sum(
+        p.numel() for part in biases for name, p in part.named_parameters() if "maps" not in name
+    )
     return sum(p.numel() for p in network.parameters()) - per_image

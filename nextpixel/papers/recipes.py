@@ -1,12 +1,12 @@
 """The experiments of the two papers, as recipes: one function for each kind of row in their tables.
 
-A recipe says what is trained on what, with the published widths, batch sizes and optimiser; what the paper leaves open
-is listed among `choices` as ours. `published` is the paper's figure, never one of ours: those are in the results that
-`nextpixel reproduce` writes. Recipes whose names end in "-small" finish in hours on two CPU cores; the others say what
-they cost.
+A recipe says what is trained on what, with the published widths, batch sizes and optimiser; what
+the paper leaves open is listed among `choices` as ours. `published` is the paper's figure, never
+one of ours: those are in the results that `nextpixel reproduce` writes. Recipes whose names end in
+"-small" finish in hours on two CPU cores; the others say what they cost.
 
-Papers: [1] Pixel Recurrent Neural Networks, arXiv 1601.06759. [2] Conditional Image Generation with PixelCNN Decoders,
-arXiv 1606.05328.
+Papers: [1] Pixel Recurrent Neural Networks, arXiv 1601.06759. [2] Conditional Image Generation with
+PixelCNN Decoders, arXiv 1606.05328.
 """
 
 from collections.abc import Callable
@@ -35,23 +35,44 @@ def _rows(*arguments: Any) -> Callable[[Callable[..., Recipe]], Callable[..., Re
 
 _MNIST: dict[str, Any] = {"levels": 2, "channels": 1}
 _RGB = {"levels": 256, "channels": 3}
-_CONNECTED = "residual and skip connections together: the paper uses both, and does not say it of every network"
+_CONNECTED = (
+    "residual and skip connections together: the paper uses both, and does not say it of every"
+    " network"
+)
 _EVERYWHERE = (
-    "gradients clipped at a norm of 1 (of the loss in bits/dim), and the learning rate rising over 100 updates",
-    "the weights are those that are best on the validation split; where the data set has none, 10% of the training "
-    "images are one",
+    (
+        "gradients clipped at a norm of 1 (of the loss in bits/dim), and the learning rate rising"
+        " over 100 updates"
+    ),
+    (
+        "the weights are those that are best on the validation split; where the data set has none,"
+        " 10% of the training images are one"
+    ),
 )
 
 
 def _first_paper(
-    *, epochs: int, batch_size: int = 16, choices: tuple[str, ...] = (), objective: str = "probability", **row: Any
+    *,
+    epochs: int,
+    batch_size: int = 16,
+    choices: tuple[str, ...] = (),
+    objective: str = "probability",
+    **row: Any,
 ) -> Recipe:
     """A row of [1]."""
-    rmsprop = {"optimizer": "rmsprop", "learning_rate": 1e-3, "schedule": "constant", "ema_decay": 0.0}
+    rmsprop = {
+        "optimizer": "rmsprop",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "ema_decay": 0.0,
+    }
     return Recipe(
         training={"epochs": epochs, "batch_size": batch_size, "objective": objective} | rmsprop,
         choices=(
-            "RMSProp is the paper's; its learning rate, chosen by hand there, is 0.001 here, its smoothing 0.99",
+            (
+                "RMSProp is the paper's; its learning rate, chosen by hand there, is 0.001 here,"
+                " its smoothing 0.99"
+            ),
             f"{epochs} epochs: not given",
             *_EVERYWHERE,
             *choices,
@@ -66,7 +87,10 @@ def _second_paper(*, choices: tuple[str, ...] = (), **row: Any) -> Recipe:
     return Recipe(
         training={"steps": 200_000, "batch_size": 128} | adamw,
         choices=(
-            "optimiser: not given; AdamW at 0.0003 with a cosine schedule and averaged weights (0.9999)",
+            (
+                "optimiser: not given; AdamW at 0.0003 with a cosine schedule and averaged weights"
+                " (0.9999)"
+            ),
             "the head is that of [1], 1023 maps wide, a multiple of three colours",
             *_EVERYWHERE,
             *choices,
@@ -76,7 +100,10 @@ def _second_paper(*, choices: tuple[str, ...] = (), **row: Any) -> Recipe:
 
 
 @_rows(
-    ("pixel-cnn", 81.30), ("row-lstm", 80.54), ("diagonal-bilstm-1-layer", 80.75), ("diagonal-bilstm-7-layers", 79.20)
+    ("pixel-cnn", 81.30),
+    ("row-lstm", 80.54),
+    ("diagonal-bilstm-1-layer", 80.75),
+    ("diagonal-bilstm-7-layers", 79.20),
 )
 def mnist(kind: str, published: float) -> Recipe:
     """[1], table 4: binary MNIST. Published in full is only the shape of the Diagonal BiLSTMs."""
@@ -87,7 +114,9 @@ def mnist(kind: str, published: float) -> Recipe:
         "diagonal-bilstm-7-layers": ("DiagonalBiLSTM", {"layers": 7, "features": 16}),
     }
     name, keywords = models[kind]
-    given = () if name == "DiagonalBiLSTM" else (f"width and depth of the {name} on MNIST: not given",)
+    given = (
+        () if name == "DiagonalBiLSTM" else (f"width and depth of the {name} on MNIST: not given",)
+    )
     return _first_paper(
         name=f"mnist-{kind}",
         source="[1], table 4",
@@ -105,23 +134,43 @@ def mnist(kind: str, published: float) -> Recipe:
 _SMALL = {"batch_size": 16}
 _SMALL_CHOICE = "Muon, cosine schedule, averaged weights in place of the paper's RMSProp"
 
-_POSITIONS = "every layer knows where in the image a pixel is (position_waves=3), which digits are aligned enough for"
+_POSITIONS = (
+    "every layer knows where in the image a pixel is (position_waves=3), which digits are aligned"
+    " enough for"
+)
 
 
 @_rows("pixel-cnn", "row-lstm", "diagonal-bilstm", "gated-pixel-cnn")
 def mnist_small(kind: str) -> Recipe:
-    """Binary MNIST in one to two hours of one core for each model: better optimised than published, see `choices`."""
-    two_stacks = {"layers": 6, "features": 32, "kernel_size": 5, "first_kernel_size": 7, "dropout": 0.1}
+    """Binary MNIST in one to two hours of one core for each model: better optimised than published,
+    see `choices`.
+    """
+    two_stacks = {
+        "layers": 6,
+        "features": 32,
+        "kernel_size": 5,
+        "first_kernel_size": 7,
+        "dropout": 0.1,
+    }
     diagonal = {"layers": 3, "features": 32, "complete_context": True, "dropout": 0.1}
     # Epochs: about what a core with bfloat16 does in that time.
     models: dict[str, tuple[str, dict[str, Any], int, float | None]] = {
-        "pixel-cnn": ("PixelCNN", {"layers": 6, "features": 32, "kernel_size": 7, "dropout": 0.1}, 18, 81.30),
+        "pixel-cnn": (
+            "PixelCNN",
+            {"layers": 6, "features": 32, "kernel_size": 7, "dropout": 0.1},
+            18,
+            81.30,
+        ),
         "row-lstm": ("RowLSTM", {"layers": 4, "features": 32, "kernel_size": 5}, 6, 80.54),
         "diagonal-bilstm": ("DiagonalBiLSTM", diagonal, 9, 79.20),
         "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 10, None),
     }
     name, keywords, epochs, published = models[kind]
-    gap = ("the gap in what the published construction sees is closed",) if "complete_context" in keywords else ()
+    gap = (
+        ("the gap in what the published construction sees is closed",)
+        if "complete_context" in keywords
+        else ()
+    )
     return Recipe(
         name=f"mnist-{kind}-small",
         source="[1], table 4" if published else "[2], not reported there",
@@ -132,14 +181,24 @@ def mnist_small(kind: str) -> Recipe:
         load={"labels": False},
         unit="nats",
         published=published,
-        choices=(_SMALL_CHOICE, "width, depth, kernels and dropout by what trains in time", _POSITIONS, *gap),
+        choices=(
+            _SMALL_CHOICE,
+            "width, depth, kernels and dropout by what trains in time",
+            _POSITIONS,
+            *gap,
+        ),
         small=True,
     )
 
 
 _ROUND = "128 and 1024 maps are 129 and 1023 here, multiples of three colours"
 _BOTH = {"residual": True, "skip": True}
-_CIFAR: dict[str, Any] = {"data": "cifar10", "size": (32, 32), "load": {"labels": False}, "epochs": 100}
+_CIFAR: dict[str, Any] = {
+    "data": "cifar10",
+    "size": (32, 32),
+    "load": {"labels": False},
+    "epochs": 100,
+}
 
 
 def _cifar_model(layers: int, **keywords: Any) -> dict[str, Any]:
@@ -167,7 +226,12 @@ def cifar10(kind: str, name: str, layers: int, published: float) -> Recipe:
 @_rows((False, False, 3.22), (False, True, 3.09), (True, False, 3.07), (True, True, 3.06))
 def connections(residual: bool, skip: bool, published: float) -> Recipe:
     """[1], table 2: residual and skip connections, in a Row LSTM of 12 layers, on CIFAR-10."""
-    words = {(False, False): "neither", (False, True): "skip", (True, False): "residual", (True, True): "both"}
+    words = {
+        (False, False): "neither",
+        (False, True): "skip",
+        (True, False): "residual",
+        (True, True): "both",
+    }
     return _first_paper(
         name=f"connections-{words[residual, skip]}",
         source="[1], table 2",
@@ -197,11 +261,18 @@ def depth(layers: int, published: float) -> Recipe:
 def output(kind: str, published: float) -> Recipe:
     """[1], section 5.3: a softmax against a continuous density, in a Row LSTM, on CIFAR-10."""
     continuous = kind == "continuous"
-    mixture = ("a mixture of logistics, where the paper has one of Gaussian scale mixtures",) if continuous else ()
+    mixture = (
+        ("a mixture of logistics, where the paper has one of Gaussian scale mixtures",)
+        if continuous
+        else ()
+    )
     return _first_paper(
         name=f"output-{kind}",
         source="[1], section 5.3",
-        model=("RowLSTM", _cifar_model(12, **_BOTH, **({"head": "logistic"} if continuous else {}))),
+        model=(
+            "RowLSTM",
+            _cifar_model(12, **_BOTH, **({"head": "logistic"} if continuous else {})),
+        ),
         objective="density" if continuous else "probability",
         published=published,
         published_on="valid",
@@ -221,7 +292,9 @@ _NEW = "the newer, easier down-sampling, on which the papers have no figure"
     (32, "-new", 12, 384, 64, None),
     (64, "-new", 4, 513, 32, None),
 )
-def imagenet_row_lstm(side: int, which: str, layers: int, features: int, batch: int, published: float | None) -> Recipe:
+def imagenet_row_lstm(
+    side: int, which: str, layers: int, features: int, batch: int, published: float | None
+) -> Recipe:
     """[1], table 6: ImageNet, the old down-sampling; and the same model for the new one."""
     small = side == 32
     ours = (_CONNECTED,) if small else ("512 maps are 513 here, a multiple of three colours",)
@@ -232,7 +305,14 @@ def imagenet_row_lstm(side: int, which: str, layers: int, features: int, batch: 
         size=(side, side),
         model=(
             "RowLSTM",
-            _RGB | {"layers": layers, "features": features, "head_features": 1023, "residual": small, "skip": small},
+            _RGB
+            | {
+                "layers": layers,
+                "features": features,
+                "head_features": 1023,
+                "residual": small,
+                "skip": small,
+            },
         ),
         epochs=10,
         batch_size=batch,
@@ -244,7 +324,9 @@ def imagenet_row_lstm(side: int, which: str, layers: int, features: int, batch: 
 
 @_rows()
 def imagenet_multi_scale() -> Recipe:
-    """[1], section 3.6: Multi-Scale PixelRNN of 64×64 pixels from 32×32; the paper has samples of it, and no figure."""
+    """[1], section 3.6: Multi-Scale PixelRNN of 64×64 pixels from 32×32; the paper has samples of
+    it, and no figure.
+    """
     shared = _cifar_model(12, **_BOTH)
     small_image = {"maps": 3, "scale": 2, "levels": 256, "features": 32, "categorical": False}
     return _first_paper(
@@ -276,7 +358,9 @@ _LARGE = _RGB | _GATED | {"layers": 20, "features": 384}
 
 @_rows((32, "", 3.83), (64, "", 3.57), (32, "-new", None), (64, "-new", None))
 def imagenet_gated(side: int, which: str, published: float | None) -> Recipe:
-    """[2], table 2: ImageNet, the old down-sampling: 60 hours on 32 GPUs in the paper; and the same for the new one."""
+    """[2], table 2: ImageNet, the old down-sampling: 60 hours on 32 GPUs in the paper; and the same
+    for the new one.
+    """
     return _second_paper(
         name=f"imagenet{side}{which}-gated-pixel-cnn",
         source="[2], table 2",
@@ -322,19 +406,27 @@ def imagenet_classes() -> Recipe:
 
 @_rows(10, 100)
 def autoencoder(code: int) -> Recipe:
-    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet; the paper shows pictures alone."""
+    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet; the paper shows
+    pictures alone.
+    """
     decoder = {"model": "GatedPixelCNN", **_LARGE, "condition": {"size": code}}
     return _second_paper(
         name=f"autoencoder-{code}",
         source="[2], section 3.4",
         data="imagenet32",
         size=(32, 32),
-        model=("PixelCNNAutoencoder", {"decoder": decoder, "size": [32, 32], "encoder_features": 64}),
+        model=(
+            "PixelCNNAutoencoder",
+            {"decoder": decoder, "size": [32, 32], "encoder_features": 64},
+        ),
         given="its code",
         choices=(
             "the encoder: not given; convolutions from 64 maps on",
             "sizes of the decoder: those of the ImageNet model; the code enters both stacks",
-            "the auto-encoder for the squared error that the paper compares with is in experiments/autoencoder.py",
+            (
+                "the auto-encoder for the squared error that the paper compares with is in"
+                " experiments/autoencoder.py"
+            ),
         ),
         **_IMAGENET,
     )
@@ -353,7 +445,10 @@ def portraits() -> Recipe:
         given="the embedding",
         choices=(
             "sizes of images, embedding and networks: not given",
-            "the embedding network is no part of it: experiments/portraits.py trains one by triplets, too",
+            (
+                "the embedding network is no part of it: experiments/portraits.py trains one by"
+                " triplets, too"
+            ),
         ),
     )
 
@@ -368,7 +463,13 @@ _TWO_STACKS = {"features": 42, "layers": 7, "kernel_size": 3, "first_kernel_size
     ("row-lstm", "[1], table 5", "RowLSTM", {"features": 33, "layers": 6}, 3.07),
     ("diagonal-bilstm", "[1], table 5", "DiagonalBiLSTM", {"features": 30, "layers": 6}, 3.00),
     ("pixel-cnn-gates", "none", "PixelCNN", {"features": 39, "layers": 8, "gated": True}, None),
-    ("pixel-cnn-skip-too", "[1], table 2", "PixelCNN", {"features": 45, "layers": 8, "skip": True}, None),
+    (
+        "pixel-cnn-skip-too",
+        "[1], table 2",
+        "PixelCNN",
+        {"features": 45, "layers": 8, "skip": True},
+        None,
+    ),
     (
         "pixel-cnn-skip-only",
         "[1], table 2",
@@ -377,17 +478,34 @@ _TWO_STACKS = {"features": 42, "layers": 7, "kernel_size": 3, "first_kernel_size
         None,
     ),
     ("pixel-cnn-neither", "[1], table 2", "PixelCNN", _CONVOLUTIONAL | {"residual": False}, None),
-    ("gated-logistic", "[1], section 5.3", "GatedPixelCNN", _TWO_STACKS | {"features": 45, "head": "logistic"}, None),
-    ("gated-density", "[1], section 5.3", "GatedPixelCNN", _TWO_STACKS | {"features": 45, "head": "logistic"}, None),
+    (
+        "gated-logistic",
+        "[1], section 5.3",
+        "GatedPixelCNN",
+        _TWO_STACKS | {"features": 45, "head": "logistic"},
+        None,
+    ),
+    (
+        "gated-density",
+        "[1], section 5.3",
+        "GatedPixelCNN",
+        _TWO_STACKS | {"features": 45, "head": "logistic"},
+        None,
+    ),
 )
-def cifar10_small(kind: str, source: str, name: str, keywords: dict[str, Any], published: float | None) -> Recipe:
+def cifar10_small(
+    kind: str, source: str, name: str, keywords: dict[str, Any], published: float | None
+) -> Recipe:
     """CIFAR-10 with about equal parameters and equal time: which construction is worth its price?
 
-    From "pixel-cnn": gates for ReLUs ("pixel-cnn-gates"); then the published two stacks in place of one
-    ("gated-pixel-cnn": no blind spot, and with it other residual connections and a wider stack), then the output; or
-    the connections alone. Widths follow so that parameters stay about the same.
+    From "pixel-cnn": gates for ReLUs ("pixel-cnn-gates"); then the published two stacks in place of
+    one ("gated-pixel-cnn": no blind spot, and with it other residual connections and a wider
+    stack), then the output; or the connections alone. Widths follow so that parameters stay about
+    the same.
     """
-    training = {"minutes": 20.0} | _SMALL | ({"objective": "density"} if kind == "gated-density" else {})
+    training = (
+        {"minutes": 20.0} | _SMALL | ({"objective": "density"} if kind == "gated-density" else {})
+    )
     return Recipe(
         name=f"cifar10-{kind}-small",
         source=source,
@@ -397,6 +515,10 @@ def cifar10_small(kind: str, source: str, name: str, keywords: dict[str, Any], p
         training=training,
         load={"labels": False, "validation": 500},  # a larger one would take much of the minutes
         published=published,
-        choices=("a small part of the published widths and of their time", _SMALL_CHOICE, "500 images to validate on"),
+        choices=(
+            "a small part of the published widths and of their time",
+            _SMALL_CHOICE,
+            "500 images to validate on",
+        ),
         small=True,
     )

@@ -1,6 +1,7 @@
 """Batches for training and scoring. What is random in them is a pure function of (seed, step).
 
-The whole batch is drawn first and divided among processes afterwards, so that it does not depend on their number.
+The whole batch is drawn first and divided among processes afterwards, so that it does not depend on
+their number.
 """
 
 from collections.abc import Iterator
@@ -28,20 +29,32 @@ from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.models.core import ImageModel, evaluating
 from nextpixel.training.config import TrainConfig
 
-__all__ = ["batch_indices", "conditioned", "conditions_of", "dropout_seed", "tensors", "training_parts"]
+__all__ = [
+    "batch_indices",
+    "conditioned",
+    "conditions_of",
+    "dropout_seed",
+    "tensors",
+    "training_parts",
+]
 
 _ORDER, _AUGMENTATION, _DROPOUT = range(3)
 
 
 def batch_indices(images: int, batch_size: int, *, seed: int, step: int) -> NDArray[np.int64]:
-    """Which images make the batch of a step: every image once in each epoch, then all in a new order.
+    """Which images make the batch of a step: every image once in each epoch, then all in a new
+    order.
 
-    A batch that an epoch does not fill goes on with the next one, so all batches have the same size.
+    A batch that an epoch does not fill goes on with the next one, so all batches have the same
+    size.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = places // images
     return np.concatenate(
-        [_permutation(images, seed, e)[places[epochs == e] % images] for e in np.unique(epochs).tolist()]
+        [
+            _permutation(images, seed, e)[places[epochs == e] % images]
+            for e in np.unique(epochs).tolist()
+        ]
     )
 
 
@@ -57,11 +70,13 @@ def dropout_seed(seed: int, step: int, rank: int) -> int:
 
 
 def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> Conditions | None:
-    """Everything that a data set gives to condition a model on: its classes, vectors and maps; None if nothing.
+    """Everything that a data set gives to condition a model on: its classes, vectors and maps; None
+    if nothing.
 
     Args:
         data: what a model is to be trained on.
-        categorical_maps: whether the integers of maps are names, such as those of segments, and not amounts.
+        categorical_maps: whether the integers of maps are names, such as those of segments, and not
+            amounts.
 
     Raises:
         ValueError: the maps' size is not that of the images, or a fraction of it.
@@ -74,11 +89,17 @@ def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> Conditi
         scale = None if data.shape is None else fraction(data.shape, tuple(size))
         if scale is None:
             raise ValueError(
-                f"the maps are {size[0]}×{size[1]}, which is no fraction 1, 1/2, 1/3 … of the images' size {data.shape}"
+                f"the maps are {size[0]}×{size[1]}, which is no fraction 1, 1/2, 1/3 … of the"
+                f" images' size {data.shape}"
             )
         levels = data.map_levels
         parts.append(
-            MapCondition(maps, scale=scale, levels=levels, categorical=categorical_maps and levels is not None)
+            MapCondition(
+                maps,
+                scale=scale,
+                levels=levels,
+                categorical=categorical_maps and levels is not None,
+            )
         )
     return tuple(parts) if len(parts) > 1 else parts[0] if parts else None
 
@@ -94,16 +115,23 @@ def training_parts(
 ) -> Iterator[tuple[Tensor, Values | None]]:
     """This process's share of a batch, in `config.accumulate` parts.
 
-    Where the data gives no condition, but some are to be dropped, booleans tell which: see `PixelCNNAutoencoder.infer`.
+    Where the data gives no condition, but some are to be dropped, booleans tell which: see
+    `PixelCNNAutoencoder.infer`.
     """
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
     generator = np.random.default_rng((config.seed, _AUGMENTATION, step))
     crop = config.crop
-    offsets = crop_offsets(split, rows, crop=crop, generator=generator) if crop is not None else None
+    offsets = (
+        crop_offsets(split, rows, crop=crop, generator=generator) if crop is not None else None
+    )
     mirrored = generator.random(len(rows)) < 0.5 if config.flip else None
-    forgotten = _forgotten(len(parts_of(condition)) or 1, len(rows), config.condition_dropout, generator)
+    forgotten = _forgotten(
+        len(parts_of(condition)) or 1, len(rows), config.condition_dropout, generator
+    )
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
-        x, values = tensors(split, rows[part], device, condition, crop, None if offsets is None else offsets[part])
+        x, values = tensors(
+            split, rows[part], device, condition, crop, None if offsets is None else offsets[part]
+        )
         if mirrored is not None:
             flips = _sent(mirrored[part], device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
@@ -118,8 +146,12 @@ def _mirrored_maps(flips: Tensor, value: Tensor) -> Tensor:
     return torch.where(flips, value.flip(3), value) if value.ndim == 4 else value
 
 
-def _forgotten(conditions: int, images: int, share: float, generator: np.random.Generator) -> NDArray[np.bool_] | None:
-    """Which conditions of which images are dropped: all of an image's with this probability, else each with it."""
+def _forgotten(
+    conditions: int, images: int, share: float, generator: np.random.Generator
+) -> NDArray[np.bool_] | None:
+    """Which conditions of which images are dropped: all of an image's with this probability, else
+    each with it.
+    """
     if not share:
         return None
     chances = generator.random((images, conditions + 1))
@@ -138,13 +170,19 @@ def tensors(
     images = split.batch(rows, crop=crop, offsets=offsets)
     # torch does little with uint16.
     x = _sent(images if images.dtype == np.uint8 else images.astype(np.int32), device)
-    values = tuple(_sent(_values(split, rows, part, crop, offsets), device) for part in parts_of(condition))
+    values = tuple(
+        _sent(_values(split, rows, part, crop, offsets), device) for part in parts_of(condition)
+    )
     # One byte a sub-pixel travels; on the device they become the integers that models take.
     return x.long(), values if isinstance(condition, tuple) else values[0] if values else None
 
 
-def conditioned(model: ImageModel, split: Split, rows: NDArray[np.int64]) -> tuple[Tensor, Values | None]:
-    """Some images of a split and their conditions, from the data or made by the model, on its device."""
+def conditioned(
+    model: ImageModel, split: Split, rows: NDArray[np.int64]
+) -> tuple[Tensor, Values | None]:
+    """Some images of a split and their conditions, from the data or made by the model, on its
+    device.
+    """
     x, given = tensors(split, rows, model.device, model.given_by_data)
     with torch.no_grad(), evaluating(model):
         return x, model.infer(x, given)
@@ -156,7 +194,11 @@ def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
 
 
 def _values(
-    split: Split, rows: NDArray[np.int64], part: Condition, crop: int | None, offsets: NDArray[np.int64] | None
+    split: Split,
+    rows: NDArray[np.int64],
+    part: Condition,
+    crop: int | None,
+    offsets: NDArray[np.int64] | None,
 ) -> NDArray[Any]:
     """One condition of some images; raises ValueError where the data does not give it."""
     kind = {ClassCondition: "labels", VectorCondition: "vectors", MapCondition: "maps"}[type(part)]

@@ -1,4 +1,6 @@
-"""Whether a model, data and a way of training fit together: said in a sentence before any work starts."""
+"""Whether a model, data and a way of training fit together: said in a sentence before any work
+starts.
+"""
 
 import numpy as np
 import torch
@@ -18,34 +20,51 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):
             raise ValueError(
-                f"the model has {name}={getattr(model, name)} but the data {name}={getattr(data, name)}; make them "
-                f"equal"
+                f"the model has {name}={getattr(model, name)} but the data"
+                f" {name}={getattr(data, name)}; make them equal"
             )
     if model.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"the weights are {model.dtype}, in which small updates are lost; train model.float(), and compute in half "
-            f"precision with precision='bf16'"
+            f"the weights are {model.dtype}, in which small updates are lost; train model.float(),"
+            " and compute in half precision with precision='bf16'"
         )
     _check_condition(model, data, config)
     heads = {part.head for part in model.modules() if isinstance(part, AutoregressiveModel)}
     if config.objective == "density" and heads != {"logistic"}:
-        other = f", but this one has head={min(heads)!r}, whose density is its probability" if heads else ""
-        raise ValueError(f"objective='density' is for models with head='logistic'{other}; use objective='probability'")
+        other = (
+            f", but this one has head={min(heads)!r}, whose density is its probability"
+            if heads
+            else ""
+        )
+        raise ValueError(
+            f"objective='density' is for models with head='logistic'{other}; use"
+            " objective='probability'"
+        )
     if config.crop is not None:
-        if any(part.position_waves for part in model.modules() if isinstance(part, AutoregressiveModel)):
-            raise ValueError("position_waves tell where in a whole image a pixel is, which crop= hides; leave out one")
+        if any(
+            part.position_waves for part in model.modules() if isinstance(part, AutoregressiveModel)
+        ):
+            raise ValueError(
+                "position_waves tell where in a whole image a pixel is, which crop= hides; leave"
+                " out one"
+            )
         # Asks for a window of every image, so that one that is too small is found now.
         every = np.arange(len(data.train))
         crop_offsets(data.train, every, crop=config.crop, generator=np.random.default_rng(0))
     elif len(np.unique(data.train.sizes, axis=0)) > 1:
-        raise ValueError("the training images differ in size; give crop= to train on windows of one size")
+        raise ValueError(
+            "the training images differ in size; give crop= to train on windows of one size"
+        )
     if config.batch_size < processes * config.accumulate:
         raise ValueError(
             f"batch_size (={config.batch_size}) must be at least processes x accumulate "
             f"(={processes} x {config.accumulate}): no part may be empty"
         )
     if config.patience is not None and not len(data.valid):
-        raise ValueError(f"patience (={config.patience}) needs a validation split, but the data has none; leave it out")
+        raise ValueError(
+            f"patience (={config.patience}) needs a validation split, but the data has none; leave"
+            " it out"
+        )
 
 
 def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
@@ -53,12 +72,16 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
     kinds = [type(part).__name__ for part in parts_of(model.given_by_data)]
     if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
         raise ValueError(
-            f"the model has {len(twice)} conditions of the kind {twice[0]}, but data gives one of each kind; make them "
-            f"one"
+            f"the model has {len(twice)} conditions of the kind {twice[0]}, but data gives one of"
+            " each kind; make them one"
         )
     for part in parts_of(model.given_by_data):
         other = offered.get(type(part))
-        if isinstance(part, MapCondition) and data.train.maps is not None and data.shape is not None:
+        if (
+            isinstance(part, MapCondition)
+            and data.train.maps is not None
+            and data.shape is not None
+        ):
             shape = condition_shape(part, len(data.train), data.shape)
             same = data.train.maps.shape == shape and part.levels == data.map_levels
             if same and config.crop is not None and part.scale > 1:
@@ -68,36 +91,43 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
         if not same:
             if isinstance(part, ClassCondition):
                 raise ValueError(
-                    f"the model is conditioned on {part.classes} classes but the data has {len(data.classes)}; give "
-                    f"the model condition={other}"
+                    f"the model is conditioned on {part.classes} classes but the data has"
+                    f" {len(data.classes)}; give the model condition={other}"
                 )
-            raise ValueError(f"the model is conditioned on {part}, but the data gives {other}; make them equal")
+            raise ValueError(
+                f"the model is conditioned on {part}, but the data gives {other}; make them equal"
+            )
     if config.condition_dropout and model.condition is None:
         raise ValueError(
-            f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave it out"
+            f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave"
+            " it out"
         )
     if config.condition_dropout and isinstance(model, PixelCNNAutoencoder) and model.variational:
         raise ValueError(
-            f"condition_dropout (={config.condition_dropout}) is not for variational auto-encoders, which bound "
-            f"log p(x) themselves; leave it out"
+            f"condition_dropout (={config.condition_dropout}) is not for variational auto-encoders,"
+            " which bound log p(x) themselves; leave it out"
         )
     if isinstance(model, PixelCNNAutoencoder | ConvolutionalAutoencoder):
         _check_size(model.size, data, config)
 
 
 def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> None:
-    """Raises unless an auto-encoder's size is that of all it is trained on, windows if any, and validated on."""
+    """Raises unless an auto-encoder's size is that of all it is trained on, windows if any, and
+    validated on.
+    """
     trained = data.train.sizes if config.crop is None else np.array([[config.crop, config.crop]])
-    others = [seen for seen in np.concatenate([trained, data.valid.sizes]).tolist() if tuple(seen) != size]
+    others = [
+        seen for seen in np.concatenate([trained, data.valid.sizes]).tolist() if tuple(seen) != size
+    ]
     if not others:
         return
     words = f"{size[0]}×{size[1]} pixels"
     if config.crop is not None:
         raise ValueError(
-            f"crop (={config.crop}) does not go with this auto-encoder, which takes whole images of {words}; leave it "
-            f"out, and give size={size} when loading the data"
+            f"crop (={config.crop}) does not go with this auto-encoder, which takes whole images of"
+            f" {words}; leave it out, and give size={size} when loading the data"
         )
     raise ValueError(
-        f"this auto-encoder takes images of {words}, but the data has one of {others[0][0]}×{others[0][1]}; give "
-        f"size={size} when loading it"
+        f"this auto-encoder takes images of {words}, but the data has one of"
+        f" {others[0][0]}×{others[0][1]}; give size={size} when loading it"
     )

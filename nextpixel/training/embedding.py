@@ -1,8 +1,10 @@
-"""Learning an embedding by triplets: images of one class near each other, all others further by a margin.
+"""Learning an embedding by triplets: images of one class near each other, all others further by a
+margin.
 
-FaceNet (Schroff et al., 2015), which Conditional Image Generation with PixelCNN Decoders takes for its portraits
-(section 3.3): Σ [‖f(a) - f(p)‖² - ‖f(a) - f(n)‖² + margin]₊ over anchors a, positives p of the same class and semi-hard
-negatives n, in batches of as many images of each of several classes. A class may be a person, a kind, anything.
+FaceNet (Schroff et al., 2015), which Conditional Image Generation with PixelCNN Decoders takes for
+its portraits (section 3.3): Σ [‖f(a) - f(p)‖² - ‖f(a) - f(n)‖² + margin]₊ over anchors a, positives
+p of the same class and semi-hard negatives n, in batches of as many images of each of several
+classes. A class may be a person, a kind, anything.
 """
 
 import math
@@ -38,11 +40,13 @@ class EmbeddingConfig:
         steps: updates.
         classes: how many classes make a batch …
         each: … and how many images of each of them, at least 2.
-        margin: by how much further negatives should be than positives, in squared distance (at most 4).
+        margin: by how much further negatives should be than positives, in squared distance (at most
+            4).
         learning_rate: its highest value, from which it falls to zero as a cosine.
         weight_decay: of AdamW.
         flip: mirror images left to right at random.
-        shift: move images at random by up to so many pixels; what comes in from the border repeats it.
+        shift: move images at random by up to so many pixels; what comes in from the border repeats
+            it.
         seed: of batches, mirrors, shifts and dropout.
 
     Raises:
@@ -73,7 +77,9 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingStep:
-    """One update: its number from 1, the mean loss of its triplets, and the share of them within the margin."""
+    """One update: its number from 1, the mean loss of its triplets, and the share of them within
+    the margin.
+    """
 
     step: int
     loss: float
@@ -88,7 +94,8 @@ class Verification:
         images: how many were compared, each with each …
         pairs: … so many pairs of them, of which …
         same: … so many show the same class.
-        auroc: probability that a pair of the same class is nearer than one of different classes; ½ is chance.
+        auroc: probability that a pair of the same class is nearer than one of different classes; ½
+            is chance.
         accuracy: share of right answers at the threshold, same and different pairs counting alike.
         threshold: squared distance below which two images are said to show the same class.
     """
@@ -101,7 +108,9 @@ class Verification:
     threshold: float
 
 
-def train_embedding(model: Embedding, split: Split, config: EmbeddingConfig) -> Iterator[EmbeddingStep]:
+def train_embedding(
+    model: Embedding, split: Split, config: EmbeddingConfig
+) -> Iterator[EmbeddingStep]:
     """Trains on a labelled split; the model is up to date whenever a step is yielded.
 
     Classes with fewer than two images take no part.
@@ -121,7 +130,9 @@ def train_embedding(model: Embedding, split: Split, config: EmbeddingConfig) -> 
     for step in range(config.steps):
         generator = np.random.default_rng((config.seed, step))
         rows = balanced_rows(split.labels, config.classes, config.each, generator)
-        x = torch.from_numpy(_varied(split.batch(rows).astype(np.int64), config, generator)).to(device)
+        x = torch.from_numpy(_varied(split.batch(rows).astype(np.int64), config, generator)).to(
+            device
+        )
         labels = torch.from_numpy(split.labels[rows]).to(device)
         model.train()
         with seeded(int(generator.integers(2**62))):
@@ -154,10 +165,12 @@ def balanced_rows(
 def triplet_loss(
     embeddings: Float[Tensor, "B size"], labels: Int[Tensor, " B"], *, margin: float = 0.2
 ) -> tuple[Tensor, float]:
-    """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class, with a semi-hard negative n for each.
+    """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class, with a semi-hard
+    negative n for each.
 
-    d is the squared distance. Semi-hard is the nearest negative that is further from a than p is; if there is none, the
-    furthest one: the hardest of all, taken from the start, lets the embedding collapse (Schroff et al., section 3.2).
+    d is the squared distance. Semi-hard is the nearest negative that is further from a than p is;
+    if there is none, the furthest one: the hardest of all, taken from the start, lets the embedding
+    collapse (Schroff et al., section 3.2).
 
     Returns:
         The loss, and the share of pairs whose triplet is within the margin.
@@ -167,7 +180,9 @@ def triplet_loss(
     """
     distances = torch.cdist(embeddings, embeddings).square()
     same = labels[:, None] == labels[None]
-    anchors, positives = (same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device)).nonzero(as_tuple=True)
+    anchors, positives = (
+        same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device)
+    ).nonzero(as_tuple=True)
     if not len(anchors) or bool(same.all()):
         raise ValueError("a batch for triplets needs two images of a class, and images of another")
     to_positive, to_all = distances[anchors, positives], distances[anchors]
@@ -188,14 +203,17 @@ def verify(
     most: int = 5000,
     seed: int = 0,
 ) -> Verification:
-    """Compares every image with every other one, or `most` images drawn at random if there are more.
+    """Compares every image with every other one, or `most` images drawn at random if there are
+    more.
 
-    Memory and time grow with the square of the number compared: for 5000 images 0.7 GB and a few seconds.
+    Memory and time grow with the square of the number compared: for 5000 images 0.7 GB and a few
+    seconds.
 
     Args:
         embeddings: of images, (N, size).
         labels: their classes.
-        threshold: as found on other images; None takes the best one for these, which flatters the accuracy.
+        threshold: as found on other images; None takes the best one for these, which flatters the
+            accuracy.
         most: how many images are compared at most; every pair is as likely to be among them.
         seed: which ones, if there are more.
 
@@ -208,8 +226,8 @@ def verify(
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2 or counts.max() < 2:
         raise ValueError(
-            f"verification needs pairs of the same class and of different ones, but there are {len(labels)} images of "
-            f"{len(counts)} classes"
+            "verification needs pairs of the same class and of different ones, but there are"
+            f" {len(labels)} images of {len(counts)} classes"
         )
     # One image with all after it at a time: the vectors of all pairs at once would fill the memory.
     apart = [(embeddings[k] - embeddings[k + 1 :]).square().sum(dim=1) for k in range(len(labels))]
@@ -245,7 +263,9 @@ def _mean_ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.repeat(start + (counts + 1) / 2, counts)
 
 
-def _varied(x: NDArray[np.int64], config: EmbeddingConfig, generator: np.random.Generator) -> NDArray[np.int64]:
+def _varied(
+    x: NDArray[np.int64], config: EmbeddingConfig, generator: np.random.Generator
+) -> NDArray[np.int64]:
     """Images mirrored and shifted at random."""
     if config.flip:
         mirrored = generator.random(len(x)) < 0.5

@@ -6,10 +6,11 @@
     for step in train(state, data, config):
         print(step.step, step.bits_per_dim)
 
-The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. All that is random, the order of images, windows,
-mirrors and dropout, is a pure function of (seed, step, rank): nothing has to be saved but `TrainState`, and on the CPU
-a run that was stopped and goes on gives bitwise the weights of one that never stopped. torch's own random state is left
-as it was. In several processes (torchrun) every one takes its share of each batch; gradients are averaged by
+The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. All that is random, the order of
+images, windows, mirrors and dropout, is a pure function of (seed, step, rank): nothing has to be
+saved but `TrainState`, and on the CPU a run that was stopped and goes on gives bitwise the weights
+of one that never stopped. torch's own random state is left as it was. In several processes
+(torchrun) every one takes its share of each batch; gradients are averaged by
 DistributedDataParallel, weighted so that the result is that of one process with the whole batch.
 """
 
@@ -71,9 +72,10 @@ class Step:
         learning_rate: that of the update.
         gradient_norm: before clipping.
         seconds: wall-clock time of the run so far, earlier parts of a resumed run included.
-        valid_bits_per_dim: of the averaged weights on the validation split, if they were evaluated after this update.
-        improved: whether the averaged weights are the best so far: they were evaluated with the best result, or should
-            have been evaluated and there is no validation split.
+        valid_bits_per_dim: of the averaged weights on the validation split, if they were evaluated
+            after this update.
+        improved: whether the averaged weights are the best so far: they were evaluated with the
+            best result, or should have been evaluated and there is no validation split.
     """
 
     step: int
@@ -98,7 +100,8 @@ class TrainState:
         seconds: wall-clock time so far.
         best_bits_per_dim: the lowest on the validation split so far.
         stale: validations since then.
-        next_evaluation: seconds at which the next validation is due, if the length of the run is in minutes.
+        next_evaluation: seconds at which the next validation is due, if the length of the run is in
+            minutes.
     """
 
     model: ImageModel
@@ -125,7 +128,10 @@ def _optimizer(model: ImageModel, config: TrainConfig) -> torch.optim.Optimizer:
         return Muon(model, lr=config.learning_rate, weight_decay=config.weight_decay)
     decayed = [p for name, p in model.named_parameters() if "bias" not in name]
     others = [p for name, p in model.named_parameters() if "bias" in name]
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others},
+    ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0, fused=True)
     return torch.optim.RMSprop(groups, lr=config.learning_rate)
@@ -135,8 +141,10 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     """Trains until the run is over; `state` is up to date whenever a step is yielded.
 
     Args:
-        state: from `initial_state`, or one that was saved and restored. Its model decides the device.
-        data: windows or images of its `train` split are trained on, its `valid` split tells the best weights.
+        state: from `initial_state`, or one that was saved and restored. Its model decides the
+            device.
+        data: windows or images of its `train` split are trained on, its `valid` split tells the
+            best weights.
         config: how.
 
     Raises:
@@ -155,20 +163,26 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model))
+    autocast = torch.autocast(
+        device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model)
+    )
     started = time.monotonic() - state.seconds
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
-        parts = training_parts(data.train, config, state.step, rank, processes, device, state.model.given_by_data)
+        parts = training_parts(
+            data.train, config, state.step, rank, processes, device, state.model.given_by_data
+        )
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
         with seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.optimizer.zero_grad()
             raise TrainingError(
-                f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and its gradient's norm {norm:.4g}, at a "
-                f"learning rate of {rate:.3g}; the update was not applied: go on from the last checkpoint with a lower "
-                f"learning_rate (try {(config.learning_rate or 0) / 3:.2g}), more warmup_steps, or precision='float32'"
+                f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and its gradient's norm"
+                f" {norm:.4g}, at a learning rate of {rate:.3g}; the update was not applied: go on"
+                " from the last checkpoint with a lower learning_rate (try"
+                f" {(config.learning_rate or 0) / 3:.2g}), more warmup_steps, or"
+                " precision='float32'"
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -202,10 +216,11 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     nats_of: Callable[[ImageModel, Tensor, Values | None], Tensor] | None = None,
 ) -> float:
-    """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in float32, dropout off.
+    """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in
+    float32, dropout off.
 
-    Images of different sizes are taken one size at a time and count by their number of sub-pixels. In several
-    processes, each scores its share, and all get the result.
+    Images of different sizes are taken one size at a time and count by their number of sub-pixels.
+    In several processes, each scores its share, and all get the result.
 
     Args:
         model: any model; what it is conditioned on comes from the split.
@@ -223,7 +238,9 @@ def evaluate(
     rank, processes = rank_and_processes()
     sizes = split.sizes
     shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
-    groups = [np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))]
+    groups = [
+        np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))
+    ]
     sums, done, count = [], 0, sum(map(len, groups))
     for rows in groups:
         for start in range(0, len(rows), batch_size):
@@ -233,14 +250,18 @@ def evaluate(
             done += len(part)
             if progress is not None:
                 progress(done, count)
-    nats = torch.tensor(-math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu")
+    nats = torch.tensor(
+        -math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu"
+    )
     if processes > 1:
         dist.all_reduce(nats)
     return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
 
 
 def _replicate(state: TrainState) -> DistributedDataParallel:
-    """The model with gradients averaged over all processes, which all start from the weights of the first."""
+    """The model with gradients averaged over all processes, which all start from the weights of the
+    first.
+    """
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
     # Masks never change, and what conditions are scaled by is the same everywhere.
@@ -249,24 +270,34 @@ def _replicate(state: TrainState) -> DistributedDataParallel:
 
 def _standardise(state: TrainState, data: ImageData) -> None:
     """Lets vectors of any scale be conditions."""
-    given = [part for part in parts_of(state.model.given_by_data) if isinstance(part, VectorCondition)]
+    given = [
+        part for part in parts_of(state.model.given_by_data) if isinstance(part, VectorCondition)
+    ]
     if given and data.train.vectors is not None:
         vectors = torch.from_numpy(data.train.vectors)
         for model in (state.model, state.average):
             for part in model.modules():
-                if isinstance(part, ConditionEncoder) and any(isinstance(p, VectorCondition) for p in part.parts):
+                if isinstance(part, ConditionEncoder) and any(
+                    isinstance(p, VectorCondition) for p in part.parts
+                ):
                     part.standardise(vectors)
 
 
 def _in_bf16(precision: str, model: ImageModel) -> bool:
-    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the levels apart."""
+    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the
+    levels apart.
+    """
     if precision != "auto":
         return precision == "bf16"
-    return (model.values_are_names or model.levels <= _LEVELS_OF_BF16) and multiplies_bf16(model.device)
+    return (model.values_are_names or model.levels <= _LEVELS_OF_BF16) and multiplies_bf16(
+        model.device
+    )
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times slower."""
+    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times
+    slower.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -274,11 +305,16 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def _gradient(
-    network: nn.Module, parts: Iterator[tuple[Tensor, Values | None]], config: TrainConfig, autocast: torch.autocast
+    network: nn.Module,
+    parts: Iterator[tuple[Tensor, Values | None]],
+    config: TrainConfig,
+    autocast: torch.autocast,
 ) -> tuple[float, float]:
-    """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim and the norm.
+    """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim
+    and the norm.
 
-    One transfer from the device per step, for a gradient that is not finite must be known before it is applied.
+    One transfer from the device per step, for a gradient that is not finite must be known before it
+    is applied.
     """
     replicated = isinstance(network, DistributedDataParallel)
     processes = dist.get_world_size() if replicated else 1
@@ -291,7 +327,11 @@ def _gradient(
         with wait:
             with autocast:
                 law = network(x, condition)
-                nats = -law.log_prob(x) if config.objective == "probability" else -law.log_density(dequantised(x))
+                nats = (
+                    -law.log_prob(x)
+                    if config.objective == "probability"
+                    else -law.log_density(dequantised(x))
+                )
             loss = nats.sum() / (config.batch_size * nats[0].numel() * math.log(2))
             # The processes' gradients are averaged, but their losses add up.
             (loss * processes).backward()
@@ -306,10 +346,11 @@ def _gradient(
 
 def _update_average(state: TrainState, ema_decay: float) -> None:
     decay = min(ema_decay, (1 + state.step) / (10 + state.step))
-    averages, weights = list(state.average.parameters()), [p.detach() for p in state.model.parameters()]
-    get_ema_multi_avg_fn(decay)(  # type: ignore[no-untyped-call]
-        averages, weights, 0
+    averages, weights = (
+        list(state.average.parameters()),
+        [p.detach() for p in state.model.parameters()],
     )
+    get_ema_multi_avg_fn(decay)(averages, weights, 0)  # type: ignore[no-untyped-call]
 
 
 def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
@@ -319,8 +360,8 @@ def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
     bits = evaluate(state.average, valid)
     if not math.isfinite(bits):
         raise TrainingError(
-            f"step {state.step}: the averaged weights have {bits} bits/dim on the validation split; go on from the "
-            f"last checkpoint with a lower learning_rate"
+            f"step {state.step}: the averaged weights have {bits} bits/dim on the validation split;"
+            " go on from the last checkpoint with a lower learning_rate"
         )
     improved = state.best_bits_per_dim is None or bits < state.best_bits_per_dim
     state.stale = 0 if improved else state.stale + 1
@@ -331,7 +372,14 @@ def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
 
 def _progress(state: TrainState, config: TrainConfig, total: int | None) -> float:
     """The share of the run that is done."""
-    return min(1.0, state.step / total if total is not None else state.seconds / (60 * (config.minutes or math.inf)))
+    return min(
+        1.0,
+        (
+            state.step / total
+            if total is not None
+            else state.seconds / (60 * (config.minutes or math.inf))
+        ),
+    )
 
 
 def _finished(state: TrainState, config: TrainConfig, total: int | None) -> bool:

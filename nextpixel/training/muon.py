@@ -1,8 +1,10 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied; AdamW for all that is no hidden matrix.
+"""Muon: momentum whose matrices are made orthogonal before they are applied; AdamW for all that is
+no hidden matrix.
 
-Jordan et al., 2024 (Muon), with the scale of Liu et al., 2025 (Muon is scalable for LLM training, section 2.2): the
-update of a matrix has the root mean square that AdamW's has, so both parts go by one learning rate.
-`torch.optim.Muon` takes matrices alone, no kernels, and multiplies in bfloat16, which most CPUs emulate.
+Jordan et al., 2024 (Muon), with the scale of Liu et al., 2025 (Muon is scalable for LLM training,
+section 2.2): the update of a matrix has the root mean square that AdamW's has, so both parts go by
+one learning rate. `torch.optim.Muon` takes matrices alone, no kernels, and multiplies in bfloat16,
+which most CPUs emulate.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,9 +21,11 @@ _MOMENTUM = 0.95
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest matrices with orthogonal rows or columns, (…, m, n): all singular values near 1.
+    """About the nearest matrices with orthogonal rows or columns, (…, m, n): all singular values
+    near 1.
 
-    Newton-Schulz iterations with a quintic that lifts small singular values fast and leaves all in about 0.7 … 1.2.
+    Newton-Schulz iterations with a quintic that lifts small singular values fast and leaves all in
+    about 0.7 … 1.2.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[-2] > matrix.shape[-1]
@@ -37,15 +41,21 @@ class Muon(torch.optim.Optimizer):
     """Muon for the hidden layers' matrices, AdamW for everything else.
 
     Args:
-        model: whose parameters are trained. Hidden matrices are the kernels (outputs, …), taken as one matrix each, and
-            the state-to-state matrices of recurrences, those of all taps as one for each direction. Tables of values,
-            initial states, biases, what conditions add to them, and the last layer of a head are AdamW's.
+        model: whose parameters are trained. Hidden matrices are the kernels (outputs, …), taken as
+            one matrix each, and the state-to-state matrices of recurrences, those of all taps as
+            one for each direction. Tables of values, initial states, biases, what conditions add to
+            them, and the last layer of a head are AdamW's.
         lr: learning rate.
         weight_decay: decoupled; not for biases.
     """
 
     def __init__(self, model: nn.Module, *, lr: float, weight_decay: float = 0.0) -> None:
-        kinds: dict[str, list[nn.Parameter]] = {"kernels": [], "recurrent": [], "others": [], "biases": []}
+        kinds: dict[str, list[nn.Parameter]] = {
+            "kernels": [],
+            "recurrent": [],
+            "others": [],
+            "biases": [],
+        }
         for name, parameter in model.named_parameters():
             kinds[_kind(name, parameter)].append(parameter)
         self._adamw = torch.optim.AdamW(
@@ -66,7 +76,9 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """One update."""
         assert closure is None
-        self._adamw.param_groups = [group for group in self.param_groups if group["flatten"] is None]
+        self._adamw.param_groups = [
+            group for group in self.param_groups if group["flatten"] is None
+        ]
         self._adamw.state = self.state
         self._adamw.step()
         for group in self.param_groups:
@@ -95,6 +107,7 @@ def _kind(name: str, parameter: nn.Parameter) -> str:
         return "biases"
     if parts[-1] == "state_to_state":
         return "recurrent"
-    # Tables are seldom all in use; initial states are vectors; a head's last layer scores each value.
+    # Tables are seldom all in use; initial states are vectors; a head's last layer scores each
+    # value.
     own = {"values", "head_out", "initial_h", "initial_c"}
     return "others" if parameter.ndim < 2 or own & set(parts) else "kernels"

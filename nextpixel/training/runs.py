@@ -7,10 +7,12 @@
     state.safetensors   all of `TrainState`, to resume
     best.safetensors    the averaged weights at the best validation: what every later command takes
 
-The weights of the last step are in the state; a checkpoint of their own would be taken for a result by mistake.
+The weights of the last step are in the state; a checkpoint of their own would be taken for a result
+by mistake.
 
-Invariant: the metrics are written before the best weights, those before the state. So whenever a run is killed, the
-state is the oldest of the three, and going on from it writes the same lines and the same weights again.
+Invariant: the metrics are written before the best weights, those before the state. So whenever a
+run is killed, the state is the oldest of the three, and going on from it writes the same lines and
+the same weights again.
 """
 
 import json
@@ -42,7 +44,13 @@ from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import ImageData
-from nextpixel.distributed import any_process, process_group, rank_and_processes, stop_requests, wait_for_all
+from nextpixel.distributed import (
+    any_process,
+    process_group,
+    rank_and_processes,
+    stop_requests,
+    wait_for_all,
+)
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample
 from nextpixel.training.batches import tensors
@@ -53,7 +61,16 @@ from nextpixel.training.loop import Step, TrainState, initial_state, train
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["STATE", "check_same", "load_state", "read_metrics", "read_run", "reopen", "run", "save_state"]
+__all__ = [
+    "STATE",
+    "check_same",
+    "load_state",
+    "read_metrics",
+    "read_run",
+    "reopen",
+    "run",
+    "save_state",
+]
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state.safetensors"
 
@@ -71,29 +88,36 @@ def run(
     save_seconds: float = 60.0,
     tensorboard: bool = False,
 ) -> Iterator[Step]:
-    """Trains in a run folder: yields every step, and writes metrics, the best weights and the state on the way.
+    """Trains in a run folder: yields every step, and writes metrics, the best weights and the state
+    on the way.
 
-    Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of its local rank,
-    else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the state after the step in progress; a
-    second one stops at once. The state is also saved when the caller leaves the loop.
+    Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
+    its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
+    state after the step in progress; a second one stops at once. The state is also saved when the
+    caller leaves the loop.
 
     Args:
         folder: made if need be.
         model: a new model; if resumed, one of the same configuration, whose weights are replaced.
         data: what to train and validate on.
-        config: how; if resumed, what it was, but for what `MAY_CHANGE` lists: the length, the learning rate ...
-        resume: go on from the state in the folder. On the CPU, in one process, the weights and metrics are those of a
-            run that never stopped, except for timings, unless something was changed or the length is in minutes.
+        config: how; if resumed, what it was, but for what `MAY_CHANGE` lists: the length, the
+            learning rate ...
+        resume: go on from the state in the folder. On the CPU, in one process, the weights and
+            metrics are those of a run that never stopped, except for timings, unless something was
+            changed or the length is in minutes.
         log_every: steps between lines in the metrics.
-        save_seconds: least time between two saves of the state, apart from those at validations and at the end.
+        save_seconds: least time between two saves of the state, apart from those at validations and
+            at the end.
         tensorboard: also write scalars, and samples of every new best, for TensorBoard.
 
     Raises:
-        ValueError: the folder holds a run already, or (resuming) one that was asked for differently.
+        ValueError: the folder holds a run already, or (resuming) one that was asked for
+            differently.
         FileNotFoundError: there is no run to resume.
         CheckpointError: the state is damaged.
         TrainingError: see `train`.
-        KeyboardInterrupt: after SIGINT or SIGTERM, when the state is saved; its message says how to go on.
+        KeyboardInterrupt: after SIGINT or SIGTERM, when the state is saved; its message says how to
+            go on.
         ModuleNotFoundError: TensorBoard is not installed.
     """
     folder = Path(folder).expanduser()
@@ -146,20 +170,24 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """What was asked of a run, as JSON.
 
     Returns:
-        "version", "source", "data" (the keywords of `load_data`), "classes", "shape" (of whole images, or of crops),
-        "model" (its "class" and "config"), "training" (the keywords of `TrainConfig`), and if it was resumed "changes",
-        what was changed after which "step".
+        "version", "source", "data" (the keywords of `load_data`), "classes", "shape" (of whole
+        images, or of crops), "model" (its "class" and "config"), "training" (the keywords of
+        `TrainConfig`), and if it was resumed "changes", what was changed after which "step".
 
     Raises:
         FileNotFoundError: the folder holds no run.
     """
     path = Path(folder).expanduser() / RUN
     if not path.is_file():
-        raise FileNotFoundError(f"{path.parent} holds no run ({RUN} is missing); give the folder of a run")
+        raise FileNotFoundError(
+            f"{path.parent} holds no run ({RUN} is missing); give the folder of a run"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); start a new run in another folder") from error
+        raise CheckpointError(
+            f"{path} is damaged ({error}); start a new run in another folder"
+        ) from error
 
 
 def reopen(
@@ -169,7 +197,8 @@ def reopen(
     text_encoder: TextEncoder | None = None,
     embedding: Path | None = None,
 ) -> tuple[ImageModel, ImageData, TrainConfig]:
-    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model, the data, and how.
+    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
+    the data, and how.
 
     Args:
         folder: of the run.
@@ -188,8 +217,9 @@ def reopen(
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of the metrics so far. Each has "step" and "seconds".
 
-    Logged steps further have "train_bits_per_dim" (of one batch, in training mode), "learning_rate",
-    "gradient_norm" and "images_per_second"; validations have "valid_bits_per_dim" and "improved".
+    Logged steps further have "train_bits_per_dim" (of one batch, in training mode),
+    "learning_rate", "gradient_norm" and "images_per_second"; validations have "valid_bits_per_dim"
+    and "improved".
     """
     path = Path(folder).expanduser() / METRICS
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -202,12 +232,20 @@ def save_state(state: TrainState, path: str | Path) -> None:
     tensors = {f"model/{name}": tensor for name, tensor in state.model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in state.average.state_dict().items()}
     for name, parameter in state.model.named_parameters():
-        tensors |= {f"optimizer/{name}/{key}": value for key, value in state.optimizer.state[parameter].items()}
+        tensors |= {
+            f"optimizer/{name}/{key}": value
+            for key, value in state.optimizer.state[parameter].items()
+        }
     scalars = {name: getattr(state, name) for name in _SCALARS}
     write_tensors(
         path,
         tensors,
-        {"format": 1, "version": __version__, "optimizer": type(state.optimizer).__name__, "state": scalars},
+        {
+            "format": 1,
+            "version": __version__,
+            "optimizer": type(state.optimizer).__name__,
+            "state": scalars,
+        },
     )
 
 
@@ -225,15 +263,27 @@ def load_state(state: TrainState, path: str | Path) -> None:
         parts.setdefault(part, {})[rest] = tensor
     own_class = type(state.optimizer).__name__
     if not isinstance(metadata.get("state"), dict) or metadata.get("optimizer") != own_class:
-        raise CheckpointError(f"{path} is not the state of a training with {own_class}; give that of the same run")
+        raise CheckpointError(
+            f"{path} is not the state of a training with {own_class}; give that of the same run"
+        )
     load_weights(state.model, parts["model"], path)
     load_weights(state.average, parts["average"], path)
     moments: dict[int, dict[str, Tensor]] = {}
-    number_of = {p: i for i, p in enumerate(p for group in state.optimizer.param_groups for p in group["params"])}
+    number_of = {
+        p: i
+        for i, p in enumerate(p for group in state.optimizer.param_groups for p in group["params"])
+    }
     for name, parameter in state.model.named_parameters():
-        own = {key.removeprefix(f"{name}/"): t for key, t in parts["optimizer"].items() if key.startswith(f"{name}/")}
+        own = {
+            key.removeprefix(f"{name}/"): t
+            for key, t in parts["optimizer"].items()
+            if key.startswith(f"{name}/")
+        }
         # Moments lie in memory as their parameters do, which fused updates rely on.
-        own = {k: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t for k, t in own.items()}
+        own = {
+            k: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t
+            for k, t in own.items()
+        }
         if own:
             moments[number_of[parameter]] = own
     state.optimizer.load_state_dict(state.optimizer.state_dict() | {"state": moments})
@@ -279,7 +329,9 @@ def _prepare(
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):
             shutil.rmtree(left)
-        kept = [line for line in read_metrics(folder) if line["step"] <= state.step] if resume else []
+        kept = (
+            [line for line in read_metrics(folder) if line["step"] <= state.step] if resume else []
+        )
         with replace_file(folder / METRICS) as path:
             path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         if not resume:
@@ -293,7 +345,8 @@ _MAY_MOVE = ("data", "source"), ("data", "embedding")
 
 
 def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainConfig) -> None:
-    """Raises ValueError, naming the difference, if the run in a folder is of another model, other data or training.
+    """Raises ValueError, naming the difference, if the run in a folder is of another model, other
+    data or training.
 
     What `MAY_CHANGE` lists may differ.
     """
@@ -301,7 +354,9 @@ def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainCo
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dict[str, Any]]:
-    """What `MAY_CHANGE` lists was changed after which updates, in the order of time: [before, after]."""
+    """What `MAY_CHANGE` lists was changed after which updates, in the order of time: [before,
+    after].
+    """
     old, new = asdict(TrainConfig()) | before["training"], now["training"]
     changed = {name: [old[name], new[name]] for name in MAY_CHANGE if old[name] != new[name]}
     return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
@@ -319,19 +374,29 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
             may_change = key in MAY_CHANGE if part == "training" else (part, key) in _MAY_MOVE
             if old.get(key) != new.get(key) and not may_change:
                 raise ValueError(
-                    f"{folder} was run with {part} {key}={old.get(key)!r}, but is resumed with {new.get(key)!r}; "
-                    f"give the same, or start a new run in another folder"
+                    f"{folder} was run with {part} {key}={old.get(key)!r}, but is resumed with"
+                    f" {new.get(key)!r}; give the same, or start a new run in another folder"
                 )
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= (
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
     return flat
 
 
-def _log(path: Path, step: Step, before: tuple[int, float], batch_size: int, board: "SummaryWriter | None") -> None:
+def _log(
+    path: Path,
+    step: Step,
+    before: tuple[int, float],
+    batch_size: int,
+    board: "SummaryWriter | None",
+) -> None:
     """Appends to the metrics."""
     images_per_second = (step.step - before[0]) * batch_size / max(step.seconds - before[1], 1e-9)
     lines: list[dict[str, Any]] = [
@@ -346,20 +411,28 @@ def _log(path: Path, step: Step, before: tuple[int, float], batch_size: int, boa
     ]
     if step.valid_bits_per_dim is not None:
         head = {"step": step.step, "seconds": round(step.seconds, 3)}
-        lines.append(head | {"valid_bits_per_dim": step.valid_bits_per_dim, "improved": step.improved})
+        lines.append(
+            head | {"valid_bits_per_dim": step.valid_bits_per_dim, "improved": step.improved}
+        )
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(line) + "\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
     if board is not None:
-        for name, value in (item for line in lines for item in line.items() if item[0] not in ("step", "improved")):
+        for name, value in (
+            item for line in lines for item in line.items() if item[0] not in ("step", "improved")
+        ):
             board.add_scalar(name, value, step.step)
 
 
 def _save_best(folder: Path, state: TrainState, step: Step, asked: dict[str, Any]) -> None:
     figures = {name: getattr(step, name) for name in ("step", "seconds", "valid_bits_per_dim")}
     extra = {name: asked[name] for name in ("source", "data", "classes", "shape")}
-    save(state.average, folder / BEST, extra=extra | {"training": figures | {"config": asked["training"]}})
+    save(
+        state.average,
+        folder / BEST,
+        extra=extra | {"training": figures | {"config": asked["training"]}},
+    )
 
 
 def _summary_writer() -> "type[SummaryWriter]":
@@ -372,11 +445,23 @@ def _summary_writer() -> "type[SummaryWriter]":
     return SummaryWriter
 
 
-def _show_samples(board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig) -> None:
-    """Draws sixteen images from the averaged weights, given what is given of the first training images."""
+def _show_samples(
+    board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig
+) -> None:
+    """Draws sixteen images from the averaged weights, given what is given of the first training
+    images.
+    """
     shape = data.shape or (config.crop or 32, config.crop or 32)
     rows = np.arange(16) % len(data.train)
-    x, given = tensors(data.train, rows, state.average.device, state.average.given_by_data, config.crop)
+    x, given = tensors(
+        data.train, rows, state.average.device, state.average.given_by_data, config.crop
+    )
     condition = state.average.infer(x, given)
-    drawn = sample(state.average, 16, shape, condition=condition, generator=torch.Generator().manual_seed(config.seed))
+    drawn = sample(
+        state.average,
+        16,
+        shape,
+        condition=condition,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
     board.add_image("samples", grid(drawn.cpu().numpy(), levels=data.levels), state.step)
