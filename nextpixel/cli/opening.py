@@ -354,7 +354,7 @@ def _caption_vector(
 def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
-    from nextpixel.data.tables import checked_vectors
+    from nextpixel.data.annotation_files import checked_vectors
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")

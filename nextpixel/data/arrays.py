@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import checked_vectors
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.pixels import Integers, resize
 from nextpixel.data.preparation import Preparation, pair
@@ -22,7 +23,6 @@ from nextpixel.data.storage import (
     split_of,
     stamp,
 )
-from nextpixel.data.tables import checked_vectors
 
 __all__ = ["read_arrays", "read_digits"]
 
@@ -118,7 +118,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
 
 
 def _load_npz(path: Path, storage: Storage) -> dict[str, NDArray[Any]]:
-    """Load the arrays; those of a file beyond the memory limit are unpacked once and mapped."""
+    """Load the arrays. A file beyond the memory limit is unpacked once, and mapped."""
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -179,7 +179,7 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
             f"{where} have shape {x.shape}, but (N, H, W), (N, H, W, C) or (N, C, H, W) is expected"
         )
     if 0 in x.shape:
-        raise DataError(f"{where} have shape {x.shape}, which holds no image")
+        raise DataError(f"{where} have shape {x.shape}, which contains no image")
     if x.ndim == 3:
         x = x[:, None]
     else:

@@ -87,10 +87,9 @@ def read_image(
 
 
 def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
-    """Read a picture with a palette as the numbers of its colours, (1, H, W); None if it has no
-    palette.
+    """Read a picture with a palette as colour indices, (1, H, W); None if it has no palette.
 
-    So segments are stored: the numbers are their names, and the colours are only for showing.
+    Segmentations are stored in this way: the indices are categories, the colours only display them.
 
     Args:
         path: As for `read_image`, which raises the same errors.
@@ -164,9 +163,7 @@ def write_gif(
 
 
 def to_uint8(x: Any, levels: int = 256) -> NDArray[np.uint8]:
-    """Spread levels 0 ... levels-1 evenly over 0 ... 255, for showing: 0 stays black, levels-1
-    becomes white.
-    """
+    """Spread levels 0 ... levels-1 evenly over 0 ... 255, from black to white, for display."""
     values = within(x, levels)
     return np.asarray(
         values if levels == 256 else np.rint(values * (255 / (levels - 1))), dtype=np.uint8

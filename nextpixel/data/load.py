@@ -165,7 +165,7 @@ def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
 
 
 def _common_shape(stored: Stored, source: Source) -> tuple[int, tuple[int, int] | None]:
-    """The channels and (H, W) that all images share; (H, W) is None where sizes may differ and do."""
+    """The channels and (H, W) that all images share; (H, W) is None if sizes differ."""
     shapes: dict[tuple[int, ...], str] = {}
     ragged = False
     for name, split in stored.splits.items():
@@ -214,9 +214,9 @@ def _inferred_levels(arrays: list[Integers], levels: int | None, source: Source)
         return 65536
     if levels is not None or highest >= 65536:
         raise DataError(
-            f"{source} holds values up to {highest}, which are not below ‹levels={levels or 65536}›;"
-            " if they measure brightness, give ‹from_levels› (a power of two"
-            f" above {highest}, at most 65536) to quantise them"
+            f"{source} holds values up to {highest}, which are not below"
+            f" ‹levels={levels or 65536}›; if they measure brightness, give ‹from_levels› (a power"
+            f" of two above {highest}, at most 65536) to quantise them"
         )
     return max(2, highest + 1)
 

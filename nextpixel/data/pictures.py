@@ -1,9 +1,8 @@
-"""Sets of pictures: folders, single files, and Hugging Face data sets, decoded once into one array.
+"""Pictures in files, decoded once into one array.
 
-Decoding is two passes. The first reads only the heads of the files, and settles what all pictures
-must agree on: channels and size. The second decodes in parallel straight into place, in memory or
-in a memory-mapped file. Files are taken in the order of their names, so that a set does not depend
-on how a disk lists it.
+Decoding takes two passes. The first reads only the headers of the files, and determines what all
+pictures share: channels and size. The second decodes in parallel into place, in memory or in a
+memory-mapped file. Files are sorted by name, so that a set does not depend on how a disk lists it.
 """
 
 import io
@@ -111,8 +110,10 @@ def read_picture(path: Path, preparation: Preparation, storage: Storage) -> Stor
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by its name whether a file is a picture, and raise `DataError` for one that cannot be
-    decoded.
+    """Tell by its name whether a file is a picture.
+
+    Raises:
+        DataError: If it is one in a format that cannot be decoded.
     """
     suffix = path.suffix.lower()
     if suffix in _PICTURES_WITHOUT_DECODER and suffix not in Image.registered_extensions():
@@ -204,7 +205,7 @@ def _attempt(
     pool: ThreadPoolExecutor,
     progress: Progress | None = None,
 ) -> list[Result]:
-    """Do all, and report all that failed in one error: who has many files mends them in one go."""
+    """Do all, and report all failures in one error, so that many files can be mended at once."""
     results: list[Result] = []
     failures: list[str] = []
 
@@ -253,9 +254,7 @@ def _choose_channels(pictures: list[Picture], natural: list[int]) -> int:
 
 
 def _sound(picture: Picture, channels: int) -> NDArray[np.uint8] | None:
-    """Decode a picture; None if it is broken, which decoding all of them reports together with
-    others.
-    """
+    """Decode a picture; None if it is broken, which decoding all pictures reports."""
     try:
         return read_image(picture.open(), channels=channels, name=picture.where)
     except (ImageError, FileNotFoundError):

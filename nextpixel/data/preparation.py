@@ -1,4 +1,4 @@
-"""Preparation: how the values that are stored become those that a model sees."""
+"""Preparation: how stored values become the integers that a model sees, and how they are split."""
 
 import math
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Preparation:
     Example:
         >>> Preparation(size=32, levels=8).size
         (32, 32)
-        >>> Preparation(validation=float("inf"))
+        >>> Preparation(levels=1)
         Traceback (most recent call last):
-        nextpixel.errors.UsageError: validation=inf must be a fraction from 0 to below 1, or a number of images
+        nextpixel.errors.UsageError: levels=1 must be a whole number from 2 to 65536
     """
 
     size: Size = None
