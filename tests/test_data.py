@@ -449,11 +449,12 @@ def test_the_set_does_not_depend_on_how_the_disk_lists_it(tmp_path: Path) -> Non
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
-    pictured(tmp_path / "elsewhere" / "1.png", photo())
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "cats").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "elsewhere")
+    pictured(tmp_path / "set" / ".store" / "1.png", photo())
+    (tmp_path / "set" / "cats").symlink_to(tmp_path / "set" / ".store")
+    (tmp_path / "set" / ".store" / "again").symlink_to(tmp_path / "set" / ".store")
     assert load_data(tmp_path / "set").train.names == ("cats/1.png",)
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    assert load_data(tmp_path / "link").train.names == ("cats/1.png",)
 
 
 def test_one_picture_is_a_set(tmp_path: Path) -> None:

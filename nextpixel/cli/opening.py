@@ -362,9 +362,11 @@ def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
     from nextpixel.data.annotations import checked_vectors
+    from nextpixel.data.folders import require_file
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    require_file(path)
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.arrays import DataError, RawSplit, Source
+from nextpixel.data.folders import require_file
 from nextpixel.data.maps import pictured_maps
 from nextpixel.data.splits import Split, joined, subset
 
@@ -278,6 +279,8 @@ def _existing(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
+    if not path.is_dir():
+        require_file(path)
     return path
 
 

@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -171,9 +172,9 @@ def read_arrays(
     names and have no mean.
     """
     if path.suffix == ".npy":
-        arrays: dict[str, NDArray[Any]] = {"images": _load_npy(path)}
+        arrays: Mapping[str, NDArray[Any]] = {"images": _load_npy(path)}
     else:
-        arrays = _load_npz(path, storage)
+        arrays = _ZippedArrays(path, storage)
     names: tuple[str, ...] = ()
     found: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
     prefixes: dict[str, str] = {}
@@ -186,11 +187,14 @@ def read_arrays(
                 f"labels (={labels}) go with a file of one array, but {path} holds its own; leave"
                 " them out"
             )
-        for key, images in arrays.items():
+        for key in arrays:
             split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
             if split:
-                prefixes[split] = key.removesuffix("images")
-                found[split] = images, arrays.get(prefixes[split] + "labels") if labels else None
+                prefix = prefixes[split] = key.removesuffix("images")
+                given = (
+                    arrays[f"{prefix}labels"] if labels and f"{prefix}labels" in arrays else None
+                )
+                found[split] = arrays[key], given
         if "train" not in found:
             raise DataError(
                 f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
@@ -250,39 +254,58 @@ def _load_npy(path: Path) -> NDArray[Any]:
         raise DataError(f"{path}: cannot be read as a .npy file ({_reason(error)})") from error
 
 
-def _load_npz(path: Path, storage: Storage) -> dict[str, NDArray[Any]]:
-    """Load the arrays; those of a file beyond the memory limit are unpacked once and mapped."""
-    arrays: dict[str, NDArray[Any]] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
+class _ZippedArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an `.npz` file, each read when it is asked for; those of a file beyond the
+    memory limit are then unpacked once and mapped.
+    """
+
+    def __init__(self, path: Path, storage: Storage) -> None:
+        self.path, self.storage = path, storage
+        with _reported(path), zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            total = sum(member.file_size for member in members)
-            for member in members:
-                if total <= storage.memory_bytes:
-                    with archive.open(member) as file:
-                        array = np.lib.format.read_array(file, allow_pickle=False)
-                else:
-                    target = storage.path([_stamp(path), member.filename], ".npy")
-                    if not target.exists():
-                        storage.reserve(member.file_size)
-                        part = target.with_suffix(f".{os.getpid()}.part")
-                        try:
-                            with archive.open(member) as file, part.open("wb") as copy:
-                                shutil.copyfileobj(file, copy, 2**20)
-                            os.replace(part, target)
-                        finally:
-                            part.unlink(missing_ok=True)
-                    array = np.load(
-                        target,
-                        mmap_mode="r" if member.file_size > 2**20 else None,
-                        allow_pickle=False,
-                    )
-                arrays[member.filename.removesuffix(".npy")] = array
+        self._members = {member.filename.removesuffix(".npy"): member for member in members}
+        self._is_large = sum(member.file_size for member in members) > storage.memory_bytes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        member = self._members[name]
+        with _reported(self.path), zipfile.ZipFile(self.path) as archive:
+            if not self._is_large:
+                with archive.open(member) as file:
+                    return np.lib.format.read_array(file, allow_pickle=False)
+            target = self.storage.path([_stamp(self.path), member.filename], ".npy")
+            if not target.exists():
+                self.storage.reserve(member.file_size)
+                part = target.with_suffix(f".{os.getpid()}.part")
+                try:
+                    with archive.open(member) as file, part.open("wb") as copy:
+                        shutil.copyfileobj(file, copy, 2**20)
+                    os.replace(part, target)
+                finally:
+                    part.unlink(missing_ok=True)
+            return np.load(  # type: ignore[no-any-return]
+                target,
+                mmap_mode="r" if member.file_size > 2**20 else None,
+                allow_pickle=False,
+            )
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files.
         raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from error
-    return arrays
 
 
 def _load_labels(path: Path, labels: str | Path | bool) -> NDArray[Any] | None:
@@ -292,6 +315,8 @@ def _load_labels(path: Path, labels: str | Path | bool) -> NDArray[Any] | None:
         given = Path(labels).expanduser()
         if not given.exists():
             raise FileNotFoundError(f"{given}: there is no such file of labels")
+        if not given.is_file():
+            raise DataError(f"{given} is not a regular file; give a .npy file of labels")
         return np.array(_load_npy(given))
     stem = path.stem
     names = [stem + "_labels"] + (
@@ -300,7 +325,7 @@ def _load_labels(path: Path, labels: str | Path | bool) -> NDArray[Any] | None:
     beside = [
         file
         for name in names
-        if path.suffix == ".npy" and (file := path.with_name(name + ".npy")).exists()
+        if path.suffix == ".npy" and (file := path.with_name(name + ".npy")).is_file()
     ]
     return np.array(_load_npy(beside[0])) if beside else None
 

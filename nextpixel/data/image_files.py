@@ -15,17 +15,21 @@ import io
 import math
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from nextpixel.data.arrays import DataError
+from nextpixel.data.folders import require_file
 from nextpixel.data.preparation import ImageError, Integers, within
 
 __all__ = [
+    "MOST_PIXELS",
     "grid",
     "image_shape",
     "read_image",
@@ -37,6 +41,18 @@ __all__ = [
 
 PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
 
+MOST_PIXELS = 2**26
+"""Pictures of more pixels are refused: a file of 22 kB can hold what takes gigabytes to decode."""
+
+# Of larger ones, one at a time is decoded, so that eight at once do not fill the memory.
+_LARGE_PIXELS = 2**25
+_one_large = Lock()
+_BLOCK_PIXELS = 2**20
+
+# What is decoded here, with plug-ins that a user installed for some of them. Pillow would open many
+# more formats by their content, whatever a file is called, and gives PostScript to a program.
+_FORMATS = "PNG JPEG MPO WEBP BMP DIB GIF TIFF PPM AVIF JPEG2000 TGA PCX HEIF JXL".split()
+
 _GREY_MODES = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 _ORIENTATION = 0x0112
 
@@ -47,7 +63,8 @@ def read_image(
     """Read one picture as integers 0 ... 255.
 
     Args:
-        path: A file of any format that Pillow reads, or an open binary file.
+        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, or an open
+            binary file; the content decides, not the name.
         channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
             opacity 4 (a palette counts by its colours). Colours become grey by ITU-R 601 luma;
             transparent pixels are laid on white where opacity is not wanted.
@@ -58,8 +75,8 @@ def read_image(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImageError: If the file is no picture, is damaged or truncated, or holds floating-point
-            samples.
+        ImageError: If the file is not a picture, is damaged or truncated, holds floating-point
+            samples, or more than `MOST_PIXELS` pixels.
 
     Example:
         >>> import io
@@ -82,7 +99,7 @@ def read_image(
             x = np.moveaxis(
                 np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0
             )
-    return np.ascontiguousarray(_upright(_convert(x, channels or natural), turn))
+        return np.ascontiguousarray(_upright(_convert(x, channels or natural), turn))
 
 
 def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
@@ -230,10 +247,23 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
         source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
     )
     try:
-        with Image.open(source) as picture:
-            yield picture
+        if isinstance(source, str | Path):
+            require_file(Path(source))
+        Image.init()
+        formats = [format for format in _FORMATS if format in Image.OPEN]
+        with Image.open(source, formats=formats) as picture:
+            pixels = picture.width * picture.height
+            if pixels > MOST_PIXELS:
+                raise ImageError(
+                    f"holds {picture.width}x{picture.height} pixels, more than the"
+                    f" {MOST_PIXELS:,} that are accepted; reduce it"
+                )
+            with _one_large if pixels > _LARGE_PIXELS else nullcontext():
+                yield picture
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
+    except DataError as error:  # Not a regular file.
+        raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: cannot be read as a picture (unknown or damaged format); remove it"
@@ -296,8 +326,18 @@ def _grey_samples(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def _convert(x: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Convert channels, by blocks of rows: between, sub-pixels are up to four bytes wide."""
     if len(x) == channels:
         return x
+    result = np.empty((channels, *x.shape[1:]), np.uint8)
+    step = max(1, _BLOCK_PIXELS // x.shape[2])
+    for begin in range(0, x.shape[1], step):
+        rows = slice(begin, begin + step)
+        result[:, rows] = _converted(x[:, rows], channels)
+    return result
+
+
+def _converted(x: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if len(x) == 4:
         alpha = x[3].astype(np.uint16)
         x = ((x[:3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

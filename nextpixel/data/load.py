@@ -30,6 +30,7 @@ from nextpixel.data.annotations import (
     encoder_name,
 )
 from nextpixel.data.arrays import DataError, Source, Storage, read_arrays, read_digits
+from nextpixel.data.folders import require_file
 from nextpixel.data.maps import checked_maps
 from nextpixel.data.pictures import (
     PictureOptions,
@@ -352,6 +353,7 @@ def _read(
             if is_saved_dataset(path)
             else read_folder(path, options)
         )
+    require_file(path)
     if path.suffix.lower() in (".npz", ".npy"):
         return place, read_arrays(
             path, size=options.size, channels=options.channels, labels=labels, storage=storage

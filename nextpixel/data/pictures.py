@@ -9,7 +9,7 @@ on how a disk lists it.
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,19 @@ from nextpixel.data.arrays import (
     optional_package,
     split_of,
 )
+from nextpixel.data.folders import Seen, files_below, listing, require_file
 from nextpixel.data.image_files import image_shape, read_image
 from nextpixel.data.preparation import ImageError, Integers, resize
+from nextpixel.data.tables import (
+    ParquetRows,
+    SavedRows,
+    check_saved,
+    hub_caches,
+    is_saved,
+    parquet_files,
+    parquet_splits,
+    picture_file,
+)
 
 __all__ = [
     "Picture",
@@ -52,8 +63,6 @@ _PICTURES = set(
 )
 # Left out in silence, half of somebody's photographs would be missing: so they are errors.
 _PICTURES_WITHOUT_DECODER = set(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
-# Thumbnails and resource forks that archives and network disks leave behind.
-_FOREIGN_FOLDERS = {"__MACOSX", "@eaDir"}
 _BLOCK = 1024
 
 
@@ -95,8 +104,9 @@ def read_folder(folder: Path, options: PictureOptions) -> Source:
     ``valid`` and ``test`` are the splits, and their sub-folders the classes. Hidden files and what
     is no picture are skipped.
     """
-    entries = _listing(folder)
+    entries = listing(folder)
     parts: dict[str, list[Picture]] = {}
+    seen: Seen = {}
     named = {
         split: entry for entry in entries if entry.is_dir() and (split := split_of(entry.name))
     }
@@ -104,7 +114,7 @@ def read_folder(folder: Path, options: PictureOptions) -> Source:
         strays = [
             entry
             for entry in entries
-            if entry not in named.values() and next(_pictures_below(entry), None)
+            if entry not in named.values() and next(files_below(entry, folder, is_picture), None)
         ]
         if strays:
             raise DataError(
@@ -113,9 +123,9 @@ def read_folder(folder: Path, options: PictureOptions) -> Source:
             )
         for split in SPLIT_NAMES:
             if split in named:
-                parts[split] = _folder_pictures(named[split], folder, options.labels)
+                parts[split] = _folder_pictures(named[split], folder, options.labels, seen)
     else:
-        parts["train"] = _folder_pictures(folder, folder, options.labels)
+        parts["train"] = _folder_pictures(folder, folder, options.labels, seen)
     if not parts["train"]:
         raise DataError(
             f"{named.get('train', folder)} holds no pictures ({', '.join(sorted(_PICTURES))})"
@@ -126,21 +136,30 @@ def read_folder(folder: Path, options: PictureOptions) -> Source:
 
 def read_picture(path: Path, options: PictureOptions) -> Source:
     """Read a set of one picture."""
+    require_file(path)
     return _decode({"train": [_file_picture(path, path.name, None)]}, (), options)
 
 
 def read_dataset(name: str, options: PictureOptions) -> Source:
-    """Read a Hugging Face data set: ``NAME``, ``NAME:CONFIGURATION``, or the folder of one."""
+    """Read a Hugging Face data set: ``NAME``, ``NAME:CONFIGURATION``, or the folder of one.
+
+    Of a folder, only files within it are read, and nothing is fetched, whatever its README.md says.
+    """
     datasets = optional_package("datasets", extra="data")
     path = Path(name).expanduser()
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{path} is not a folder; give that of a data set")
+    if files := parquet_files(path) if path.is_dir() else []:
+        return _read_tables(name, path, parquet_splits(path, files), options)
     try:
-        if is_saved_dataset(path) and not any(path.glob("**/*.parquet")):
+        if path.is_dir():
+            check_saved(path)
             loaded = datasets.load_from_disk(str(path))
-        elif path.exists():
-            loaded = datasets.load_dataset(str(path))
         else:
             repository, _, configuration = name.partition(":")
             loaded = datasets.load_dataset(repository, configuration or None)
+    except DataError:
+        raise
     except Exception as error:  # The network, the hub, the cache and the formats raise many kinds.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
@@ -150,13 +169,20 @@ def read_dataset(name: str, options: PictureOptions) -> Source:
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}
     tables = {split: table for key, table in loaded.items() if (split := split_of(str(key)))}
+    if len(loaded) == 1:
+        tables = {"train": next(iter(loaded.values()))}
+    return _read_tables(name, path, tables, options)
+
+
+def _read_tables(name: str, path: Path, tables: dict[str, Any], options: PictureOptions) -> Source:
+    datasets = optional_package("datasets", extra="data")
     if "train" not in tables:
-        if len(loaded) != 1:
+        if len(tables) != 1:
             raise DataError(
-                f"the data set {name!r} has the splits {', '.join(map(str, loaded))}, but none is"
+                f"the data set {name!r} has the splits {', '.join(tables) or '(none)'}, but none is"
                 " 'train'"
             )
-        tables = {"train": next(iter(loaded.values()))}
+        tables = {"train": next(iter(tables.values()))}
     features = tables["train"].features
     columns = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not columns:
@@ -167,11 +193,14 @@ def read_dataset(name: str, options: PictureOptions) -> Source:
         key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)
     ]
     label_column = label_columns[0] if label_columns and options.labels else None
+    roots = [path.resolve()] if path.is_dir() else hub_caches()
     parts = {}
     for split in SPLIT_NAMES:
         if split in tables and len(tables[split]):
-            table = tables[split].cast_column(columns[0], datasets.Image(decode=False))
-            parts[split] = _table_pictures(table, columns[0], label_column, f"{name} {split}")
+            rows = tables[split]
+            if not isinstance(rows, ParquetRows):
+                rows = SavedRows(rows.cast_column(columns[0], datasets.Image(decode=False)))
+            parts[split] = _table_pictures(rows, columns[0], label_column, f"{name} {split}", roots)
     if "train" not in parts:
         raise DataError(f"the data set {name!r} holds no pictures to train on")
     return _decode(parts, tuple(features[label_column].names) if label_column else (), options)
@@ -192,10 +221,7 @@ def is_picture(path: Path) -> bool:
 
 def is_saved_dataset(path: Path) -> bool:
     """Tell whether a folder is a Hugging Face data set."""
-    saved = ("dataset_dict.json", "state.json")
-    return path.is_dir() and (
-        any((path / file).exists() for file in saved) or any(path.glob("**/*.parquet"))
-    )
+    return path.is_dir() and (is_saved(path) or bool(parquet_files(path)))
 
 
 def _decode(
@@ -375,11 +401,11 @@ def _labels(pictures: list[Picture], classes: tuple[str, ...]) -> NDArray[np.int
     return labels.astype(np.int64)
 
 
-def _folder_pictures(folder: Path, root: Path, labels: bool) -> list[Picture]:
+def _folder_pictures(folder: Path, root: Path, labels: bool, seen: Seen) -> list[Picture]:
     loose: list[Picture] = []
     labelled: list[Picture] = []
-    for entry in _listing(folder):
-        for path in _pictures_below(entry):
+    for entry in listing(folder):
+        for path in files_below(entry, root, is_picture, seen):
             label = entry.name if labels and path != entry else None
             (loose if path == entry else labelled).append(
                 _file_picture(path, path.relative_to(root).as_posix(), label)
@@ -402,52 +428,25 @@ def _file_picture(path: Path, name: str, label: str | None) -> Picture:
     return Picture(name=name, where=str(path), open=lambda: path, stamp=stamp, label=label)
 
 
-def _pictures_below(entry: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    if not entry.is_dir():
-        if is_picture(entry):
-            yield entry
-        return
-    real = entry.resolve()
-    if real not in above:  # A link to a folder above would never end.
-        for inner in _listing(entry):
-            yield from _pictures_below(inner, (*above, real))
-
-
-def _listing(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away"
-        ) from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
-    ]
-
-
-def _table_pictures(table: Any, column: str, label_column: str | None, where: str) -> list[Picture]:
-    labels = table[label_column][:] if label_column else [None] * len(table)
-    only = table.select_columns([column])
+def _table_pictures(
+    rows: ParquetRows | SavedRows,
+    column: str,
+    label_column: str | None,
+    where: str,
+    roots: Sequence[Path],
+) -> list[Picture]:
+    labels = rows.column(label_column) if label_column else [None] * len(rows)
 
     def opener(k: int) -> Callable[[], Path | io.BytesIO]:
-        def open_it() -> Path | io.BytesIO:
-            cell = only[k][column]
-            if cell is None:
-                raise ImageError(f"{where} picture {k} is missing; remove its row")
-            return io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
+        return lambda: picture_file(rows.cell(k, column), roots, f"{where} picture {k}")
 
-        return open_it
-
-    stamp = table._fingerprint
     return [
         Picture(
             name=f"{k}",
             where=f"{where} picture {k}",
             open=opener(k),
-            stamp=f"{stamp} {k}",
+            stamp=f"{rows.stamp} {k}",
             label=labels[k],
         )
-        for k in range(len(table))
+        for k in range(len(rows))
     ]
