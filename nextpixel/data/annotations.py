@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nextpixel.data.annotation_files import caption_table, checked_vectors, read_npy, vector_table
 from nextpixel.data.errors import DataError
+from nextpixel.data.folders import require_file
 from nextpixel.data.maps import pictured_maps
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
@@ -77,7 +78,7 @@ def encode_captions(encoder: TextEncoder, captions: Sequence[str]) -> NDArray[np
     """Encode captions as vectors (n, size), all at once or, if the encoder takes one text, singly.
 
     Raises:
-        DataError: If the encoder raises an exception, or does not return finite vectors of one size.
+        DataError: If the encoder fails, or does not return finite vectors of one size.
     """
     texts, where = list(captions), f"the text encoder {encoder_name(encoder)}"
     vectors, told = _tried(encoder, texts)
@@ -193,7 +194,7 @@ def _tried(encoder: Callable[[Any], Any], texts: Any) -> tuple[NDArray[Any] | No
 
 
 def _numpy(values: Any) -> NDArray[Any]:
-    """Convert to an array. Tensors may be on any device, in a graph, and of types unknown to numpy."""
+    """Convert to an array, also tensors on a device, in a graph, or of types unknown to numpy."""
     return np.asarray(values.detach().float().cpu() if hasattr(values, "detach") else values)
 
 
@@ -201,6 +202,8 @@ def _existing(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
+    if not path.is_dir():
+        require_file(path)
     return path
 
 
@@ -233,7 +236,7 @@ def _places(split: Split, names: list[str], path: Path) -> list[int]:
     """The row of each image of a split in a table of names."""
     if not split.names:
         raise DataError(
-            f"{path} names images, but the images of the source have no names; leave that column out"
+            f"{path} names images, but those of the source have no names; leave that column out"
         )
     place = {name: k for k, name in enumerate(names)}
     if len(place) < len(names):

@@ -19,6 +19,7 @@ from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.arrays import read_arrays, read_digits
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
+from nextpixel.data.folders import require_file
 from nextpixel.data.huggingface import is_saved_dataset, read_dataset
 from nextpixel.data.mapped import MappedImages
 from nextpixel.data.maps import checked_maps, map_levels
@@ -156,6 +157,7 @@ def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
         if is_saved_dataset(path):
             return read_dataset(str(path), preparation, storage)
         return read_folder(path, preparation, storage)
+    require_file(path)
     if path.suffix.lower() in (".npz", ".npy"):
         labels = None if source.labels is None else Path(source.labels).expanduser()
         return read_arrays(path, labels, preparation, storage)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.folders import files_below
 from nextpixel.data.image_files import read_image, read_indices
 from nextpixel.data.pixels import Integers, resize, subsample
 from nextpixel.data.splits import Split
@@ -80,10 +81,13 @@ def pictured_maps(split: Split, folder: Path) -> NDArray[Any]:
         raise DataError(
             f"maps from the folder {folder} need a folder of images of one size; give ‹size›"
         )
+
+    def stem(path: Path) -> str:
+        return path.relative_to(folder).with_suffix("").as_posix()
+
+    wanted = {Path(name).with_suffix("").as_posix() for name in split.names}
     found = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        stem(path): path for path in files_below(folder, folder, lambda path: stem(path) in wanted)
     }
     size = split.images.shape[2], split.images.shape[3]
     maps: list[Integers] = []

@@ -184,7 +184,7 @@ def _cropped(x: Integers, height: int, width: int) -> Integers:
 
 
 def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:
-    """Integrate (C, H, W) over height x width equal rectangles, in units of 1 / (height * width)."""
+    """Sum (C, H, W) over height x width equal rectangles, in units of 1 / (height * width)."""
     sums = x
     for axis, parts in ((1, height), (2, width)):
         length = sums.shape[axis]

@@ -88,7 +88,7 @@ class Storage:
     def build(
         self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
     ) -> Integers:
-        """Make a flat array of `size` values with `fill`, or open the file made before for `key`."""
+        """Make a flat array of `size` values with `fill`, or open the one kept for `key`."""
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:
             flat = np.empty(size, dtype)
