@@ -108,9 +108,7 @@ def train(
         config = TrainConfig(**asked)
         model = model or ModelOptions()
         names = model.value_features is not None
-        pictures = _load(
-            source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names
-        )
+        pictures = _load(source, data or DataOptions(), crop=config.crop is not None, names=names)
         network = _build(pictures, model, conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
@@ -128,24 +126,25 @@ def train(
         _conclude(folder, network.device, pictures, best)
 
 
-def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> "ImageData":
+def _load(source: str, options: DataOptions, *, crop: bool, names: bool) -> "ImageData":
     """The data; values that are names are never averaged."""
     from nextpixel.cli.opening import counted_bar, import_encoder
     from nextpixel.data.load import load_data
 
-    if names and "size" in keywords:
+    if names and options.size is not None:
         raise ValueError(
             "--size averages values, but with --value-features they are names; leave out one of"
             " the two"
         )
     if crop:
-        keywords |= {"ragged": "size" not in keywords}
-    elif not names:
-        keywords.setdefault("size", "auto")
-    if "text_encoder" in keywords:
-        keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
+        preparation = options.preparation(ragged=options.size is None)
+    else:
+        preparation = options.preparation(size=None if names else "auto")
+    encoder = None if options.text_encoder is None else import_encoder(options.text_encoder)
     with counted_bar("Reading") as progress:
-        return load_data(source, **keywords, progress=progress)
+        return load_data(
+            options.source(source), preparation, text_encoder=encoder, progress=progress
+        )
 
 
 def _build(
