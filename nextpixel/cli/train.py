@@ -240,7 +240,7 @@ def _autoencoder(
         for key in ("encoder_features", "variational", "free_bits")
         if key in keywords
     }
-    return kind(
+    return kind(  # type: ignore[no-any-return]
         decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
     )
 
