@@ -54,6 +54,7 @@ from nextpixel.distributed import (
 )
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import sample
 from nextpixel.training.batches import tensors
 from nextpixel.training.compatibility import check_fit
@@ -81,7 +82,7 @@ _SCALARS = ("step", "seconds", "best_bits_per_dim", "stale", "next_evaluation")
 
 def run(
     folder: str | Path,
-    model: ImageModel,
+    model: Trainable,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -198,7 +199,7 @@ def reopen(
     source: str | None = None,
     text_encoder: TextEncoder | None = None,
     embedding: Path | None = None,
-) -> tuple[ImageModel, ImageData, TrainConfig]:
+) -> tuple[Trainable, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
     the data, and how.
 
@@ -210,7 +211,7 @@ def reopen(
     """
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
-    assert isinstance(model, ImageModel)  # runs are of nothing else
+    assert isinstance(model, Trainable)  # runs are of nothing else
     data_source, preparation = recorded(asked)
     if data_source is None:
         raise CheckpointError(f"{Path(folder) / RUN} does not say what data it is of")
@@ -302,7 +303,7 @@ def load_state(state: TrainState, path: str | Path) -> None:
         setattr(state, name, metadata["state"][name])
 
 
-def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[str, Any]:
+def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
     """What is asked, as JSON."""
     asked = {
         "version": __version__,
@@ -319,7 +320,7 @@ def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[s
 def _prepare(
     folder: Path,
     asked: dict[str, Any],
-    model: ImageModel,
+    model: Trainable,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -355,7 +356,7 @@ def _prepare(
 _MAY_MOVE = ("source", "images"), ("source", "embedding")
 
 
-def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainConfig) -> None:
+def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
     """Raises ValueError, naming the difference, if the run in a folder is of another model, other
     data or training.
 
@@ -467,6 +468,8 @@ def _show_samples(
     """Draws sixteen images from the averaged weights, given what is given of the first training
     images.
     """
+    if not isinstance(state.average, ImageModel):
+        return  # it draws no images
     shape = data.shape or (config.crop or 32, config.crop or 32)
     rows = np.arange(16) % len(data.train)
     x, given = tensors(
