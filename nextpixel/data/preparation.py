@@ -139,11 +139,12 @@ def _checked_size(size: Any) -> Any:
     if size is None or size == "auto":
         return size
     sides = [size, size] if not isinstance(size, list | tuple) else list(size)
+    shown = f"{size[0]}x{size[1]}" if isinstance(size, list | tuple) and len(size) == 2 else size
     if len(sides) != 2 or not all(
         _is_integer(side) and 1 <= side <= _LONGEST_SIDE for side in sides
     ):
         raise UsageError(
-            f"‹size={size!r}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
+            f"‹size={shown}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
             " (height, width)"
         )
     return int(sides[0]), int(sides[1])
