@@ -5,14 +5,14 @@ torch even later.
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 from nextpixel import __version__
 from nextpixel.cli.options import flag
+from nextpixel.cli.recipe_file import read_recipe
 from nextpixel.errors import UsageError
 
 __all__ = ["app", "main"]
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if tokens[:1] == ["train"]:
             recipe = _recipe(tokens)
             app["train"].config = (
-                Toml(_readable(recipe), use_commands_as_keys=False) if recipe else ()
+                Dict(read_recipe(recipe, tokens), source=recipe, use_commands_as_keys=False)
+                if recipe
+                else ()
             )
         app(tokens, exit_on_error=False)
     except CycloptsError:  # already printed
@@ -87,16 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         print(f"nextpixel: {stop or 'stopped'}", file=sys.stderr)
         sys.exit(130)
-
-
-def _readable(recipe: str) -> str:
-    """The recipe's path, if it can be read as TOML."""
-    try:
-        with open(recipe, "rb") as file:
-            tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{recipe} is not TOML: {error}") from error
-    return recipe
 
 
 def _recipe(tokens: Sequence[str]) -> str | None:

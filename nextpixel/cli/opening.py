@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -87,9 +88,15 @@ def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
 
 
 def import_encoder(name: str) -> "TextEncoder":
-    """The function that --text-encoder names, as MODULE:FUNCTION; a class is called to make one."""
+    """Import the function that --text-encoder names, MODULE:FUNCTION; a class is called to make
+    one.
+
+    The working folder is searched last, even under ``python -m``: a file that lies beside
+    somebody's data must not stand in for an installed module of its name.
+    """
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # where `python -m` would look, too
+    before, here = list(sys.path), os.path.realpath(os.getcwd())
+    sys.path[:] = [entry for entry in before if os.path.realpath(entry) != here] + [here]
     try:
         found = getattr(importlib.import_module(module), attribute)
         return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
@@ -99,7 +106,7 @@ def import_encoder(name: str) -> "TextEncoder":
             f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION"
         ) from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path[:] = before
 
 
 def open_split(
@@ -347,7 +354,8 @@ def _caption_vector(
     if isinstance(words, str):
         if text_encoder is None:
             raise ValueError(
-                f"the captions were encoded by {words}: say --text-encoder {words} if you trust it"
+                f"the captions were encoded by {words}: say --text-encoder {shlex.quote(words)} if you"
+                " trust it"
             )
         return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
     encoder = BagOfWords(words)
@@ -361,10 +369,12 @@ def _caption_vector(
 def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
-    from nextpixel.data.tables import checked_vectors
+    from nextpixel.data.annotation_files import checked_vectors
+    from nextpixel.data.folders import require_file
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    require_file(path)
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.

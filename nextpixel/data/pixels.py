@@ -1,4 +1,4 @@
-"""Fewer pixels and fewer levels: how images are reduced before a model sees them, in whole numbers.
+"""Exact arithmetic on pixels: resize, quantise and binarise images of integers.
 
 An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
 256 levels.
@@ -54,8 +54,7 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
 
 
 def subsample(x: Integers, size: int | tuple[int, int]) -> Integers:
-    """Crop as `resize` does, then take the middle pixel of every area: for values that are names
-    and have no mean.
+    """Crop as `resize` does, then take the middle pixel of every area: for categorical values.
 
     Args:
         x: An image (C, H, W), at least as large as `size` in both directions.
@@ -149,9 +148,7 @@ def binarise(
 
 
 def within(x: Any, levels: int) -> Integers:
-    """Require integers 0 ... levels-1; reading the values is needed only if the type could hold
-    others.
-    """
+    """Require integers 0 ... levels-1. Values are read only if their type can hold others."""
     values: NDArray[Any] = np.asarray(x)
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
@@ -187,16 +184,13 @@ def _cropped(x: Integers, height: int, width: int) -> Integers:
 
 
 def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:
-    """Integrate (C, H, W) over height x width equal rectangles, in units of 1 / (height * width):
-    whole numbers.
-    """
+    """Sum (C, H, W) over height x width equal rectangles, in units of 1 / (height * width)."""
     sums = x
     for axis, parts in ((1, height), (2, width)):
         length = sums.shape[axis]
         ends = np.arange(1, parts) * length
         begins = np.concatenate([[0], ends // parts])
-        # The pixel that an edge divides belongs to the part it begins; the share before the edge is
-        # moved.
+        # A pixel that an edge divides belongs to the part after it; the share before it is moved.
         shared = sums.take(begins[1:], axis=axis) * (ends % parts).reshape(
             (-1, 1) if axis == 1 else (-1,)
         )

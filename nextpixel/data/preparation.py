@@ -1,4 +1,4 @@
-"""Preparation: how the values that are stored become those that a model sees."""
+"""Preparation: how stored values become the integers that a model sees, and how they are split."""
 
 import math
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Preparation:
     Example:
         >>> Preparation(size=32, levels=8).size
         (32, 32)
-        >>> Preparation(validation=float("inf"))
+        >>> Preparation(levels=1)
         Traceback (most recent call last):
-        nextpixel.errors.UsageError: validation=inf must be a fraction from 0 to below 1, or a number of images
+        nextpixel.errors.UsageError: levels=1 must be a whole number from 2 to 65536
     """
 
     size: Size = None
@@ -139,11 +139,12 @@ def _checked_size(size: Any) -> Any:
     if size is None or size == "auto":
         return size
     sides = [size, size] if not isinstance(size, list | tuple) else list(size)
+    shown = f"{size[0]}x{size[1]}" if isinstance(size, list | tuple) and len(size) == 2 else size
     if len(sides) != 2 or not all(
         _is_integer(side) and 1 <= side <= _LONGEST_SIDE for side in sides
     ):
         raise UsageError(
-            f"‹size={size!r}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
+            f"‹size={shown}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
             " (height, width)"
         )
     return int(sides[0]), int(sides[1])

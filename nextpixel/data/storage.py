@@ -1,4 +1,4 @@
-"""What readers of sources give, `Stored`, and where decoded images are kept, `Storage`."""
+"""Stored data before their preparation, and where decoded images are kept."""
 
 import hashlib
 import importlib
@@ -88,9 +88,7 @@ class Storage:
     def build(
         self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
     ) -> Integers:
-        """Make a flat array of `size` values with `fill`, or find the file that an earlier call
-        left for `key`.
-        """
+        """Make a flat array of `size` values with `fill`, or open the one kept for `key`."""
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:
             flat = np.empty(size, dtype)
@@ -127,8 +125,9 @@ class Storage:
 
 
 def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square
-    of at most 32.
+    """The size that "auto" stands for.
+
+    None, to keep the sizes, if all are equal and at most 64; else a square of at most 32.
     """
     if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
         return None
