@@ -17,17 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loading import loaded
 from PIL import Image
 
 import nextpixel
 from nextpixel.cli import terminal
 from nextpixel.cli.app import main
 from nextpixel.cli.opening import import_encoder
-from nextpixel.data.arrays import DataError
+from nextpixel.data.dataset_folders import picture_file
+from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import MOST_PIXELS, read_image
-from nextpixel.data.load import load_data
-from nextpixel.data.preparation import ImageError
-from nextpixel.data.tables import picture_file
 from nextpixel.demo import demo
 from nextpixel.papers.commit import commit
 
@@ -42,9 +41,14 @@ def pictured(path: Path, value: int = 0) -> Path:
     return path
 
 
+def greys(split: Any) -> list[int]:
+    """The value of each image, which is one of `pictured`."""
+    return [int(value) for value in np.asarray(split.images)[:, 0, 0, 0]]
+
+
 def load_beside(source: Path, field: str, path: Path) -> Any:
     beside: Any = {field: path}
-    return load_data(source, **beside)
+    return loaded(source, **beside)
 
 
 def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -183,8 +187,8 @@ def test_the_working_folder_shadows_no_module(
         monkeypatch.setattr(sys, "path", [first, str(tmp_path / "installed"), *sys.path])
         before = list(sys.path)
         monkeypatch.delitem(sys.modules, "goodenc", raising=False)
-        assert import_encoder("goodenc:f")([]) == "good"
-        assert import_encoder("only_here:f")([]) == "here"
+        assert import_encoder("goodenc:f")("") == "good"
+        assert import_encoder("only_here:f")("") == "here"
         for wrong in ("goodenc:g", "nowhere:f", ".goodenc:f", "", ":"):
             with pytest.raises(ValueError, match="cannot be imported"):
                 import_encoder(wrong)
@@ -267,8 +271,8 @@ def test_a_folder_with_a_parquet_file_is_those_files_alone(
         README.format(files=json.dumps(files.format(port=port, root=tmp_path)))
     )
     (folder / "pictures.py").write_text(f"open({str(tmp_path / 'it-ran')!r}, 'w')\n")
-    data = load_data(f"{prefix}{folder}", test=0)
-    assert {int(x.max()) for x in data.train.images} == {3}
+    data = loaded(f"{prefix}{folder}", test=0)
+    assert set(greys(data.train)) == {3}
     assert not came and not (tmp_path / "it-ran").exists()
 
 
@@ -294,18 +298,18 @@ def test_parquet_files_are_read_by_row_groups_and_splits(
         path = tmp_path / f"{name}.parquet"
         path.parent.mkdir(exist_ok=True)
         table(quiet_datasets, list(values)).to_parquet(path, batch_size=3)
-    data = load_data(tmp_path)
-    assert data.train.images[:, 0, 0, 0].tolist() == list(range(17))
-    assert data.valid.images[:, 0, 0, 0].tolist() == [50, 51, 52]
-    assert data.test.images[:, 0, 0, 0].tolist() == [60, 61, 62, 63]
+    data = loaded(tmp_path)
+    assert greys(data.train) == list(range(17))
+    assert greys(data.valid) == [50, 51, 52]
+    assert greys(data.test) == [60, 61, 62, 63]
     assert data.classes == ("a", "b")
     assert data.train.labels is not None and data.train.labels.tolist()[9:12] == [1, 0, 1]
     table(quiet_datasets, [1]).to_parquet(tmp_path / "data" / "other.parquet")
     with pytest.raises(DataError, match=r"other\.parquet lies beside .* says no split"):
-        load_data(tmp_path)
+        loaded(tmp_path)
     (tmp_path / "data" / "other.parquet").write_bytes(b"PAR1broken")
     with pytest.raises(DataError, match=r"says no split|cannot be read as a parquet file"):
-        load_data(tmp_path)
+        loaded(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -341,17 +345,17 @@ def test_a_saved_data_set_names_its_own_files_alone(tmp_path: Path, quiet_datase
         state["_data_files"] = [{"filename": name}]
         (folder / "state.json").write_text(json.dumps(state))
         with pytest.raises(DataError, match="names|link"):
-            load_data(folder)
+            loaded(folder)
         # With the head of a set of splits beside it, `datasets` would still take this one.
         (folder / "dataset_dict.json").write_text('{"splits": []}')
         with pytest.raises(DataError, match="names|link"):
-            load_data(folder)
+            loaded(folder)
     for splits in (["../private"], [str(tmp_path / "private")], ["."], "..", {"../private": 1}):
         folder = tmp_path / "dict"
         folder.mkdir(exist_ok=True)
         (folder / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
         with pytest.raises(DataError, match="names|damaged"):
-            load_data(folder)
+            loaded(folder)
 
 
 @posix
@@ -365,7 +369,7 @@ def test_links_do_not_leave_a_folder_of_pictures(tmp_path: Path) -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)
         with pytest.raises(DataError, match="is a link"):
-            load_data(folder)
+            loaded(folder)
         shutil.rmtree(folder)
 
     refused("dogs", private.parent)
@@ -385,7 +389,7 @@ def test_links_do_not_leave_a_folder_of_pictures(tmp_path: Path) -> None:
     (folder / "maps").mkdir()
     (folder / "maps" / "1.png").symlink_to(private)
     with pytest.raises(DataError, match="is a link"):
-        load_data(folder / "pictures", maps=folder / "maps", test=0, validation=0)
+        loaded(folder / "pictures", maps=folder / "maps", test=0, validation=0)
 
 
 @posix
@@ -398,13 +402,13 @@ def test_folders_linked_to_each_other_are_read_once(tmp_path: Path) -> None:
             (tmp_path / "set" / f"f{k:02}" / f"to{other}").symlink_to(f"../f{other:02}")
     (tmp_path / "set" / "f00" / "root").symlink_to("..")
     (tmp_path / "set" / "f00" / "2.png").symlink_to("../f03/1.png")
-    data = load_data(tmp_path / "set", test=0, validation=0)
-    assert len(data.train) == 12 and sorted(data.train.images[:, 0, 0, 0].tolist()) == [*range(12)]
+    data = loaded(tmp_path / "set", test=0, validation=0)
+    assert len(data.train) == 12 and sorted(greys(data.train)) == [*range(12)]
     os.link(tmp_path / "set" / "f00" / "1.png", tmp_path / "set" / "f00" / "3.png")
-    assert len(load_data(tmp_path / "set", test=0, validation=0).train) == 13
+    assert len(loaded(tmp_path / "set", test=0, validation=0).train) == 13
     deep = tmp_path / "deep"
     pictured(deep / "/".join("d" * 900) / "1.png")
-    assert len(load_data(deep, test=0, validation=0).train) == 1
+    assert len(loaded(deep, test=0, validation=0).train) == 1
 
 
 @posix
@@ -416,44 +420,44 @@ def test_only_regular_files_are_read(
         fifo = tmp_path / f"source.{suffix}"
         os.mkfifo(fifo)
         with pytest.raises(ValueError, match="is a FIFO, not a regular file"):
-            load_data(fifo)
+            loaded(fifo)
     with pytest.raises(ImageError, match="is a FIFO"):
         read_image(tmp_path / "source.png")
     pictured(tmp_path / "set" / "1.png")
     os.mkfifo(tmp_path / "set" / "notes.txt")  # is not looked at
-    assert len(load_data(tmp_path / "set", test=0, validation=0).train) == 1
+    assert len(loaded(tmp_path / "set", test=0, validation=0).train) == 1
     os.mkfifo(tmp_path / "set" / "2.png")
     with pytest.raises(DataError, match=r"2\.png is a FIFO"):
-        load_data(tmp_path / "set")
+        loaded(tmp_path / "set")
     (tmp_path / "set" / "2.png").unlink()
     (tmp_path / "set" / "3.png").symlink_to("2.fifo")
     os.mkfifo(tmp_path / "set" / "2.fifo")
     with pytest.raises(DataError, match=r"3\.png is a FIFO"):
-        load_data(tmp_path / "set")
+        loaded(tmp_path / "set")
     (tmp_path / "set" / "3.png").unlink()
     with socket.socket(socket.AF_UNIX) as unix:
         monkeypatch.chdir(tmp_path / "set")  # the names of sockets are short
         unix.bind("4.png")
         with pytest.raises(DataError, match=r"4\.png is a socket"):
-            load_data(tmp_path / "set")
+            loaded(tmp_path / "set")
     (tmp_path / "set" / "4.png").unlink()
     os.mkfifo(tmp_path / "set" / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet is a FIFO"):
-        load_data(tmp_path / "set")
+        loaded(tmp_path / "set")
     np.save(tmp_path / "x.npy", np.zeros((9, 4, 4), np.uint8))
     for field in ("vectors", "captions", "maps"):
         os.mkfifo(tmp_path / field)
         with pytest.raises(ValueError, match="is a FIFO"):
             load_beside(tmp_path / "x.npy", field, tmp_path / field)
     with pytest.raises(DataError, match="not a regular file"):
-        load_data(tmp_path / "x.npy", labels=tmp_path / "maps")
+        loaded(tmp_path / "x.npy", labels=tmp_path / "maps")
     os.mkfifo(tmp_path / "x_labels.npy")
-    assert load_data(tmp_path / "x.npy").train.labels is None
+    assert loaded(tmp_path / "x.npy").train.labels is None
     for device in ("/dev/zero", "/dev/null", "/dev/tty"):
         if Path(device).exists():
             (tmp_path / "device.png").symlink_to(device)
             with pytest.raises(ValueError, match="a device, not a regular file"):
-                load_data(tmp_path / "device.png")
+                loaded(tmp_path / "device.png")
             (tmp_path / "device.png").unlink()
     assert "not a regular file" in fails(["data", str(tmp_path / "source.png")], capsys)
 
@@ -483,7 +487,7 @@ def test_postscript_reaches_no_program(
     path = tmp_path / "set" / name
     path.parent.mkdir()
     path.write_bytes(EPS)
-    for read in (read_image, load_data, lambda p: load_data(p.parent)):
+    for read in (read_image, loaded, lambda p: loaded(p.parent)):
         with pytest.raises(ValueError, match="cannot be read as a picture"):
             read(path)
     assert not marker.exists()
@@ -533,7 +537,7 @@ def test_a_picture_has_a_limit_of_pixels(
     head = data[12:29]
     data = data[:29] + struct.pack(">I", zlib.crc32(head)) + data[33:]
     (tmp_path / "bomb.png").write_bytes(data)
-    for read in (read_image, load_data, lambda p: load_data(p.parent, size=8)):
+    for read in (read_image, loaded, lambda p: loaded(p.parent, size=8)):
         with pytest.raises(ValueError, match="pixels"):
             read(tmp_path / "bomb.png")
 
@@ -563,8 +567,8 @@ def test_arrays_are_unpacked_when_asked_for(tmp_path: Path) -> None:
         archive.writestr("evil.npy", b"\x93NUMPY broken")
         archive.writestr("../../outside.npy", b"x")
     cache = tmp_path / "cache" / "inner"
-    data = load_data(tmp_path / "x.npz", memory_bytes=2**20, cache_folder=cache)
-    assert data.train.images.shape[1:] == (1, 4, 4)
+    data = loaded(tmp_path / "x.npz", memory_bytes=2**20, cache_folder=cache)
+    assert np.asarray(data.train.images).shape[1:] == (1, 4, 4)
     assert data.train.vectors is not None and data.train.vectors.shape[1] == 2
     assert sum(path.stat().st_size for path in cache.rglob("*")) < 10_000
     assert sorted(path.name for path in tmp_path.rglob("*.npy")) == sorted(
@@ -586,7 +590,7 @@ def test_no_array_is_unpickled(kind: str, tmp_path: Path) -> None:
         else:
             path.write_bytes(array.dumps() if kind == "pickle" else b"\x93NUMPY" + array.dumps())
         with pytest.raises(DataError, match="cannot be read"):
-            load_data(path)
+            loaded(path)
         np.save(tmp_path / "good.npy", np.zeros((9, 4, 4), np.uint8))
         if suffix == "npy":
             for field in ("vectors", "maps", "labels"):
@@ -711,9 +715,9 @@ MODULES = {"pickle", "dill", "cloudpickle", "joblib", "subprocess", "marshal", "
            "urllib", "requests", "http", "socket", "ctypes", "runpy", "pty", "imp"}  # fmt: skip
 ALLOWED = {
     ("__init__", "import_module"): "the module is a value of a literal table",
-    ("data.arrays", "import_module"): "callers name the module by a literal; checked below",
+    ("data.storage", "import_module"): "callers name the module by a literal; checked below",
     ("cli.opening", "import_module"): "what the user gives as --text-encoder",
-    ("data.pictures", "load_dataset"): "hf:NAME, which the user asks for",
+    ("data.huggingface", "load_dataset"): "hf:NAME, which the user asks for",
     ("distributed", "ctypes"): "sets one number of the C library's; no name comes from data",
 }
 

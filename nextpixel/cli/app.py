@@ -12,7 +12,9 @@ from cyclopts.config import Dict
 
 from nextpixel import __version__
 from nextpixel.cli import terminal
+from nextpixel.cli.options import flag
 from nextpixel.cli.recipe_file import read_recipe
+from nextpixel.errors import UsageError
 
 __all__ = ["app", "main"]
 
@@ -86,7 +88,10 @@ def _main(tokens: list[str]) -> None:
     except BrokenPipeError:  # whoever read our output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
+        if isinstance(error, UsageError):
+            text = error.shown(lambda name: "--crop" if name == "ragged" else flag(name))
+        else:
+            text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
         if isinstance(error, OSError) and error.filename and error.strerror:
             text = f"{error.filename}: {error.strerror}"
         print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)

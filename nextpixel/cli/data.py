@@ -32,11 +32,10 @@ def data(
     from nextpixel.cli.terminal import console, printable
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
-    keywords = (options or DataOptions()).keywords()
+    options = options or DataOptions()
+    preparation = options.preparation(ragged=options.size is None)
     with counted_bar("Reading") as progress:
-        pictures = load_data(
-            source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress
-        )
+        pictures = load_data(options.source(source), preparation, progress=progress)
     figures = describe(pictures)
     if pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)
@@ -46,7 +45,7 @@ def data(
     size = "sizes differ" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
     plural = "s" * (pictures.channels > 1)
     print(
-        f"{printable(pictures.source)}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels"
+        f"{printable(str(pictures.source))}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels"
     )
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("split", "images", "smallest", "largest", "values", "mean"):

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nextpixel.data.arrays import DataError
+from nextpixel.data.errors import DataError
 
 __all__ = ["Seen", "files_below", "listing", "require_file"]
 
