@@ -12,6 +12,8 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Toml
 
 from nextpixel import __version__
+from nextpixel.cli.options import flag
+from nextpixel.errors import UsageError
 
 __all__ = ["app", "main"]
 
@@ -74,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
+        if isinstance(error, UsageError):
+            text = error.shown(lambda name: "--crop" if name == "ragged" else flag(name))
+        else:
+            text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
         if isinstance(error, OSError) and error.filename and error.strerror:
             text = f"{error.filename}: {error.strerror}"
         print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)

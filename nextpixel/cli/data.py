@@ -32,11 +32,10 @@ def data(
     from nextpixel.cli.opening import counted_bar
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
-    keywords = (options or DataOptions()).keywords()
+    options = options or DataOptions()
+    preparation = options.preparation(ragged=options.size is None)
     with counted_bar("Reading") as progress:
-        pictures = load_data(
-            source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress
-        )
+        pictures = load_data(options.source(source), preparation, progress=progress)
     figures = describe(pictures)
     if pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)

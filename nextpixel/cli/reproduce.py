@@ -166,8 +166,7 @@ def _trained(
         config = begun
     else:
         with counted_bar("Reading") as progress:
-            keywords: dict[str, Any] = {"levels": recipe.levels} | recipe.load
-            pictures = load_data(source, **keywords, progress=progress)
+            pictures = load_data(source, recipe.preparation, progress=progress)
         with seeded(config.seed):
             model = recipe.build()
     if pictures.shape != recipe.size:
