@@ -17,7 +17,6 @@ from nextpixel import (
     dequantised_bits_per_dim,
     score,
 )
-from nextpixel.conditions import parts_of, random_condition
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import batch_indices, training_parts
@@ -127,7 +126,7 @@ def test_config_errors_say_what_is_accepted(keywords: dict[str, Any], message: s
     [
         ({}, dataset(levels=8), {}, "levels=4 but the data levels=8"),
         ({}, dataset(shape=(3, 4, 4)), {}, "channels=1 but the data channels=3"),
-        ({}, dataset(), {"condition": ClassCondition(2)}, "2 classes but the data has 0"),
+        ({}, dataset(), {"condition": ClassCondition(2)}, "2 classes, but the data has none"),
         ({"crop": 9}, dataset(), {}, "crop"),
         ({"crop": 4}, dataset(), {"position_waves": 1}, "position_waves tell where"),
         ({}, replace(dataset(), train=ragged(), shape=None), {}, "differ in size; give crop="),
@@ -255,7 +254,7 @@ trainable = pytest.mark.parametrize(
 
 def data_for(model: ImageModel) -> ImageData:
     """Images of 6×6 with all that the model is conditioned on."""
-    parts = {type(part): part for part in parts_of(model.condition)}
+    parts = {type(part): part for part in model.conditions}
     classes = parts[ClassCondition].classes if ClassCondition in parts else 0
     data = dataset(levels=model.levels, shape=(model.channels, 6, 6), classes=classes)
     generator = torch.Generator().manual_seed(0)
@@ -263,8 +262,8 @@ def data_for(model: ImageModel) -> ImageData:
     for name in ("train", "valid", "test"):
         own = getattr(data, name)
         drawn = {
-            field: random_condition(parts[kind], len(own), (6, 6), generator).numpy()
-            for kind, field in ((VectorCondition, "vectors"), (MapCondition, "maps"))
+            kind.annotation: parts[kind].random(len(own), (6, 6), generator).numpy()
+            for kind in (VectorCondition, MapCondition)
             if kind in parts
         }
         splits[name] = replace(own, **drawn)

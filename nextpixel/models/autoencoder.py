@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import Conditions, Values, VectorCondition, forget
+from nextpixel.condition_values import Values, ValuesLike, as_values, forget
+from nextpixel.conditions import VectorCondition, of_kind
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.multiscale import built
@@ -105,8 +106,9 @@ class PixelCNNAutoencoder(ImageModel):
     ) -> None:
         decoder = built(decoder)
         super().__init__(channels=decoder.channels, levels=decoder.levels)
-        if not isinstance(decoder, AutoregressiveModel) or not isinstance(
-            decoder.condition, VectorCondition
+        codes = of_kind(decoder.conditions, VectorCondition)
+        if not (
+            isinstance(decoder, AutoregressiveModel) and codes and len(decoder.conditions) == 1
         ):
             raise ValueError(
                 "the decoder must be conditioned on a code: give it condition=VectorCondition(size)"
@@ -125,8 +127,7 @@ class PixelCNNAutoencoder(ImageModel):
             encoder_features,
         )
         self.variational, self.free_bits = variational, free_bits
-        self.condition: Conditions | None = decoder.condition
-        self.code_size = decoder.condition.size
+        self.conditions, self.code_size = decoder.conditions, codes[0].size
         self.encoder = ImageEncoder(
             channels=self.channels,
             levels=self.levels,
@@ -136,8 +137,9 @@ class PixelCNNAutoencoder(ImageModel):
         )
 
     @property
-    def given_by_data(self) -> None:
+    def given_by_data(self) -> tuple[()]:
         """Nothing: codes come from the images themselves."""
+        return ()
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -168,16 +170,16 @@ class PixelCNNAutoencoder(ImageModel):
         mean, log_deviation = _precise(self._encoder_outputs(x)).chunk(2, dim=1)
         return mean, log_deviation.clamp(-7, 7)
 
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:
-        """The codes of images, unless some are given; booleans (B,) are true where a code is to be
-        unknown.
-        """
-        if isinstance(condition, Tensor) and condition.dtype == torch.bool:
-            return forget(self.encode(x.to(self.device)), condition)
-        return self.encode(x.to(self.device)) if condition is None else condition
+    def infer(self, x: Tensor, values: Values) -> Values:
+        """The codes of images, unless some are given; booleans (B,) make codes unknown where true."""
+        if not values:
+            return (self.encode(x.to(self.device)),)
+        if values[0].dtype == torch.bool:
+            return forget((self.encode(x.to(self.device)),), values[0])
+        return values
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel given its past and a code, that of x itself if none
         is given.
@@ -186,8 +188,9 @@ class PixelCNNAutoencoder(ImageModel):
         log-probabilities are less their share of the Kullback-Leibler divergence: their sum is the
         lower bound of log p(x).
         """
-        if condition is not None or not self.variational:
-            return self.decoder(x, self.infer(x, condition), cache)  # type: ignore[no-any-return]
+        values = as_values(condition)
+        if values or not self.variational:
+            return self.decoder(x, self.infer(x, values), cache)  # type: ignore[no-any-return]
         mean, log_deviation = self.posterior(x)
         code = mean + log_deviation.exp() * torch.randn_like(mean)
         divergence = gaussian_divergence(mean, log_deviation)
@@ -245,7 +248,7 @@ class ConvolutionalAutoencoder(ImageModel):
         torch.Size([2, 1, 8, 8])
     """
 
-    condition = None
+    conditions = ()
 
     def __init__(
         self,
@@ -308,7 +311,7 @@ class ConvolutionalAutoencoder(ImageModel):
         return self.deconvolutions(inner)[:, :, : self.size[0], : self.size[1]]  # type: ignore[no-any-return]
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The Gaussian around the reconstruction."""
         if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):

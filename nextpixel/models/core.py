@@ -17,16 +17,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
-from nextpixel.conditions import (
-    ConditionLike,
-    Conditions,
-    Values,
-    check_condition,
-    condition_config,
-    parse_condition,
-    parts_of,
-    tuple_of,
-)
+from nextpixel.condition_values import Values, ValuesLike, as_values, check_shapes
+from nextpixel.conditions import Condition, ConditionLike, as_conditions, conditions_to_json
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.masked_conv import MaskedConv2d
@@ -55,16 +47,12 @@ class Scale(NamedTuple):
     step: int
     coarser: int | None
 
-    def given(self, x: Tensor, condition: Values | None) -> Values | None:
-        """What this scale is conditioned on, for whole images x that the whole model sees given
-        `condition`.
-        """
+    def given(self, x: Tensor, values: Values) -> Values:
+        """The values of this scale's conditions, of whole images x and the whole model's values."""
         if self.coarser is None:
-            return condition
-        few = x[:, :, :: self.coarser, :: self.coarser]
-        if len(parts_of(self.network.condition)) == 1:
-            return few
-        return few, *tuple_of(condition)
+            return values
+        small = x[:, :, :: self.coarser, :: self.coarser]
+        return (small,) if len(self.network.conditions) == 1 else (small, *values)
 
     def counts(self, row: int, column: int) -> bool:
         """Whether a pixel of this scale, by its row and column there, is not one of the scale
@@ -84,11 +72,11 @@ class ImageModel(nn.Module, ABC):
 
     Attributes:
         channels, levels: as given.
-        condition: what the distribution is conditioned on, or None.
+        conditions: what the distribution is conditioned on; () for nothing.
     """
 
     _minus_one: Tensor
-    condition: Conditions | None
+    conditions: tuple[Condition, ...]
     recompute: bool = False
     """Whether training computes each layer's maps again in the backward pass, instead of keeping
     them all."""
@@ -110,7 +98,7 @@ class ImageModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel of x given those before it."""
 
@@ -119,15 +107,13 @@ class ImageModel(nn.Module, ABC):
         """The parts of the model, in the order in which they go through an image."""
 
     @property
-    def given_by_data(self) -> Conditions | None:
-        """What a data set must give beside images to train and evaluate the model: its condition."""
-        return self.condition
+    def given_by_data(self) -> tuple[Condition, ...]:
+        """The conditions whose values a data set must give: all; of an auto-encoder none."""
+        return self.conditions
 
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
-        """The condition of images x, when the data gives `condition`: that; auto-encoders make it
-        from x.
-        """
-        return condition
+    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
+        """The values of all conditions for images x: those of the data; an auto-encoder encodes x."""
+        return values
 
     @property
     def values_are_names(self) -> bool:
@@ -147,13 +133,14 @@ class ImageModel(nn.Module, ABC):
         """The precision of the parameters."""
         return self._minus_one.dtype
 
-    def check(self, x: Tensor, condition: Values | None) -> None:
+    def check(self, x: Tensor, condition: ValuesLike) -> None:
         """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
             )
-        check_condition(self.condition, condition, x.shape[0], (x.shape[2], x.shape[3]))
+        size = x.shape[2], x.shape[3]
+        check_shapes(self.conditions, as_values(condition), x.shape[0], size)
 
 
 def visiting_order(model: ImageModel, height: int, width: int) -> list[Site]:
@@ -185,7 +172,8 @@ class AutoregressiveModel(ImageModel):
             becomes.
 
     Attributes:
-        channels, levels, condition, head, position_waves, value_features: as given, resolved.
+        channels, levels, head, position_waves, value_features: as given, resolved.
+        conditions: the tuple of what was given as `condition`.
         inputs: channels of an image as the first layer reads it.
         colours: how many colours of a pixel are predicted one after another: all, or 1 for a head
             that gives the joint distribution of a pixel's colours. Widths are multiples of it.
@@ -222,24 +210,23 @@ class AutoregressiveModel(ImageModel):
             raise ValueError(f"head (={head!r}) must be one of {', '.join(map(repr, HEADS))}")
         self.head = head
         self.colours = 1 if HEADS[head].at_once else channels
-        self.condition = parse_condition(condition)
+        self.conditions = as_conditions(condition)
         self.position_waves = position_waves
-        conditioned = self.condition is not None or position_waves > 0
-        self.encoder = ConditionEncoder(self.condition, position_waves) if conditioned else None
+        conditioned = bool(self.conditions) or position_waves > 0
+        self.encoder = ConditionEncoder(self.conditions, position_waves) if conditioned else None
         self.widths = None if self.encoder is None else self.encoder.widths
 
     @abstractmethod
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel of x given its past.
 
         Args:
             x: integers (B, C, H, W).
-            condition: a batch of what the model is conditioned on, see `nextpixel.conditions`: for
-                classes integers (B,), for vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉,
-                ⌈W / scale⌉); for several conditions a tuple. Classes of -1, vectors of NaN and maps
-                of -1 or NaN are unknown.
+            condition: a value of each condition for each image: for classes integers (B,), for
+                vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉, ⌈W / scale⌉); one tensor,
+                or a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown.
             cache: None for all sites in one pass; otherwise the result covers only the place where
                 the cache is, while x is still the whole image, of which nothing later than that
                 place is read.
@@ -307,20 +294,19 @@ class AutoregressiveModel(ImageModel):
 
     def _core_config(self) -> dict[str, Any]:
         """The part of `config()` that all models share."""
-        condition = condition_config(self.condition)
         core = {
             "channels": self.channels,
             "levels": self.levels,
-            "condition": condition,
+            "condition": conditions_to_json(self.conditions),
             "head": self.head,
         }
         return core | {"position_waves": self.position_waves, "value_features": self.value_features}
 
-    def _encoded(self, x: Tensor, condition: Values | None, cache: Cache | None) -> Encoded | None:
+    def _encoded(self, x: Tensor, condition: ValuesLike, cache: Cache | None) -> Encoded | None:
         """The condition as the layers see it, computed once in a walk."""
         if self.encoder is None:
             return None
-        encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
+        encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
         encoded: Encoded = encode() if cache is None else cache.state(self.encoder, encode)
         return encoded
 

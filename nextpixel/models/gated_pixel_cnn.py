@@ -6,7 +6,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache, once_per_row
-from nextpixel.conditions import ConditionLike, Values
+from nextpixel.condition_values import ValuesLike
+from nextpixel.conditions import ConditionLike
 from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.heads import Distribution
@@ -119,7 +120,7 @@ class GatedPixelCNN(AutoregressiveModel):
         return self._core_config() | {name: getattr(self, name) for name in own}
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
         if cache is None:

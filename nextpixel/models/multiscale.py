@@ -12,13 +12,13 @@ left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import MapCondition, Values, parts_of
+from nextpixel.condition_values import ValuesLike, as_values
+from nextpixel.conditions import MapCondition, of_kind
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
@@ -58,8 +58,8 @@ class MultiScale(ImageModel):
     ) -> None:
         small, large = built(small), built(large)
         super().__init__(channels=small.channels, levels=small.levels)
-        first, *others = parts_of(large.condition) or (None,)
-        if not isinstance(large, AutoregressiveModel) or not isinstance(first, MapCondition):
+        first = of_kind(large.conditions, MapCondition).get(0)
+        if not isinstance(large, AutoregressiveModel) or first is None:
             raise ValueError(
                 "the large model must be conditioned on the small image: give it"
                 " condition=MapCondition(…)"
@@ -80,18 +80,14 @@ class MultiScale(ImageModel):
                 f"the large model's condition has scale={first.scale}; it must be at least 2"
             )
         self.small, self.large, self.scale = small, large, first.scale
-        # A map is, seen from the large image, of even lower resolution.
-        further = tuple(
-            replace(part, scale=part.scale * self.scale) if isinstance(part, MapCondition) else part
-            for part in parts_of(small.condition)
-        )
-        if others and tuple(others) != further:
+        self.conditions = tuple(part.seen_from(self.scale) for part in small.conditions)
+        others = large.conditions[1:]
+        if others and others != self.conditions:
             raise ValueError(
-                f"beside the small image, the large model is conditioned on {tuple(others)}, but"
-                f" the small one on {parts_of(small.condition)}; give both the same (maps with"
-                f" {self.scale} times the scale), or the large one only the small image"
+                f"beside the small image, the large model is conditioned on {others}, but the small"
+                f" one on {small.conditions}; give both the same (maps with {self.scale} times the"
+                " scale), or the large one only the small image"
             )
-        self.condition = further if len(further) > 1 else further[0] if further else None
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -107,24 +103,22 @@ class MultiScale(ImageModel):
         yield Scale(self.large, 1, self.scale)
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel given those before it in this model's order.
 
         Args:
             x: integers (B, C, H, W).
-            condition: what the model is conditioned on.
+            condition: as for any model.
             cache: None; walks and scores go scale by scale, see `scales`.
         """
         if cache is not None:
             raise ValueError(
                 "a multi-scale model has no rows or sites of its own: walk each of its scales()"
             )
-        few, given = (
-            x[:, :, :: self.scale, :: self.scale],
-            Scale(self.large, 1, self.scale).given(x, condition),
-        )
-        return _TwoScales(self.small(few, condition), self.large(x, given), self.scale)
+        values, few = as_values(condition), x[:, :, :: self.scale, :: self.scale]
+        given = Scale(self.large, 1, self.scale).given(x, values)
+        return _TwoScales(self.small(few, values), self.large(x, given), self.scale)
 
 
 class _TwoScales:

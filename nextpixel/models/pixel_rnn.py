@@ -13,7 +13,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import ConditionLike, Values
+from nextpixel.condition_values import ValuesLike
+from nextpixel.conditions import ConditionLike
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.masked_conv import FirstConv2d
@@ -126,7 +127,7 @@ class PixelRNN(AutoregressiveModel):
         return self._core_config() | {name: getattr(self, name) for name in own}
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel given its past; see `AutoregressiveModel.forward`."""
         if cache is None:

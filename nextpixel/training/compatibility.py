@@ -1,12 +1,11 @@
-"""Whether a model, data and a way of training fit together: said in a sentence before any work
-starts.
-"""
+"""Whether a model, data and a training configuration fit together, checked before any work."""
 
 import numpy as np
 import torch
 
-from nextpixel.conditions import ClassCondition, MapCondition, condition_shape, parts_of
+from nextpixel.conditions import MapCondition, of_kind
 from nextpixel.data.splits import ImageData, crop_offsets
+from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.training.batches import conditions_of
@@ -68,36 +67,26 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
 
 
 def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
-    offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
-    kinds = [type(part).__name__ for part in parts_of(model.given_by_data)]
+    offered = {part.annotation: part for part in conditions_of(data)}
+    kinds = [part.annotation for part in model.given_by_data]
     if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
-        raise ValueError(
-            f"the model has {len(twice)} conditions of the kind {twice[0]}, but data gives one of"
-            " each kind; make them one"
+        raise UsageError(
+            f"the model has {len(twice)} conditions on {twice[0]}, but data has one of each kind;"
+            " make them one"
         )
-    for part in parts_of(model.given_by_data):
-        other = offered.get(type(part))
-        if (
-            isinstance(part, MapCondition)
-            and data.train.maps is not None
-            and data.shape is not None
-        ):
-            shape = condition_shape(part, len(data.train), data.shape)
-            same = data.train.maps.shape == shape and part.levels == data.map_levels
-            if same and config.crop is not None and part.scale > 1:
-                raise ValueError("crop= goes with maps of the images' own size only; leave it out")
-        else:
-            same = part == other
-        if not same:
-            if isinstance(part, ClassCondition):
-                raise ValueError(
-                    f"the model is conditioned on {part.classes} classes but the data has"
-                    f" {len(data.classes)}; give the model condition={other}"
-                )
-            raise ValueError(
-                f"the model is conditioned on {part}, but the data gives {other}; make them equal"
+    for part in model.given_by_data:
+        other = offered.get(part.annotation)
+        # Only the shape of maps depends on the size, and images of several sizes have no maps.
+        if not part.accepts(other, data.shape or (1, 1)):
+            has = "none" if other is None else other.describe()
+            raise UsageError(
+                f"the model is conditioned on {part.describe()}, but the data has {has}; make them"
+                " equal"
             )
-    if config.condition_dropout and model.condition is None:
+    maps = of_kind(model.given_by_data, MapCondition).values()
+    if config.crop is not None and any(part.scale > 1 for part in maps):
+        raise UsageError("‹crop› is only for maps of the images' own size; leave it out")
+    if config.condition_dropout and not model.conditions:
         raise ValueError(
             f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave"
             " it out"
@@ -112,9 +101,7 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
 
 
 def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> None:
-    """Raises unless an auto-encoder's size is that of all it is trained on, windows if any, and
-    validated on.
-    """
+    """Raises unless all images, or windows of them, have the size that an auto-encoder takes."""
     trained = data.train.sizes if config.crop is None else np.array([[config.crop, config.crop]])
     others = [
         seen for seen in np.concatenate([trained, data.valid.sizes]).tolist() if tuple(seen) != size
