@@ -373,7 +373,7 @@ def test_auto_encoders(
         (["--code-size", "3"], "--code-size does not apply to --model gated-pixel-cnn"),
         (["--model", "convolutional-autoencoder", "--layers", "3"], "--layers does not apply"),
         (["--ignore-labels", "--conditional"], "no classes, vectors, captions or maps"),
-        (["--ignore-labels", "--condition-dropout", "0.1"], "needs a model with a condition"),
+        (["--ignore-labels", "--condition-dropout", "0.1"], "needs a conditional model"),
         (["--vectors", "nowhere.npy"], "there is no such file"),
         (["--value-features", "2", "--size", "4"], "--size averages values"),
     ],

@@ -15,52 +15,52 @@ __all__ = ["check_fit"]
 
 
 def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes: int) -> None:
-    """Raises ValueError unless model, data and configuration fit together."""
+    """Raises UsageError unless model, data and configuration fit together."""
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):
-            raise ValueError(
+            raise UsageError(
                 f"the model has {name}={getattr(model, name)} but the data"
                 f" {name}={getattr(data, name)}; make them equal"
             )
     if model.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
+        raise UsageError(
             f"the weights are {model.dtype}, in which small updates are lost; train model.float(),"
-            " and compute in half precision with precision='bf16'"
+            " and compute in half precision with ‹precision›'bf16'"
         )
     _check_condition(model, data, config)
     heads = {part.head for part in model.modules() if isinstance(part, AutoregressiveModel)}
     if config.objective == "density" and heads != {"logistic"}:
         other = (
-            f", but this one has head={min(heads)!r}, whose density is its probability"
+            f", but this one has ‹head›{min(heads)!r}, whose density is its probability"
             if heads
             else ""
         )
-        raise ValueError(
-            f"objective='density' is for models with head='logistic'{other}; use"
-            " objective='probability'"
+        raise UsageError(
+            f"‹objective›'density' is for models with ‹head›'logistic'{other}; use"
+            " ‹objective›'probability'"
         )
     if config.crop is not None:
         if any(
             part.position_waves for part in model.modules() if isinstance(part, AutoregressiveModel)
         ):
-            raise ValueError(
-                "position_waves tell where in a whole image a pixel is, which crop= hides; leave"
-                " out one"
+            raise UsageError(
+                "position_waves encode the position of a pixel in the whole image, which ‹crop›"
+                " hides; leave out one"
             )
         # Asks for a window of every image, so that one that is too small is found now.
         every = np.arange(len(data.train))
         crop_offsets(data.train, every, crop=config.crop, generator=np.random.default_rng(0))
     elif len(np.unique(data.train.sizes, axis=0)) > 1:
-        raise ValueError(
-            "the training images differ in size; give crop= to train on windows of one size"
+        raise UsageError(
+            "the training images differ in size; give ‹crop› to train on windows of one size"
         )
     if config.batch_size < processes * config.accumulate:
-        raise ValueError(
+        raise UsageError(
             f"batch_size (={config.batch_size}) must be at least processes x accumulate "
             f"(={processes} x {config.accumulate}): no part may be empty"
         )
     if config.patience is not None and not len(data.valid):
-        raise ValueError(
+        raise UsageError(
             f"patience (={config.patience}) needs a validation split, but the data has none; leave"
             " it out"
         )
@@ -87,12 +87,12 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
     if config.crop is not None and any(part.scale > 1 for part in maps):
         raise UsageError("‹crop› is only for maps of the images' own size; leave it out")
     if config.condition_dropout and not model.conditions:
-        raise ValueError(
-            f"condition_dropout (={config.condition_dropout}) needs a model with a condition; leave"
-            " it out"
+        raise UsageError(
+            f"condition_dropout (={config.condition_dropout}) needs a conditional model; leave it"
+            " out"
         )
     if config.condition_dropout and isinstance(model, PixelCNNAutoencoder) and model.variational:
-        raise ValueError(
+        raise UsageError(
             f"condition_dropout (={config.condition_dropout}) is not for variational auto-encoders,"
             " which bound log p(x) themselves; leave it out"
         )
@@ -110,11 +110,11 @@ def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> 
         return
     words = f"{size[0]}×{size[1]} pixels"
     if config.crop is not None:
-        raise ValueError(
+        raise UsageError(
             f"crop (={config.crop}) does not go with this auto-encoder, which takes whole images of"
-            f" {words}; leave it out, and give size={size} when loading the data"
+            f" {words}; leave it out, and give ‹size›{size} when loading the data"
         )
-    raise ValueError(
+    raise UsageError(
         f"this auto-encoder takes images of {words}, but the data has one of"
-        f" {others[0][0]}×{others[0][1]}; give size={size} when loading it"
+        f" {others[0][0]}×{others[0][1]}; give ‹size›{size} when loading it"
     )
