@@ -260,9 +260,9 @@ class MapCondition(Condition):
         _check_integer("scale", self.scale, 1, 1 << 8)
         _check_integer("features", self.features, 1, 1 << 14)
         if self.levels is not None:
-            _check_integer("levels", self.levels, 2, 1 << 16)
+            _check_integer("levels", self.levels, 2, _MOST)
         if not isinstance(self.categorical, bool):
-            raise UsageError(f"categorical (={self.categorical!r}) must be True or False")
+            raise UsageError(f"‹categorical› must be True or False, not {self.categorical!r}")
         if self.categorical and self.levels is None:
             raise UsageError("categories are integers, but levels is None; say how many there are")
 
@@ -343,7 +343,7 @@ def of_kind(conditions: tuple[Condition, ...], kind: type[Kind]) -> dict[int, Ki
 
 def _check_integer(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(f"{name} (={value!r}) must be an integer")
+        raise UsageError(f"‹{name}› must be an integer, not {value!r}")
     if not least <= value <= most:
-        limit = f"at least {least}" if value < least else f"at most {most}"
-        raise UsageError(f"{name} (={value}) must be {limit}")
+        limit = f"at least {least}" if value < least else f"at most {most:,}"
+        raise UsageError(f"‹{name}› must be {limit}, not {value:,}")

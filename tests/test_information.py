@@ -28,7 +28,7 @@ def test_the_classifier_is_bayes_rule() -> None:
     torch.testing.assert_close(
         class_log_probabilities(model, x).exp().sum(dim=1), torch.ones(4).double()
     )
-    with pytest.raises(ValueError, match="on one class, but this one is on VectorCondition"):
+    with pytest.raises(ValueError, match="on one class, but this one is on vectors of 4"):
         class_log_probabilities(build("gated-vector"), x)
     with pytest.raises(ValueError, match=r"prior has shape \(2,\), but the model has 3 classes"):
         class_log_probabilities(model, x, prior[:2])

@@ -17,6 +17,8 @@ from nextpixel import (
     dequantised_bits_per_dim,
     score,
 )
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import batch_indices, training_parts
@@ -53,7 +55,7 @@ def dataset(
 ) -> ImageData:
     train, valid = (split(k, shape, levels=levels, classes=classes, seed=k) for k in (n, n // 4))
     return ImageData(
-        source="ramps",
+        source=Source("ramps"),
         levels=levels,
         channels=shape[0],
         shape=shape[1:],
@@ -61,7 +63,7 @@ def dataset(
         train=train,
         valid=valid,
         test=split(5, shape, levels=levels, classes=classes, seed=2),
-        preparation={"source": "ramps"},
+        preparation=Preparation(),
     )
 
 
@@ -159,7 +161,7 @@ def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_numbe
 ):
     images = ragged()
     config = TrainConfig(steps=1, batch_size=12, crop=4, flip=True, accumulate=2)
-    parts = list(training_parts(images, config, 3, 0, 1, CPU, None))
+    parts = list(training_parts(images, config, 3, 0, 1, CPU, ()))
     assert [len(x) for x, _ in parts] == [6, 6]
     whole = torch.cat([x for x, _ in parts])
     plain = mirrored = 0
@@ -173,7 +175,7 @@ def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_numbe
         mirrored += any((window[:, :, ::-1] == piece).all() for piece in found)
     assert plain + mirrored >= 12 and plain and mirrored
     shares = [
-        torch.cat([x for x, _ in training_parts(images, config, 3, rank, 3, CPU, None)])
+        torch.cat([x for x, _ in training_parts(images, config, 3, rank, 3, CPU, ())])
         for rank in range(3)
     ]
     for rank, share in enumerate(shares):

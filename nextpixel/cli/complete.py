@@ -73,12 +73,14 @@ def complete(
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.conditions import ClassCondition, of_kind
     from nextpixel.data.image_files import read_image
+    from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
     conditional = bool(network.conditions)
-    if (conditional and not network.given_by_data) or (metadata.get("data") or {}).get("embedding"):
+    source, _ = recorded(metadata)
+    if (conditional and not network.given_by_data) or (source and source.embedding):
         raise ValueError(
             f"{model} is conditioned on what is made of the whole picture, its hidden part"
             " included; use reconstruct"

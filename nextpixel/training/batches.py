@@ -18,7 +18,8 @@ from nextpixel.conditions import ClassCondition, Condition, MapCondition, Vector
 from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel, evaluating
+from nextpixel.models.core import evaluating
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.config import TrainConfig
 
 __all__ = [
@@ -153,7 +154,7 @@ def tensors(
     return x.long(), values
 
 
-def conditioned(model: ImageModel, split: Split, rows: NDArray[np.int64]) -> tuple[Tensor, Values]:
+def conditioned(model: Trainable, split: Split, rows: NDArray[np.int64]) -> tuple[Tensor, Values]:
     """Some images of a split and the values of the model's conditions, on its device."""
     x, given = tensors(split, rows, model.device, model.given_by_data)
     with torch.no_grad(), evaluating(model):
