@@ -130,7 +130,7 @@ def test_config_errors_say_what_is_accepted(keywords: dict[str, Any], message: s
         ({}, dataset(shape=(3, 4, 4)), {}, "channels=1 but the data channels=3"),
         ({}, dataset(), {"condition": ClassCondition(2)}, "2 classes, but the data has none"),
         ({"crop": 9}, dataset(), {}, "crop"),
-        ({"crop": 4}, dataset(), {"position_waves": 1}, "position_waves tell where"),
+        ({"crop": 4}, dataset(), {"position_waves": 1}, "position_waves encode the position"),
         ({}, replace(dataset(), train=ragged(), shape=None), {}, "differ in size; give crop="),
         ({"patience": 1}, replace(dataset(), valid=split(0)), {}, "needs a validation split"),
     ],
