@@ -548,7 +548,7 @@ def test_large_pictures_are_decoded_as_small_ones(monkeypatch: pytest.MonkeyPatc
     file = io.BytesIO()
     Image.fromarray(x).save(file, "PNG")
     whole = [read_image(io.BytesIO(file.getvalue()), channels=c) for c in (1, 3, 4)]
-    monkeypatch.setattr("nextpixel.data.image_files._BLOCK_PIXELS", 100)
+    monkeypatch.setattr("nextpixel.data.decoding._BLOCK_PIXELS", 100)
     monkeypatch.setattr("nextpixel.data.image_files._LARGE_PIXELS", 10)
     for channels, expected in zip((1, 3, 4), whole, strict=True):
         found = read_image(io.BytesIO(file.getvalue()), channels=channels)
