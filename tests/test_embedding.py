@@ -256,7 +256,7 @@ def test_the_line_between_two_vectors() -> None:
 
 
 def test_an_interpolation_ends_at_the_samples_of_its_ends() -> None:
-    """And one random number decides a sub-pixel at every step: pictures change where the distribution does."""
+    """One random number decides a sub-pixel at every step: images change where distributions do."""
     model = build("gated-vector")
     first, last = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
     row = interpolate(
