@@ -17,7 +17,8 @@ from nextpixel import (
     RowLSTM,
     VectorCondition,
 )
-from nextpixel.conditions import Values, random_condition
+from nextpixel.condition_values import Values, random_values
+from nextpixel.conditions import of_kind
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 
@@ -322,9 +323,9 @@ def images(
     return torch.randint(model.levels, (n, model.channels, *shape), generator=generator)
 
 
-def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Values | None:
-    """A condition for each of n images of a size, or None for an unconditional model."""
-    drawn = random_condition(model.condition, n, shape, torch.Generator().manual_seed(3))
-    if isinstance(model.condition, ClassCondition):
-        return torch.arange(n) % model.condition.classes
-    return drawn
+def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Values:
+    """Values of a model's conditions for n images of a size; classes take turns."""
+    drawn = list(random_values(model.conditions, n, shape, torch.Generator().manual_seed(3)))
+    for place, part in of_kind(model.conditions, ClassCondition).items():
+        drawn[place] = torch.arange(n) % part.classes
+    return tuple(drawn)

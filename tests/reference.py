@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nextpixel import ClassCondition, GatedPixelCNN
-from nextpixel.conditions import Values, parts_of, tuple_of
+from nextpixel.condition_values import Values
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import CategoricalInput
@@ -48,7 +48,7 @@ def vertical_conv(layer: VerticalConv2d, x: Tensor) -> Tensor:
     return y
 
 
-def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -> Tensor:
+def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of
     the PixelRNN paper.
 
@@ -74,7 +74,7 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -
     return _blocks(model.head_out, hidden.clamp(min=0))
 
 
-def pixel_rnn(model: AutoregressiveModel, x: Tensor, condition: Values | None) -> Tensor:
+def pixel_rnn(model: AutoregressiveModel, x: Tensor, condition: Values) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections
     3.1 and 3.2.
 
@@ -116,12 +116,12 @@ def _image(model: AutoregressiveModel, x: Tensor) -> Tensor:
     return torch.stack(maps, dim=1)
 
 
-def _given(model: ImageModel, condition: Values | None) -> Tensor | None:
+def _given(model: ImageModel, condition: Values) -> Tensor | None:
     """H (B, V): classes one-hot, vectors standardised and followed by a one."""
-    if condition is None:
+    if not condition:
         return None
     columns = []
-    for part, value in zip(parts_of(model.condition), tuple_of(condition), strict=True):
+    for part, value in zip(model.conditions, condition, strict=True):
         if isinstance(part, ClassCondition):
             columns += [(value == k).double() for k in range(part.classes)]
         else:

@@ -125,7 +125,7 @@ def test_dropped_codes_teach_the_encoder_nothing() -> None:
         ValueError, match=r"condition_dropout \(=0.1\) is not for variational auto-encoders"
     ):
         check_fit(autoencoder(variational=True), dataset(), config, 1)
-    with pytest.raises(ValueError, match="needs a model with a condition"):
+    with pytest.raises(ValueError, match="needs a conditional model"):
         check_fit(
             ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3), dataset(), config, 1
         )

@@ -204,7 +204,7 @@ def test_what_has_no_field_is_refused_or_said() -> None:
         receptive_field(model, (0, 6))
     with pytest.raises(ValueError, match="there is no image"):
         effective_receptive_field(model, x[:0])
-    with pytest.raises(ValueError, match="are names"):
+    with pytest.raises(ValueError, match="are categories"):
         effective_receptive_field(
             GatedPixelCNN(levels=3, features=4, layers=1, value_features=2), x
         )

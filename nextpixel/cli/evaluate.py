@@ -67,7 +67,7 @@ def evaluate(
     if importance_samples < 0:
         raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
     pictures, part, what = open_split(
-        metadata, data, split, labelled=network.condition is not None, beside=beside
+        metadata, data, split, labelled=bool(network.conditions), beside=beside
     )
     if pictures.channels != network.channels:
         raise ValueError(
@@ -98,7 +98,7 @@ def evaluate(
         "images": len(part),
         "bits_per_dim": bits,
         "nats_per_image": bits * nats_per_bit,
-        "conditional": network.condition is not None and not bound,
+        "conditional": bool(network.conditions) and not bound,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
     if bound:
