@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
 from nextpixel import __version__
+from nextpixel.cli import terminal
 from nextpixel.cli.options import flag
 from nextpixel.cli.recipe_file import read_recipe
 from nextpixel.errors import UsageError
@@ -63,7 +64,11 @@ _KEYWORD = re.compile("|".join(rf"\b{re.escape(word)}(?![^\s,;)])" for word in _
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one line and exit code 2."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    with terminal.shown():
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(tokens: list[str]) -> None:
     try:
         if tokens[:1] == ["train"]:
             recipe = _recipe(tokens)
@@ -72,7 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if recipe
                 else ()
             )
-        app(tokens, exit_on_error=False)
+        app(
+            tokens,
+            exit_on_error=False,
+            console=terminal.console(),
+            error_console=terminal.console(stderr=True),
+        )
     except CycloptsError:  # already printed
         sys.exit(2)
     except BrokenPipeError:  # whoever read our output, such as head, has enough

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.terminal import printable
 
 __all__ = ["interpolate"]
 
@@ -124,4 +125,6 @@ def interpolate(
         write_pictures(
             out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=scale
         )
-    print(f"{len(pairs)} rows of {steps} pictures between two of {pictures.source}: {out}")
+    print(
+        f"{len(pairs)} rows of {steps} pictures between two of {printable(str(pictures.source))}: {out}"
+    )

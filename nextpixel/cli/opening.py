@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from nextpixel.cli import terminal
 from nextpixel.cli.options import BesideOptions
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def open_split(
     if isinstance(named := preparation.text_encoder, str):
         if beside.text_encoder is None:
             raise UsageError(
-                f"the captions were encoded by {named}: say ‹text_encoder={named}› if you trust it"
+                f"the captions were encoded by {named}: say ‹text_encoder={shlex.quote(named)}›"
+                " if you trust it"
             )
         encoder = import_encoder(beside.text_encoder)
     embedding = None if trained_on is None else trained_on.embedding
@@ -389,17 +391,16 @@ def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[I
     """Wraps an iteration of known length in a progress bar on standard error."""
 
     def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
-        from rich.console import Console
         from rich.progress import track
 
-        console = Console(stderr=True)
+        screen = terminal.console(stderr=True)
         yield from track(
             items,
             description,
             total,
-            console=console,
+            console=screen,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not screen.is_terminal,
         )
 
     return wrap
@@ -410,7 +411,6 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error that is told how many are done, and of how many; shown after
     the first word.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -419,7 +419,7 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -427,7 +427,12 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

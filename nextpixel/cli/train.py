@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
+from nextpixel.cli import terminal
 from nextpixel.cli.options import DataOptions, ModelOptions, TrainOptions, flag, given
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 
@@ -328,7 +329,6 @@ def _conditions(condition: "Conditions") -> str:
 
 def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
     """Draws progress while a run goes on; returns the best validation figure."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -337,7 +337,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("step {task.fields[step]:>6}"),
         BarColumn(),
@@ -347,7 +347,13 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn(),
     )
     best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
@@ -358,7 +364,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
                 best = (
                     step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
                 )
-                if not quiet and not console.is_terminal:
+                if not quiet and not screen.is_terminal:
                     print(
                         f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
                         f" bits/dim, {step.seconds:.0f} s",

@@ -62,10 +62,10 @@ def files_below(
     pending = [entry]
     while pending:
         path = pending.pop()
-        is_folder, is_link = path.is_dir(), path.is_symlink()
+        is_folder, is_link = path.is_dir(), _is_link(path)
         if not is_folder and not wanted(path):
             continue
-        if (is_folder or is_link) and not _target(path).is_relative_to(home):
+        if is_link and not _target(path).is_relative_to(home):
             raise DataError(
                 f"{path} is a link to {_target(path)}, which is not in {root}; copy what it leads"
                 " to, or remove the link"
@@ -101,6 +101,12 @@ def listing(folder: Path) -> list[Path]:
         for entry in entries
         if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
     ]
+
+
+def _is_link(path: Path) -> bool:
+    """Tell whether an entry is a link of any kind. What is not one lies where its folder lies."""
+    is_junction = getattr(os.path, "isjunction", lambda _: False)  # Python 3.12, on Windows
+    return path.is_symlink() or bool(is_junction(path))
 
 
 def _target(path: Path) -> Path:
