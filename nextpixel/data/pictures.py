@@ -23,14 +23,13 @@ from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import Seen, files_below, listing, require_file
 from nextpixel.data.image_files import image_shape, read_image, taking_turns
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import (
     SPLIT_NAMES,
     Progress,
     Storage,
     Stored,
-    automatic_size,
     split_of,
     stamp,
 )
