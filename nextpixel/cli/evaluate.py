@@ -53,10 +53,10 @@ def evaluate(
     device
         auto, cpu, cuda, cuda:1 …
     """
-    from rich.console import Console
     from rich.table import Table
 
     from nextpixel.cli.opening import condition_words, open_split, open_trainable
+    from nextpixel.cli.terminal import console, printable
     from nextpixel.data.load import histogram_bits_per_dim
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
@@ -85,7 +85,7 @@ def evaluate(
         with counted_bar("Evaluating") as progress:
             bits = bits_per_dim_of(network, part, progress=progress)
     if not isinstance(network, ImageModel):
-        _reconstruction_error(network, pictures.source, what, len(part), bits, json=json)
+        _reconstruction_error(network, str(pictures.source), what, len(part), bits, json=json)
         return
     continuous = not bound and all(
         scale.network.settings.head == "logistic" for scale in network.scales()
@@ -93,7 +93,7 @@ def evaluate(
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     nats_per_bit = math.log(2) * sub_pixels / len(part)
     figures: dict[str, Any] = {
-        "source": pictures.source,
+        "source": str(pictures.source),
         "split": what,
         "images": len(part),
         "bits_per_dim": bits,
@@ -130,7 +130,7 @@ def evaluate(
     if json:
         print(json_format.dumps(figures))
         return
-    print(f"{pictures.source}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
+    print(f"{printable(str(pictures.source))}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
@@ -149,7 +149,7 @@ def evaluate(
     if "histogram_bits_per_dim" in figures:
         table.add_row("a histogram per pixel", f"{figures['histogram_bits_per_dim']:.4f}")
     table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")
-    Console().print(table)
+    console().print(table)
     print(f"{figures['nats_per_image']:.2f} nats per image")
     if "code_nats_per_image" in figures:
         print(f"  {figures['code_nats_per_image']:.2f} of them for the code")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
+from nextpixel.cli import terminal
 from nextpixel.cli.options import DataOptions, ModelOptions, TrainOptions, flag, given
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 
@@ -108,9 +109,7 @@ def train(
         config = TrainConfig(**asked)
         model = model or ModelOptions()
         names = model.value_features is not None
-        pictures = _load(
-            source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names
-        )
+        pictures = _load(source, data or DataOptions(), crop=config.crop is not None, names=names)
         network = _build(pictures, model, conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
@@ -128,24 +127,25 @@ def train(
         _conclude(folder, network.device, pictures, best)
 
 
-def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> "ImageData":
+def _load(source: str, options: DataOptions, *, crop: bool, names: bool) -> "ImageData":
     """The data; values that are names are never averaged."""
     from nextpixel.cli.opening import counted_bar, import_encoder
     from nextpixel.data.load import load_data
 
-    if names and "size" in keywords:
+    if names and options.size is not None:
         raise ValueError(
             "--size averages values, but with --value-features they are names; leave out one of"
             " the two"
         )
     if crop:
-        keywords |= {"ragged": "size" not in keywords}
-    elif not names:
-        keywords.setdefault("size", "auto")
-    if "text_encoder" in keywords:
-        keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
+        preparation = options.preparation(ragged=options.size is None)
+    else:
+        preparation = options.preparation(size=None if names else "auto")
+    encoder = None if options.text_encoder is None else import_encoder(options.text_encoder)
     with counted_bar("Reading") as progress:
-        return load_data(source, **keywords, progress=progress)
+        return load_data(
+            options.source(source), preparation, text_encoder=encoder, progress=progress
+        )
 
 
 def _build(
@@ -329,7 +329,6 @@ def _conditions(condition: "Conditions") -> str:
 
 def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
     """Draws progress while a run goes on; returns the best validation figure."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -338,7 +337,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("step {task.fields[step]:>6}"),
         BarColumn(),
@@ -348,7 +347,13 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn(),
     )
     best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
@@ -359,7 +364,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
                 best = (
                     step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
                 )
-                if not quiet and not console.is_terminal:
+                if not quiet and not screen.is_terminal:
                     print(
                         f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
                         f" bits/dim, {step.seconds:.0f} s",
