@@ -17,7 +17,6 @@ from nextpixel import (
     TrainConfig,
     VectorCondition,
     initial_state,
-    load,
     sample,
     save,
     score,
@@ -31,6 +30,7 @@ from nextpixel.autoencoding import (
     lower_bound,
     reconstruct,
 )
+from nextpixel.checkpoint import load_trainable
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split, subset
 from nextpixel.layers.image_encoder import ImageEncoder
@@ -307,6 +307,6 @@ def test_they_are_saved_and_loaded(tmp_path: Path) -> None:
         "b": ConvolutionalAutoencoder(levels=4, size=(6, 6), code_size=3),
     }.items():
         save(model, tmp_path / name)
-        loaded = load(tmp_path / name)
+        loaded = load_trainable(tmp_path / name)
         x = images(model, 2, (6, 6))
         assert torch.equal(loaded.encode(x), model.encode(x))

@@ -116,7 +116,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "unknown part": (
         lambda: registry.build("MultiScale", {"small": {"model": "Pixel"}, "large": MAPS}),
         ValueError,
-        "must be one of Conv.*, not 'Pixel'",
+        "must be one of Diagonal.*, not 'Pixel'",
     ),
     "cache of scales": (
         lambda: MultiScale(small=GREY, large=MAPS)(X, None, Cache(2, 1, 3, 3)),

@@ -625,7 +625,7 @@ def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--size", "big"], "--size big is no size"),
         (
             ["train", "digits", "--features", "0", "--steps", "1", "--out", "unused"],
-            "features (=0)",
+            "must be at least 1, not 0",
         ),
         (["train", "digits", "--device", "tpu9"], "'tpu9'"),
         (["sample", "unused", "--n", "0"], "--n (=0) must be at least 1"),

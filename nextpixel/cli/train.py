@@ -229,7 +229,7 @@ def _autoencoder(
 ) -> "Trainable":
     """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
     from nextpixel import GatedPixelCNN, VectorCondition
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 
     if size is None:
         raise ValueError("auto-encoders need images of one size; give --size or --crop")
@@ -240,7 +240,7 @@ def _autoencoder(
         for key in ("encoder_features", "variational", "free_bits")
         if key in keywords
     }
-    return kind(  # type: ignore[no-any-return]
+    return PixelCNNAutoencoder(
         decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
     )
 

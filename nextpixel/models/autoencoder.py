@@ -206,9 +206,9 @@ class _Bound:
 class ConvolutionalAutoencoder(Trainable):
     """The paper's baseline: the same encoder, a deconvolutional decoder, the squared error.
 
-    It reconstructs images but is not a distribution of them. It is trained as the mean of a Gaussian
-    of variance 1 on values scaled to [-1, 1], whose negative log-density is half the squared error
-    plus a constant.
+    It reconstructs images but is not a distribution of them. It is trained as the mean of a
+    Gaussian of variance 1 on values scaled to [-1, 1], whose negative log-density is half the
+    squared error plus a constant.
 
     Args:
         channels, levels: of the images.

@@ -46,7 +46,8 @@ class MultiScale(ImageModel):
         >>> import torch
         >>> from nextpixel import PixelCNN, RowLSTM
         >>> small = RowLSTM(levels=4, features=8, layers=2)
-        >>> large = PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4))
+        >>> given = MapCondition(1, scale=2, levels=4)
+        >>> large = PixelCNN(levels=4, features=8, layers=2, condition=given)
         >>> x = torch.randint(4, (2, 1, 6, 7))
         >>> MultiScale(small=small, large=large)(x).log_prob(x).shape
         torch.Size([2, 1, 6, 7])
