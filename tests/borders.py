@@ -5,6 +5,7 @@ When one of these changes, it changes here.
 
 import contextlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from cases import build, conditions
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from nextpixel import sample
@@ -132,6 +134,29 @@ def write_splits(path: Path, **arrays: NDArray[Any]) -> Path:
     """A file of arrays: train_images, train_labels, valid_images, and so on."""
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
+
+
+def asked_of(run: Path) -> dict[str, Any]:
+    """What a run folder says was asked of it."""
+    asked: dict[str, Any] = json.loads((run / "run.json").read_text())
+    return asked
+
+
+def cells(path: Path, height: int, width: int, *, columns: int, scale: int) -> NDArray[Any]:
+    """The pictures of a grid with lines of one pixel between them, (n, C, height, width)."""
+    with Image.open(path) as picture:
+        grid = np.asarray(picture)
+    grid = grid[..., None] if grid.ndim == 2 else grid
+    down, across = height * scale + 1, width * scale + 1
+    assert grid.shape[1] == columns * across + 1 and (grid.shape[0] - 1) % down == 0
+    found = []
+    for top in range(1, grid.shape[0], down):
+        for left in range(1, grid.shape[1], across):
+            cell = grid[top : top + height * scale, left : left + width * scale]
+            small = cell[::scale, ::scale]
+            assert np.array_equal(small.repeat(scale, axis=0).repeat(scale, axis=1), cell)
+            found.append(small.transpose(2, 0, 1))
+    return np.stack(found)
 
 
 @contextlib.contextmanager
