@@ -6,7 +6,7 @@ best weights and card.
 Evaluates the weights on all of the data set's test split and writes
 nextpixel/pretrained/NAME.safetensors, without the paths of the machine that made them. `nextpixel
 info NAME` prints the card; `python experiments/tables.py` puts all of them on the page
-docs/models.md.
+docs/guides/pretrained.md.
 """
 
 import argparse
@@ -95,10 +95,9 @@ def main() -> None:
         trained(entry.run, arguments.data, entry.options)
     extra = {key: value for key, value in read_metadata(run).items() if key not in OWN}
     test = said("evaluate", str(run), "--data", arguments.data)
-    extra["source"] = Path(extra["source"]).name
-    extra["data"] = {
-        key: Path(value).name if isinstance(value, str) and "/" in value else value
-        for key, value in extra["data"].items()
+    extra["source"] = {
+        key: Path(value).name if value is not None and "/" in value else value
+        for key, value in extra["source"].items()
     }
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{arguments.name}.safetensors"

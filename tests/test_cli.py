@@ -525,9 +525,9 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
     main(["evaluate", str(tmp_path / "run"), "--data", other, "--json"])
     figures = json.loads(capsys.readouterr().out)
     assert (figures["images"], figures["split"]) == (2, "all")
-    from nextpixel import load_data, score
+    from nextpixel import Preparation, load_data, score
 
-    x = load_data(other, levels=16, validation=0, test=0).train
+    x = load_data(other, Preparation(levels=16, validation=0, test=0)).train
     assert [x.names[k][0] for k in range(2)] == ["3", "7"]
     import torch
 
@@ -557,6 +557,26 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
     )
     (folder / "7").rename(folder / "cat")
     assert "the class 'cat'" in fails(["evaluate", str(tmp_path / "run"), "--data", other], capsys)
+
+
+def test_data_are_found_from_the_folder_where_they_were_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Checkpoints tell nobody where on whose disk the data are; elsewhere, commands ask."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).integers(4, size=(30, 6, 5), dtype=np.uint8))
+    main(["train", "x.npy", "--levels", "4", "--steps", "1", "--out", "run", "--quiet", *SMALL])
+    assert str(tmp_path).encode() not in (tmp_path / "run" / "best.safetensors").read_bytes()
+    assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
+    main(["evaluate", "run"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    told = fails(["evaluate", "../run"], capsys)
+    assert "trained on x.npy, but x.npy is not there" in told and "--data" in told
+    told = fails(["train", "--resume", "../run", "--steps", "2"], capsys)
+    assert "the run is of x.npy, but x.npy is not there" in told
+    main(["evaluate", "../run", "--data", "../x.npy"])
+    main(["train", "../x.npy", "--resume", "../run", "--steps", "2", "--quiet"])
 
 
 def test_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.terminal import printable
 
 __all__ = ["interpolate"]
 
@@ -71,6 +72,7 @@ def interpolate(
     from nextpixel.cli.opening import check_guidance, open_model, open_split
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.conditions import ClassCondition, VectorCondition, parts_of, taken
+    from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
@@ -96,7 +98,8 @@ def interpolate(
             f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}"
         )
     if keep_length is None:
-        keep_length = bool((metadata.get("data") or {}).get("embedding"))
+        source, _ = recorded(metadata)
+        keep_length = source is not None and source.embedding is not None
     shown, drawn = [], []
     for pair in pairs:
         x, condition = conditioned(network, part, np.array(pair))
@@ -122,4 +125,6 @@ def interpolate(
         write_pictures(
             out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=scale
         )
-    print(f"{len(pairs)} rows of {steps} pictures between two of {pictures.source}: {out}")
+    print(
+        f"{len(pairs)} rows of {steps} pictures between two of {printable(str(pictures.source))}: {out}"
+    )

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from nextpixel.cli.options import BesideOptions, flag, given
+from nextpixel.cli import terminal
+from nextpixel.cli.options import BesideOptions
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from nextpixel.data.annotations import TextEncoder
     from nextpixel.data.load import ImageData, Split
     from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = [
     "check_guidance",
@@ -31,6 +34,7 @@ __all__ = [
     "import_encoder",
     "open_model",
     "open_split",
+    "open_trainable",
     "pick_device",
     "progress_bar",
     "size_words",
@@ -67,6 +71,13 @@ def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
     return load(path, device=pick_device(device)), read_metadata(path)
 
 
+def open_trainable(path: str, device: str) -> tuple["Trainable", dict[str, Any]]:
+    """As `open_model`, also for what draws no images, such as a convolutional auto-encoder."""
+    from nextpixel.checkpoint import load_trainable, read_metadata
+
+    return load_trainable(path, device=pick_device(device)), read_metadata(path)
+
+
 def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
     """Raises unless the model has learnt what guidance takes it away from."""
     trained = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
@@ -78,9 +89,15 @@ def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
 
 
 def import_encoder(name: str) -> "TextEncoder":
-    """The function that --text-encoder names, as MODULE:FUNCTION; a class is called to make one."""
+    """Import the function that --text-encoder names, MODULE:FUNCTION; a class is called to make
+    one.
+
+    The working folder is searched last, even under ``python -m``: a file that lies beside
+    somebody's data must not stand in for an installed module of its name.
+    """
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # where `python -m` would look, too
+    before, here = list(sys.path), os.path.realpath(os.getcwd())
+    sys.path[:] = [entry for entry in before if os.path.realpath(entry) != here] + [here]
     try:
         found = getattr(importlib.import_module(module), attribute)
         return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
@@ -90,7 +107,7 @@ def import_encoder(name: str) -> "TextEncoder":
             f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION"
         ) from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path[:] = before
 
 
 def open_split(
@@ -109,70 +126,72 @@ def open_split(
     that the model was trained on.
     """
     from nextpixel.data.load import load_data
+    from nextpixel.data.recorded import recorded
+    from nextpixel.data.source import Source
+    from nextpixel.errors import UsageError
 
-    preparation = dict(metadata.get("data") or {})
-    if source is None and "source" not in preparation:
-        raise ValueError("the checkpoint does not say what data it was trained on; give --data")
-    companions = given(beside or BesideOptions())
-    text_encoder = companions.pop("text_encoder", None)
-    if isinstance(named := preparation.get("text_encoder"), str):
-        if text_encoder is None:
-            raise ValueError(
-                f"the captions were encoded by {named}: say --text-encoder {named} if you trust it"
+    trained_on, preparation = recorded(metadata)
+    if source is None and trained_on is None:
+        raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
+    beside = beside or BesideOptions()
+    encoder = None
+    if isinstance(named := preparation.text_encoder, str):
+        if beside.text_encoder is None:
+            raise UsageError(
+                f"the captions were encoded by {named}: say ‹text_encoder={shlex.quote(named)}›"
+                " if you trust it"
             )
-        preparation["text_encoder"] = import_encoder(text_encoder)
-    if (embedding := companions.pop("embedding", None)) is not None:
-        if not preparation.get("embedding"):
-            raise ValueError(
-                "--embedding was given, but this model was trained without one; leave it out"
-            )
-        preparation["embedding"] = embedding
-    elif (embedding := preparation.get("embedding")) and not Path(embedding).exists():
-        raise ValueError(
+        encoder = import_encoder(beside.text_encoder)
+    embedding = None if trained_on is None else trained_on.embedding
+    if embedding is None and beside.embedding is not None:
+        raise UsageError(
+            "‹embedding› was given, but this model was trained without one; leave it out"
+        )
+    embedding = beside.embedding or embedding
+    if embedding is not None and not Path(embedding).expanduser().exists():
+        raise UsageError(
             f"the embedding that this model was trained with is not at {embedding}; say where:"
-            " --embedding"
+            " ‹embedding›"
         )
-    if source is None and companions:
-        raise ValueError(
-            f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave"
-            " it out"
-        )
+    annotations = {name: getattr(beside, name) for name in ("vectors", "captions", "maps")}
     if source is not None:
-        preparation |= {
-            "source": source,
-            "validation": 0,
-            "test": 0,
-            "vectors": None,
-            "captions": None,
-            "maps": None,
-        }
-        preparation |= companions
-        preparation.pop("from_levels", None)
-        if preparation.get("embedding"):  # What it held out is known by its classes.
-            preparation["labels"] = preparation.get("labels") is not False
-        elif not labelled:
-            preparation["labels"] = False
+        images = Source(source, **annotations, embedding=embedding)
+        # What an embedding held out is known by its classes.
+        ignored = preparation.ignore_labels if embedding is not None else not labelled
+        preparation = replace(
+            preparation, validation=0, test=0, from_levels=None, ignore_labels=ignored
+        )
+    elif beyond := next((name for name in annotations if annotations[name] is not None), None):
+        raise UsageError(f"‹{beyond}› goes with other pictures: give ‹data› too, or leave it out")
+    else:
+        assert trained_on is not None
+        images = replace(trained_on, embedding=embedding)
+        if missing := images.missing:
+            raise UsageError(
+                f"this model was trained on {images}, but {missing} is not there, seen from"
+                f" {Path.cwd()}; say where such images are: ‹data›"
+            )
     with counted_bar("Reading") as progress:
-        pictures = load_data(preparation.pop("source"), **preparation, progress=progress)
+        pictures = load_data(images, preparation, text_encoder=encoder, progress=progress)
     part: Split = getattr(pictures, split)
     if source is not None and not len(pictures.valid) and not len(pictures.test):
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
-    trained_on = list(metadata.get("classes") or [])
+    known_classes = list(metadata.get("classes") or [])
     if (
         labelled
         and source is not None
         and part.labels is not None
-        and list(pictures.classes) != trained_on
+        and list(pictures.classes) != known_classes
     ):
-        unknown = [name for name in pictures.classes if name not in trained_on]
+        unknown = [name for name in pictures.classes if name not in known_classes]
         if unknown:
-            known = ", ".join(trained_on)
+            known = ", ".join(known_classes)
             raise ValueError(
                 f"{pictures.source} has the class {unknown[0]!r}, but the model knows only {known}"
             )
-        numbers = np.array([trained_on.index(name) for name in pictures.classes])
+        numbers = np.array([known_classes.index(name) for name in pictures.classes])
         part = replace(part, labels=numbers[part.labels])
     return pictures, part, split
 
@@ -210,26 +229,24 @@ def size_words(shape: tuple[int, int] | None) -> str:
     return "several sizes" if shape is None else f"{shape[0]}×{shape[1]}"
 
 
-def condition_words(network: "ImageModel") -> str:
+def condition_words(network: "Trainable") -> str:
     """What a model is conditioned on: "the class and the vector"; "" for nothing."""
     from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
 
     if network.condition is not None and network.given_by_data is None:
-        return "" if getattr(network, "variational", False) else "its code"
+        return "" if network.figure.kind == "bound" else "its code"
     kinds = {ClassCondition: "class", VectorCondition: "vector"}
     return " and ".join(
         f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition)
     )
 
 
-def figure_words(network: "ImageModel", bits: float) -> str:
+def figure_words(network: "Trainable", bits: float) -> str:
     """What `training.evaluate` found, in words: exact, a bound, or an error of reconstruction."""
-    from nextpixel.autoencoding import squared_error
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
-
-    if isinstance(network, ConvolutionalAutoencoder):
-        return f"mean squared error {squared_error(network, bits)[0]:.3f} levels²"
-    if getattr(network, "variational", False):
+    figure = network.figure
+    if figure.kind == "error":
+        return f"{figure.name.replace('_', ' ')} {figure.value(bits):.3f} {figure.unit}"
+    if figure.kind == "bound":
         return f"at most {bits:.4f} bits/dim (a bound)"
     return f"{bits:.4f} bits/dim" + (
         f" given {words}" if (words := condition_words(network)) else ""
@@ -329,8 +346,9 @@ def _caption_vector(
     import torch
 
     from nextpixel.data.annotations import BagOfWords, encode_captions
+    from nextpixel.data.recorded import recorded
 
-    words = (metadata.get("data") or {}).get("text_encoder")
+    words = recorded(metadata)[1].text_encoder
     if words is None:
         raise ValueError(
             "--caption was given, but this model was not trained on captions; leave it out"
@@ -338,7 +356,8 @@ def _caption_vector(
     if isinstance(words, str):
         if text_encoder is None:
             raise ValueError(
-                f"the captions were encoded by {words}: say --text-encoder {words} if you trust it"
+                f"the captions were encoded by {words}: say --text-encoder {shlex.quote(words)} if you"
+                " trust it"
             )
         return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
     encoder = BagOfWords(words)
@@ -352,10 +371,12 @@ def _caption_vector(
 def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
-    from nextpixel.data.annotations import checked_vectors
+    from nextpixel.data.annotation_files import checked_vectors
+    from nextpixel.data.folders import require_file
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    require_file(path)
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.
@@ -370,17 +391,16 @@ def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[I
     """Wraps an iteration of known length in a progress bar on standard error."""
 
     def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
-        from rich.console import Console
         from rich.progress import track
 
-        console = Console(stderr=True)
+        screen = terminal.console(stderr=True)
         yield from track(
             items,
             description,
             total,
-            console=console,
+            console=screen,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not screen.is_terminal,
         )
 
     return wrap
@@ -391,7 +411,6 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error that is told how many are done, and of how many; shown after
     the first word.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -400,7 +419,7 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -408,7 +427,12 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

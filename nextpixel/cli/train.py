@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
+from nextpixel.cli import terminal
 from nextpixel.cli.options import DataOptions, ModelOptions, TrainOptions, flag, given
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from nextpixel.conditions import Conditions
     from nextpixel.data.splits import ImageData
-    from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = ["follow", "train"]
 
@@ -108,9 +109,7 @@ def train(
         config = TrainConfig(**asked)
         model = model or ModelOptions()
         names = model.value_features is not None
-        pictures = _load(
-            source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names
-        )
+        pictures = _load(source, data or DataOptions(), crop=config.crop is not None, names=names)
         network = _build(pictures, model, conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
@@ -128,24 +127,25 @@ def train(
         _conclude(folder, network.device, pictures, best)
 
 
-def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> "ImageData":
+def _load(source: str, options: DataOptions, *, crop: bool, names: bool) -> "ImageData":
     """The data; values that are names are never averaged."""
     from nextpixel.cli.opening import counted_bar, import_encoder
     from nextpixel.data.load import load_data
 
-    if names and "size" in keywords:
+    if names and options.size is not None:
         raise ValueError(
             "--size averages values, but with --value-features they are names; leave out one of"
             " the two"
         )
     if crop:
-        keywords |= {"ragged": "size" not in keywords}
-    elif not names:
-        keywords.setdefault("size", "auto")
-    if "text_encoder" in keywords:
-        keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
+        preparation = options.preparation(ragged=options.size is None)
+    else:
+        preparation = options.preparation(size=None if names else "auto")
+    encoder = None if options.text_encoder is None else import_encoder(options.text_encoder)
     with counted_bar("Reading") as progress:
-        return load_data(source, **keywords, progress=progress)
+        return load_data(
+            options.source(source), preparation, text_encoder=encoder, progress=progress
+        )
 
 
 def _build(
@@ -154,18 +154,17 @@ def _build(
     conditional: bool | None,
     categorical_maps: bool,
     config: TrainConfig,
-) -> "ImageModel":
+) -> "Trainable":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     from nextpixel import MapCondition, MultiScale
     from nextpixel.conditions import parts_of
     from nextpixel.devices import seeded
-    from nextpixel.models.core import ImageModel
     from nextpixel.models.registry import MODELS
     from nextpixel.training.batches import conditions_of
 
     keywords = given(options)
     name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
-    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]  # type: ignore[assignment]
+    kind: Callable[..., Any] = MODELS[_KINDS[name]]
     if name.endswith("autoencoder"):
         if conditional:
             raise ValueError(
@@ -197,7 +196,7 @@ def _build(
         with seeded(config.seed):
             model = kind(**keywords)
             if scale is None:
-                return model
+                return model  # type: ignore[no-any-return]
             if name.endswith("autoencoder"):
                 raise ValueError(f"--scale does not apply to --model {name}; leave it out")
             if scale < 2:
@@ -223,12 +222,12 @@ def _build(
 
 
 def _autoencoder(
-    kind: Callable[..., "ImageModel"],
+    kind: Callable[..., Any],
     size: tuple[int, int] | None,
     *,
     code_size: int = 10,
     **keywords: Any,
-) -> "ImageModel":
+) -> "Trainable":
     """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
     from nextpixel import GatedPixelCNN, VectorCondition
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
@@ -236,13 +235,13 @@ def _autoencoder(
     if size is None:
         raise ValueError("auto-encoders need images of one size; give --size or --crop")
     if kind is ConvolutionalAutoencoder:
-        return kind(size=size, code_size=code_size, **keywords)
+        return ConvolutionalAutoencoder(size=size, code_size=code_size, **keywords)
     own = {
         key: keywords.pop(key)
         for key in ("encoder_features", "variational", "free_bits")
         if key in keywords
     }
-    return kind(
+    return kind(  # type: ignore[no-any-return]
         decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
     )
 
@@ -269,7 +268,7 @@ def _first_process() -> bool:
 
 
 def _introduce(
-    network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path
+    network: "Trainable", pictures: "ImageData", config: TrainConfig, folder: Path
 ) -> None:
     from nextpixel.cli.opening import size_words
     from nextpixel.models.core import AutoregressiveModel
@@ -286,7 +285,7 @@ def _introduce(
         f" {pictures.levels} levels"
     )
     own = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
-    networks: list[ImageModel] = [
+    networks: list[Trainable] = [
         part for part in network.modules() if isinstance(part, AutoregressiveModel)
     ]
     networks = networks or [network]
@@ -330,7 +329,6 @@ def _conditions(condition: "Conditions") -> str:
 
 def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
     """Draws progress while a run goes on; returns the best validation figure."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -339,7 +337,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("step {task.fields[step]:>6}"),
         BarColumn(),
@@ -349,7 +347,13 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn(),
     )
     best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
@@ -360,7 +364,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
                 best = (
                     step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
                 )
-                if not quiet and not console.is_terminal:
+                if not quiet and not screen.is_terminal:
                     print(
                         f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
                         f" bits/dim, {step.seconds:.0f} s",
@@ -383,17 +387,16 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
 def _conclude(
     folder: Path, device: "torch.device", pictures: "ImageData", best: float | None
 ) -> None:
-    from nextpixel.checkpoint import load
+    from nextpixel.checkpoint import load_trainable
     from nextpixel.cli.opening import figure_words
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.training.loop import evaluate
 
-    network = load(folder, device=device)
+    network = load_trainable(folder, device=device)
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
         print(
             f"{split}      {figure_words(network, evaluate(network, part))}, on all {len(part):,}"
             " images"
         )
-    following = "reconstruct" if isinstance(network, ConvolutionalAutoencoder) else "sample"
+    following = "reconstruct" if network.figure.kind == "error" else "sample"
     print(f"next      nextpixel {following} {shlex.quote(str(folder))}")

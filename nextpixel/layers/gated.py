@@ -1,17 +1,16 @@
 """The gated layer with two stacks and no blind spot.
 
 Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1 to 2.3
-and figure 2:
+and figure 2::
 
-    vertical in ─► k×k conv (F → 2F) ─┬─ + V·h ─────────────► gate ─► vertical out
-                                      └─► 1×1 (2F → 2F) ─┐
-    horizontal in ─► 1×k conv (F → 2F) ────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+ horizontal
-    in)─► horizontal out
+    vertical in ───► k×k conv (F → 2F) ─┬─ + V·h ────────► gate ─► vertical out
+                                        └─► 1×1 (2F → 2F) ─┐
+    horizontal in ─► 1×k conv (F → 2F) ──────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+)─► out
 
-The link leaves the vertical stack before its gate; only the horizontal stack has a residual;
-nothing flows from the horizontal to the vertical stack. The vertical input is one row behind: at
-row r it knows rows above r only, so every tap of the vertical convolution and of the link is past,
-for all colours.
+The link leaves the vertical stack before its gate. Only the horizontal stack has a residual: the
+last sum adds its input. Nothing flows from the horizontal to the vertical stack. The vertical input
+is one row behind: at row r it knows only rows above r, so every tap of the vertical convolution and
+of the link is past, for all colours.
 """
 
 import torch
