@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nextpixel import sample
+from nextpixel import Preparation, Source, sample
 from nextpixel.conditions import MapCondition
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
@@ -101,7 +101,7 @@ def data_of_splits(
     whole = isinstance(train.images, np.ndarray)
     empty = split_of_arrays(np.zeros((0, *first.shape), np.uint8))
     return ImageData(
-        source="arrays",
+        source=Source("arrays"),
         levels=levels,
         channels=first.shape[0],
         shape=(first.shape[1], first.shape[2]) if whole else None,
@@ -110,7 +110,7 @@ def data_of_splits(
         valid=empty if valid is None else valid,
         test=empty,
         map_levels=map_levels,
-        preparation={"source": "arrays"},
+        preparation=Preparation(),
     )
 
 
