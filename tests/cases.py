@@ -2,7 +2,9 @@
 new line.
 """
 
+import copy
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -300,6 +302,11 @@ def build(name: str, *, seed: int = 0) -> ImageModel:
 
 def trained(name: str, *, steps: int = 20) -> ImageModel:
     """A case after a few steps on random images: moved weights, which masks must still hold back."""
+    return copy.deepcopy(_trained(name, steps))
+
+
+@cache
+def _trained(name: str, steps: int) -> ImageModel:
     model = build(name).train()
     generator = torch.Generator().manual_seed(1)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
