@@ -16,13 +16,12 @@ _TEXT_COLUMNS = ("text", "caption", "captions", "description")
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Read the array of an ``.npy`` file."""
+    """Map the array of an ``.npy`` file."""
     try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except Exception as error:  # numpy raises many kinds on damaged files.
-        raise DataError(
-            f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})"
-        ) from error
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy parses the header as Python, and raises many kinds.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: cannot be read as a .npy file ({reason})") from error
 
 
 def vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.annotation_files import checked_vectors
+from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import (
     Storage,
     Stored,
-    automatic_size,
     optional_package,
     split_of,
     stamp,
@@ -57,7 +56,7 @@ def read_arrays(
     ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w).
     """
     if path.suffix.lower() == ".npy":
-        return _one_array(path, _load_npy(path), label_file, preparation, storage)
+        return _one_array(path, read_npy(path), label_file, preparation, storage)
     arrays: Mapping[str, NDArray[Any]] = _ZippedArrays(path, storage)
     if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
         (images,) = arrays.values()
@@ -113,15 +112,6 @@ def _one_array(
         ),
     )
     return Stored(splits={"train": split}, classes=_numbered_classes([split]))
-
-
-def _load_npy(path: Path) -> NDArray[Any]:
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (
-        Exception
-    ) as error:  # numpy parses the head as Python, which raises many kinds on damaged files.
-        raise DataError(f"{path}: cannot be read as a .npy file ({_reason(error)})") from error
 
 
 class _ZippedArrays(Mapping[str, NDArray[Any]]):
@@ -185,12 +175,12 @@ def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
         if not labels.exists():
             raise FileNotFoundError(f"{labels}: there is no such file of labels")
         require_file(labels)
-        return np.array(_load_npy(labels))
+        return np.array(read_npy(labels))
     names = [path.stem + "_labels"]
     if path.stem.endswith("images"):
         names.append(path.stem.removesuffix("images") + "labels")
     beside = [file for name in names if (file := path.with_name(name + ".npy")).is_file()]
-    return np.array(_load_npy(beside[0])) if beside and path.suffix == ".npy" else None
+    return np.array(read_npy(beside[0])) if beside and path.suffix == ".npy" else None
 
 
 def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:

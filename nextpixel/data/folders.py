@@ -62,23 +62,29 @@ def files_below(
     pending = [entry]
     while pending:
         path = pending.pop()
-        is_folder, is_link = path.is_dir(), _is_link(path)
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            status = None
+        except OSError as error:
+            if not wanted(path):
+                continue
+            what = "is a link that leads nowhere" if _is_link(path) else "cannot be read"
+            raise DataError(f"{path} {what} ({error.strerror}); remove it") from error
+        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
         if not is_folder and not wanted(path):
+            continue
+        key = None if status is None else (status.st_dev, status.st_ino)
+        is_link = _is_link(path)
+        if key in seen and (is_folder or is_link or seen[key]):
             continue
         if is_link and not _target(path).is_relative_to(home):
             raise DataError(
                 f"{path} is a link to {_target(path)}, which is not in {root}; copy what it leads"
                 " to, or remove the link"
             )
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:  # A dangling link: reading it will say so.
+        if key is None:  # A dangling link: reading it will say so.
             yield path
-            continue
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); remove it") from error
-        key = status.st_dev, status.st_ino
-        if key in seen and (is_folder or is_link or seen[key]):
             continue
         seen[key] = is_link
         if is_folder:

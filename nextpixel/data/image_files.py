@@ -14,9 +14,9 @@ animations and stacks, the first frame is read. Colour profiles are not applied.
 import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
     "image_shape",
     "read_image",
     "read_indices",
+    "taking_turns",
     "to_uint8",
     "write_gif",
     "write_image",
@@ -46,7 +47,7 @@ MOST_PIXELS = 2**26
 
 # Of larger ones, one at a time is decoded, so that eight at once do not fill the memory.
 _LARGE_PIXELS = 2**25
-_one_large = Lock()
+_one_large = RLock()
 
 # What is decoded here, with plug-ins that a user installed for some of them. Pillow would open many
 # more formats by their content, whatever a file is called, and gives PostScript to a program.
@@ -121,6 +122,11 @@ def image_shape(path: PictureFile, *, name: str | None = None) -> tuple[int, int
         if orientation(picture) >= 5:
             width, height = height, width
         return natural_channels(picture), height, width
+
+
+def taking_turns(pixels: int) -> AbstractContextManager[Any]:
+    """A block in which no other thread works on a large picture, if this one is large."""
+    return _one_large if pixels > _LARGE_PIXELS else nullcontext()
 
 
 def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
@@ -251,7 +257,7 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
                     f"holds {picture.width}x{picture.height} pixels, more than the"
                     f" {MOST_PIXELS:,} that are accepted; reduce it"
                 )
-            with _one_large if pixels > _LARGE_PIXELS else nullcontext():
+            with taking_turns(pixels):
                 yield picture
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error

@@ -6,6 +6,7 @@ memory-mapped file. Files are sorted by name, so that a set does not depend on h
 """
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,16 +21,15 @@ from PIL import Image
 
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import Seen, files_below, listing, require_file
-from nextpixel.data.image_files import image_shape, read_image
+from nextpixel.data.image_files import image_shape, read_image, taking_turns
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import (
     SPLIT_NAMES,
     Progress,
     Storage,
     Stored,
-    automatic_size,
     split_of,
     stamp,
 )
@@ -182,9 +182,10 @@ def _images(
     def fill(flat: Integers) -> None:
         def decode(k: int) -> None:
             picture = pictures[k]
-            x: Integers = read_image(picture.open(), channels=channels, name=picture.where)
-            if size is not None:
-                x = resize(x, size, alpha=channels == 4)
+            with taking_turns(math.prod(own[k])):
+                x: Integers = read_image(picture.open(), channels=channels, name=picture.where)
+                if size is not None:
+                    x = resize(x, size, alpha=channels == 4)
             flat[ends[k] - x.size : ends[k]] = x.ravel()
 
         _attempt(decode, range(len(pictures)), pool, storage.progress)

@@ -4,6 +4,7 @@ An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when
 256 levels.
 """
 
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -44,7 +45,9 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
         return np.ascontiguousarray(x)
     if alpha and channels == 4:
         weights = x[3].astype(np.uint32)
-        totals = _area_sums(np.concatenate([x[:3] * weights, weights[None]]), height, width)
+        # One channel after the other: the products are four times as wide as the image.
+        layers = chain((x[c : c + 1] * weights for c in range(3)), [weights[None]])
+        totals = np.concatenate([_area_sums(layer, height, width) for layer in layers])
         colours = _rounded_ratio(totals[:3], np.maximum(totals[3:], 1))
         opacity = _rounded_ratio(totals[3:], np.array(crop_height * crop_width))
         return np.concatenate([colours, opacity]).astype(x.dtype)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.errors import UsageError
 
-__all__ = ["Preparation", "Size", "pair"]
+__all__ = ["Preparation", "Size", "automatic_size", "pair"]
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 
@@ -129,6 +129,17 @@ class Preparation:
         return read_record(cls, record)
 
 
+def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """The size that "auto" stands for.
+
+    None, to keep the sizes, if all are equal and at most 64; else a square of at most 32.
+    """
+    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
+        return None
+    side = min(32, *map(min, sizes))
+    return side, side
+
+
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
     """Read a side, or (height, width), as (height, width)."""
     height, width = (size, size) if isinstance(size, int) else size
@@ -136,7 +147,7 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _checked_size(size: Any) -> Any:
-    if size is None or size == "auto":
+    if size is None or (isinstance(size, str) and size == "auto"):
         return size
     sides = [size, size] if not isinstance(size, list | tuple) else list(size)
     shown = f"{size[0]}x{size[1]}" if isinstance(size, list | tuple) and len(size) == 2 else size

@@ -5,7 +5,7 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +21,6 @@ __all__ = [
     "Progress",
     "Storage",
     "Stored",
-    "automatic_size",
     "optional_package",
     "split_of",
     "stamp",
@@ -122,17 +121,6 @@ class Storage:
                 f" {free / 1e9:.1f} GB free; reduce ‹size›, or choose another folder: cache_folder="
                 " in Python, XDG_CACHE_HOME in the environment"
             )
-
-
-def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """The size that "auto" stands for.
-
-    None, to keep the sizes, if all are equal and at most 64; else a square of at most 32.
-    """
-    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
-        return None
-    side = min(32, *map(min, sizes))
-    return side, side
 
 
 def split_of(name: str) -> str | None:
