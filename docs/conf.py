@@ -111,7 +111,7 @@ class Commands(SphinxDirective):
             if not app[name].show:
                 continue
             printed = StringIO()
-            console = Console(file=printed, width=96, no_color=True, highlight=False)
+            console = Console(file=printed, width=88, no_color=True, highlight=False)
             app.help_print([name], console=console)
             section = nodes.section(ids=[nodes.make_id(f"nextpixel-{name}")])
             section += nodes.title("", "", nodes.literal("", f"nextpixel {name}"))
