@@ -1,6 +1,7 @@
 """nextpixel embed: an embedding of labelled pictures, learnt by triplets."""
 
 import json as json_format
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -172,7 +173,7 @@ def embed(
     if "unseen" in figures:
         own = ", at their own best threshold" if figures["unseen"].get("own_threshold") else ""
         print(f"  classes never seen: {_words(figures['unseen'])}{own}")
-    print(f"next      nextpixel train {source} --embedding {out}")
+    print(f"next      nextpixel train {shlex.quote(source)} --embedding {shlex.quote(str(out))}")
 
 
 def _number_held_out(held_out: float, count: int) -> int:

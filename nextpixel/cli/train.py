@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
+from nextpixel.cli import terminal
 from nextpixel.cli.options import DataOptions, ModelOptions, TrainOptions, flag, given
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from nextpixel.conditions import Conditions
     from nextpixel.data.splits import ImageData
     from nextpixel.models.trainable import Trainable
 
@@ -156,7 +156,7 @@ def _build(
 ) -> "Trainable":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     from nextpixel import MapCondition, MultiScale
-    from nextpixel.conditions import parts_of
+    from nextpixel.conditions import of_kind
     from nextpixel.devices import seeded
     from nextpixel.models.registry import MODELS
     from nextpixel.training.batches import conditions_of
@@ -175,12 +175,12 @@ def _build(
             pictures.shape or (None if config.crop is None else (config.crop, config.crop)),
         )
         conditional = False
-    condition = (
+    conditions = (
         conditions_of(pictures, categorical_maps=categorical_maps)
         if conditional is not False
-        else None
+        else ()
     )
-    if conditional and condition is None:
+    if conditional and not conditions:
         raise ValueError(
             f"--conditional was given, but {pictures.source} has no classes, vectors, captions or"
             " maps; leave it out"
@@ -190,7 +190,7 @@ def _build(
         keywords["features"] = -(-features // pictures.channels) * pictures.channels
     keywords |= {"channels": pictures.channels, "levels": pictures.levels}
     if not name.endswith("autoencoder"):
-        keywords["condition"] = condition
+        keywords["condition"] = conditions
     try:
         with seeded(config.seed):
             model = kind(**keywords)
@@ -206,12 +206,12 @@ def _build(
             small_image = MapCondition(
                 pictures.channels, scale=scale, levels=pictures.levels, categorical=names
             )
-            if any(isinstance(part, MapCondition) for part in parts_of(condition)):
+            if of_kind(conditions, MapCondition):
                 raise ValueError(
                     "--scale does not go with maps on the command line; leave out one of the two"
                 )
-            given_both = (small_image, *parts_of(condition)) if condition else small_image
-            return MultiScale(small=model, large=kind(**keywords | {"condition": given_both}))
+            keywords["condition"] = small_image, *conditions
+            return MultiScale(small=model, large=kind(**keywords))
     except TypeError as error:
         if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
             raise
@@ -229,7 +229,7 @@ def _autoencoder(
 ) -> "Trainable":
     """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
     from nextpixel import GatedPixelCNN, VectorCondition
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 
     if size is None:
         raise ValueError("auto-encoders need images of one size; give --size or --crop")
@@ -240,7 +240,7 @@ def _autoencoder(
         for key in ("encoder_features", "variational", "free_bits")
         if key in keywords
     }
-    return kind(  # type: ignore[no-any-return]
+    return PixelCNNAutoencoder(
         decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
     )
 
@@ -293,10 +293,10 @@ def _introduce(
     if len(networks) > 1:
         parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in network.parameters())
-    given_class = (
-        f", conditioned on {_conditions(network.given_by_data)}" if network.given_by_data else ""
-    )
-    print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
+    if network.given_by_data:
+        conditions = " and ".join(part.describe() for part in network.given_by_data)
+        parts += f", conditioned on {conditions}"
+    print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}")
     length = next(
         f"{v:g} {k}"
         for k in ("steps", "epochs", "minutes")
@@ -308,27 +308,8 @@ def _introduce(
     print(f"run       {folder}", flush=True)
 
 
-def _conditions(condition: "Conditions") -> str:
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
-
-    words = [
-        (
-            f"{part.classes} classes"
-            if isinstance(part, ClassCondition)
-            else (
-                f"vectors of {part.size}"
-                if isinstance(part, VectorCondition)
-                else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
-            )
-        )
-        for part in parts_of(condition)
-    ]
-    return " and ".join(words)
-
-
 def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
     """Draws progress while a run goes on; returns the best validation figure."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -337,7 +318,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("step {task.fields[step]:>6}"),
         BarColumn(),
@@ -347,7 +328,13 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn(),
     )
     best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
@@ -358,7 +345,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
                 best = (
                     step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
                 )
-                if not quiet and not console.is_terminal:
+                if not quiet and not screen.is_terminal:
                     print(
                         f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
                         f" bits/dim, {step.seconds:.0f} s",

@@ -83,10 +83,9 @@ def test_an_npz_file_may_hold_everything(tmp_path: Path) -> None:
         VectorCondition(8),
         MapCondition(1, scale=2, levels=7),
     )
-    assert conditions_of(data, categorical_maps=True)[2].categorical  # type: ignore[index]
+    assert conditions_of(data, categorical_maps=True)[2].categorical
     assert data.preparation.text_encoder == ("a", "blue", "car", "red", "sea")
     _, values = tensors(data.test, np.array([1, 0]), CPU, conditions_of(data))
-    assert isinstance(values, tuple)
     labels, vectors, found = values
     assert labels.tolist() == [1, 0]
     assert vectors.tolist() == [[3, 4, 5, 1, 0, 1, 1, 0], [0, 1, 2, 1, 0, 1, 1, 0]]
@@ -137,7 +136,7 @@ def test_tables_by_name_and_maps_by_folder(tmp_path: Path) -> None:
         of_all(data, "maps")[:, :, 0, 0], (10 * np.arange(20) + 1)[:, None].repeat(3, 1)
     )
     assert of_all(data, "captions").tolist() == [f"grey {k}" for k in range(20)]
-    assert conditions_of(data)[2] == MapCondition(3, scale=1, levels=256)  # type: ignore[index]
+    assert conditions_of(data)[2] == MapCondition(3, scale=1, levels=256)
 
 
 def length_of_text(captions: list[str]) -> np.ndarray:
@@ -450,8 +449,8 @@ def test_maps_of_a_folder_follow_their_images(
         Preparation(size=size, validation=3, test=0),
     )
     scale = -(-data.train.images.shape[2] // shape[0])
-    assert conditions_of(data, categorical_maps=palette) == MapCondition(
-        1, scale=scale, levels=5 if palette else 256, categorical=palette
+    assert conditions_of(data, categorical_maps=palette) == (
+        MapCondition(1, scale=scale, levels=5 if palette else 256, categorical=palette),
     )
     reduce = subsample if palette else resize
     for split in (data.train, data.valid):
@@ -499,12 +498,11 @@ def test_conditions_are_dropped_by_chance_alone() -> None:
         labels=np.zeros(400, int),
         vectors=np.ones((400, 2), np.float32),
     )
-    condition = (ClassCondition(2), VectorCondition(2))
+    conditions = (ClassCondition(2), VectorCondition(2))
     config = TrainConfig(steps=1, batch_size=400, condition_dropout=0.3)
 
     def unknown(rank: int, processes: int) -> torch.Tensor:
-        ((_, values),) = training_parts(split, config, 0, rank, processes, CPU, condition)
-        assert isinstance(values, tuple)
+        ((_, values),) = training_parts(split, config, 0, rank, processes, CPU, conditions)
         return torch.stack([values[0] == -1, values[1].isnan().all(dim=1)], dim=1)
 
     whole = unknown(0, 1)
@@ -512,16 +510,16 @@ def test_conditions_are_dropped_by_chance_alone() -> None:
     both = 0.3 + 0.7 * 0.3**2
     assert abs(float(whole.all(dim=1).double().mean()) - both) < 0.08
     assert abs(float(whole.double().mean()) - (0.3 + 0.7 * 0.3)) < 0.08
-    ((_, values),) = training_parts(split, config, 0, 0, 1, CPU, condition[0])
-    assert abs(float((values == -1).double().mean()) - 0.3) < 0.08  # type: ignore[union-attr]
+    ((_, values),) = training_parts(split, config, 0, 0, 1, CPU, conditions[:1])
+    assert abs(float((values[0] == -1).double().mean()) - 0.3) < 0.08
 
 
 def test_maps_are_mirrored_and_cut_with_their_images() -> None:
     x = np.random.default_rng(0).integers(9, size=(30, 1, 6, 7)).astype(np.uint8)
     split = Split(images=x, maps=x.astype(np.int64) + 1)
     config = TrainConfig(steps=1, batch_size=30, crop=4, flip=True)
-    ((images, maps),) = training_parts(
-        split, config, 0, 0, 1, CPU, MapCondition(1, scale=1, levels=10)
+    ((images, (maps,)),) = training_parts(
+        split, config, 0, 0, 1, CPU, (MapCondition(1, scale=1, levels=10),)
     )
     assert torch.equal(images + 1, maps)
 
@@ -569,7 +567,7 @@ def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) ->
     assert (
         data.classes == ()
         and data.train.labels is None
-        and conditions_of(data) == VectorCondition(3)
+        and conditions_of(data) == (VectorCondition(3),)
     )
     assert len(data.test) == sum(
         np.isin(split.labels, (3, 7)).sum() for split in (whole.train, whole.valid, whole.test)
