@@ -76,17 +76,15 @@ def complete(
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
-    network, metadata = open_model(model, device)
+    network, card = open_model(model, device)
     conditional = network.condition is not None
-    if (conditional and network.given_by_data is None) or (metadata.get("data") or {}).get(
-        "embedding"
-    ):
+    if (conditional and network.given_by_data is None) or (card.data or {}).get("embedding"):
         raise ValueError(
             f"{model} is conditioned on what is made of the whole picture, its hidden part"
             " included; use reconstruct"
         )
     pictures, part, _ = open_split(
-        metadata, data, split, labelled=conditional and class_ is None, beside=beside
+        card, data, split, labelled=conditional and class_ is None, beside=beside
     )
     n = min(n, len(part))
     for name, number in (("n", n), ("scale", scale), ("draws", draws)):
@@ -112,7 +110,7 @@ def complete(
             raise ValueError("--class all is for samples; give the one class of these pictures")
         if class_ is not None:
             condition = conditions_for(
-                network, metadata, n, class_=class_, data=data, split=split, beside=beside
+                network, card, n, class_=class_, data=data, split=split, beside=beside
             )
         else:
             if (

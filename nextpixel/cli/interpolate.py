@@ -76,16 +76,16 @@ def interpolate(
     check_out(out, (".png", ".npy"))
     if rows < 1:
         raise ValueError(f"--rows (={rows}) must be at least 1")
-    network, metadata = open_model(model, device)
+    network, card = open_model(model, device)
     parts = parts_of(network.condition)
     if not any(isinstance(kind, VectorCondition) for kind in parts):
         raise ValueError(
             f"{model} is not conditioned on a vector; give an auto-encoder, or train with"
             " --embedding"
         )
-    check_guidance(guidance, metadata)
+    check_guidance(guidance, card)
     labelled = any(isinstance(kind, ClassCondition) for kind in parts)
-    pictures, part, what = open_split(metadata, data, split, labelled=labelled, beside=beside)
+    pictures, part, what = open_split(card, data, split, labelled=labelled, beside=beside)
     if between is None:
         places = np.arange(2 * rows) * max(1, len(part) // (2 * rows)) % len(part)
         pairs = [(int(places[k]), int(places[rows + k])) for k in range(rows)]
@@ -96,7 +96,7 @@ def interpolate(
             f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}"
         )
     if keep_length is None:
-        keep_length = bool((metadata.get("data") or {}).get("embedding"))
+        keep_length = bool((card.data or {}).get("embedding"))
     shown, drawn = [], []
     for pair in pairs:
         x, condition = conditioned(network, part, np.array(pair))

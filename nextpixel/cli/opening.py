@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nextpixel.cli.options import BesideOptions, flag, given
 if TYPE_CHECKING:
     import torch
 
+    from nextpixel.card import ModelCard
     from nextpixel.conditions import Condition, Values
     from nextpixel.data.annotations import TextEncoder
     from nextpixel.data.load import ImageData, Split
@@ -60,17 +61,17 @@ def pick_device(name: str) -> "torch.device":
     return device
 
 
-def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
-    """A trained model on its device, and what its checkpoint says of it."""
-    from nextpixel.checkpoint import load, read_metadata
+def open_model(path: str, device: str) -> tuple["ImageModel", "ModelCard"]:
+    """A trained model on its device, and its card."""
+    from nextpixel.checkpoint import load
+    from nextpixel.training.record import own_card
 
-    return load(path, device=pick_device(device)), read_metadata(path)
+    return load(path, device=pick_device(device)), own_card(path)
 
 
-def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
-    """Raises unless the model has learnt what guidance takes it away from."""
-    trained = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
-    if guidance != 1 and not trained:
+def check_guidance(guidance: float, card: "ModelCard") -> None:
+    """Raises unless the model was trained with unknown conditions, which guidance needs."""
+    if guidance != 1 and not card.condition_dropout:
         raise ValueError(
             f"--guidance {guidance:g} needs a model that met unknown conditions; train one with"
             " --condition-dropout 0.1"
@@ -94,7 +95,7 @@ def import_encoder(name: str) -> "TextEncoder":
 
 
 def open_split(
-    metadata: dict[str, Any],
+    card: "ModelCard",
     source: str | None,
     split: str,
     *,
@@ -109,8 +110,9 @@ def open_split(
     that the model was trained on.
     """
     from nextpixel.data.load import load_data
+    from nextpixel.training.ownership import check_places
 
-    preparation = dict(metadata.get("data") or {})
+    preparation = dict(card.data or {})
     if source is None and "source" not in preparation:
         raise ValueError("the checkpoint does not say what data it was trained on; give --data")
     companions = given(beside or BesideOptions())
@@ -127,11 +129,12 @@ def open_split(
                 "--embedding was given, but this model was trained without one; leave it out"
             )
         preparation["embedding"] = embedding
-    elif (embedding := preparation.get("embedding")) and not Path(embedding).exists():
-        raise ValueError(
-            f"the embedding that this model was trained with is not at {embedding}; say where:"
-            " --embedding"
-        )
+    elif (embedding := preparation.get("embedding")) and card.own:
+        if not Path(embedding).exists():
+            raise ValueError(
+                f"the embedding that this model was trained with is not at {embedding}; say where:"
+                " --embedding"
+            )
     if source is None and companions:
         raise ValueError(
             f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave"
@@ -152,6 +155,8 @@ def open_split(
             preparation["labels"] = preparation.get("labels") is not False
         elif not labelled:
             preparation["labels"] = False
+    said = {"source", *companions} if source is not None else set(companions)
+    check_places(preparation, said, own=card.own, file="the checkpoint", source="data")
     with counted_bar("Reading") as progress:
         pictures = load_data(preparation.pop("source"), **preparation, progress=progress)
     part: Split = getattr(pictures, split)
@@ -159,7 +164,7 @@ def open_split(
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
-    trained_on = list(metadata.get("classes") or [])
+    trained_on = list(card.classes)
     if (
         labelled
         and source is not None
@@ -177,7 +182,7 @@ def open_split(
     return pictures, part, split
 
 
-def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) -> list[int]:
+def class_indices(network: "ImageModel", card: "ModelCard", name: str) -> list[int]:
     """The class of that name or number as --class gives it; "all" stands for all of them, "none"
     for unknown.
     """
@@ -190,7 +195,7 @@ def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) ->
         raise ValueError(
             "--class was given, but this model is not conditioned on classes; leave it out"
         )
-    classes, count = list(metadata.get("classes") or []), counts[0]
+    classes, count = list(card.classes), counts[0]
     if name == "all":
         return list(range(count))
     if name in classes:
@@ -238,7 +243,7 @@ def figure_words(network: "ImageModel", bits: float) -> str:
 
 def conditions_for(
     network: "ImageModel",
-    metadata: dict[str, Any],
+    card: "ModelCard",
     n: int,
     *,
     class_: str | None = None,
@@ -260,7 +265,7 @@ def conditions_for(
 
     chosen_values: dict[type, torch.Tensor] = {}
     if class_ is not None:
-        chosen = class_indices(network, metadata, class_)
+        chosen = class_indices(network, card, class_)
         chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(
             -(-n // len(chosen))
         )[:n]
@@ -274,7 +279,7 @@ def conditions_for(
     pieces = [] if vectors is None else [_rows(vectors, n)]
     if caption is not None:
         text_encoder = None if beside is None else beside.text_encoder
-        pieces.append(_caption_vector(metadata, caption, text_encoder).expand(n, -1))
+        pieces.append(_caption_vector(card, caption, text_encoder).expand(n, -1))
     if pieces:
         chosen_values[VectorCondition] = vector = torch.cat(pieces, dim=1)
         if vector.shape[1] != sizes[0]:
@@ -293,7 +298,7 @@ def conditions_for(
             n, sizes[0], generator=torch.Generator().manual_seed(seed)
         )  # codes from the prior
     if missing := tuple(part for part, value in zip(parts, values, strict=True) if value is None):
-        of_data = iter(_of_split(network, metadata, n, data, split, beside, missing))
+        of_data = iter(_of_split(network, card, n, data, split, beside, missing))
         values = [next(of_data) if value is None else value for value in values]
     if not values:
         return None
@@ -302,7 +307,7 @@ def conditions_for(
 
 def _of_split(
     network: "ImageModel",
-    metadata: dict[str, Any],
+    card: "ModelCard",
     n: int,
     data: str | None,
     split: str,
@@ -316,21 +321,19 @@ def _of_split(
     from nextpixel.training.batches import conditioned, tensors
 
     labelled = any(isinstance(part, ClassCondition) for part in missing)
-    _, part, _ = open_split(metadata, data, split, labelled=labelled, beside=beside)
+    _, part, _ = open_split(card, data, split, labelled=labelled, beside=beside)
     rows = np.arange(n) % len(part)
     if network.given_by_data is None:
         return tuple_of(conditioned(network, part, rows)[1])
     return tuple_of(tensors(part, rows, network.device, missing)[1])
 
 
-def _caption_vector(
-    metadata: dict[str, Any], caption: str, text_encoder: str | None
-) -> "torch.Tensor":
+def _caption_vector(card: "ModelCard", caption: str, text_encoder: str | None) -> "torch.Tensor":
     import torch
 
     from nextpixel.data.annotations import BagOfWords, encode_captions
 
-    words = (metadata.get("data") or {}).get("text_encoder")
+    words = (card.data or {}).get("text_encoder")
     if words is None:
         raise ValueError(
             "--caption was given, but this model was not trained on captions; leave it out"

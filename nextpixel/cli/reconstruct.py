@@ -83,7 +83,7 @@ def reconstruct(
     check_out(out, (".png", ".npy"))
     if draws < 1:
         raise ValueError(f"--draws (={draws}) must be at least 1")
-    network, metadata = open_model(model, device)
+    network, card = open_model(model, device)
     other = open_model(beside, device)[0] if beside else None
     if network.condition is None and not isinstance(network, ConvolutionalAutoencoder):
         raise ValueError(
@@ -94,9 +94,9 @@ def reconstruct(
         raise ValueError(
             f"--beside {beside} holds a {type(other).__name__}; give a convolutional auto-encoder"
         )
-    check_guidance(guidance, metadata)
+    check_guidance(guidance, card)
     pictures, part, _ = open_split(
-        metadata, data, split, labelled=network.given_by_data is not None, beside=companions
+        card, data, split, labelled=network.given_by_data is not None, beside=companions
     )
     n = min(n, len(part))
     if n < 1:

@@ -93,13 +93,13 @@ def sample(
         if number < 1:
             raise ValueError(f"--{name} (={number}) must be at least 1")
     check_out(out, (".png", ".npy", ""))
-    network, metadata = open_model(model, device)
-    shape = parse_size(size) if size else metadata.get("shape")
+    network, card = open_model(model, device)
+    shape = parse_size(size) if size else card.shape
     if shape is None:
         raise ValueError(
             "the model was trained on pictures of several sizes; give --size, such as 32 or 48x64"
         )
-    check_guidance(guidance, metadata)
+    check_guidance(guidance, card)
     parts = parts_of(network.condition)
     if len(parts) == 1 and isinstance(parts[0], ClassCondition) and class_ in (None, "all"):
         # A row of each class.
@@ -111,7 +111,7 @@ def sample(
         columns, class_ = columns or n // parts[0].classes, "all"
     condition = conditions_for(
         network,
-        metadata,
+        card,
         n,
         class_=class_,
         caption=caption,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from nextpixel.data.arrays import DataError, RawSplit, Source
 from nextpixel.data.maps import pictured_maps
 from nextpixel.data.splits import Split, joined, subset
+
+if TYPE_CHECKING:
+    from nextpixel.card import ModelCard
 
 __all__ = [
     "BagOfWords",
@@ -185,11 +188,11 @@ def embedded(
     """
     import torch
 
-    from nextpixel.checkpoint import load_embedding, read_metadata
+    from nextpixel.checkpoint import load_embedding, read_card
     from nextpixel.models.embedding import embed
 
-    network, metadata = load_embedding(path), read_metadata(path)
-    held_out = _held_out(metadata, path, place, classes)
+    network, card = load_embedding(path), read_card(path)
+    held_out = _held_out(card, path, place, classes)
     if held_out:
         numbers = [classes.index(name) for name in held_out]
         labelled = [split for split in splits.values() if split.labels is not None and len(split)]
@@ -222,13 +225,17 @@ def embedded(
 
 
 def _held_out(
-    metadata: dict[str, Any], path: Path, place: str, classes: tuple[str, ...]
+    card: "ModelCard", path: Path, place: str, classes: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Which of these classes the embedding never saw; () if they are not those that it was trained
     on.
     """
-    unseen, known = metadata.get("held_out", []), metadata.get("classes", [])
-    is_source = metadata.get("data", {}).get("source") == place
+    from nextpixel.card import place_name
+
+    unseen, known = card.held_out, card.classes
+    trained_on = (card.data or {}).get("source")
+    # A checkpoint names its data without their folder.
+    is_source = trained_on is not None and place_name(trained_on) == place_name(place)
     if not unseen or not (is_source or (classes and set(classes) == set(known))):
         return ()
     found = tuple(name for name in unseen if name in classes)
