@@ -5,7 +5,7 @@ looked up in `MODELS`. The card and the names, shapes and types of the tensors a
 anything of the size that the card states is made, so that a small file costs little.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,14 +165,15 @@ def build(
             f"{path} holds a model of the class {name!r:.40}, but this version of nextpixel knows"
             f" {_known()}; use the version that wrote it"
         )
+    kind: Callable[..., ImageModel | Embedding] = MODELS[name]
     _check_sizes(config, header, path)
     place = f"{path} cannot rebuild its {name}: the configuration"
     with torch.device("meta"):
-        model: ImageModel | Embedding = checked_keywords(MODELS[name], config, place)
+        model = checked_keywords(kind, config, place)
     check_tensors(model, header, path, part)
     if device != "meta":
         with torch.device(device):
-            model = MODELS[name](**config)
+            model = kind(**config)
     return model
 
 

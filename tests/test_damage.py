@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, load, load_data
+from nextpixel import GatedPixelCNN, TrainConfig, load, load_data
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.training.runs import reopen, run
@@ -25,10 +26,10 @@ OTHERS: list[Any] = [None, True, -1, 0, 3, 2**61 - 1, 1e300, 0.5, "", "gated", "
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped in the middle."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    data = load_data("digits", levels=4, size=4)
-    model = GatedPixelCNN(
-        levels=4, features=4, layers=2, kernel_size=3, condition=ClassCondition(10)
-    )
+    images = np.random.default_rng(0).integers(0, 4, (20, 4, 4)).astype(np.uint8)
+    np.save(folder.parent / "images.npy", images)
+    data = load_data(folder.parent / "images.npy", levels=4)
+    model = GatedPixelCNN(levels=4, features=4, layers=1, kernel_size=3)
     config = TrainConfig(steps=8, batch_size=4, evaluate_every=2)
     for step in run(folder, model, data, config, log_every=1):
         if step.step == 5:
@@ -122,12 +123,15 @@ def outcomes(whole: Path, tmp_path: Path, count: int, seed: int) -> Counter[str]
     expected: dict[str, list[Any]] = {}
     for number in range(count + 1):
         shutil.copytree(whole, copy)
-        what = "nothing"
+        what, file = "nothing", ""
         if number:
-            path, damage = copy / moment.choice(FILES), moment.choice((flip, cut, edit))
+            file, damage = moment.choice(FILES), moment.choice((flip, cut, edit))
+            path = copy / file
             path.write_bytes(damage(path.read_bytes(), moment))
             what = f"{number}: {damage.__name__} {path.name}"
         for name, reader in readers.items():
+            if file and (file == "best.safetensors") == (name == "resume"):
+                continue  # reads another file
             try:
                 given = reader(copy)
             except CheckpointError as error:
@@ -144,11 +148,10 @@ def outcomes(whole: Path, tmp_path: Path, count: int, seed: int) -> Counter[str]
     return found
 
 
-@pytest.mark.filterwarnings("ignore:.*metrics.jsonl")
 @pytest.mark.parametrize("count", [200, pytest.param(1200, marks=pytest.mark.slow)])
 def test_a_damaged_run_gives_the_same_or_one_sentence(
     whole: Path, tmp_path: Path, count: int
 ) -> None:
     found = outcomes(whole, tmp_path, count, seed=count)
-    assert found.pop("same") > count and found.pop("error") > count
+    assert found.pop("same") > count / 8 and found.pop("error") > count / 2
     assert not found
