@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nextpixel import load
-from nextpixel.checkpoint import read_card
+from nextpixel.checkpoint import load_trainable, read_card
 from nextpixel.training.state import STATE
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,7 +31,7 @@ def trained(name: str, source: str, options: str) -> Path:
 def description(run: Path) -> dict[str, Any]:
     """What a run is: parameters, and the figures of its training."""
     return {
-        "parameters": sum(p.numel() for p in load(run).parameters()),
+        "parameters": sum(p.numel() for p in load_trainable(run).parameters()),
         "training": read_card(run).to_json().get("training"),
     }
 

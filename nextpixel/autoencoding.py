@@ -11,13 +11,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from nextpixel.conditions import Values
-from nextpixel.models.autoencoder import (
-    ConvolutionalAutoencoder,
-    PixelCNNAutoencoder,
-    gaussian_divergence,
-)
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.condition_values import Values
+from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
+from nextpixel.models.core import check_values, evaluating
+from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score
 
@@ -28,7 +25,6 @@ __all__ = [
     "log_weights",
     "lower_bound",
     "reconstruct",
-    "squared_error",
 ]
 
 
@@ -41,8 +37,9 @@ def reconstruct(
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> Int[Tensor, "B draws C H W"]:
-    """Draws images from p(x' | h), h the code of each image: what the code holds stays, all else is
-    drawn anew.
+    """Draws images from p(x' | h), h the code of each image.
+
+    What the code holds stays; all else is drawn anew.
 
     Args:
         model: an auto-encoder with an autoregressive decoder.
@@ -77,10 +74,10 @@ def lower_bound(
     samples: int = 1,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image: nats,
-    float64, on the CPU.
+    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image.
 
-    Never more than log p(x) in expectation: it does not stand in one column with exact likelihoods.
+    Nats, float64, on the CPU. In expectation it is never more than log p(x), so it does not compare
+    with exact likelihoods.
 
     Args:
         model: a variational auto-encoder.
@@ -99,8 +96,9 @@ def importance_weighted_bound(
     samples: int = 16,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q: a bound that k makes tighter;
-    as `lower_bound`.
+    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q; more codes make it tighter.
+
+    Arguments as for `lower_bound`.
     """
     return log_weights(model, x, samples=samples, generator=generator).logsumexp(dim=0) - math.log(
         samples
@@ -127,43 +125,32 @@ def log_weights(
     )
 
 
-def squared_error(model: ImageModel, bits_per_dim: float) -> tuple[float, float]:
-    """The mean squared error of a convolutional auto-encoder: in levels², and on the scale of -1 …
-    1.
-
-    It is scored by the Gaussian density of variance 1 on that scale, in bits/dim.
-    """
-    scaled = 2 * bits_per_dim * math.log(2) - math.log(2 * math.pi)
-    return scaled * ((model.levels - 1) / 2) ** 2, scaled
-
-
 def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
     """KL(q(h | x) || p(h)) of each image in nats: what the code costs, float64, on the CPU."""
     with torch.no_grad(), evaluating(model):
         return gaussian_divergence(*model.posterior(x.to(model.device))).sum(dim=1).cpu().double()
 
 
-def likelihood_of(model: ImageModel) -> Callable[[ImageModel, Tensor, Values | None], Tensor]:
-    """How training and evaluation score images with a model, in nats.
+def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
+    """How training and evaluation score images: a function of (model, x, condition), in nats.
 
-    The exact log p(x | condition); for a variational auto-encoder the lower bound of log p(x), with
-    the same draws each time; for a convolutional one the Gaussian density that it is trained by.
+    The exact log p(x | condition), or for a model whose figure is a bound the lower bound of log
+    p(x), with the same draws each time. A model without a likelihood is scored by what it is trained
+    for.
     """
-    if isinstance(model, PixelCNNAutoencoder) and model.variational:
-        return lambda model, x, _: lower_bound(
-            _cast(model), x, generator=torch.Generator().manual_seed(0)
-        )
-    if isinstance(model, ConvolutionalAutoencoder):
-        return _gaussian_score
-    return score
+    kinds: dict[str, Callable[..., Tensor]] = {
+        "likelihood": score,
+        "bound": _bound,
+        "error": _objective,
+    }
+    return kinds[model.figure.kind]
 
 
-def _cast(model: ImageModel) -> PixelCNNAutoencoder:
-    assert isinstance(model, PixelCNNAutoencoder)
-    return model
+def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
+    return lower_bound(model, x, generator=torch.Generator().manual_seed(0))
 
 
-def _gaussian_score(model: ImageModel, x: Tensor, _: Values | None) -> Tensor:
+def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:
     with torch.no_grad(), evaluating(model):
         return model(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
 

@@ -11,39 +11,32 @@ a newer version or one of the author's own, is kept in `ModelCard.notes`.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nextpixel import __version__
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.recorded import recorded
+from nextpixel.data.source import Source
+from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError, checked, read_record
 from nextpixel.files import FORMAT, TensorHeader
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.embedding import EmbeddingConfig
 
-__all__ = ["PLACES", "ModelCard", "Training", "card_of", "checked_data", "place_name"]
+__all__ = [
+    "PLACES",
+    "ModelCard",
+    "Training",
+    "card_of",
+    "checked_source",
+    "place_name",
+    "source_names",
+]
 
-PLACES = ("source", "labels", "vectors", "captions", "maps", "embedding")
-"""The fields of a record of data that name files or folders."""
+_LOCAL = ("hf:/", "hf:~", "hf:.", "hf:\\")
 
-_DATA: dict[str, Any] = {
-    "source": str,
-    "size": tuple[int, int] | int | Literal["auto"] | None,
-    "levels": int | None,
-    "from_levels": int | None,
-    "binarise": Literal["threshold", "draw"] | None,
-    "channels": int | None,
-    "labels": bool | str,
-    "vectors": str | None,
-    "captions": str | None,
-    "text_encoder": str | tuple[str, ...] | None,
-    "embedding": str | None,
-    "maps": str | None,
-    "validation": float,
-    "test": float,
-    "seed": int,
-    "ragged": bool,
-}
-"""The keywords of `nextpixel.data.load.load_data` that files may record: none names a place to
-write."""
+PLACES = tuple(item.name for item in fields(Source))
+"""The fields of a source: files, folders and data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +76,11 @@ class ModelCard:
     weights_sha256: str | None = None
     """The SHA-256 over the names, shapes, types and bytes of the weights; None in files of version
     0.1.0."""
-    source: str | None = None
-    """The name of the data, without their folder."""
-    data: Mapping[str, Any] | None = None
-    """How the data were prepared: keywords of `nextpixel.data.load.load_data`. Of files and folders
-    only the names are kept."""
+    source: Source | None = None
+    """What the model was trained on. A checkpoint keeps the names of files and folders without the
+    folders above them."""
+    preparation: Preparation | None = None
+    """How the data were prepared."""
     classes: tuple[str, ...] = ()
     """The names of the classes."""
     shape: tuple[int, int] | None = None
@@ -101,7 +94,7 @@ class ModelCard:
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Further JSON: fields of the author's own, or of a newer version."""
     own: bool = False
-    """Whether this user's own run said where the data are. It is never read from a file: see
+    """Whether this user's own run said where the source is. It is never read from a file: see
     `nextpixel.training.record.own_card`."""
 
     def __post_init__(self) -> None:
@@ -121,13 +114,9 @@ class ModelCard:
         notes: dict[str, Any] = plain.pop("notes")
         del plain["weights_sha256"], plain["own"]
         if self.source is not None:
-            plain["source"] = place_name(self.source)
-        if self.data is not None:
-            named = {
-                name: place_name(value) if name in PLACES and isinstance(value, str) else value
-                for name, value in self.data.items()
-            }
-            plain["data"] = named
+            plain["source"] = source_names(self.source).to_json()
+        if self.preparation is not None:
+            plain["preparation"] = self.preparation.to_json()
         optional = {item.name for item in fields(self)} - {"model", "config", "format", "version"}
         kept = {
             name: list(value) if isinstance(value, tuple) else value
@@ -154,7 +143,6 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
         "config": Mapping[str, Any],
         "format": int,
         "version": str,
-        "source": str | None,
         "classes": tuple[str, ...],
         "shape": tuple[int, int] | None,
         "held_out": tuple[str, ...],
@@ -168,7 +156,11 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
         for name, kind in known.items()
         if name in record
     }
-    given["data"] = checked_data(record.pop("data", None), f"{place} data")
+    if isinstance(record.get("source"), str):
+        del record["source"]  # version 0.1.0 gave its name twice
+    given["source"], given["preparation"] = checked_source(record, f"{path} is damaged")
+    for name in ("data", "source", "preparation"):
+        record.pop(name, None)
     given["training"] = _training(record.pop("training", None), given["model"], f"{place} training")
     if given.get("shape") is not None and min(given["shape"]) < 1:
         raise CheckpointError(f"{place} shape is {list(given['shape'])}, but must be at least 1×1")
@@ -178,22 +170,32 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
     return ModelCard(weights_sha256=header.sha256, notes=record, **given)
 
 
-def checked_data(record: Any, place: str) -> dict[str, Any] | None:
-    """A record of data, if every field is one that may be recorded and has its type."""
-    if record is None:
-        return None
-    record = checked(record, Mapping[str, Any], place)
-    if unknown := sorted(record.keys() - _DATA.keys()):
-        raise CheckpointError(f"{place}.{unknown[0]} is not a field of recorded data")
-    return {name: checked(value, _DATA[name], f"{place}.{name}") for name, value in record.items()}
+def checked_source(
+    record: Mapping[str, Any], place: str
+) -> tuple[Source | None, Preparation | None]:
+    """The source and the preparation in a card or `run.json`; raises CheckpointError."""
+    if isinstance(record.get("source"), str) and "data" in record:
+        record = {name: value for name, value in record.items() if name != "source"}
+    try:
+        source, preparation = recorded(record)
+    except UsageError as error:
+        raise CheckpointError(f"{place}: {' '.join(str(error).split())}") from error
+    said = record.get("data") is not None or record.get("preparation") is not None
+    return source, preparation if said else None
+
+
+def source_names(source: Source) -> Source:
+    """A source without the folders that it lies in."""
+    places = {name: getattr(source, name) for name in PLACES}
+    return Source(**{name: place and place_name(place) for name, place in places.items()})
 
 
 def place_name(place: str) -> str:
     """What a file, folder or data set is called, without the folders above it."""
-    kind, colon, rest = place.partition(":")
-    if kind == "hf" and colon and not rest.startswith(("/", "~", ".")):
+    if place == "digits" or (place.startswith("hf:") and not place.startswith(_LOCAL)):
         return place
-    return place.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    name = place.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return f"./{name}" if name in ("", "digits") or name.startswith("hf:") else name
 
 
 def _training(record: Any, model: str, place: str) -> Training | EmbeddingConfig | None:

@@ -20,6 +20,7 @@ from nextpixel.files import FORMAT, TensorHeader, read_header, read_tensors, wri
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
+from nextpixel.models.trainable import Trainable
 
 __all__ = [
     "BEST",
@@ -30,6 +31,7 @@ __all__ = [
     "check_tensors",
     "load",
     "load_embedding",
+    "load_trainable",
     "open_checkpoint",
     "pretrained",
     "read_card",
@@ -49,7 +51,7 @@ _LARGEST = 65536
 """Of numbers that no tensor shows, such as levels and scales."""
 
 
-def save(model: ImageModel | Embedding, path: str | Path, *, card: ModelCard | None = None) -> None:
+def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | None = None) -> None:
     """Writes a model to one file, atomically.
 
     Args:
@@ -93,8 +95,19 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
         CheckpointError: the file is missing, damaged, foreign, of a newer version, or contradicts
             itself.
     """
+    model = load_trainable(path_or_name, device=device)
+    if not isinstance(model, ImageModel):
+        raise CheckpointError(
+            f"{path_or_name} holds a {type(model).__name__}, which has no likelihood and draws no"
+            " images; give a distribution of images"
+        )
+    return model
+
+
+def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Trainable:
+    """Reads whatever `training.loop.train` trains, in evaluation mode; as `load`."""
     model, _ = open_checkpoint(path_or_name)
-    if isinstance(model, Embedding):
+    if not isinstance(model, Trainable):
         raise CheckpointError(
             f"{path_or_name} holds an embedding, which draws and scores nothing; give a model of"
             " images"
@@ -122,7 +135,7 @@ def read_card(path_or_name: str | Path) -> ModelCard:
     return card_of(read_header(path), path)
 
 
-def open_checkpoint(path_or_name: str | Path) -> tuple[ImageModel | Embedding, ModelCard]:
+def open_checkpoint(path_or_name: str | Path) -> tuple[Trainable | Embedding, ModelCard]:
     """Reads a model of any kind and its card; as `load`."""
     path = _resolve(path_or_name)
     header = read_header(path)
@@ -143,7 +156,7 @@ def build(
     *,
     part: str = "",
     device: str = "meta",
-) -> ImageModel | Embedding:
+) -> Trainable | Embedding:
     """Makes a model from its class's name and its `config()`, if the tensors of a file are its own.
 
     It is compared on the meta device, where tensors have no memory.
@@ -160,20 +173,13 @@ def build(
         CheckpointError: the class is unknown, its constructor refuses the keywords, or it has other
             tensors than the file.
     """
-    if name not in MODELS:
-        raise CheckpointError(
-            f"{path} holds a model of the class {name!r:.40}, but this version of nextpixel knows"
-            f" {_known()}; use the version that wrote it"
-        )
-    kind: Callable[..., ImageModel | Embedding] = MODELS[name]
     _check_sizes(config, header, path)
-    place = f"{path} cannot rebuild its {name}: the configuration"
     with torch.device("meta"):
-        model = checked_keywords(kind, config, place)
+        model = _made(name, config, path)
     check_tensors(model, header, path, part)
     if device != "meta":
         with torch.device(device):
-            model = kind(**config)
+            model = _made(name, config, path)
     return model
 
 
@@ -203,6 +209,23 @@ def pretrained() -> dict[str, Path]:
     """The models that come with nextpixel, by name."""
     folder = Path(__file__).parent / "pretrained"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def _made(name: object, config: Mapping[str, Any], path: Path) -> Trainable | Embedding:
+    """A model and those inside it, whose configurations have the name of their class as "model"."""
+    if not isinstance(name, str) or name not in MODELS:
+        raise CheckpointError(
+            f"{path} holds a model of the class {name!r:.40}, but this version of nextpixel knows"
+            f" {_known()}; use the version that wrote it"
+        )
+    kind: Callable[..., Trainable | Embedding] = MODELS[name]
+    keywords = {
+        key: _made(value["model"], {k: v for k, v in value.items() if k != "model"}, path)
+        if isinstance(value, Mapping) and "model" in value
+        else value
+        for key, value in config.items()
+    }
+    return checked_keywords(kind, keywords, f"{path} cannot rebuild its {name}: the configuration")
 
 
 def _check_sizes(config: Mapping[str, Any], header: TensorHeader, path: Path) -> None:

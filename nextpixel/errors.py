@@ -1,7 +1,8 @@
 """Mistakes of the caller: one sentence that says what was given, what is accepted and what to do.
 
-A sentence names parameters as ‹size›. Python shows them as keywords, ``size=``; another border, such
-as the command line, shows them as whatever its users type there.
+A sentence names parameters as ‹size›, or with a value as ‹size=3›. Python shows them as keywords,
+``size=`` and ``size=3``; another border, such as the command line, shows them as whatever its users
+type there.
 """
 
 import re
@@ -9,25 +10,37 @@ from collections.abc import Callable
 
 __all__ = ["UsageError"]
 
-_PARAMETER = re.compile("‹([a-z_]+)›")
+_PARAMETER = re.compile("‹([a-z_]+)(?:=([^›]*))?›")
 
 
 class UsageError(ValueError):
     """A mistake in the use of a function, in one sentence.
 
     Args:
-        sentence: parameters stand in it as ‹name›.
+        sentence: parameters stand in it as ‹name› or ‹name=value›.
 
     Example:
-        >>> error = UsageError("the pictures differ in size; give ‹size›")
-        >>> str(error), error.shown(lambda name: f"--{name}")
-        ('the pictures differ in size; give size=', 'the pictures differ in size; give --size')
+        >>> error = UsageError("the pictures differ in size; give ‹size›, or ‹ragged=True›")
+        >>> str(error)
+        'the pictures differ in size; give size=, or ragged=True'
+        >>> error.shown(lambda name: f"--{name}")
+        'the pictures differ in size; give --size, or --ragged'
+        >>> UsageError("‹levels=1› is below 2").shown(lambda name: f"--{name}")
+        '--levels 1 is below 2'
     """
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence
-        super().__init__(_PARAMETER.sub(r"\1=", sentence))
+        super().__init__(_PARAMETER.sub(lambda found: f"{found[1]}={found[2] or ''}", sentence))
 
     def shown(self, name: Callable[[str], str]) -> str:
-        """The sentence with each parameter under the name that `name` gives it."""
-        return _PARAMETER.sub(lambda found: name(found[1]), self.sentence)
+        """The sentence with each parameter under the name that `name` gives it.
+
+        A value follows after a space; a parameter that is True is shown by its name alone.
+        """
+
+        def one(found: re.Match[str]) -> str:
+            value = "" if found[2] in (None, "True") else f" {found[2]}"
+            return name(found[1]) + value
+
+        return _PARAMETER.sub(one, self.sentence)

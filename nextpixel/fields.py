@@ -1,8 +1,8 @@
 """Typed fields of JSON: what a file says, checked name by name before anything is done with it."""
 
+import inspect
 import json
 import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -104,6 +104,12 @@ def checked(value: Any, kind: Any, field: str) -> Any:
         return value
     elif value is None and kind in (None, types.NoneType):
         return None
+    elif (
+        isinstance(kind, type)
+        and not isinstance(value, int | float | str)
+        and isinstance(value, kind)
+    ):
+        return value  # a part that was made before
     raise CheckpointError(f"{field} is {_shown(value)}, but must be {_words(kind)}")
 
 
@@ -154,19 +160,9 @@ def _names(kind: "type[DataclassInstance]") -> set[str]:
 
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    """The keywords of a function; of a class those of its base, too, where they are passed on."""
-    if not isinstance(function, type):
-        return typing.get_type_hints(function)
-    kinds: dict[str, Any] = {}
-    for base in reversed(function.__mro__):
-        own = vars(base).get("__init__")
-        if (
-            base is not object
-            and own is not None
-            and getattr(own, "__module__", "").startswith("nextpixel")
-        ):
-            kinds |= typing.get_type_hints(own)
-    return {name: kind for name, kind in kinds.items() if name not in ("return", "options")}
+    """The keywords of a function or class, with their types."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    return {name: parameter.annotation for name, parameter in parameters.items()}
 
 
 def _words(kind: Any) -> str:
@@ -187,7 +183,7 @@ def _words(kind: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
+    text = json.dumps(value, default=lambda part: f"a {type(part).__name__}")
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 

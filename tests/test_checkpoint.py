@@ -16,9 +16,11 @@ from safetensors.torch import load_file, save_file
 from nextpixel import GatedPixelCNN, MultiScale, load, save
 from nextpixel.card import ModelCard, place_name
 from nextpixel.checkpoint import BEST, CheckpointError, Training, read_card
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.files import read_header, read_tensors, replace_file, write_tensors
-from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.embedding import EmbeddingConfig
 
@@ -71,16 +73,9 @@ def test_a_card_comes_back(path: Path) -> None:
 
 def test_every_field_of_a_card_comes_back(tmp_path: Path) -> None:
     config = TrainConfig(steps=5, batch_size=3, crop=7)
-    data = {
-        "source": "digits",
-        "size": (8, 8),
-        "levels": 4,
-        "text_encoder": ("a", "b"),
-        "test": 0.1,
-    }
     card = ModelCard(
-        source="digits",
-        data=data,
+        source=Source("digits", captions="texts.txt"),
+        preparation=Preparation(size=8, levels=4, text_encoder=("a", "b"), test=0.2),
         classes=("a",),
         shape=(8, 9),
         training=Training(step=3, seconds=1.5, valid_bits_per_dim=2.5, config=config),
@@ -88,7 +83,7 @@ def test_every_field_of_a_card_comes_back(tmp_path: Path) -> None:
     )
     save(build("gated"), tmp_path / "model", card=card)
     found = read_card(tmp_path / "model")
-    for name in ("source", "data", "classes", "shape", "training", "notes"):
+    for name in ("source", "preparation", "classes", "shape", "training", "notes"):
         assert getattr(found, name) == getattr(card, name)
     card = ModelCard(
         classes=("a", "b"),
@@ -109,13 +104,11 @@ def test_a_checkpoint_never_holds_the_folders_of_the_data(tmp_path: Path) -> Non
         ("hf:/home/jane/set", "set"),
         ("hf:org/set:config", "hf:org/set:config"),
         ("digits", "digits"),
+        ("/home/jane/digits", "./digits"),
     ):
         assert place_name(place) == name
-        card = ModelCard(source=place, data={"source": place, "captions": place, "labels": True})
-        save(build("gated"), tmp_path / "model", card=card)
-        found = read_card(tmp_path / "model")
-        assert found.source == name
-        assert found.data == {"source": name, "captions": name, "labels": True}
+        save(build("gated"), tmp_path / "model", card=ModelCard(source=Source(place, maps=place)))
+        assert read_card(tmp_path / "model").source == Source(name, maps=name)
         assert b"jane" not in (tmp_path / "model").read_bytes()
 
 
@@ -208,7 +201,7 @@ CONFIG = build("gated").config()
         ({"model": "PixelDream"}, "'PixelDream', but this version of nextpixel knows Diagonal"),
         ({"model": ["GatedPixelCNN"]}, r'model is \["GatedPixelCNN"\], but must be a text'),
         ({"format": 3, "version": "9.0"}, "has format 3, written by nextpixel '9.0', .* newer"),
-        ({"config": {"features": 7, "channels": 2}}, r"is refused \(features \(=7\)"),
+        ({"config": {"features": 7, "channels": 2}}, r"is refused \(features= must be"),
         ({"config": {"colour": "red"}}, "has the field 'colour', which this version"),
         ({"config": {"layers": "2"}}, 'layers is "2", but must be a whole number'),
         ({"config": None}, "config is null, but must be an object"),
@@ -218,7 +211,7 @@ CONFIG = build("gated").config()
         ({"config": CONFIG | {"condition": {"classes": "x"}}}, "is refused"),
         ({"config": CONFIG | {"condition": [[[]]]}}, "is refused"),
         ({"version": 1}, "version is 1, but must be a text"),
-        ({"source": ["/etc"]}, "source"),
+        ({"source": ["/etc"]}, "is not an object"),
         ({"classes": "ab"}, 'classes is "ab", but must be a list of texts'),
         ({"classes": [1]}, r"classes\[0\] is 1"),
         ({"shape": [8]}, r"shape is \[8\], but must be 2 whole numbers or null"),
@@ -228,14 +221,14 @@ CONFIG = build("gated").config()
         ({"training": {"step": 3, "config": {"steps": True}}}, "training.config.steps is true"),
         ({"training": {"step": 3, "config": {"batch_size": 0}}}, "training.config is refused"),
         ({"training": {"seconds": 1}}, "training is refused"),
-        ({"data": ["digits"]}, "data is"),
+        ({"data": ["digits"]}, "is not an object"),
         (
             {"data": {"source": "digits", "cache_folder": "/tmp"}},
-            "data.cache_folder is not a field",
+            "has the unknown key 'cache_folder'",
         ),
-        ({"data": {"source": "digits", "memory_bytes": 1}}, "data.memory_bytes is not a field"),
-        ({"data": {"source": 1}}, "data.source is 1"),
-        ({"data": {"size": [1, 2, 3]}}, "data.size"),
+        ({"data": {"source": "digits", "memory_bytes": 1}}, "has the unknown key 'memory_bytes'"),
+        ({"data": {"source": 1}}, "record of the source is damaged"),
+        ({"preparation": {"size": [1, 2, 3]}}, "record of the preparation is damaged"),
         ({"held_out": {"a": 1}}, "held_out"),
         ({"verification": {"known": [1]}}, "verification.known"),
         ({"own": True}, "own is not one that a file may have"),
@@ -403,6 +396,6 @@ def test_every_model_class_is_known() -> None:
 
     assert {type(build(name)) for name in CASES} <= set(MODELS.values())
     assert all(
-        name == model.__name__ and issubclass(model, ImageModel | Embedding)
+        name == model.__name__ and issubclass(model, Trainable | Embedding)
         for name, model in MODELS.items()
     )

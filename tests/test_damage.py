@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from nextpixel import GatedPixelCNN, TrainConfig, load, load_data
+from nextpixel import GatedPixelCNN, Preparation, TrainConfig, load, load_data
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.training.runs import reopen, run
@@ -28,7 +28,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     images = np.random.default_rng(0).integers(0, 4, (20, 4, 4)).astype(np.uint8)
     np.save(folder.parent / "images.npy", images)
-    data = load_data(folder.parent / "images.npy", levels=4)
+    data = load_data(folder.parent / "images.npy", Preparation(levels=4))
     model = GatedPixelCNN(levels=4, features=4, layers=1, kernel_size=3)
     config = TrainConfig(steps=8, batch_size=4, evaluate_every=2)
     for step in run(folder, model, data, config, log_every=1):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nextpixel import load, score
-from nextpixel.checkpoint import load_embedding, read_card
+from nextpixel.checkpoint import load_embedding, load_trainable, read_card
 from nextpixel.cli.app import main
 from nextpixel.training.metrics import read_metrics
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_gives_the_same_figures(name: str) -> None:
     if "code" not in expected:
         assert_near(log_prob(path, expected), expected["log_prob"])
         return
-    model: Any = load(path).double()
+    model: Any = load_trainable(path).double()
     with torch.no_grad():
         code = model.encode(x)
         assert_near(code, expected["code"])

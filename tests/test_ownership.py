@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, load_data, save
+from nextpixel import (
+    GatedPixelCNN,
+    Preparation,
+    Source,
+    TrainConfig,
+    VectorCondition,
+    load_data,
+    save,
+)
 from nextpixel.card import ModelCard
 from nextpixel.checkpoint import BEST, CheckpointError, read_card
 from nextpixel.cli.app import main
@@ -30,7 +38,8 @@ def folder(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     np.save(tmp_path / "images.npy", generator.integers(0, 4, (20, 4, 4)).astype(np.uint8))
     np.save(tmp_path / "vectors.npy", generator.random((20, 2)).astype(np.float32))
-    data = load_data(tmp_path / "images.npy", levels=4, vectors=tmp_path / "vectors.npy")
+    source = Source(tmp_path / "images.npy", vectors=tmp_path / "vectors.npy")
+    data = load_data(source, Preparation(levels=4))
     model = GatedPixelCNN(
         levels=4, features=4, layers=1, kernel_size=3, condition=VectorCondition(2)
     )
@@ -46,8 +55,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What `load_data` is asked for, in place of reading it."""
     asked: list[Any] = []
 
-    def load_nothing(source: Any = None, **keywords: Any) -> Any:
-        asked.append((source, keywords))
+    def load_nothing(*arguments: Any, **keywords: Any) -> Any:
+        asked.append((arguments, keywords))
         raise UsageError("opened")
 
     monkeypatch.setattr("nextpixel.data.load.load_data", load_nothing)
@@ -75,8 +84,8 @@ def test_ones_own_run_finds_its_data(
     moved = folder.rename(tmp_path / "moved")
     main(["evaluate", str(moved / BEST), "--json"])
     card = own_card(moved)
-    assert card.own and (card.data or {})["source"] == str(tmp_path / "images.npy")
-    assert (read_card(moved).data or {})["source"] == "images.npy"
+    assert card.own and str(card.source) == str(tmp_path / "images.npy")
+    assert str(read_card(moved).source) == "images.npy"
     main(["train", "--resume", str(moved), "--quiet"])
     assert is_own(moved)
 
@@ -119,9 +128,9 @@ def test_nothing_connects_unless_it_is_said_again(
     place: str, folder: Path, opened: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert is_remote(place)
-    for name in ("source", "vectors"):
+    for name in ("images", "vectors"):
         asked = read_run(folder)
-        write_run(folder, asked | {"data": asked["data"] | {name: place}})
+        write_run(folder, asked | {"source": asked["source"] | {name: place}})
         assert is_own(folder)
         for command in (["evaluate"], ["train", "--resume"]):
             assert "not on this machine" in fails([*command, str(folder)], capsys)
@@ -134,20 +143,20 @@ def test_a_checkpoint_alone_opens_nothing(
     place: str, tmp_path: Path, opened: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = GatedPixelCNN(levels=4, features=4, layers=1, kernel_size=3)
-    for data in ({"source": place}, {"source": "digits", "maps": place}):
-        save(model, tmp_path / "model", card=ModelCard(data=data, shape=(4, 4)))
+    for source in (Source(place), Source("digits", maps=place)):
+        save(model, tmp_path / "model", card=ModelCard(source=source, shape=(4, 4)))
         said = fails(["evaluate", str(tmp_path / "model")], capsys)
         assert "give it yourself" in said or "give the place yourself" in said
     assert not opened
-    check_places({"source": "digits"}, (), own=False, file="x", source="data")
+    check_places(Source("digits"), (), own=False, file="x", source="data")
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda asked: asked | {"data": asked["data"] | {"cache_folder": "/tmp/x"}},
-        lambda asked: asked | {"data": asked["data"] | {"memory_bytes": 2**62}},
-        lambda asked: asked | {"data": None},
+        lambda asked: asked | {"source": asked["source"] | {"cache_folder": "/tmp/x"}},
+        lambda asked: asked | {"preparation": {"memory_bytes": 2**62}},
+        lambda asked: asked | {"source": None},
         lambda asked: asked | {"model": {"class": "os", "config": {}}},
         lambda asked: asked | {"model": {"class": "Embedding", "config": {"size": [4, 4]}}},
         lambda asked: asked | {"training": asked["training"] | {"batch_size": "4"}},
@@ -166,13 +175,13 @@ def test_fields_of_a_run_are_checked_whoever_signed_it(
 def test_a_changed_run_is_not_believed(folder: Path) -> None:
     path = folder / "run.json"
     asked = json.loads(path.read_text())
-    asked["data"]["source"] = "/etc"
+    asked["source"]["images"] = "/etc"
     path.write_text(json.dumps(asked))
     with pytest.raises(CheckpointError, match="is not as it was written"):
         read_run(folder)
     del asked["signature"], asked["sha256"]
     path.write_text(json.dumps(asked | {"sha256": json_digest(asked)}))
-    assert read_run(folder)["data"]["source"] == "/etc" and not is_own(folder)
+    assert read_run(folder)["source"]["images"] == "/etc" and not is_own(folder)
 
 
 def test_the_key_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +204,6 @@ def test_the_key_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_card_is_never_read_as_ones_own(tmp_path: Path) -> None:
     model = GatedPixelCNN(levels=4, features=4, layers=1, kernel_size=3)
-    card = replace(ModelCard(data={"source": "/etc/x"}), own=True)
+    card = replace(ModelCard(source=Source("/etc/x")), own=True)
     save(model, tmp_path / "model", card=card)
     assert not own_card(tmp_path / "model").own

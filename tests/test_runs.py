@@ -10,9 +10,10 @@ import pytest
 import torch
 from test_training import dataset, network, split, weights
 
-from nextpixel import ClassCondition, load, load_data
+from nextpixel import ClassCondition, Preparation, Source, load, load_data
 from nextpixel.checkpoint import CheckpointError, Training, read_card
 from nextpixel.data.splits import Split
+from nextpixel.errors import UsageError
 from nextpixel.training.loop import TrainConfig, TrainingError, evaluate, initial_state
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.record import read_run
@@ -33,7 +34,7 @@ def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
         "best.safetensors",
     }
     asked = read_run(folder)
-    assert asked["data"] == {"source": "ramps"} and asked["classes"] == ["a", "b"]
+    assert asked["source"] == Source("ramps").to_json() and asked["classes"] == ["a", "b"]
     assert asked["model"]["class"] == "GatedPixelCNN" and asked["model"]["config"]["condition"] == {
         "classes": 2
     }
@@ -54,7 +55,8 @@ def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
     card = read_card(folder)
     assert isinstance(card.training, Training)
     assert card.training.valid_bits_per_dim == min(validations.values())
-    assert (card.source, card.data, card.classes) == ("ramps", {"source": "ramps"}, ("a", "b"))
+    assert (card.source, card.preparation) == (Source("ramps"), Preparation())
+    assert card.classes == ("a", "b")
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -85,10 +87,12 @@ def test_resume_without_a_run(tmp_path: Path) -> None:
         (
             lambda: (
                 network(),
-                replace(dataset(), preparation={"source": "elsewhere", "seed": 1}),
+                replace(
+                    dataset(), source=Source("elsewhere"), preparation=Preparation(split_seed=1)
+                ),
                 CONFIG,
             ),
-            "data seed=None, but is resumed with 1",
+            "preparation split_seed=0, but is resumed with 1",
         ),
     ],
     ids=["model", "training", "data"],
@@ -191,11 +195,29 @@ def test_without_validation_the_last_weights_are_the_best(tmp_path: Path) -> Non
 
 def test_reopen_makes_everything_again_from_the_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", split(40).images)
-    data = load_data(tmp_path / "images.npy", levels=4, seed=3)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4, split_seed=3))
     next(run(tmp_path / "run", network(), data, CONFIG))
     model, again, config = reopen(tmp_path / "run")
     assert model.config() == network().config() and config == CONFIG
     assert np.array_equal(again.test.images, data.test.images)
+    assert len(list(run(tmp_path / "run", model, again, config, resume=True))) == 11
+
+
+def test_a_run_of_version_0_1_goes_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", split(40).images)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4, split_seed=3))
+    next(run(tmp_path / "run", network(), data, CONFIG))
+    asked = read_run(tmp_path / "run")
+    kept = asked.pop("preparation")
+    kept["seed"] = kept.pop("split_seed")
+    kept["labels"] = not kept.pop("ignore_labels")
+    kept |= dict.fromkeys(("vectors", "captions", "embedding", "maps"))
+    kept["source"] = asked["source"] = str(tmp_path / "images.npy")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(asked | {"data": kept}))
+    with pytest.raises(UsageError, match="images.npy.*give the place yourself"):
+        reopen(tmp_path / "run")
+    model, again, config = reopen(tmp_path / "run", source=str(tmp_path / "images.npy"))
+    assert (again.source, again.preparation) == (data.source, data.preparation)
     assert len(list(run(tmp_path / "run", model, again, config, resume=True))) == 11
 
 

@@ -5,13 +5,16 @@ torch even later.
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 from nextpixel import __version__
+from nextpixel.cli import terminal
+from nextpixel.cli.options import flag
+from nextpixel.cli.recipe_file import read_recipe
+from nextpixel.errors import UsageError
 
 __all__ = ["app", "main"]
 
@@ -61,20 +64,34 @@ _KEYWORD = re.compile("|".join(rf"\b{re.escape(word)}(?![^\s,;)])" for word in _
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one line and exit code 2."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    with terminal.shown():
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(tokens: list[str]) -> None:
     try:
         if tokens[:1] == ["train"]:
             recipe = _recipe(tokens)
             app["train"].config = (
-                Toml(_readable(recipe), use_commands_as_keys=False) if recipe else ()
+                Dict(read_recipe(recipe, tokens), source=recipe, use_commands_as_keys=False)
+                if recipe
+                else ()
             )
-        app(tokens, exit_on_error=False)
+        app(
+            tokens,
+            exit_on_error=False,
+            console=terminal.console(),
+            error_console=terminal.console(stderr=True),
+        )
     except CycloptsError:  # already printed
         sys.exit(2)
     except BrokenPipeError:  # whoever read our output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
+        if isinstance(error, UsageError):
+            text = error.shown(lambda name: "--crop" if name == "ragged" else flag(name))
+        else:
+            text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
         if isinstance(error, OSError) and error.filename and error.strerror:
             text = f"{error.filename}: {error.strerror}"
         print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)
@@ -82,16 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         print(f"nextpixel: {stop or 'stopped'}", file=sys.stderr)
         sys.exit(130)
-
-
-def _readable(recipe: str) -> str:
-    """The recipe's path, if it can be read as TOML."""
-    try:
-        with open(recipe, "rb") as file:
-            tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{recipe} is not TOML: {error}") from error
-    return recipe
 
 
 def _recipe(tokens: Sequence[str]) -> str | None:

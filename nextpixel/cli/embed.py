@@ -1,6 +1,7 @@
 """nextpixel embed: an embedding of labelled pictures, learnt by triplets."""
 
 import json as json_format
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +85,7 @@ def embed(
     import numpy as np
     import torch
 
-    from nextpixel.card import ModelCard, checked_data
+    from nextpixel.card import ModelCard
     from nextpixel.checkpoint import save
     from nextpixel.cli.opening import counted_bar, pick_device
     from nextpixel.cli.output import check_out
@@ -98,9 +99,8 @@ def embed(
     config = EmbeddingConfig(**given(options or EmbeddingOptions()))
     check_out(out, (".safetensors",))
     with counted_bar("Reading") as progress:
-        pictures = load_data(
-            source, **({"size": "auto"} | (data or DataOptions()).keywords()), progress=progress
-        )
+        data = data or DataOptions()
+        pictures = load_data(data.source(source), data.preparation(size="auto"), progress=progress)
     if not pictures.classes or pictures.shape is None:
         raise ValueError(
             f"{pictures.source} has no classes, or no one size; an embedding needs both"
@@ -156,7 +156,7 @@ def embed(
             threshold = found.threshold
     card = ModelCard(
         source=pictures.source,
-        data=checked_data(pictures.preparation, "the preparation"),
+        preparation=pictures.preparation,
         classes=pictures.classes,
         shape=pictures.shape,
         training=config,
@@ -165,7 +165,7 @@ def embed(
     )
     save(network, out, card=card)
     if json:
-        print(json_format.dumps({"source": pictures.source, "held_out": unseen} | figures))
+        print(json_format.dumps({"source": str(pictures.source), "held_out": unseen} | figures))
         return
     print(f"{pictures.source}: {count - unseen} classes learnt from, {unseen} held out")
     which = "other pictures" if known[1:] else "the pictures learnt from"
@@ -173,7 +173,7 @@ def embed(
     if "unseen" in figures:
         own = ", at their own best threshold" if figures["unseen"].get("own_threshold") else ""
         print(f"  classes never seen: {_words(figures['unseen'])}{own}")
-    print(f"next      nextpixel train {source} --embedding {out}")
+    print(f"next      nextpixel train {shlex.quote(source)} --embedding {shlex.quote(str(out))}")
 
 
 def _number_held_out(held_out: float, count: int) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nextpixel.data.splits import Split
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = ["evaluate"]
 
@@ -52,20 +53,21 @@ def evaluate(
     device
         auto, cpu, cuda, cuda:1 …
     """
-    from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.cli.opening import condition_words, open_model, open_split
+    from nextpixel.cli.opening import condition_words, open_split, open_trainable
+    from nextpixel.cli.terminal import console, printable
     from nextpixel.data.load import histogram_bits_per_dim
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
+    from nextpixel.models.autoencoder import PixelCNNAutoencoder
+    from nextpixel.models.core import ImageModel
     from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training.loop import evaluate as bits_per_dim_of
 
-    network, card = open_model(model, device)
+    network, card = open_trainable(model, device)
     if importance_samples < 0:
         raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
     pictures, part, what = open_split(
-        card, data, split, labelled=network.condition is not None, beside=beside
+        card, data, split, labelled=bool(network.conditions), beside=beside
     )
     if pictures.channels != network.channels:
         raise ValueError(
@@ -73,30 +75,34 @@ def evaluate(
             " give other --data"
         )
     tighter_bits = None
-    if importance_samples and isinstance(network, PixelCNNAutoencoder) and network.variational:
+    bound = network.figure.kind == "bound"
+    if importance_samples and bound:
+        assert isinstance(network, PixelCNNAutoencoder)
         # The lower bound from the same codes: of a single draw each, noise could put it above the
         # tighter one.
         bits, tighter_bits = _bounds(network, part, importance_samples)
     else:
         with counted_bar("Evaluating") as progress:
             bits = bits_per_dim_of(network, part, progress=progress)
-    if isinstance(network, ConvolutionalAutoencoder):
-        _reconstruction_error(network, pictures.source, what, len(part), bits, json=json)
+    if not isinstance(network, ImageModel):
+        _reconstruction_error(network, str(pictures.source), what, len(part), bits, json=json)
         return
-    bound = isinstance(network, PixelCNNAutoencoder) and network.variational
-    continuous = not bound and all(scale.network.head == "logistic" for scale in network.scales())
+    continuous = not bound and all(
+        scale.network.settings.head == "logistic" for scale in network.scales()
+    )
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     nats_per_bit = math.log(2) * sub_pixels / len(part)
     figures: dict[str, Any] = {
-        "source": pictures.source,
+        "source": str(pictures.source),
         "split": what,
         "images": len(part),
         "bits_per_dim": bits,
         "nats_per_image": bits * nats_per_bit,
-        "conditional": network.condition is not None and not bound,
+        "conditional": bool(network.conditions) and not bound,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
-    if isinstance(network, PixelCNNAutoencoder) and network.variational:
+    if bound:
+        assert isinstance(network, PixelCNNAutoencoder)
         costs = partial(_code_cost, network)
         figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(
             network, part, nats_of=costs
@@ -124,7 +130,7 @@ def evaluate(
     if json:
         print(json_format.dumps(figures))
         return
-    print(f"{pictures.source}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
+    print(f"{printable(str(pictures.source))}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
@@ -143,7 +149,7 @@ def evaluate(
     if "histogram_bits_per_dim" in figures:
         table.add_row("a histogram per pixel", f"{figures['histogram_bits_per_dim']:.4f}")
     table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")
-    Console().print(table)
+    console().print(table)
     print(f"{figures['nats_per_image']:.2f} nats per image")
     if "code_nats_per_image" in figures:
         print(f"  {figures['code_nats_per_image']:.2f} of them for the code")
@@ -182,18 +188,21 @@ def _bounds(network: "PixelCNNAutoencoder", part: "Split", samples: int) -> tupl
 
 
 def _reconstruction_error(
-    network: "ImageModel", source: str, what: str, images: int, bits: float, *, json: bool
+    network: "Trainable", source: str, what: str, images: int, bits: float, *, json: bool
 ) -> None:
-    """The mean squared error behind the Gaussian density of variance 1 that `bits` is of."""
-    from nextpixel.autoencoding import squared_error
-
-    levels, scaled = squared_error(network, bits)
+    """The figure of a model without a likelihood."""
+    figure = network.figure
+    value = figure.value(bits)
     if json:
         print(
             json_format.dumps(
-                {"source": source, "split": what, "images": images, "mean_squared_error": levels}
+                {"source": source, "split": what, "images": images, figure.name: value}
             )
         )
         return
+    scaled = value / ((network.levels - 1) / 2) ** 2
     print(f"{source}, {what}: {images:,} images")
-    print(f"mean squared error {levels:.3f} levels², {scaled:.5f} on [-1, 1]; not a likelihood")
+    print(
+        f"{figure.name.replace('_', ' ')} {value:.3f} {figure.unit}, {scaled:.5f} on [-1, 1]; not a"
+        " likelihood"
+    )

@@ -56,7 +56,7 @@ def inspect(
     from nextpixel.training.batches import conditioned
 
     network, card = open_model(model, device)
-    pictures, part, what = open_split(card, data, split, labelled=network.condition is not None)
+    pictures, part, what = open_split(card, data, split, labelled=bool(network.conditions))
     if not 0 <= image < len(part):
         raise ValueError(
             f"--image {image} is not there: {pictures.source}, {what}, has images 0 …"
@@ -93,7 +93,7 @@ def inspect(
         print(f"  row {row}, column {column}: entropy {float(entropy[row, column]):.3f} bits")
     # The picture's own size, so that all of them fit together.
     same = np.flatnonzero((part.sizes == part.sizes[image]).all(axis=1))[:images]
-    if network.values_are_names:
+    if network.categorical_values:
         print("the values of this model are names, which have no derivatives: no effective field")
         return
     x, condition = conditioned(network, part, same)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.terminal import printable
 
 __all__ = ["interpolate"]
 
@@ -70,21 +71,21 @@ def interpolate(
     from nextpixel import interpolation
     from nextpixel.cli.opening import check_guidance, open_model, open_split
     from nextpixel.cli.output import check_out, write_pictures
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of, taken
+    from nextpixel.condition_values import index
+    from nextpixel.conditions import ClassCondition, VectorCondition, of_kind
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     if rows < 1:
         raise ValueError(f"--rows (={rows}) must be at least 1")
     network, card = open_model(model, device)
-    parts = parts_of(network.condition)
-    if not any(isinstance(kind, VectorCondition) for kind in parts):
+    if not of_kind(network.conditions, VectorCondition):
         raise ValueError(
             f"{model} is not conditioned on a vector; give an auto-encoder, or train with"
             " --embedding"
         )
     check_guidance(guidance, card)
-    labelled = any(isinstance(kind, ClassCondition) for kind in parts)
+    labelled = bool(of_kind(network.conditions, ClassCondition))
     pictures, part, what = open_split(card, data, split, labelled=labelled, beside=beside)
     if between is None:
         places = np.arange(2 * rows) * max(1, len(part) // (2 * rows)) % len(part)
@@ -96,17 +97,16 @@ def interpolate(
             f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}"
         )
     if keep_length is None:
-        keep_length = bool((card.data or {}).get("embedding"))
+        source = card.source
+        keep_length = source is not None and source.embedding is not None
     shown, drawn = [], []
     for pair in pairs:
-        x, condition = conditioned(network, part, np.array(pair))
-        first, last = taken(condition, 0), taken(condition, 1)
-        assert first is not None and last is not None
+        x, values = conditioned(network, part, np.array(pair))
         drawn.append(
             interpolation.interpolate(
                 network,
-                first,
-                last,
+                index(values, 0),
+                index(values, 1),
                 (x.shape[2], x.shape[3]),
                 steps=steps,
                 keep_length=keep_length,
@@ -122,4 +122,6 @@ def interpolate(
         write_pictures(
             out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=scale
         )
-    print(f"{len(pairs)} rows of {steps} pictures between two of {pictures.source}: {out}")
+    print(
+        f"{len(pairs)} rows of {steps} pictures between two of {printable(str(pictures.source))}: {out}"
+    )

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nextpixel.cli.options import BesideOptions, flag, given
+from nextpixel.cli import terminal
+from nextpixel.cli.options import BesideOptions
 
 if TYPE_CHECKING:
     import torch
 
     from nextpixel.card import ModelCard
-    from nextpixel.conditions import Condition, Values
+    from nextpixel.condition_values import Values
+    from nextpixel.conditions import Condition
     from nextpixel.data.annotations import TextEncoder
     from nextpixel.data.load import ImageData, Split
     from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = [
     "check_guidance",
@@ -32,6 +36,7 @@ __all__ = [
     "import_encoder",
     "open_model",
     "open_split",
+    "open_trainable",
     "pick_device",
     "progress_bar",
     "size_words",
@@ -69,6 +74,14 @@ def open_model(path: str, device: str) -> tuple["ImageModel", "ModelCard"]:
     return load(path, device=pick_device(device)), own_card(path)
 
 
+def open_trainable(path: str, device: str) -> tuple["Trainable", "ModelCard"]:
+    """As `open_model`, also for what draws no images, such as a convolutional auto-encoder."""
+    from nextpixel.checkpoint import load_trainable
+    from nextpixel.training.record import own_card
+
+    return load_trainable(path, device=pick_device(device)), own_card(path)
+
+
 def check_guidance(guidance: float, card: "ModelCard") -> None:
     """Raises unless the model was trained with unknown conditions, which guidance needs."""
     if guidance != 1 and not card.condition_dropout:
@@ -79,9 +92,15 @@ def check_guidance(guidance: float, card: "ModelCard") -> None:
 
 
 def import_encoder(name: str) -> "TextEncoder":
-    """The function that --text-encoder names, as MODULE:FUNCTION; a class is called to make one."""
+    """Import the function that --text-encoder names, MODULE:FUNCTION; a class is called to make
+    one.
+
+    The working folder is searched last, even under ``python -m``: a file that lies beside
+    somebody's data must not stand in for an installed module of its name.
+    """
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # where `python -m` would look, too
+    before, here = list(sys.path), os.path.realpath(os.getcwd())
+    sys.path[:] = [entry for entry in before if os.path.realpath(entry) != here] + [here]
     try:
         found = getattr(importlib.import_module(module), attribute)
         return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
@@ -91,7 +110,7 @@ def import_encoder(name: str) -> "TextEncoder":
             f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION"
         ) from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path[:] = before
 
 
 def open_split(
@@ -110,74 +129,78 @@ def open_split(
     that the model was trained on.
     """
     from nextpixel.data.load import load_data
+    from nextpixel.data.preparation import Preparation
+    from nextpixel.data.source import Source
+    from nextpixel.errors import UsageError
     from nextpixel.training.ownership import check_places
 
-    preparation = dict(card.data or {})
-    if source is None and "source" not in preparation:
-        raise ValueError("the checkpoint does not say what data it was trained on; give --data")
-    companions = given(beside or BesideOptions())
-    text_encoder = companions.pop("text_encoder", None)
-    if isinstance(named := preparation.get("text_encoder"), str):
-        if text_encoder is None:
-            raise ValueError(
-                f"the captions were encoded by {named}: say --text-encoder {named} if you trust it"
+    trained_on, preparation = card.source, card.preparation or Preparation()
+    if source is None and trained_on is None:
+        raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
+    beside = beside or BesideOptions()
+    encoder = None
+    if isinstance(named := preparation.text_encoder, str):
+        if beside.text_encoder is None:
+            raise UsageError(
+                f"the captions were encoded by {named}: say ‹text_encoder={shlex.quote(named)}›"
+                " if you trust it"
             )
-        preparation["text_encoder"] = import_encoder(text_encoder)
-    if (embedding := companions.pop("embedding", None)) is not None:
-        if not preparation.get("embedding"):
-            raise ValueError(
-                "--embedding was given, but this model was trained without one; leave it out"
-            )
-        preparation["embedding"] = embedding
-    elif (embedding := preparation.get("embedding")) and card.own:
-        if not Path(embedding).exists():
-            raise ValueError(
-                f"the embedding that this model was trained with is not at {embedding}; say where:"
-                " --embedding"
-            )
-    if source is None and companions:
-        raise ValueError(
-            f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave"
-            " it out"
+        encoder = import_encoder(beside.text_encoder)
+    embedding = None if trained_on is None else trained_on.embedding
+    if embedding is None and beside.embedding is not None:
+        raise UsageError(
+            "‹embedding› was given, but this model was trained without one; leave it out"
         )
+    if trained_on is not None:
+        said = {name for name in ("embedding",) if beside.embedding is not None}
+        # Of other images only the embedding is still that of the training.
+        asked = trained_on if source is None else Source("digits", embedding=embedding)
+        check_places(asked, said, own=card.own, file="the checkpoint", source="data")
+    embedding = beside.embedding or embedding
+    if embedding is not None and not Path(embedding).expanduser().exists():
+        raise UsageError(
+            f"the embedding that this model was trained with is not at {embedding}; say where:"
+            " ‹embedding›"
+        )
+    annotations = {name: getattr(beside, name) for name in ("vectors", "captions", "maps")}
     if source is not None:
-        preparation |= {
-            "source": source,
-            "validation": 0,
-            "test": 0,
-            "vectors": None,
-            "captions": None,
-            "maps": None,
-        }
-        preparation |= companions
-        preparation.pop("from_levels", None)
-        if preparation.get("embedding"):  # What it held out is known by its classes.
-            preparation["labels"] = preparation.get("labels") is not False
-        elif not labelled:
-            preparation["labels"] = False
-    said = {"source", *companions} if source is not None else set(companions)
-    check_places(preparation, said, own=card.own, file="the checkpoint", source="data")
+        images = Source(source, **annotations, embedding=embedding)
+        # What an embedding held out is known by its classes.
+        ignored = preparation.ignore_labels if embedding is not None else not labelled
+        preparation = replace(
+            preparation, validation=0, test=0, from_levels=None, ignore_labels=ignored
+        )
+    elif beyond := next((name for name in annotations if annotations[name] is not None), None):
+        raise UsageError(f"‹{beyond}› goes with other pictures: give ‹data› too, or leave it out")
+    else:
+        assert trained_on is not None
+        images = replace(trained_on, embedding=embedding)
+        if missing := images.missing:
+            raise UsageError(
+                f"this model was trained on {images}, but {missing} is not there, seen from"
+                f" {Path.cwd()}; say where such images are: ‹data›"
+            )
     with counted_bar("Reading") as progress:
-        pictures = load_data(preparation.pop("source"), **preparation, progress=progress)
+        pictures = load_data(images, preparation, text_encoder=encoder, progress=progress)
     part: Split = getattr(pictures, split)
     if source is not None and not len(pictures.valid) and not len(pictures.test):
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
-    trained_on = list(card.classes)
+    known_classes = list(card.classes)
     if (
         labelled
         and source is not None
         and part.labels is not None
-        and list(pictures.classes) != trained_on
+        and list(pictures.classes) != known_classes
     ):
-        unknown = [name for name in pictures.classes if name not in trained_on]
+        unknown = [name for name in pictures.classes if name not in known_classes]
         if unknown:
-            known = ", ".join(trained_on)
+            known = ", ".join(known_classes)
             raise ValueError(
                 f"{pictures.source} has the class {unknown[0]!r}, but the model knows only {known}"
             )
-        numbers = np.array([trained_on.index(name) for name in pictures.classes])
+        numbers = np.array([known_classes.index(name) for name in pictures.classes])
         part = replace(part, labels=numbers[part.labels])
     return pictures, part, split
 
@@ -186,11 +209,9 @@ def class_indices(network: "ImageModel", card: "ModelCard", name: str) -> list[i
     """The class of that name or number as --class gives it; "all" stands for all of them, "none"
     for unknown.
     """
-    from nextpixel.conditions import ClassCondition, parts_of
+    from nextpixel.conditions import ClassCondition, of_kind
 
-    counts = [
-        part.classes for part in parts_of(network.condition) if isinstance(part, ClassCondition)
-    ]
+    counts = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
     if not counts:
         raise ValueError(
             "--class was given, but this model is not conditioned on classes; leave it out"
@@ -215,26 +236,19 @@ def size_words(shape: tuple[int, int] | None) -> str:
     return "several sizes" if shape is None else f"{shape[0]}×{shape[1]}"
 
 
-def condition_words(network: "ImageModel") -> str:
+def condition_words(network: "Trainable") -> str:
     """What a model is conditioned on: "the class and the vector"; "" for nothing."""
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
-
-    if network.condition is not None and network.given_by_data is None:
-        return "" if getattr(network, "variational", False) else "its code"
-    kinds = {ClassCondition: "class", VectorCondition: "vector"}
-    return " and ".join(
-        f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition)
-    )
+    if network.conditions and not network.given_by_data:
+        return "" if network.figure.kind == "bound" else "its code"
+    return " and ".join(f"the {part.noun}" for part in network.conditions)
 
 
-def figure_words(network: "ImageModel", bits: float) -> str:
+def figure_words(network: "Trainable", bits: float) -> str:
     """What `training.evaluate` found, in words: exact, a bound, or an error of reconstruction."""
-    from nextpixel.autoencoding import squared_error
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
-
-    if isinstance(network, ConvolutionalAutoencoder):
-        return f"mean squared error {squared_error(network, bits)[0]:.3f} levels²"
-    if getattr(network, "variational", False):
+    figure = network.figure
+    if figure.kind == "error":
+        return f"{figure.name.replace('_', ' ')} {figure.value(bits):.3f} {figure.unit}"
+    if figure.kind == "bound":
         return f"at most {bits:.4f} bits/dim (a bound)"
     return f"{bits:.4f} bits/dim" + (
         f" given {words}" if (words := condition_words(network)) else ""
@@ -253,23 +267,22 @@ def conditions_for(
     split: str = "test",
     beside: BesideOptions | None = None,
     seed: int = 0,
-) -> "Values | None":
-    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a
-    split.
+) -> "Values":
+    """The values of all conditions for n pictures: as given, or those of a split's first pictures.
 
     Codes of a variational auto-encoder are drawn from its prior, unless a split is named.
     """
     import torch
 
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
+    from nextpixel.conditions import ClassCondition, VectorCondition, of_kind
 
-    chosen_values: dict[type, torch.Tensor] = {}
+    chosen_values: dict[str, torch.Tensor] = {}
     if class_ is not None:
         chosen = class_indices(network, card, class_)
-        chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(
+        chosen_values[ClassCondition.annotation] = torch.tensor(chosen).repeat_interleave(
             -(-n // len(chosen))
         )[:n]
-    sizes = [part.size for part in parts_of(network.condition) if isinstance(part, VectorCondition)]
+    sizes = [part.size for part in of_kind(network.conditions, VectorCondition).values()]
     if (caption is not None or vectors is not None) and not sizes:
         option = "--caption" if caption is not None else "--vectors"
         raise ValueError(
@@ -281,7 +294,7 @@ def conditions_for(
         text_encoder = None if beside is None else beside.text_encoder
         pieces.append(_caption_vector(card, caption, text_encoder).expand(n, -1))
     if pieces:
-        chosen_values[VectorCondition] = vector = torch.cat(pieces, dim=1)
+        chosen_values[VectorCondition.annotation] = vector = torch.cat(pieces, dim=1)
         if vector.shape[1] != sizes[0]:
             both = (
                 ""
@@ -291,18 +304,14 @@ def conditions_for(
             raise ValueError(
                 f"the vectors have {vector.shape[1]} entries, but the model takes {sizes[0]}{both}"
             )
-    parts = parts_of(network.condition)
-    values = [chosen_values.get(type(part)) for part in parts]
     if getattr(network, "variational", False) and data is None and not chosen_values:
-        return torch.randn(
-            n, sizes[0], generator=torch.Generator().manual_seed(seed)
-        )  # codes from the prior
-    if missing := tuple(part for part, value in zip(parts, values, strict=True) if value is None):
-        of_data = iter(_of_split(network, card, n, data, split, beside, missing))
-        values = [next(of_data) if value is None else value for value in values]
-    if not values:
-        return None
-    return tuple(values) if isinstance(network.condition, tuple) else values[0]  # type: ignore[arg-type]
+        generator = torch.Generator().manual_seed(seed)
+        return (torch.randn(n, sizes[0], generator=generator),)  # codes from the prior
+    missing = tuple(part for part in network.conditions if part.annotation not in chosen_values)
+    if missing:
+        found = _of_split(network, card, n, data, split, beside, missing)
+        chosen_values |= {p.annotation: value for p, value in zip(missing, found, strict=True)}
+    return tuple(chosen_values[part.annotation] for part in network.conditions)
 
 
 def _of_split(
@@ -313,19 +322,17 @@ def _of_split(
     split: str,
     beside: BesideOptions | None,
     missing: "tuple[Condition, ...]",
-) -> "tuple[torch.Tensor, ...]":
-    """Some conditions of the first n pictures of a split, from the first on again if there are
-    fewer.
-    """
-    from nextpixel.conditions import ClassCondition, tuple_of
+) -> "Values":
+    """Values of some conditions for the first n pictures of a split, repeated if there are fewer."""
+    from nextpixel.conditions import ClassCondition, of_kind
     from nextpixel.training.batches import conditioned, tensors
 
-    labelled = any(isinstance(part, ClassCondition) for part in missing)
+    labelled = bool(of_kind(missing, ClassCondition))
     _, part, _ = open_split(card, data, split, labelled=labelled, beside=beside)
     rows = np.arange(n) % len(part)
-    if network.given_by_data is None:
-        return tuple_of(conditioned(network, part, rows)[1])
-    return tuple_of(tensors(part, rows, network.device, missing)[1])
+    if not network.given_by_data:
+        return conditioned(network, part, rows)[1]
+    return tensors(part, rows, network.device, missing)[1]
 
 
 def _caption_vector(card: "ModelCard", caption: str, text_encoder: str | None) -> "torch.Tensor":
@@ -333,7 +340,7 @@ def _caption_vector(card: "ModelCard", caption: str, text_encoder: str | None) -
 
     from nextpixel.data.annotations import BagOfWords, encode_captions
 
-    words = (card.data or {}).get("text_encoder")
+    words = None if card.preparation is None else card.preparation.text_encoder
     if words is None:
         raise ValueError(
             "--caption was given, but this model was not trained on captions; leave it out"
@@ -341,7 +348,8 @@ def _caption_vector(card: "ModelCard", caption: str, text_encoder: str | None) -
     if isinstance(words, str):
         if text_encoder is None:
             raise ValueError(
-                f"the captions were encoded by {words}: say --text-encoder {words} if you trust it"
+                f"the captions were encoded by {words}: say --text-encoder {shlex.quote(words)} if you"
+                " trust it"
             )
         return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
     encoder = BagOfWords(words)
@@ -355,10 +363,12 @@ def _caption_vector(card: "ModelCard", caption: str, text_encoder: str | None) -
 def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
-    from nextpixel.data.annotations import checked_vectors
+    from nextpixel.data.annotation_files import checked_vectors
+    from nextpixel.data.folders import require_file
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    require_file(path)
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.
@@ -373,17 +383,16 @@ def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[I
     """Wraps an iteration of known length in a progress bar on standard error."""
 
     def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
-        from rich.console import Console
         from rich.progress import track
 
-        console = Console(stderr=True)
+        screen = terminal.console(stderr=True)
         yield from track(
             items,
             description,
             total,
-            console=console,
+            console=screen,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not screen.is_terminal,
         )
 
     return wrap
@@ -394,7 +403,6 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error that is told how many are done, and of how many; shown after
     the first word.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -403,7 +411,7 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -411,7 +419,12 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

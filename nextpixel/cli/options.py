@@ -4,7 +4,11 @@ the library.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from nextpixel.data.preparation import Preparation
+    from nextpixel.data.source import Source
 
 __all__ = [
     "BesideOptions",
@@ -15,6 +19,9 @@ __all__ = [
     "given",
     "parse_size",
 ]
+
+
+_OF_SOURCE = "labels", "vectors", "captions", "maps", "embedding"
 
 
 @dataclass(kw_only=True)
@@ -60,18 +67,21 @@ class DataOptions:
     """Which split, and which draw."""
 
     def keywords(self) -> dict[str, Any]:
-        """The keywords of `load_data` that were given."""
-        keywords = given(self)
-        if self.size is not None:
-            keywords["size"] = parse_size(self.size)
-        if keywords.pop("ignore_labels", False):
-            keywords["labels"] = False
-        if "split_seed" in keywords:
-            keywords["seed"] = keywords.pop("split_seed")
-        for name in ("validation", "test"):
-            if keywords.get(name, 0) >= 1 and keywords[name].is_integer():
-                keywords[name] = int(keywords[name])
-        return keywords
+        """The fields of `Source` and `Preparation` that were given."""
+        return given(self) | ({} if self.size is None else {"size": parse_size(self.size)})
+
+    def source(self, images: str) -> "Source":
+        """Images, and what was given that belongs to them."""
+        from nextpixel.data.source import Source
+
+        return Source(images, **{name: getattr(self, name) for name in _OF_SOURCE})
+
+    def preparation(self, **defaults: Any) -> "Preparation":
+        """What was given of the preparation; defaults for what was not."""
+        from nextpixel.data.preparation import Preparation
+
+        keywords = {k: v for k, v in self.keywords().items() if k not in _OF_SOURCE}
+        return Preparation(**defaults | keywords)
 
 
 @dataclass(kw_only=True)

@@ -71,21 +71,22 @@ def reconstruct(
     from nextpixel.cli.opening import (
         check_guidance,
         condition_words,
-        open_model,
         open_split,
+        open_trainable,
         progress_bar,
     )
     from nextpixel.cli.output import check_out, write_pictures
-    from nextpixel.conditions import each
+    from nextpixel.condition_values import map_values
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+    from nextpixel.models.core import ImageModel
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     if draws < 1:
         raise ValueError(f"--draws (={draws}) must be at least 1")
-    network, card = open_model(model, device)
-    other = open_model(beside, device)[0] if beside else None
-    if network.condition is None and not isinstance(network, ConvolutionalAutoencoder):
+    network, card = open_trainable(model, device)
+    other = open_trainable(beside, device)[0] if beside else None
+    if not network.conditions and isinstance(network, ImageModel):
         raise ValueError(
             f"{model} holds an unconditional {type(network).__name__}; give an auto-encoder, or"
             " train one"
@@ -96,7 +97,7 @@ def reconstruct(
         )
     check_guidance(guidance, card)
     pictures, part, _ = open_split(
-        card, data, split, labelled=network.given_by_data is not None, beside=companions
+        card, data, split, labelled=bool(network.given_by_data), beside=companions
     )
     n = min(n, len(part))
     if n < 1:
@@ -108,13 +109,13 @@ def reconstruct(
     for encoder in (other, network):
         if isinstance(encoder, ConvolutionalAutoencoder):
             columns.append(encoder.reconstruct(x)[:, None].cpu())
-    if not isinstance(network, ConvolutionalAutoencoder):
-        _, condition = conditioned(network, part, rows)
+    if isinstance(network, ImageModel):
+        _, values = conditioned(network, part, rows)
         drawn = sampling.sample(
             network,
             n * draws,
             (x.shape[2], x.shape[3]),
-            condition=each(lambda values: values.repeat_interleave(draws, dim=0), condition),
+            condition=map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
             temperature=temperature,
             guidance=guidance,
             generator=torch.Generator().manual_seed(seed),

@@ -1,7 +1,7 @@
 """nextpixel reproduce: a row of the papers' tables, trained, evaluated and written down."""
 
 import json
-import subprocess
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,9 +83,9 @@ def reproduce(
 
 
 def _print_list() -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from nextpixel.cli.terminal import console
     from nextpixel.papers.recipe import cost
     from nextpixel.papers.recipes import RECIPES
 
@@ -117,7 +117,7 @@ def _print_list() -> None:
             published,
         )
         table.add_row(*row)
-    Console(width=150).print(table)
+    console(width=150).print(table)
     print(
         "Names that end in -small are reduced, and finish in hours on two CPU cores. All figures"
         " are the papers'."
@@ -167,8 +167,7 @@ def _trained(
         config = begun
     else:
         with counted_bar("Reading") as progress:
-            keywords: dict[str, Any] = {"levels": recipe.levels} | recipe.load
-            pictures = load_data(source, **keywords, progress=progress)
+            pictures = load_data(source, recipe.preparation, progress=progress)
         with seeded(config.seed):
             model = recipe.build()
     if pictures.shape != recipe.size:
@@ -198,6 +197,7 @@ def _result(
     from nextpixel.checkpoint import Training, read_card
     from nextpixel.cli.opening import counted_bar
     from nextpixel.data.splits import subset
+    from nextpixel.papers.commit import commit
     from nextpixel.papers.recipe import DATA, cost
     from nextpixel.scoring import dequantised_score
     from nextpixel.training.loop import evaluate
@@ -243,22 +243,12 @@ def _result(
         "threads": torch.get_num_threads(),
         "cost": asdict(cost(recipe)),
         "choices": list(recipe.choices),
-        "command": f"nextpixel reproduce {recipe.name} --data {source.name}",
+        "command": f"nextpixel reproduce {recipe.name} --data {shlex.quote(source.name)}",
         "version": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "validations": [
             [line["step"], line["seconds"], line["valid_bits_per_dim"] * scale]
             for line in metrics
             if "valid_bits_per_dim" in line
         ],
     }
-
-
-def _commit() -> str | None:
-    """The commit of this code, if it stands in a repository."""
-    command, here = ["git", "describe", "--always", "--dirty"], Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
+from nextpixel.cli import terminal
 from nextpixel.cli.options import DataOptions, ModelOptions, TrainOptions, flag, given
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from nextpixel.conditions import Conditions
     from nextpixel.data.splits import ImageData
-    from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = ["follow", "train"]
 
@@ -113,9 +113,7 @@ def train(
         config = TrainConfig(**asked)
         model = model or ModelOptions()
         names = model.value_features is not None
-        pictures = _load(
-            source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names
-        )
+        pictures = _load(source, data or DataOptions(), crop=config.crop is not None, names=names)
         network = _build(pictures, model, conditional, categorical_maps, config)
         folder = out or _free_folder(source)
     network.to(pick_device(device))
@@ -133,24 +131,25 @@ def train(
         _conclude(folder, network.device, pictures, best)
 
 
-def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> "ImageData":
+def _load(source: str, options: DataOptions, *, crop: bool, names: bool) -> "ImageData":
     """The data; values that are names are never averaged."""
     from nextpixel.cli.opening import counted_bar, import_encoder
     from nextpixel.data.load import load_data
 
-    if names and "size" in keywords:
+    if names and options.size is not None:
         raise ValueError(
             "--size averages values, but with --value-features they are names; leave out one of"
             " the two"
         )
     if crop:
-        keywords |= {"ragged": "size" not in keywords}
-    elif not names:
-        keywords.setdefault("size", "auto")
-    if "text_encoder" in keywords:
-        keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
+        preparation = options.preparation(ragged=options.size is None)
+    else:
+        preparation = options.preparation(size=None if names else "auto")
+    encoder = None if options.text_encoder is None else import_encoder(options.text_encoder)
     with counted_bar("Reading") as progress:
-        return load_data(source, **keywords, progress=progress)
+        return load_data(
+            options.source(source), preparation, text_encoder=encoder, progress=progress
+        )
 
 
 def _build(
@@ -159,18 +158,17 @@ def _build(
     conditional: bool | None,
     categorical_maps: bool,
     config: TrainConfig,
-) -> "ImageModel":
+) -> "Trainable":
     """A model for these pictures: what was not asked for is chosen to suit them."""
     from nextpixel import MapCondition, MultiScale
-    from nextpixel.conditions import parts_of
+    from nextpixel.conditions import of_kind
     from nextpixel.devices import seeded
-    from nextpixel.models.core import ImageModel
     from nextpixel.models.registry import MODELS
     from nextpixel.training.batches import conditions_of
 
     keywords = given(options)
     name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
-    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]  # type: ignore[assignment]
+    kind: Callable[..., Any] = MODELS[_KINDS[name]]
     if name.endswith("autoencoder"):
         if conditional:
             raise ValueError(
@@ -182,12 +180,12 @@ def _build(
             pictures.shape or (None if config.crop is None else (config.crop, config.crop)),
         )
         conditional = False
-    condition = (
+    conditions = (
         conditions_of(pictures, categorical_maps=categorical_maps)
         if conditional is not False
-        else None
+        else ()
     )
-    if conditional and condition is None:
+    if conditional and not conditions:
         raise ValueError(
             f"--conditional was given, but {pictures.source} has no classes, vectors, captions or"
             " maps; leave it out"
@@ -197,12 +195,12 @@ def _build(
         keywords["features"] = -(-features // pictures.channels) * pictures.channels
     keywords |= {"channels": pictures.channels, "levels": pictures.levels}
     if not name.endswith("autoencoder"):
-        keywords["condition"] = condition
+        keywords["condition"] = conditions
     try:
         with seeded(config.seed):
             model = kind(**keywords)
             if scale is None:
-                return model
+                return model  # type: ignore[no-any-return]
             if name.endswith("autoencoder"):
                 raise ValueError(f"--scale does not apply to --model {name}; leave it out")
             if scale < 2:
@@ -213,12 +211,12 @@ def _build(
             small_image = MapCondition(
                 pictures.channels, scale=scale, levels=pictures.levels, categorical=names
             )
-            if any(isinstance(part, MapCondition) for part in parts_of(condition)):
+            if of_kind(conditions, MapCondition):
                 raise ValueError(
                     "--scale does not go with maps on the command line; leave out one of the two"
                 )
-            given_both = (small_image, *parts_of(condition)) if condition else small_image
-            return MultiScale(small=model, large=kind(**keywords | {"condition": given_both}))
+            keywords["condition"] = small_image, *conditions
+            return MultiScale(small=model, large=kind(**keywords))
     except TypeError as error:
         if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
             raise
@@ -228,26 +226,26 @@ def _build(
 
 
 def _autoencoder(
-    kind: Callable[..., "ImageModel"],
+    kind: Callable[..., Any],
     size: tuple[int, int] | None,
     *,
     code_size: int = 10,
     **keywords: Any,
-) -> "ImageModel":
+) -> "Trainable":
     """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
     from nextpixel import GatedPixelCNN, VectorCondition
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 
     if size is None:
         raise ValueError("auto-encoders need images of one size; give --size or --crop")
     if kind is ConvolutionalAutoencoder:
-        return kind(size=size, code_size=code_size, **keywords)
+        return ConvolutionalAutoencoder(size=size, code_size=code_size, **keywords)
     own = {
         key: keywords.pop(key)
         for key in ("encoder_features", "variational", "free_bits")
         if key in keywords
     }
-    return kind(
+    return PixelCNNAutoencoder(
         decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
     )
 
@@ -274,7 +272,7 @@ def _first_process() -> bool:
 
 
 def _introduce(
-    network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path
+    network: "Trainable", pictures: "ImageData", config: TrainConfig, folder: Path
 ) -> None:
     from nextpixel.cli.opening import size_words
     from nextpixel.models.core import AutoregressiveModel
@@ -291,7 +289,7 @@ def _introduce(
         f" {pictures.levels} levels"
     )
     own = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
-    networks: list[ImageModel] = [
+    networks: list[Trainable] = [
         part for part in network.modules() if isinstance(part, AutoregressiveModel)
     ]
     networks = networks or [network]
@@ -300,10 +298,10 @@ def _introduce(
     if len(networks) > 1:
         parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in network.parameters())
-    given_class = (
-        f", conditioned on {_conditions(network.given_by_data)}" if network.given_by_data else ""
-    )
-    print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
+    if network.given_by_data:
+        conditions = " and ".join(part.describe() for part in network.given_by_data)
+        parts += f", conditioned on {conditions}"
+    print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}")
     length = next(
         f"{v:g} {k}"
         for k in ("steps", "epochs", "minutes")
@@ -315,27 +313,8 @@ def _introduce(
     print(f"run       {folder}", flush=True)
 
 
-def _conditions(condition: "Conditions") -> str:
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
-
-    words = [
-        (
-            f"{part.classes} classes"
-            if isinstance(part, ClassCondition)
-            else (
-                f"vectors of {part.size}"
-                if isinstance(part, VectorCondition)
-                else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
-            )
-        )
-        for part in parts_of(condition)
-    ]
-    return " and ".join(words)
-
-
 def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
     """Draws progress while a run goes on; returns the best validation figure."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -344,7 +323,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("step {task.fields[step]:>6}"),
         BarColumn(),
@@ -354,7 +333,13 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
         TimeRemainingColumn(),
     )
     best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
@@ -365,7 +350,7 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
                 best = (
                     step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
                 )
-                if not quiet and not console.is_terminal:
+                if not quiet and not screen.is_terminal:
                     print(
                         f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
                         f" bits/dim, {step.seconds:.0f} s",
@@ -388,17 +373,16 @@ def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
 def _conclude(
     folder: Path, device: "torch.device", pictures: "ImageData", best: float | None
 ) -> None:
-    from nextpixel.checkpoint import load
+    from nextpixel.checkpoint import load_trainable
     from nextpixel.cli.opening import figure_words
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.training.loop import evaluate
 
-    network = load(folder, device=device)
+    network = load_trainable(folder, device=device)
     split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
     if len(part):
         print(
             f"{split}      {figure_words(network, evaluate(network, part))}, on all {len(part):,}"
             " images"
         )
-    following = "reconstruct" if isinstance(network, ConvolutionalAutoencoder) else "sample"
+    following = "reconstruct" if network.figure.kind == "error" else "sample"
     print(f"next      nextpixel {following} {shlex.quote(str(folder))}")

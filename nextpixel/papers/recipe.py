@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from nextpixel.data.preparation import Preparation
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.models.core import ImageModel
-from nextpixel.models.registry import MODELS
+from nextpixel.models.registry import build
 from nextpixel.training.config import TrainConfig
 
 __all__ = ["DATA", "Cost", "DataSet", "Recipe", "cost"]
@@ -101,9 +102,9 @@ class Recipe:
         source: paper and table.
         data: a key of `DATA`.
         size: (H, W) of its images.
-        model: class and keywords of the model, for `models.family.MODELS`.
+        model: class and keywords of the model, for `models.registry.build`.
         training: keywords of `TrainConfig`.
-        load: keywords of `load_data`.
+        load: keywords of the images' `Preparation`, apart from the model's levels.
         unit: of the figures: "nats" per image, or "bits/dim".
         published: the paper's figure for the split that it reports, or None.
         published_on: that split.
@@ -131,7 +132,7 @@ class Recipe:
         """The untrained model; on "meta" it takes no memory."""
         name, keywords = self.model
         with torch.device(device):
-            model = MODELS[name](**keywords)
+            model = build(name, keywords)
         assert isinstance(model, ImageModel)
         return model
 
@@ -141,6 +142,11 @@ class Recipe:
         _, keywords = self.model
         inner = keywords.get("decoder") or keywords.get("small") or keywords
         return int(inner["levels"])
+
+    @property
+    def preparation(self) -> Preparation:
+        """How its images are prepared."""
+        return Preparation(**{"levels": self.levels} | self.load)
 
     def config(self) -> TrainConfig:
         """How it is trained."""

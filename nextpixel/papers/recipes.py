@@ -124,7 +124,7 @@ def mnist(kind: str, published: float) -> Recipe:
         size=(28, 28),
         model=(name, _MNIST | keywords | {"head_features": 32, "residual": True, "skip": True}),
         epochs=100,
-        load={"labels": False},
+        load={"ignore_labels": True},
         unit="nats",
         published=published,
         choices=(*given, _CONNECTED),
@@ -178,7 +178,7 @@ def mnist_small(kind: str) -> Recipe:
         size=(28, 28),
         model=(name, _MNIST | {"position_waves": 3} | keywords),
         training={"epochs": epochs, "learning_rate": 0.003, "evaluate_every": 3125} | _SMALL,
-        load={"labels": False},
+        load={"ignore_labels": True},
         unit="nats",
         published=published,
         choices=(
@@ -196,7 +196,7 @@ _BOTH = {"residual": True, "skip": True}
 _CIFAR: dict[str, Any] = {
     "data": "cifar10",
     "size": (32, 32),
-    "load": {"labels": False},
+    "load": {"ignore_labels": True},
     "epochs": 100,
 }
 
@@ -282,7 +282,7 @@ def output(kind: str, published: float) -> Recipe:
 
 
 # Its validation images are the set that the papers report on; nothing is held out besides.
-_IMAGENET: dict[str, Any] = {"load": {"labels": False, "test": 0}, "published_on": "valid"}
+_IMAGENET: dict[str, Any] = {"load": {"ignore_labels": True, "test": 0}, "published_on": "valid"}
 _NEW = "the newer, easier down-sampling, on which the papers have no figure"
 
 
@@ -382,7 +382,7 @@ def cifar10_gated() -> Recipe:
         data="cifar10",
         size=(32, 32),
         model=("GatedPixelCNN", _RGB | _GATED | {"layers": 15, "features": 129, "dropout": 0.5}),
-        load={"labels": False},
+        load={"ignore_labels": True},
         published=3.03,
         choices=("15 layers of 129 maps, 5×5, dropout 0.5; 200,000 updates of 128",),
     )
@@ -441,7 +441,7 @@ def portraits() -> Recipe:
         data="faces",
         size=(32, 32),
         model=("GatedPixelCNN", _LARGE | {"condition": {"size": 128}}),
-        load={"labels": False},
+        load={"ignore_labels": True},
         given="the embedding",
         choices=(
             "sizes of images, embedding and networks: not given",
@@ -513,7 +513,10 @@ def cifar10_small(
         size=(32, 32),
         model=(name, _RGB | keywords),
         training=training,
-        load={"labels": False, "validation": 500},  # a larger one would take much of the minutes
+        load={
+            "ignore_labels": True,
+            "validation": 500,
+        },  # a larger one would take much of the minutes
         published=published,
         choices=(
             "a small part of the published widths and of their time",

@@ -9,11 +9,11 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
-from typing import Any
 
 from nextpixel.card import PLACES
+from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
 
 __all__ = ["check_places", "is_remote", "is_signed", "signature"]
@@ -45,22 +45,22 @@ def is_remote(place: str) -> bool:
 
 
 def check_places(
-    record: Mapping[str, Any], said: Container[str], *, own: bool, file: str, source: str
+    recorded: Source, said: Container[str], *, own: bool, file: str, source: str
 ) -> None:
-    """Raises UsageError unless every place in a record of data may be opened.
+    """Raises UsageError unless every place in a recorded source may be opened.
 
     Args:
-        record: of the data, see `card.checked_data`.
+        recorded: the source.
         said: the fields that the user has given now.
         own: whether this user's own run recorded the others; those on this machine may be opened.
         file: what recorded them, for the error.
         source: the parameter by which the user gives the images.
     """
     for name in PLACES:
-        place = record.get(name)
-        if name in said or not isinstance(place, str) or (name, place) == ("source", "digits"):
+        place = getattr(recorded, name)
+        if name in said or place is None or (name, place) == ("images", "digits"):
             continue
-        option = source if name == "source" else name
+        option = source if name == "images" else name
         if is_remote(place):
             raise UsageError(
                 f"{file} names the {name} {place!r:.80}, which is not on this machine; to fetch it,"

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nextpixel.card import PLACES, ModelCard, checked_data
+from nextpixel.card import ModelCard, checked_source
 from nextpixel.checkpoint import BEST, read_card
+from nextpixel.data.recorded import recorded
 from nextpixel.fields import CheckpointError, checked, parsed, read_record
 from nextpixel.files import FORMAT, json_digest, replace_file
 from nextpixel.training.config import TrainConfig
@@ -19,7 +20,6 @@ RUN = "run.json"
 
 _KINDS: dict[str, Any] = {
     "version": str,
-    "source": str,
     "classes": tuple[str, ...],
     "shape": tuple[int, int] | None,
     "model": Mapping[str, Any],
@@ -31,8 +31,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """What was asked of a run, as JSON.
 
     Returns:
-        "version", "source", "data" (keywords of `load_data`), "classes", "shape" (of whole images,
-        or of crops), "model" (its "class" and "config"), "training" (the keywords of
+        "version", "source" and "preparation" (as JSON), "classes", "shape" (of whole images, or of
+        crops), "model" (its "class" and "config"), "training" (the keywords of
         `TrainConfig`), and if it was resumed "changes", what was changed after which "step".
 
     Raises:
@@ -66,11 +66,9 @@ def own_card(path_or_name: str | Path) -> ModelCard:
     card = read_card(path_or_name)
     path = Path(path_or_name).expanduser()
     folder = path.parent if path.name == BEST else path
-    if card.data is None or not (folder / RUN).is_file() or not is_own(folder):
+    if card.source is None or not (folder / RUN).is_file() or not is_own(folder):
         return card
-    data = read_run(folder)["data"]
-    places = {name: data[name] for name in PLACES if name in data}
-    return replace(card, data={**card.data, **places}, own=True)
+    return replace(card, source=recorded(read_run(folder))[0], own=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str, object]:
@@ -94,14 +92,14 @@ def _read(path: Path) -> tuple[dict[str, Any], str, object]:
             " a copy, or start a new run in another folder"
         )
     place = f"{path} is damaged: its field"
-    for name in ("data", "model", "training"):
+    for name in ("model", "training"):
         if name not in asked:
             raise CheckpointError(f"{place} {name} is missing")
     for name, kind in _KINDS.items():
         if name in asked:
             checked(asked[name], kind, f"{place} {name}")
-    if checked_data(asked["data"], f"{place} data") is None:
-        raise CheckpointError(f"{place} data is null, but must be an object")
+    if None in checked_source(asked, f"{path} is damaged"):
+        raise CheckpointError(f"{path} is damaged: it does not say what data it is of")
     checked(asked["model"].get("class"), str, f"{place} model.class")
     checked(asked["model"].get("config"), Mapping[str, Any], f"{place} model.config")
     read_record(TrainConfig, asked["training"], f"{place} training")

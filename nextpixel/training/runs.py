@@ -19,7 +19,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
+from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
 from nextpixel.distributed import (
     any_process,
@@ -40,10 +41,12 @@ from nextpixel.distributed import (
     stop_requests,
     wait_for_all,
 )
+from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError
 from nextpixel.files import read_header, remove_left_over
+from nextpixel.models import registry
 from nextpixel.models.core import ImageModel
-from nextpixel.models.registry import MODELS
+from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import sample
 from nextpixel.training.batches import tensors
 from nextpixel.training.compatibility import check_fit
@@ -62,7 +65,7 @@ __all__ = ["check_same", "reopen", "run"]
 
 def run(
     folder: str | Path,
-    model: ImageModel,
+    model: Trainable,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -159,7 +162,7 @@ def reopen(
     maps: str | Path | None = None,
     embedding: str | Path | None = None,
     text_encoder: TextEncoder | None = None,
-) -> tuple[ImageModel, ImageData, TrainConfig]:
+) -> tuple[Trainable, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
     the data and the configuration.
 
@@ -181,30 +184,38 @@ def reopen(
     folder = Path(folder).expanduser()
     asked = read_run(folder)
     given = {
-        "source": source,
+        "images": source,
         "labels": labels,
         "vectors": vectors,
         "captions": captions,
         "maps": maps,
         "embedding": embedding,
-        "text_encoder": text_encoder,
     }
     said = {name: value for name, value in given.items() if value is not None}
-    check_places(asked["data"], said, own=is_own(folder), file=str(folder), source="source")
+    data_source, preparation = recorded(asked)
+    assert data_source is not None  # `read_run` has looked
+    check_places(data_source, said, own=is_own(folder), file=str(folder), source="source")
+    data_source = replace(data_source, **said)
+    if missing := data_source.missing:
+        raise UsageError(
+            f"the run is of {data_source}, but {missing} is not there, seen from {Path.cwd()}; say"
+            " where it is: ‹source›"
+        )
     name, keywords = asked["model"]["class"], asked["model"]["config"]
     build(name, keywords, folder / RUN, read_header(folder / STATE), part="model/")
-    model = MODELS[name](**keywords)
-    if not isinstance(model, ImageModel):
+    model = registry.build(name, keywords)
+    if not isinstance(model, Trainable):
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
-    return model, load_data(**asked["data"] | said), TrainConfig(**asked["training"])
+    data = load_data(data_source, preparation, text_encoder=text_encoder)
+    return model, data, TrainConfig(**asked["training"])
 
 
-def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[str, Any]:
+def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
     """What is asked, as JSON."""
     asked = {
         "version": __version__,
-        "source": data.source,
-        "data": data.preparation,
+        "source": data.source.to_json(),
+        "preparation": data.preparation.to_json(),
         "classes": data.classes,
         "shape": data.shape or (config.crop and (config.crop, config.crop)),
         "model": {"class": type(model).__name__, "config": model.config()},
@@ -216,7 +227,7 @@ def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[s
 def _prepare(
     folder: Path,
     asked: dict[str, Any],
-    model: ImageModel,
+    model: Trainable,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -244,10 +255,10 @@ def _prepare(
     return state
 
 
-_MAY_MOVE = tuple(("data", name) for name in PLACES)
+_MAY_MOVE = tuple(("source", name) for name in PLACES)
 
 
-def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainConfig) -> None:
+def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
     """Raises ValueError, naming the difference, if the run in a folder is of another model, other
     data or training.
 
@@ -267,7 +278,12 @@ def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dic
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
-    for part in ("data", "model", "training"):
+    source, preparation = recorded(before)
+    before = before | {
+        "source": {} if source is None else source.to_json(),
+        "preparation": preparation.to_json(),
+    }
+    for part in ("source", "preparation", "model", "training"):
         # What the version that began the run did not know yet was as it is by default.
         default = asdict(TrainConfig()) if part == "training" else {}
         old, new = _flat(default | before.get(part, {})), _flat(now[part])
@@ -317,9 +333,10 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
         valid_bits_per_dim=step.valid_bits_per_dim,
         config=TrainConfig(**asked["training"]),
     )
+    source, preparation = recorded(asked)
     card = ModelCard(
-        source=asked["source"],
-        data=asked["data"],
+        source=source,
+        preparation=preparation,
         classes=tuple(asked["classes"]),
         shape=asked["shape"] and tuple(asked["shape"]),
         training=training,
@@ -343,6 +360,8 @@ def _show_samples(
     """Draws sixteen images from the averaged weights, given what is given of the first training
     images.
     """
+    if not isinstance(state.average, ImageModel):
+        return  # it draws no images
     shape = data.shape or (config.crop or 32, config.crop or 32)
     rows = np.arange(16) % len(data.train)
     x, given = tensors(
