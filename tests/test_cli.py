@@ -16,7 +16,7 @@ from nextpixel import load, sample
 from nextpixel.cli.app import main
 from nextpixel.cli.options import TrainOptions
 from nextpixel.training.config import TrainConfig
-from nextpixel.training.runs import read_run
+from nextpixel.training.record import read_run
 
 SMALL = ["--features", "8", "--layers", "2", "--kernel-size", "3", "--batch-size", "32"]
 

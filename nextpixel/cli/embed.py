@@ -85,6 +85,7 @@ def embed(
     import numpy as np
     import torch
 
+    from nextpixel.card import ModelCard
     from nextpixel.checkpoint import save
     from nextpixel.cli.opening import counted_bar, pick_device
     from nextpixel.cli.output import check_out
@@ -153,17 +154,16 @@ def embed(
                 "own_threshold": threshold is None,
             }
             threshold = found.threshold
-    extra: dict[str, Any] = {
-        "source": pictures.source.to_json(),
-        "preparation": pictures.preparation.to_json(),
-        "classes": pictures.classes,
-    }
-    extra |= {
-        "held_out": [pictures.classes[k] for k in numbers],
-        "verification": figures,
-        "training": asdict(config),
-    }
-    save(network, out, extra=extra)
+    card = ModelCard(
+        source=pictures.source,
+        preparation=pictures.preparation,
+        classes=pictures.classes,
+        shape=pictures.shape,
+        training=config,
+        held_out=tuple(pictures.classes[k] for k in numbers),
+        verification=figures,
+    )
+    save(network, out, card=card)
     if json:
         print(json_format.dumps({"source": str(pictures.source), "held_out": unseen} | figures))
         return

@@ -50,12 +50,16 @@ def information(
     from nextpixel.analysis.condition_worth import condition_worth
     from nextpixel.cli.opening import condition_words, counted_bar, open_model, open_split
 
-    network, metadata = open_model(model, device)
-    pictures, part, what = open_split(metadata, data, split, labelled=True, beside=beside)
-    dropped = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
+    network, card = open_model(model, device)
+    pictures, part, what = open_split(card, data, split, labelled=True, beside=beside)
     with counted_bar("Scoring") as progress:
         worth = condition_worth(
-            network, part, images=images, seed=seed, with_nothing=bool(dropped), progress=progress
+            network,
+            part,
+            images=images,
+            seed=seed,
+            with_nothing=card.condition_dropout > 0,
+            progress=progress,
         )
     if json:
         print(json_format.dumps({"source": str(pictures.source), "split": what} | asdict(worth)))

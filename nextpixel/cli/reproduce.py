@@ -148,7 +148,8 @@ def _trained(
     from nextpixel.devices import seeded
     from nextpixel.papers.recipe import DATA
     from nextpixel.training.loop import TrainingError
-    from nextpixel.training.runs import STATE, check_same, reopen, run
+    from nextpixel.training.runs import check_same, reopen, run
+    from nextpixel.training.state import STATE
 
     folder = runs / (recipe.name if steps is None else f"{recipe.name}-{steps}-steps")
     config = recipe.config()
@@ -193,14 +194,15 @@ def _result(
     import torch
 
     from nextpixel import __version__
-    from nextpixel.checkpoint import read_metadata
+    from nextpixel.checkpoint import Training, read_card
     from nextpixel.cli.opening import counted_bar
     from nextpixel.data.splits import subset
     from nextpixel.papers.commit import commit
     from nextpixel.papers.recipe import DATA, cost
     from nextpixel.scoring import dequantised_score
     from nextpixel.training.loop import evaluate
-    from nextpixel.training.runs import read_metrics, read_run
+    from nextpixel.training.metrics import read_metrics
+    from nextpixel.training.record import read_run
 
     some = np.sort(np.random.default_rng(0).permutation(len(pictures.train))[:_TRAIN_IMAGES_SCORED])
     seen = subset(pictures.train, some)
@@ -213,7 +215,8 @@ def _result(
             with counted_bar(f"Evaluating {name}") as progress:
                 figures[name] = evaluate(model, split, nats_of=nats_of, progress=progress) * scale
     metrics = read_metrics(run)
-    training = read_metadata(run)["training"]
+    training = read_card(run).training
+    assert isinstance(training, Training)  # `run` wrote it
     asked = read_run(run)
     return {
         "recipe": recipe.name,
@@ -231,7 +234,7 @@ def _result(
         "parameters": sum(p.numel() for p in model.parameters()),
         "hours": metrics[-1]["seconds"] / 3600,
         "steps": metrics[-1]["step"],
-        "best_step": training["step"],
+        "best_step": training.step,
         "seed": asked["training"]["seed"],
         "model": {"class": type(model).__name__, "config": model.config()},
         "training": asked["training"],

@@ -56,8 +56,8 @@ def train(
     resume
         Go on with the run in this folder, exactly as if it had not stopped. Its length may be
         changed, and what mends a run that diverged: learning rate, warm-up, clipping, precision,
-        how often and how long it validates. SOURCE then tells where the same data are now, if they
-        were moved, and --embedding where its checkpoint is.
+        how often and how long it validates. Give SOURCE, and --labels, --vectors, --captions, --maps or
+        --embedding, if the same data were moved, or if the run was trained elsewhere.
     recipe
         A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options
         given here go over it.
@@ -80,7 +80,12 @@ def train(
     asked = given(training or TrainOptions())
     if resume is not None:
         fixed = (data or DataOptions()).keywords() | given(model or ModelOptions())
-        encoder, embedding = fixed.pop("text_encoder", None), fixed.pop("embedding", None)
+        encoder = fixed.pop("text_encoder", None)
+        beside = {
+            name: fixed.pop(name)
+            for name in ("labels", "vectors", "captions", "maps", "embedding")
+            if isinstance(fixed.get(name), Path)
+        }
         fixed |= {
             name: value
             for name, value in (("out", out), ("conditional", conditional))
@@ -95,7 +100,7 @@ def train(
             resume,
             source=source,
             text_encoder=None if encoder is None else import_encoder(encoder),
-            embedding=embedding,
+            **beside,
         )
         other_length = dict.fromkeys(LENGTHS) if asked.keys() & set(LENGTHS) else {}
         config, folder = TrainConfig(**asdict(config) | other_length | asked), resume
