@@ -15,8 +15,8 @@ from nextpixel.cli.app import main
 from nextpixel.data.splits import Split
 from nextpixel.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
+from nextpixel.training.config import EmbeddingConfig
 from nextpixel.training.embedding import (
-    EmbeddingConfig,
     balanced_rows,
     train_embedding,
     triplet_loss,

@@ -1,11 +1,9 @@
-"""nextpixel data: describe a source of pictures."""
+"""nextpixel data: describe a source of images."""
 
 import json as json_format
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from nextpixel.cli.options import DataOptions
+from nextpixel.cli.data_options import DataOptions, load_keywords
+from nextpixel.cli.options import Given
 
 __all__ = ["data"]
 
@@ -15,9 +13,9 @@ def data(
     /,
     *,
     json: bool = False,
-    options: Annotated[DataOptions | None, Parameter(name="*")] = None,
+    options: Given[DataOptions] = Given(),  # noqa: B008
 ) -> None:
-    """Describe a source of pictures: sizes, values, classes, splits.
+    """Describe a source of images: sizes, values, classes, splits.
 
     Parameters
     ----------
@@ -29,10 +27,10 @@ def data(
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.cli.opening import counted_bar
+    from nextpixel.cli.progress import counted_bar
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
-    keywords = (options or DataOptions()).keywords()
+    keywords = load_keywords(options.values())
     with counted_bar("Reading") as progress:
         pictures = load_data(
             source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress

@@ -3,15 +3,14 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nextpixel.cli.options import BesideOptions, flag, given
+from nextpixel.cli.options import BesideOptions, flag
+from nextpixel.cli.progress import counted_bar
 
 if TYPE_CHECKING:
     import torch
@@ -26,43 +25,18 @@ __all__ = [
     "class_indices",
     "condition_words",
     "conditions_for",
-    "counted_bar",
     "figure_words",
     "import_encoder",
     "open_model",
     "open_split",
-    "pick_device",
-    "progress_bar",
     "size_words",
 ]
-
-Item = TypeVar("Item")
-
-
-def pick_device(name: str) -> "torch.device":
-    """The device of that name; "auto" takes an accelerator if there is one. Under torchrun each
-    process has one.
-    """
-    import torch
-
-    try:
-        if name == "auto":
-            device = torch.accelerator.current_accelerator(check_available=True) or torch.device(
-                "cpu"
-            )
-        else:
-            device = torch.device(name)
-        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"device {name!r} is not there; use auto, cpu, cuda or cuda:1") from None
-    return device
 
 
 def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
     """A trained model on its device, and what its checkpoint says of it."""
     from nextpixel.checkpoint import load, read_metadata
+    from nextpixel.devices import pick_device
 
     return load(path, device=pick_device(device)), read_metadata(path)
 
@@ -113,7 +87,8 @@ def open_split(
     preparation = dict(metadata.get("data") or {})
     if source is None and "source" not in preparation:
         raise ValueError("the checkpoint does not say what data it was trained on; give --data")
-    companions = given(beside or BesideOptions())
+    beside = beside or BesideOptions()
+    companions = {name: value for name, value in asdict(beside).items() if value is not None}
     text_encoder = companions.pop("text_encoder", None)
     if isinstance(named := preparation.get("text_encoder"), str):
         if text_encoder is None:
@@ -364,51 +339,3 @@ def _rows(path: Path, n: int) -> "torch.Tensor":
         ) from error
     table = checked_vectors(table[None] if table.ndim == 1 else table, str(path))
     return torch.from_numpy(table[np.arange(n) % len(table)])
-
-
-def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[Item]]:
-    """Wraps an iteration of known length in a progress bar on standard error."""
-
-    def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
-        from rich.console import Console
-        from rich.progress import track
-
-        console = Console(stderr=True)
-        yield from track(
-            items,
-            description,
-            total,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-
-    return wrap
-
-
-@contextmanager
-def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error that is told how many are done, and of how many; shown after
-    the first word.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,29 +1,25 @@
-"""nextpixel train: a model of pictures, in a run folder."""
+"""nextpixel train: a model of images, in a run folder."""
 
-import os
-import re
 import shlex
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import ExistingFile
 
-from nextpixel.cli.options import DataOptions, ModelOptions, TrainOptions, flag, given
-from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
+from nextpixel.cli.data_options import DataOptions, load_keywords
+from nextpixel.cli.options import Given
+from nextpixel.cli.progress import counted_bar, training_bar
+from nextpixel.cli.words import plan_lines
+from nextpixel.errors import UsageError
+from nextpixel.models.settings import ModelSettings
+from nextpixel.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    import torch
+    from nextpixel.training.loop import Step
+    from nextpixel.training.start import TrainPlan
 
-    from nextpixel.conditions import Conditions
-    from nextpixel.data.splits import ImageData
-    from nextpixel.models.core import ImageModel
-
-__all__ = ["follow", "train"]
+__all__ = ["train"]
 
 
 def train(
@@ -31,41 +27,41 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
-    recipe: ExistingFile | None = None,
-    conditional: bool | None = None,
+    config: Path | None = None,
+    conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
     categorical_maps: bool = False,
-    data: Annotated[DataOptions | None, Parameter(name="*")] = None,
-    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
-    training: Annotated[TrainOptions | None, Parameter(name="*")] = None,
+    data: Given[DataOptions] = Given(),  # noqa: B008
+    model: Given[ModelSettings] = Given(),  # noqa: B008
+    training: Given[TrainConfig] = Given(),  # noqa: B008
     device: str = "auto",
     tensorboard: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Train a model on pictures.
+    """Train a model on images.
 
-    Without further options it picks sensible sizes, says which, and trains for ten minutes.
+    Without options it chooses the model size for you, prints it, and trains for ten minutes.
 
     Parameters
     ----------
     source
-        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), or
-        `hf:NAME`.
+        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), one picture,
+        or `hf:NAME`.
     out
-        The run's folder; by default runs/ and the source's name, numbered if need be. Every later
-        command takes it.
+        The run's folder, which every other command takes. Default: runs/ and the name of the
+        source, numbered if necessary.
     resume
-        Go on with the run in this folder, exactly as if it had not stopped. Its length may be
-        changed, and what mends a run that diverged: learning rate, warm-up, clipping, precision,
-        how often and how long it validates. SOURCE then tells where the same data are now, if they
-        were moved, and --embedding where its checkpoint is.
-    recipe
-        A TOML file with any of these options, `batch_size = 64` for `--batch-size 64`. Options
-        given here go over it.
+        Go on with the run in this folder as if it had not stopped. The length of the run may
+        change, and what rescues a run that diverged: learning rate, warm-up, clipping, precision,
+        recomputation, how often it validates and its patience. Give SOURCE or `--embedding` if the
+        images or the embedding moved.
+    config
+        A TOML file with any of these options: `batch_size = 64` is `--batch-size 64`. Options on
+        the command line take precedence.
     conditional
-        Condition the model on what the data gives: classes, vectors, captions, maps; by default if
-        there is any.
+        Condition the model on the classes, vectors, captions or maps of the data. Default: if there
+        are any.
     categorical_maps
-        The integers of maps are names, such as those of segments, and not amounts.
+        The integers of maps are categories, such as those of segments.
     device
         auto, cpu, cuda, cuda:1 …
     tensorboard
@@ -73,327 +69,61 @@ def train(
     quiet
         Print only the result.
     """
-    from nextpixel.cli.opening import import_encoder, pick_device
-    from nextpixel.training.loop import TrainingError
-    from nextpixel.training.runs import reopen, run
-
-    asked = given(training or TrainOptions())
-    if resume is not None:
-        fixed = (data or DataOptions()).keywords() | given(model or ModelOptions())
-        encoder, embedding = fixed.pop("text_encoder", None), fixed.pop("embedding", None)
-        fixed |= {
-            name: value
-            for name, value in (("out", out), ("conditional", conditional))
-            if value is not None
-        }
-        fixed |= {name: value for name, value in asked.items() if name not in MAY_CHANGE}
-        if fixed:
-            raise ValueError(
-                f"--resume goes on as the run began: leave out {flag(next(iter(fixed)))}"
-            )
-        network, pictures, config = reopen(
-            resume,
-            source=source,
-            text_encoder=None if encoder is None else import_encoder(encoder),
-            embedding=embedding,
-        )
-        other_length = dict.fromkeys(LENGTHS) if asked.keys() & set(LENGTHS) else {}
-        config, folder = TrainConfig(**asdict(config) | other_length | asked), resume
-    else:
-        if source is None:
-            raise ValueError(
-                "give a source of pictures, such as a folder or digits, or --resume with a run's"
-                " folder"
-            )
-        config = TrainConfig(**asked)
-        model = model or ModelOptions()
-        names = model.value_features is not None
-        pictures = _load(
-            source, (data or DataOptions()).keywords(), crop=config.crop is not None, names=names
-        )
-        network = _build(pictures, model, conditional, categorical_maps, config)
-        folder = out or _free_folder(source)
-    network.to(pick_device(device))
-    first = _first_process()
-    if first and not quiet:
-        _introduce(network, pictures, config, folder)
-    steps = run(
-        folder, network, pictures, config, resume=resume is not None, tensorboard=tensorboard
-    )
-    try:
-        best = follow(steps, config, quiet=quiet or not first)
-    except TrainingError as error:
-        raise ValueError(f"{error}; the run is kept in {folder}") from error
-    if first:
-        _conclude(folder, network.device, pictures, best)
-
-
-def _load(source: str, keywords: dict[str, Any], *, crop: bool, names: bool) -> "ImageData":
-    """The data; values that are names are never averaged."""
-    from nextpixel.cli.opening import counted_bar, import_encoder
-    from nextpixel.data.load import load_data
-
-    if names and "size" in keywords:
-        raise ValueError(
-            "--size averages values, but with --value-features they are names; leave out one of"
-            " the two"
-        )
-    if crop:
-        keywords |= {"ragged": "size" not in keywords}
-    elif not names:
-        keywords.setdefault("size", "auto")
-    if "text_encoder" in keywords:
-        keywords["text_encoder"] = import_encoder(keywords["text_encoder"])
-    with counted_bar("Reading") as progress:
-        return load_data(source, **keywords, progress=progress)
-
-
-def _build(
-    pictures: "ImageData",
-    options: ModelOptions,
-    conditional: bool | None,
-    categorical_maps: bool,
-    config: TrainConfig,
-) -> "ImageModel":
-    """A model for these pictures: what was not asked for is chosen to suit them."""
-    from nextpixel import MapCondition, MultiScale
-    from nextpixel.conditions import parts_of
-    from nextpixel.devices import seeded
-    from nextpixel.models.core import ImageModel
-    from nextpixel.models.registry import MODELS
-    from nextpixel.training.batches import conditions_of
-
-    keywords = given(options)
-    name, scale = keywords.pop("model", "gated-pixel-cnn"), keywords.pop("scale", None)
-    kind: Callable[..., ImageModel] = MODELS[_KINDS[name]]  # type: ignore[assignment]
-    if name.endswith("autoencoder"):
-        if conditional:
-            raise ValueError(
-                f"--conditional does not apply to --model {name}, whose condition is its own code"
-            )
-        kind = partial(
-            _autoencoder,
-            kind,
-            pictures.shape or (None if config.crop is None else (config.crop, config.crop)),
-        )
-        conditional = False
-    condition = (
-        conditions_of(pictures, categorical_maps=categorical_maps)
-        if conditional is not False
-        else None
-    )
-    if conditional and condition is None:
-        raise ValueError(
-            f"--conditional was given, but {pictures.source} has no classes, vectors, captions or"
-            " maps; leave it out"
-        )
-    if "features" not in keywords and name != "convolutional-autoencoder":
-        features = 48 if name in ("gated-pixel-cnn", "pixel-cnn-autoencoder") else 32
-        keywords["features"] = -(-features // pictures.channels) * pictures.channels
-    keywords |= {"channels": pictures.channels, "levels": pictures.levels}
-    if not name.endswith("autoencoder"):
-        keywords["condition"] = condition
-    try:
-        with seeded(config.seed):
-            model = kind(**keywords)
-            if scale is None:
-                return model
-            if name.endswith("autoencoder"):
-                raise ValueError(f"--scale does not apply to --model {name}; leave it out")
-            if scale < 2:
-                raise ValueError(
-                    f"--scale {scale} must be at least 2; leave it out for a single scale"
-                )
-            names = "value_features" in keywords
-            small_image = MapCondition(
-                pictures.channels, scale=scale, levels=pictures.levels, categorical=names
-            )
-            if any(isinstance(part, MapCondition) for part in parts_of(condition)):
-                raise ValueError(
-                    "--scale does not go with maps on the command line; leave out one of the two"
-                )
-            given_both = (small_image, *parts_of(condition)) if condition else small_image
-            return MultiScale(small=model, large=kind(**keywords | {"condition": given_both}))
-    except TypeError as error:
-        if (refused := re.search(r"unexpected keyword argument '(\w+)'", str(error))) is None:
-            raise
-        raise ValueError(
-            f"{flag(refused[1])} does not apply to --model {name}; leave it out"
-        ) from error
-
-
-def _autoencoder(
-    kind: Callable[..., "ImageModel"],
-    size: tuple[int, int] | None,
-    *,
-    code_size: int = 10,
-    **keywords: Any,
-) -> "ImageModel":
-    """An auto-encoder of either kind, whose decoder takes the keywords that are not its own."""
-    from nextpixel import GatedPixelCNN, VectorCondition
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
-
-    if size is None:
-        raise ValueError("auto-encoders need images of one size; give --size or --crop")
-    if kind is ConvolutionalAutoencoder:
-        return kind(size=size, code_size=code_size, **keywords)
-    own = {
-        key: keywords.pop(key)
-        for key in ("encoder_features", "variational", "free_bits")
-        if key in keywords
-    }
-    return kind(
-        decoder=GatedPixelCNN(condition=VectorCondition(code_size), **keywords), size=size, **own
-    )
-
-
-_KINDS = {
-    "convolutional-autoencoder": "ConvolutionalAutoencoder",
-    "pixel-cnn-autoencoder": "PixelCNNAutoencoder",
-    "gated-pixel-cnn": "GatedPixelCNN",
-    "pixel-cnn": "PixelCNN",
-    "row-lstm": "RowLSTM",
-    "diagonal-bilstm": "DiagonalBiLSTM",
-}
-
-
-def _free_folder(source: str) -> Path:
-    """runs/ and the source's name, with a number if there is such a run already."""
-    folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
-    numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
-    return folder if not folder.exists() else next(path for path in numbers if not path.exists())
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _introduce(
-    network: "ImageModel", pictures: "ImageData", config: TrainConfig, folder: Path
-) -> None:
-    from nextpixel.cli.opening import size_words
-    from nextpixel.models.core import AutoregressiveModel
-
-    counts = (
-        f"{len(pictures.train):,} / {len(pictures.valid):,} / {len(pictures.test):,} (train / valid"
-        " / test)"
-    )
-    if pictures.held_out:
-        counts += f", tested on {len(pictures.held_out)} classes that the embedding never saw"
-    colours = f"{pictures.channels} channel{'s' * (pictures.channels > 1)}"
-    print(
-        f"data      {pictures.source}: {counts}, {size_words(pictures.shape)}, {colours},"
-        f" {pictures.levels} levels"
-    )
-    own = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
-    networks: list[ImageModel] = [
-        part for part in network.modules() if isinstance(part, AutoregressiveModel)
-    ]
-    networks = networks or [network]
-    last = networks[-1]
-    parts = ", ".join(f"{name} {value}" for name, value in last.config().items() if name in own)
-    if len(networks) > 1:
-        parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
-    parameters = sum(p.numel() for p in network.parameters())
-    given_class = (
-        f", conditioned on {_conditions(network.given_by_data)}" if network.given_by_data else ""
-    )
-    print(f"model     {type(network).__name__}, {parameters:,} parameters: {parts}{given_class}")
-    length = next(
-        f"{v:g} {k}"
-        for k in ("steps", "epochs", "minutes")
-        if (v := getattr(config, k)) is not None
-    )
-    crop = f", crops of {config.crop}" if config.crop else ""
-    rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
-    print(f"training  {length}, batches of {config.batch_size}{crop}, {rate}, on {network.device}")
-    print(f"run       {folder}", flush=True)
-
-
-def _conditions(condition: "Conditions") -> str:
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
-
-    words = [
-        (
-            f"{part.classes} classes"
-            if isinstance(part, ClassCondition)
-            else (
-                f"vectors of {part.size}"
-                if isinstance(part, VectorCondition)
-                else f"maps of {part.maps} channel{'s' * (part.maps > 1)}, scale {part.scale}"
-            )
-        )
-        for part in parts_of(condition)
-    ]
-    return " and ".join(words)
-
-
-def follow(steps: Any, config: TrainConfig, *, quiet: bool) -> float | None:
-    """Draws progress while a run goes on; returns the best validation figure."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("step {task.fields[step]:>6}"),
-        BarColumn(),
-        TextColumn("train {task.fields[train]:.3f}  valid {task.fields[valid]} bits/dim"),
-        TextColumn("{task.fields[speed]:.0f} images/s"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
-        for step in steps:
-            began = began or (step.step - 1, step.seconds)
-            smooth = (
-                step.bits_per_dim if smooth is None else 0.95 * smooth + 0.05 * step.bits_per_dim
-            )
-            if step.valid_bits_per_dim is not None:
-                best = (
-                    step.valid_bits_per_dim if best is None else min(best, step.valid_bits_per_dim)
-                )
-                if not quiet and not console.is_terminal:
-                    print(
-                        f"step {step.step}: train {smooth:.4f}, valid {step.valid_bits_per_dim:.4f}"
-                        f" bits/dim, {step.seconds:.0f} s",
-                        flush=True,
-                    )
-            elapsed = step.seconds - began[1]
-            bar.update(
-                task,
-                completed=step.progress,
-                step=step.step,
-                train=smooth,
-                valid="–" if best is None else f"{best:.3f}",
-                speed=(
-                    (step.step - 1 - began[0]) * config.batch_size / elapsed if elapsed > 0 else 0.0
-                ),
-            )
-    return best
-
-
-def _conclude(
-    folder: Path, device: "torch.device", pictures: "ImageData", best: float | None
-) -> None:
-    from nextpixel.checkpoint import load
     from nextpixel.cli.opening import figure_words
+    from nextpixel.distributed import is_first_process
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
-    from nextpixel.training.loop import evaluate
+    from nextpixel.training.start import resume_model, train_model
 
-    network = load(folder, device=device)
-    split, part = ("test", pictures.test) if len(pictures.test) else ("valid", pictures.valid)
-    if len(part):
-        print(
-            f"{split}      {figure_words(network, evaluate(network, part))}, on all {len(part):,}"
-            " images"
+    progress = _show if is_first_process() and not quiet else None
+    if resume is not None:
+        given = load_keywords(data.values()) | model.values()
+        moved = {name: given.pop(name) for name in ("text_encoder", "embedding") if name in given}
+        other = {"out": out, "conditional": conditional, "categorical_maps": categorical_maps}
+        given |= {name: value for name, value in other.items() if value not in (None, False)}
+        if conditional is False:
+            given["no_conditional"] = False
+        if given:
+            raise UsageError(f"‹resume› goes on as the run began: leave out ‹{next(iter(given))}›")
+        result = resume_model(
+            resume,
+            training.values(),
+            source=source,
+            **moved,
+            device=device,
+            tensorboard=tensorboard,
+            progress=progress,
         )
-    following = "reconstruct" if isinstance(network, ConvolutionalAutoencoder) else "sample"
-    print(f"next      nextpixel {following} {shlex.quote(str(folder))}")
+    elif source is not None:
+        with counted_bar("Reading") as reading:
+            result = train_model(
+                source,
+                ModelSettings(**model.values()),
+                TrainConfig(**training.values()),
+                preparation=load_keywords(data.values()),
+                out=out,
+                conditional=conditional,
+                categorical_maps=categorical_maps,
+                device=device,
+                tensorboard=tensorboard,
+                reading=reading,
+                progress=progress,
+            )
+    else:
+        raise UsageError(
+            "give a source of images, such as a folder or digits, or ‹resume› with the folder of a"
+            " run"
+        )
+    if is_first_process():
+        if result.figure is not None:
+            figure = figure_words(result.model, result.figure)
+            print(f"{result.split:<9} {figure}, on all {result.images:,} images")
+        plain = isinstance(result.model, ConvolutionalAutoencoder)
+        command = "reconstruct" if plain else "sample"
+        print(f"next      nextpixel {command} {shlex.quote(str(result.folder))}")
+
+
+def _show(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":
+    """Prints what is trained, and shows how far it is."""
+    for line in plan_lines(plan):
+        print(line, flush=True)
+    yield from training_bar(plan, steps)
