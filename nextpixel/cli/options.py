@@ -80,17 +80,21 @@ def _option(name: str, hint: Any, default: Any, text: str) -> Any:
     if get_args(hint) and isinstance(get_args(hint)[0], str):
         kinds = (hint,)
     kind, read = _READERS.get(name) or _READERS.get(kinds) or (kinds[0], None)
-    shown = "" if default is MISSING or default is None else shown_default(default)
     converter = None if read is None else lambda _, tokens: read(tokens[0].value)
     negative = f"--no-{name.replace('_', '-')}" if kind is bool else None
     parameter = Parameter(
-        help=text, show_default=shown or False, converter=converter, negative=negative
+        help=text,
+        show_default=shown_default(default) or False,
+        converter=converter,
+        negative=negative,
     )
     return Annotated[kind | None, parameter]
 
 
-def shown_default(default: Any) -> str:
-    """A default as the help shows it."""
+def shown_default(default: Any) -> str | None:
+    """A default as the help shows it; None is told in the help text."""
+    if default is None or default is MISSING:
+        return None
     if isinstance(default, bool):
         return "yes" if default else "no"
     return f"{default:g}" if isinstance(default, float) else str(default)
