@@ -12,12 +12,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nextpixel.conditions import Values
-from nextpixel.models.autoencoder import (
-    ConvolutionalAutoencoder,
-    PixelCNNAutoencoder,
-    gaussian_divergence,
-)
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
+from nextpixel.models.core import check_values, evaluating
+from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score
 
@@ -28,7 +25,6 @@ __all__ = [
     "log_weights",
     "lower_bound",
     "reconstruct",
-    "squared_error",
 ]
 
 
@@ -127,43 +123,32 @@ def log_weights(
     )
 
 
-def squared_error(model: ImageModel, bits_per_dim: float) -> tuple[float, float]:
-    """The mean squared error of a convolutional auto-encoder: in levels², and on the scale of -1 …
-    1.
-
-    It is scored by the Gaussian density of variance 1 on that scale, in bits/dim.
-    """
-    scaled = 2 * bits_per_dim * math.log(2) - math.log(2 * math.pi)
-    return scaled * ((model.levels - 1) / 2) ** 2, scaled
-
-
 def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
     """KL(q(h | x) || p(h)) of each image in nats: what the code costs, float64, on the CPU."""
     with torch.no_grad(), evaluating(model):
         return gaussian_divergence(*model.posterior(x.to(model.device))).sum(dim=1).cpu().double()
 
 
-def likelihood_of(model: ImageModel) -> Callable[[ImageModel, Tensor, Values | None], Tensor]:
-    """How training and evaluation score images with a model, in nats.
+def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
+    """How training and evaluation score images: a function of (model, x, condition), in nats.
 
-    The exact log p(x | condition); for a variational auto-encoder the lower bound of log p(x), with
-    the same draws each time; for a convolutional one the Gaussian density that it is trained by.
+    The exact log p(x | condition), or for a model whose figure is a bound the lower bound of log
+    p(x), with the same draws each time. A model without a likelihood is scored by what it is trained
+    for.
     """
-    if isinstance(model, PixelCNNAutoencoder) and model.variational:
-        return lambda model, x, _: lower_bound(
-            _cast(model), x, generator=torch.Generator().manual_seed(0)
-        )
-    if isinstance(model, ConvolutionalAutoencoder):
-        return _gaussian_score
-    return score
+    kinds: dict[str, Callable[..., Tensor]] = {
+        "likelihood": score,
+        "bound": _bound,
+        "error": _objective,
+    }
+    return kinds[model.figure.kind]
 
 
-def _cast(model: ImageModel) -> PixelCNNAutoencoder:
-    assert isinstance(model, PixelCNNAutoencoder)
-    return model
+def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values | None) -> Tensor:
+    return lower_bound(model, x, generator=torch.Generator().manual_seed(0))
 
 
-def _gaussian_score(model: ImageModel, x: Tensor, _: Values | None) -> Tensor:
+def _objective(model: Trainable, x: Tensor, _: Values | None) -> Tensor:
     with torch.no_grad(), evaluating(model):
         return model(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
 

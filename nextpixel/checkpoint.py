@@ -21,15 +21,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nextpixel import __version__
+from nextpixel.models import registry
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
+from nextpixel.models.trainable import Trainable
 
 __all__ = [
     "BEST",
     "CheckpointError",
     "load",
     "load_embedding",
+    "load_trainable",
     "pretrained",
     "read_metadata",
     "read_tensors",
@@ -50,12 +53,12 @@ class CheckpointError(ValueError):
 
 
 def save(
-    model: ImageModel | Embedding, path: str | Path, *, extra: Mapping[str, Any] | None = None
+    model: Trainable | Embedding, path: str | Path, *, extra: Mapping[str, Any] | None = None
 ) -> None:
     """Writes a model to one file, atomically.
 
     Args:
-        model: an instance of a class in `models.family.MODELS`.
+        model: an instance of a class in `models.registry.MODELS`.
         path: the file, by custom `*.safetensors`; its folder must exist.
         extra: further JSON for `read_metadata`. `runs.run` stores "data" (how to prepare the same
             data again), "classes" (their names) and "training" (figures).
@@ -100,9 +103,22 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     """
     path = _resolve(path_or_name)
     model = _loaded(path)
-    if isinstance(model, Embedding):
+    if not isinstance(model, ImageModel):
         raise CheckpointError(
-            f"{path} holds an embedding, which draws and scores nothing; give a model of images"
+            f"{path} holds a {type(model).__name__}, which has no likelihood and draws no images;"
+            " give a distribution of images"
+        )
+    return model.to(device).eval()
+
+
+def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Trainable:
+    """Reads whatever `training.train` trains, in evaluation mode; as `load`."""
+    path = _resolve(path_or_name)
+    model = _loaded(path)
+    if not isinstance(model, Trainable):
+        raise CheckpointError(
+            f"{path} holds a {type(model).__name__}, which draws and scores nothing; give a model"
+            " of images"
         )
     return model.to(device).eval()
 
@@ -118,7 +134,7 @@ def load_embedding(path_or_name: str | Path, *, device: str | torch.device = "cp
     return model.to(device).eval()
 
 
-def _loaded(path: Path) -> ImageModel | Embedding:
+def _loaded(path: Path) -> Trainable | Embedding:
     tensors, metadata = read_tensors(path)
     if "state" in metadata:
         raise CheckpointError(
@@ -168,7 +184,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, metadata
 
 
-def build(name: object, config: object, path: Path) -> ImageModel | Embedding:
+def build(name: object, config: object, path: Path) -> Trainable | Embedding:
     """Makes a model from its class name and its `config()`, or raises CheckpointError naming the
     file.
     """
@@ -180,7 +196,7 @@ def build(name: object, config: object, path: Path) -> ImageModel | Embedding:
     try:
         if not isinstance(config, dict):
             raise TypeError("its configuration is no JSON object")
-        return MODELS[name](**config)
+        return registry.build(name, config)
     except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

@@ -10,11 +10,11 @@ from nextpixel import ClassCondition, GatedPixelCNN
 from nextpixel.conditions import Values, parts_of, tuple_of
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
+from nextpixel.layers.inputs import CategoricalInput
 from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
 from nextpixel.layers.residual import ConvolutionalLayer
 from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.models.core import AutoregressiveModel, ImageModel
-from nextpixel.models.pixel_rnn import PixelRNN
 
 
 def masked_conv(layer: MaskedConv2d, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -
     return _blocks(model.head_out, hidden.clamp(min=0))
 
 
-def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
+def pixel_rnn(model: AutoregressiveModel, x: Tensor, condition: Values | None) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections
     3.1 and 3.2.
 
@@ -104,11 +104,13 @@ def pixel_rnn(model: PixelRNN, x: Tensor, condition: Values | None) -> Tensor:
 
 
 def _image(model: AutoregressiveModel, x: Tensor) -> Tensor:
-    """Amounts on [-1, 1]; names as their features, channel k of colour k % C."""
-    if model.values is None:
+    """Ordinal values on [-1, 1]; categorical ones as features, channel k of colour k % C."""
+    if not isinstance(model.values, CategoricalInput):
         return 2 * x.double() / (model.levels - 1) - 1
     maps = []
-    for feature, colour in itertools.product(range(model.value_features), range(model.channels)):
+    for feature, colour in itertools.product(
+        range(model.settings.value_features), range(model.channels)
+    ):
         table = model.values.weight[colour * model.levels : (colour + 1) * model.levels, feature]
         maps.append(table[x[:, colour]])
     return torch.stack(maps, dim=1)

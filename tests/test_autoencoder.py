@@ -33,8 +33,9 @@ from nextpixel.autoencoding import (
 )
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split, subset
-from nextpixel.models.autoencoder import ConvolutionalAutoencoder, ImageEncoder, PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel
+from nextpixel.layers.image_encoder import ImageEncoder
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.loop import evaluate
 
@@ -132,7 +133,7 @@ def test_dropped_codes_teach_the_encoder_nothing() -> None:
 
 @pytest.mark.parametrize("kind", [PixelCNNAutoencoder, ConvolutionalAutoencoder])
 def test_images_of_another_size_are_refused_before_training(kind: type) -> None:
-    def of(size: tuple[int, int]) -> ImageModel:
+    def of(size: tuple[int, int]) -> Trainable:
         if kind is PixelCNNAutoencoder:
             return autoencoder(size)
         return ConvolutionalAutoencoder(levels=4, size=size, code_size=3)
@@ -288,8 +289,6 @@ def test_the_convolutional_one_minimises_the_squared_error() -> None:
         and drawn.dtype == torch.int64
         and 0 <= drawn.min() <= drawn.max() <= 3
     )
-    with pytest.raises(ValueError, match="has no likelihood"):
-        score(model, x)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 9), (28, 28), (33, 7)])

@@ -24,6 +24,7 @@ from nextpixel import (
 )
 from nextpixel.cache import Cache
 from nextpixel.conditions import forget
+from nextpixel.models import registry
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig
 from nextpixel.walk import walk
@@ -41,7 +42,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "width": (
         lambda: GatedPixelCNN(channels=3, features=100),
         ValueError,
-        r"features \(=100\) must be a positive multiple of channels \(=3\); use 99 or 102",
+        r"features= must be a positive multiple of channels= \(3\), not 100; use 99 or 102",
     ),
     "head width": (
         lambda: GatedPixelCNN(channels=3, features=3, head_features=4),
@@ -51,16 +52,16 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "even kernel": (
         lambda: GatedPixelCNN(kernel_size=4),
         ValueError,
-        r"kernel_size \(=4\) must be an odd",
+        "kernel_size= must be an odd .*, not 4",
     ),
-    "levels": (lambda: GatedPixelCNN(levels=1), ValueError, r"levels \(=1\) must be at least 2"),
+    "levels": (lambda: GatedPixelCNN(levels=1), ValueError, "levels= must be at least 2, not 1"),
     "channels": (
         lambda: GatedPixelCNN(channels=0),
         ValueError,
-        r"channels \(=0\) must be at least 1",
+        "channels= must be at least 1, not 0",
     ),
-    "layers": (lambda: GatedPixelCNN(layers=0), ValueError, r"layers \(=0\) must be at least 1"),
-    "dropout": (lambda: GatedPixelCNN(dropout=1.0), ValueError, r"dropout \(=1.0\)"),
+    "layers": (lambda: GatedPixelCNN(layers=0), ValueError, "layers= must be at least 1, not 0"),
+    "dropout": (lambda: GatedPixelCNN(dropout=1.0), ValueError, "dropout= .*, not 1.0"),
     "head": (
         lambda: GatedPixelCNN(head="gauss"),
         ValueError,
@@ -69,7 +70,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "bernoulli": (
         lambda: GatedPixelCNN(levels=3, head="bernoulli"),
         ValueError,
-        "levels is 3; use head='softmax'",
+        "levels= is 3; use 'softmax'",
     ),
     "condition dict": (
         lambda: GatedPixelCNN(condition={"vector": 3}),
@@ -95,12 +96,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "two first kernels": (
         lambda: DiagonalBiLSTM(kernel_size=3, first_kernel_size=5),
         ValueError,
-        r"kernel_size \(=3\) and first_kernel_size \(=5\) both name",
+        r"kernel_size= \(3\) and first_kernel_size= \(5\) both name",
     ),
     "even row kernel": (
         lambda: RowLSTM(kernel_size=2),
         ValueError,
-        r"kernel_size \(=2\) must be an odd",
+        "kernel_size= must be an odd .*, not 2",
     ),
     "large model": (
         lambda: MultiScale(small=GREY, large=GREY),
@@ -113,9 +114,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "5",
     ),
     "unknown part": (
-        lambda: MultiScale(small={"model": "Pixel"}, large=MAPS),
+        lambda: registry.build("MultiScale", {"small": {"model": "Pixel"}, "large": MAPS}),
         ValueError,
-        "must be one of Diagonal",
+        "must be one of Conv.*, not 'Pixel'",
     ),
     "cache of scales": (
         lambda: MultiScale(small=GREY, large=MAPS)(X, None, Cache(2, 1, 3, 3)),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from nextpixel.cache import Cache, raster_order
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d, VerticalConv2d
-from nextpixel.layers.masks import MaskType, check_kernel_size, check_width, colour_mask
+from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.scan import Fronts, diagonal_fronts, lstm_scan, row_fronts
+from nextpixel.layers.sizes import check_kernel_size, check_width
 
 CONVS = [
     pytest.param(channels, kernel_size, mask_type, id=f"C{channels}-k{kernel_size}-{mask_type}")
@@ -62,14 +63,14 @@ def test_widths_must_be_multiples_of_channels(width: int, channels: int) -> None
         check_width("features", width, channels)
     else:
         with pytest.raises(
-            ValueError, match=rf"features \(={width}\) .* channels \(={channels}\); use \d+"
+            ValueError, match=rf"features= must .* channels= \({channels}\), not {width}; use \d+"
         ):
             check_width("features", width, channels)
 
 
 @pytest.mark.parametrize("size", [-1, 0, 2, 4])
 def test_kernels_must_be_odd(size: int) -> None:
-    with pytest.raises(ValueError, match=rf"kernel_size \(={size}\) must be an odd number"):
+    with pytest.raises(ValueError, match=rf"kernel_size= must be an odd number .*, not {size}"):
         check_kernel_size("kernel_size", size)
 
 

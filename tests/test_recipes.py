@@ -10,7 +10,7 @@ import torch
 
 from nextpixel import load_data
 from nextpixel.cli.app import main
-from nextpixel.models.registry import MODELS
+from nextpixel.models.registry import build
 from nextpixel.papers.recipe import DATA, cost
 from nextpixel.papers.recipes import RECIPES
 from nextpixel.training.loop import TrainConfig, initial_state, train
@@ -62,7 +62,7 @@ def test_it_starts(name: str, tmp_path: Path) -> None:
     recipe = RECIPES[name]
     kind, keywords = recipe.model
     torch.manual_seed(0)
-    model = MODELS[kind](**reduced(keywords))
+    model = build(kind, reduced(keywords))
     generator = np.random.default_rng(0)
     channels = 1 if recipe.levels == 2 else 3
     arrays: dict[str, Any] = {

@@ -143,7 +143,7 @@ def effective_receptive_field(
     check_values(model, x)
     if not len(x):
         raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
-    if model.values_are_names:
+    if model.categorical_values:
         raise ValueError(
             "the values of this model are names, and a law has no derivative with respect to a name"
         )

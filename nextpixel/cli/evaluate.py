@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nextpixel.data.splits import Split
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = ["evaluate"]
 
@@ -55,13 +56,14 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from nextpixel.cli.opening import condition_words, open_model, open_split
+    from nextpixel.cli.opening import condition_words, open_split, open_trainable
     from nextpixel.data.load import histogram_bits_per_dim
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
+    from nextpixel.models.autoencoder import PixelCNNAutoencoder
+    from nextpixel.models.core import ImageModel
     from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training.loop import evaluate as bits_per_dim_of
 
-    network, metadata = open_model(model, device)
+    network, metadata = open_trainable(model, device)
     if importance_samples < 0:
         raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
     pictures, part, what = open_split(
@@ -73,18 +75,21 @@ def evaluate(
             " give other --data"
         )
     tighter_bits = None
-    if importance_samples and isinstance(network, PixelCNNAutoencoder) and network.variational:
+    bound = network.figure.kind == "bound"
+    if importance_samples and bound:
+        assert isinstance(network, PixelCNNAutoencoder)
         # The lower bound from the same codes: of a single draw each, noise could put it above the
         # tighter one.
         bits, tighter_bits = _bounds(network, part, importance_samples)
     else:
         with counted_bar("Evaluating") as progress:
             bits = bits_per_dim_of(network, part, progress=progress)
-    if isinstance(network, ConvolutionalAutoencoder):
+    if not isinstance(network, ImageModel):
         _reconstruction_error(network, pictures.source, what, len(part), bits, json=json)
         return
-    bound = isinstance(network, PixelCNNAutoencoder) and network.variational
-    continuous = not bound and all(scale.network.head == "logistic" for scale in network.scales())
+    continuous = not bound and all(
+        scale.network.settings.head == "logistic" for scale in network.scales()
+    )
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     nats_per_bit = math.log(2) * sub_pixels / len(part)
     figures: dict[str, Any] = {
@@ -96,7 +101,8 @@ def evaluate(
         "conditional": network.condition is not None and not bound,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
-    if isinstance(network, PixelCNNAutoencoder) and network.variational:
+    if bound:
+        assert isinstance(network, PixelCNNAutoencoder)
         costs = partial(_code_cost, network)
         figures["code_nats_per_image"] = -nats_per_bit * bits_per_dim_of(
             network, part, nats_of=costs
@@ -182,18 +188,21 @@ def _bounds(network: "PixelCNNAutoencoder", part: "Split", samples: int) -> tupl
 
 
 def _reconstruction_error(
-    network: "ImageModel", source: str, what: str, images: int, bits: float, *, json: bool
+    network: "Trainable", source: str, what: str, images: int, bits: float, *, json: bool
 ) -> None:
-    """The mean squared error behind the Gaussian density of variance 1 that `bits` is of."""
-    from nextpixel.autoencoding import squared_error
-
-    levels, scaled = squared_error(network, bits)
+    """The figure of a model without a likelihood."""
+    figure = network.figure
+    value = figure.value(bits)
     if json:
         print(
             json_format.dumps(
-                {"source": source, "split": what, "images": images, "mean_squared_error": levels}
+                {"source": source, "split": what, "images": images, figure.name: value}
             )
         )
         return
+    scaled = value / ((network.levels - 1) / 2) ** 2
     print(f"{source}, {what}: {images:,} images")
-    print(f"mean squared error {levels:.3f} levels², {scaled:.5f} on [-1, 1]; not a likelihood")
+    print(
+        f"{figure.name.replace('_', ' ')} {value:.3f} {figure.unit}, {scaled:.5f} on [-1, 1]; not a"
+        " likelihood"
+    )

@@ -93,7 +93,7 @@ def inspect(
         print(f"  row {row}, column {column}: entropy {float(entropy[row, column]):.3f} bits")
     # The picture's own size, so that all of them fit together.
     same = np.flatnonzero((part.sizes == part.sizes[image]).all(axis=1))[:images]
-    if network.values_are_names:
+    if network.categorical_values:
         print("the values of this model are names, which have no derivatives: no effective field")
         return
     x, condition = conditioned(network, part, same)

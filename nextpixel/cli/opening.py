@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nextpixel.data.annotations import TextEncoder
     from nextpixel.data.load import ImageData, Split
     from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
 
 __all__ = [
     "check_guidance",
@@ -29,6 +30,7 @@ __all__ = [
     "import_encoder",
     "open_model",
     "open_split",
+    "open_trainable",
     "size_words",
 ]
 
@@ -39,6 +41,14 @@ def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
     from nextpixel.devices import pick_device
 
     return load(path, device=pick_device(device)), read_metadata(path)
+
+
+def open_trainable(path: str, device: str) -> tuple["Trainable", dict[str, Any]]:
+    """As `open_model`, also for what draws no images, such as a convolutional auto-encoder."""
+    from nextpixel.checkpoint import load_trainable, read_metadata
+    from nextpixel.devices import pick_device
+
+    return load_trainable(path, device=pick_device(device)), read_metadata(path)
 
 
 def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
@@ -185,26 +195,24 @@ def size_words(shape: tuple[int, int] | None) -> str:
     return "several sizes" if shape is None else f"{shape[0]}×{shape[1]}"
 
 
-def condition_words(network: "ImageModel") -> str:
+def condition_words(network: "Trainable") -> str:
     """What a model is conditioned on: "the class and the vector"; "" for nothing."""
     from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
 
     if network.condition is not None and network.given_by_data is None:
-        return "" if getattr(network, "variational", False) else "its code"
+        return "" if network.figure.kind == "bound" else "its code"
     kinds = {ClassCondition: "class", VectorCondition: "vector"}
     return " and ".join(
         f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition)
     )
 
 
-def figure_words(network: "ImageModel", bits: float) -> str:
+def figure_words(network: "Trainable", bits: float) -> str:
     """What `training.evaluate` found, in words: exact, a bound, or an error of reconstruction."""
-    from nextpixel.autoencoding import squared_error
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
-
-    if isinstance(network, ConvolutionalAutoencoder):
-        return f"mean squared error {squared_error(network, bits)[0]:.3f} levels²"
-    if getattr(network, "variational", False):
+    figure = network.figure
+    if figure.kind == "error":
+        return f"{figure.name.replace('_', ' ')} {figure.value(bits):.3f} {figure.unit}"
+    if figure.kind == "bound":
         return f"at most {bits:.4f} bits/dim (a bound)"
     return f"{bits:.4f} bits/dim" + (
         f" given {words}" if (words := condition_words(network)) else ""

@@ -19,6 +19,8 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_type_hints
 from cyclopts import Group, Parameter
 
 from nextpixel.errors import UsageError
+from nextpixel.models.choice import DECIDED_BY_DATA, NETWORKS
+from nextpixel.models.settings import NetworkSettings
 
 __all__ = ["BesideOptions", "Given", "flag", "parse_size", "shown_default"]
 
@@ -51,42 +53,72 @@ class _GivenFields(Given[Any]):
 @cache
 def _options_of(kind: Any) -> Any:
     """A dataclass of the same fields, each None unless given, in a group of the help."""
-    hints, helps = get_type_hints(kind), _docstrings(kind)
-    options = [
-        (field.name, _option(field.name, hints[field.name], field.default, helps[field.name]), None)
-        for field in fields(kind)
-    ]
-    own = {
-        "__module__": __name__,
-        "__doc__": None,
-    }  # cyclopts takes the module "types" for built-in
-    name = f"Given{kind.__name__}"
-    made = make_dataclass(name, options, bases=(_GivenFields,), namespace=own, kw_only=True)
-    return Annotated[made, Parameter(name="*", group=Group(_GROUPS[kind.__name__]))]
+    members = NETWORKS if kind is NetworkSettings else {"": kind}
+    helps = {label: _docstrings(member) for label, member in members.items()}
+    options: dict[str, Any] = {}
+    shared = {field.name for field in fields(NetworkSettings)}  # after what is a network's own
+    for label, member in members.items():
+        hints = get_type_hints(member)
+        for field in sorted(fields(member), key=lambda field: field.name in shared):
+            if field.name in helps[label] and field.name not in (*options, *DECIDED_BY_DATA):
+                own = [(each, part) for each, part in members.items() if field.name in helps[each]]
+                text = _merged({each: helps[each][field.name] for each, _ in own}, members)
+                default = _merged_default(
+                    {each: part.__dataclass_fields__[field.name].default for each, part in own}
+                )
+                options[field.name] = _option(field.name, hints[field.name], default, text)
+    made = make_dataclass(
+        f"Given{kind.__name__}",
+        [(name, option, None) for name, option in options.items()],
+        bases=(_GivenFields,),
+        namespace={"__module__": __name__, "__doc__": None},  # "types" would pass for built-in
+        kw_only=True,
+    )
+    return Annotated[made, Parameter(name="*", group=_GROUPS[kind.__name__])]
 
 
 _GROUPS = {
-    "BesideOptions": "Conditions",
-    "DataOptions": "Data",
-    "EmbeddingConfig": "Training",
-    "ModelSettings": "Model",
-    "TrainConfig": "Training",
+    name: Group(title, sort_key=key)
+    for key, title, names in (
+        (1, "Data", ("DataOptions",)),
+        (2, "Model", ("ModelChoice", "NetworkSettings")),
+        (3, "Training", ("EmbeddingConfig", "TrainConfig")),
+    )
+    for name in names
 }
 
 
-def _option(name: str, hint: Any, default: Any, text: str) -> Any:
+def _merged(texts: dict[str, str], members: dict[str, Any]) -> str:
+    """What the help says of an option that means different things to different models."""
+    same: dict[str, list[str]] = {}
+    for label, text in texts.items():
+        same.setdefault(text, []).append(label)
+    if len(same) == 1 and len(texts) == len(members):
+        return next(iter(same))
+    return " ".join(f"For {', '.join(labels)}: {text}" for text, labels in same.items())
+
+
+def _merged_default(defaults: dict[str, Any]) -> str | None:
+    """The default, or those of each model that has one."""
+    same: dict[str | None, list[str]] = {}
+    for label, default in defaults.items():
+        same.setdefault(shown_default(default), []).append(label)
+    if len(same) == 1:
+        return next(iter(same))
+    shown = [f"{text} ({', '.join(labels)})" for text, labels in same.items() if text is not None]
+    return ", ".join(shown)
+
+
+def _option(name: str, hint: Any, default: str | None, text: str) -> Any:
     """The annotation of one option."""
     kinds = tuple(part for part in get_args(hint) or (hint,) if part is not NoneType)
-    if get_args(hint) and isinstance(get_args(hint)[0], str):
+    if isinstance(kinds[0], str):  # a Literal
         kinds = (hint,)
     kind, read = _READERS.get(name) or _READERS.get(kinds) or (kinds[0], None)
     converter = None if read is None else lambda _, tokens: read(tokens[0].value)
     negative = f"--no-{name.replace('_', '-')}" if kind is bool else None
     parameter = Parameter(
-        help=text,
-        show_default=shown_default(default) or False,
-        converter=converter,
-        negative=negative,
+        help=text, show_default=default or False, converter=converter, negative=negative
     )
     return Annotated[kind | None, parameter]
 

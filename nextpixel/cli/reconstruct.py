@@ -69,19 +69,25 @@ def reconstruct(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.cli.opening import check_guidance, condition_words, open_model, open_split
+    from nextpixel.cli.opening import (
+        check_guidance,
+        condition_words,
+        open_split,
+        open_trainable,
+    )
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.cli.progress import progress_bar
     from nextpixel.conditions import each
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+    from nextpixel.models.core import ImageModel
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     if draws < 1:
         raise UsageError(f"‹draws={draws}› must be at least 1")
-    network, metadata = open_model(model, device)
-    other = open_model(beside, device)[0] if beside else None
-    if network.condition is None and not isinstance(network, ConvolutionalAutoencoder):
+    network, metadata = open_trainable(model, device)
+    other = open_trainable(beside, device)[0] if beside else None
+    if network.condition is None and isinstance(network, ImageModel):
         raise ValueError(
             f"{model} holds an unconditional {type(network).__name__}; give an auto-encoder, or"
             " train one"
@@ -104,7 +110,7 @@ def reconstruct(
     for encoder in (other, network):
         if isinstance(encoder, ConvolutionalAutoencoder):
             columns.append(encoder.reconstruct(x)[:, None].cpu())
-    if not isinstance(network, ConvolutionalAutoencoder):
+    if isinstance(network, ImageModel):
         _, condition = conditioned(network, part, rows)
         drawn = sampling.sample(
             network,

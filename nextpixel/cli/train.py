@@ -12,7 +12,8 @@ from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
 from nextpixel.cli.words import plan_lines
 from nextpixel.errors import UsageError
-from nextpixel.models.settings import ModelSettings
+from nextpixel.models.choice import ModelChoice
+from nextpixel.models.settings import NetworkSettings
 from nextpixel.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def train(
     conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
     categorical_maps: bool = False,
     data: Given[DataOptions] = Given(),  # noqa: B008
-    model: Given[ModelSettings] = Given(),  # noqa: B008
+    model: Given[ModelChoice] = Given(),  # noqa: B008
+    network: Given[NetworkSettings] = Given(),  # noqa: B008
     training: Given[TrainConfig] = Given(),  # noqa: B008
     device: str = "auto",
     tensorboard: bool = False,
@@ -71,12 +73,11 @@ def train(
     """
     from nextpixel.cli.opening import figure_words
     from nextpixel.distributed import is_first_process
-    from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.training.start import resume_model, train_model
 
     progress = _show if is_first_process() and not quiet else None
     if resume is not None:
-        given = load_keywords(data.values()) | model.values()
+        given = load_keywords(data.values()) | model.values() | network.values()
         moved = {name: given.pop(name) for name in ("text_encoder", "embedding") if name in given}
         other = {"out": out, "conditional": conditional, "categorical_maps": categorical_maps}
         given |= {name: value for name, value in other.items() if value not in (None, False)}
@@ -97,7 +98,7 @@ def train(
         with counted_bar("Reading") as reading:
             result = train_model(
                 source,
-                ModelSettings(**model.values()),
+                ModelChoice(**model.values(), network=network.values()),
                 TrainConfig(**training.values()),
                 preparation=load_keywords(data.values()),
                 out=out,
@@ -114,11 +115,10 @@ def train(
             " run"
         )
     if is_first_process():
-        if result.figure is not None:
-            figure = figure_words(result.model, result.figure)
+        if result.bits_per_dim is not None:
+            figure = figure_words(result.model, result.bits_per_dim)
             print(f"{result.split:<9} {figure}, on all {result.images:,} images")
-        plain = isinstance(result.model, ConvolutionalAutoencoder)
-        command = "reconstruct" if plain else "sample"
+        command = "reconstruct" if result.model.figure.kind == "error" else "sample"
         print(f"next      nextpixel {command} {shlex.quote(str(result.folder))}")
 
 

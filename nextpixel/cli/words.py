@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nextpixel.conditions import Condition
-    from nextpixel.models.core import ImageModel
+    from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
 __all__ = ["plan_lines"]
@@ -33,11 +33,11 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     yield f"run       {plan.folder}"
 
 
-def _model_words(model: "ImageModel") -> str:
+def _model_words(model: "Trainable") -> str:
     from nextpixel.conditions import parts_of
     from nextpixel.models.core import AutoregressiveModel
 
-    networks: list[ImageModel] = [
+    networks: list[Trainable] = [
         part for part in model.modules() if isinstance(part, AutoregressiveModel)
     ] or [model]
     last = networks[-1]

@@ -69,8 +69,8 @@ class Categorical:
         levels: number of values.
     """
 
-    at_once = False
-    """Whether all colours of a pixel come from one set of outputs, which knows none of them."""
+    half_precision = True
+    """Whether outputs that were computed in half precision are exact enough."""
 
     def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int, levels: int) -> None:
         self.logits = torch.unflatten(outputs, 1, (channels, levels))
@@ -112,7 +112,7 @@ class Bernoulli:
         levels: 2.
     """
 
-    at_once = False
+    half_precision = True
 
     def __init__(self, outputs: Float[Tensor, "B C H W"], channels: int, levels: int) -> None:
         assert outputs.shape[1] == channels and levels == 2
@@ -167,7 +167,7 @@ class LogisticMixture:
         levels: number of values.
     """
 
-    at_once = True
+    half_precision = False  # a mixture's locations are finer
 
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
         self.channels, self.levels = channels, levels

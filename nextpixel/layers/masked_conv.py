@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
-from nextpixel.layers.masks import MaskType, check_kernel_size, colour_mask
+from nextpixel.layers.masks import MaskType, colour_mask
+from nextpixel.layers.sizes import check_kernel_size
 
 __all__ = ["FirstConv2d", "MaskedConv2d", "VerticalConv2d", "unit_variance"]
 

@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-__all__ = ["MaskType", "check_kernel_size", "check_width", "colour_mask"]
+from nextpixel.layers.sizes import check_width
+
+__all__ = ["MaskType", "colour_mask"]
 
 MaskType = Literal["A", "B"]
 
@@ -25,7 +27,7 @@ MaskType = Literal["A", "B"]
 def colour_mask(
     outputs: int, inputs: int, channels: int, mask_type: MaskType, *, output_blocks: bool = False
 ) -> Bool[Tensor, "outputs inputs"]:
-    """Tells which output channel may read which input channel of the *same pixel*.
+    """Tells which output channel may read which input channel of the same pixel.
 
     Type "A" (the first layer) lets a colour read the earlier colours only; type "B" (all later
     layers) also itself.
@@ -36,8 +38,8 @@ def colour_mask(
         channels: number of colours C; channel k belongs to colour k mod C.
         mask_type: "A" or "B".
         output_blocks: whether the outputs come in consecutive blocks, one per colour, instead of
-            interleaved: for the last layer, whose outputs are no longer split and are read colour
-                by colour.
+            interleaved. For the last layer, whose outputs are not split again and are read colour
+            by colour.
 
     Example:
         >>> colour_mask(3, 3, 3, "A").int().tolist()
@@ -51,22 +53,3 @@ def colour_mask(
     reader = order // (outputs // channels) if output_blocks else order % channels
     source = torch.arange(inputs)[None, :] % channels
     return source < reader if mask_type == "A" else source <= reader
-
-
-def check_width(name: str, width: int, channels: int) -> None:
-    """Raises ValueError unless `width` is a positive multiple of the number of colours."""
-    if width < 1 or width % channels:
-        below, above = width // channels * channels, (max(width, 0) // channels + 1) * channels
-        use = f"{below} or {above}" if below > 0 else f"{above}"
-        raise ValueError(
-            f"{name} (={width}) must be a positive multiple of channels (={channels}); use {use}"
-        )
-
-
-def check_kernel_size(name: str, size: int, *, at_least: int = 1) -> None:
-    """Raises ValueError unless `size` is odd and large enough."""
-    if size < at_least or size % 2 == 0:
-        raise ValueError(
-            f"{name} (={size}) must be an odd number of at least {at_least}, so that it has a"
-            " centre"
-        )

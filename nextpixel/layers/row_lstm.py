@@ -15,9 +15,9 @@ from torch.nn import functional
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
-from nextpixel.layers.masks import check_kernel_size
 from nextpixel.layers.residual import Image
 from nextpixel.layers.scan import lstm_cell, lstm_scan, row_fronts
+from nextpixel.layers.sizes import check_kernel_size
 
 __all__ = ["RowLSTMLayer"]
 

@@ -8,11 +8,11 @@ where. `variational` makes h a latent variable with a standard normal prior, as 
 (Gulrajani et al., 2017): a distribution of images again, whose likelihood is bounded from below.
 
 Neither is a leak: an encoder sees all of x, and p(x | h) is a distribution for every h. But NLL(x |
-h(x)) is no NLL(x).
+h(x)) is not NLL(x).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,45 +20,20 @@ from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.conditions import Conditions, Values, VectorCondition, forget
+from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
+from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
-from nextpixel.models.multiscale import built
+from nextpixel.models.trainable import (
+    EXACT,
+    LOWER_BOUND,
+    Figure,
+    Objective,
+    Trainable,
+    config_of,
+)
 
-__all__ = ["ConvolutionalAutoencoder", "ImageEncoder", "PixelCNNAutoencoder"]
-
-_SMALLEST = 4
-
-
-class ImageEncoder(nn.Module):
-    """An image to a vector: 3×3 convolutions of stride 2 down to at most 4×4 pixels, then a linear
-    layer.
-
-    The papers leave the layout open. Features double with every convolution.
-
-    Args:
-        channels, levels: of the images.
-        size: (H, W) of the images.
-        outputs: length of the vector.
-        features: of the first convolution.
-    """
-
-    def __init__(
-        self, *, channels: int, levels: int, size: Sequence[int], outputs: int, features: int
-    ) -> None:
-        super().__init__()
-        self.levels, (height, width) = levels, size
-        layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1), nn.ReLU()]
-        while max(height, width) > _SMALLEST:
-            layers += [nn.Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
-            features, height, width = 2 * features, -(-height // 2), -(-width // 2)
-        self.convolutions = nn.Sequential(*layers)
-        self.inner = features, height, width
-        self.out: nn.Module = nn.Linear(features * height * width, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Integers (B, C, H, W) to (B, outputs)."""
-        centred = x.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
-        return self.out(self.convolutions(centred).flatten(1))  # type: ignore[no-any-return]
+__all__ = ["ConvolutionalAutoencoder", "PixelCNNAutoencoder"]
 
 
 class PixelCNNAutoencoder(ImageModel):
@@ -67,13 +42,12 @@ class PixelCNNAutoencoder(ImageModel):
     It is conditioned on codes: `sample(model, n, shape, condition=model.encode(x))` draws images
     that share what the code holds, and `score(model, x, model.encode(x))` is the exact log p(x |
     h). Without a condition, `forward` encodes x: this is how it is trained. With
-    `TrainConfig.condition_dropout` the decoder meets unknown codes, of NaN, as well, and is the
-    unconditional model, too: log p(x) of the same weights, beside which log p(x | h) tells a code's
-    worth.
+    `TrainConfig.condition_dropout` the decoder also meets unknown codes, of NaN, and is the
+    unconditional model as well: the difference of log p(x | h) and log p(x) of the same weights is
+    what a code is worth.
 
     Args:
-        decoder: a model whose condition is `VectorCondition(m)`; or its configuration. m is the
-            size of the code.
+        decoder: a model whose condition is `VectorCondition(m)`. m is the size of the code.
         size: (H, W) of the images.
         encoder_features: of the encoder's first convolution.
         variational: make h a latent variable: q(h | x) = N(mean, deviation²) by the encoder, p(h) =
@@ -83,7 +57,7 @@ class PixelCNNAutoencoder(ImageModel):
             not ignore the code.
 
     Raises:
-        ValueError: the decoder is conditioned otherwise, or a value is out of range.
+        UsageError: the decoder has another condition, or a value is out of range.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -97,55 +71,57 @@ class PixelCNNAutoencoder(ImageModel):
     def __init__(
         self,
         *,
-        decoder: ImageModel | Mapping[str, Any],
+        decoder: AutoregressiveModel,
         size: Sequence[int],
         encoder_features: int = 32,
         variational: bool = False,
         free_bits: float = 0.0,
     ) -> None:
-        decoder = built(decoder)
         super().__init__(channels=decoder.channels, levels=decoder.levels)
-        if not isinstance(decoder, AutoregressiveModel) or not isinstance(
-            decoder.condition, VectorCondition
-        ):
-            raise ValueError(
-                "the decoder must be conditioned on a code: give it condition=VectorCondition(size)"
+        if not isinstance(decoder.condition, VectorCondition):
+            raise UsageError(
+                "‹decoder› must be conditioned on a code; give it condition=VectorCondition(size)"
             )
-        if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"size (={tuple(size)}) must be the height and width of the images")
-        if encoder_features < 1:
-            raise ValueError(f"encoder_features (={encoder_features}) must be at least 1")
-        if not 0 <= free_bits < math.inf or (free_bits and not variational):
-            raise ValueError(
-                f"free_bits (={free_bits}) must not be negative, and is for variational=True"
-            )
-        self.decoder, self.size, self.encoder_features = (
-            decoder,
-            (size[0], size[1]),
-            encoder_features,
+        code_size = decoder.condition.size
+        check_encoder(
+            channels=decoder.channels,
+            levels=decoder.levels,
+            size=size,
+            code_size=code_size * (2 if variational else 1),
+            encoder_features=encoder_features,
         )
+        if not 0 <= free_bits < math.inf or (free_bits and not variational):
+            raise UsageError(
+                f"‹free_bits› must not be negative and is for ‹variational› only, not {free_bits}"
+            )
+        self.decoder, self.encoder_features = decoder, encoder_features
+        self.size: tuple[int, int] = (size[0], size[1])
         self.variational, self.free_bits = variational, free_bits
         self.condition: Conditions | None = decoder.condition
-        self.code_size = decoder.condition.size
+        self.code_size = code_size
         self.encoder = ImageEncoder(
             channels=self.channels,
             levels=self.levels,
             size=size,
-            outputs=self.code_size * (2 if variational else 1),
+            outputs=code_size * (2 if variational else 1),
             features=encoder_features,
         )
-
-    @property
-    def given_by_data(self) -> None:
-        """Nothing: codes come from the images themselves."""
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
         own = ("encoder_features", "variational", "free_bits")
-        decoder = {"model": type(self.decoder).__name__} | self.decoder.config()
-        return {"decoder": decoder, "size": list(self.size)} | {
+        return {"decoder": config_of(self.decoder), "size": list(self.size)} | {
             name: getattr(self, name) for name in own
         }
+
+    @property
+    def figure(self) -> Figure:
+        """The exact likelihood given the code, or for a variational model a bound on log p(x)."""
+        return LOWER_BOUND if self.variational else EXACT
+
+    @property
+    def given_by_data(self) -> None:
+        """Nothing: codes come from the images themselves."""
 
     def scales(self) -> Iterator[Scale]:
         """The decoder's."""
@@ -155,22 +131,23 @@ class PixelCNNAutoencoder(ImageModel):
         """The codes of images, (B, m); for a variational model the means of q(h | x).
 
         Raises:
-            ValueError: the images are not of the size that the model was made for.
+            UsageError: the images are not of the size that the model was made for.
         """
-        return self.posterior(x)[0] if self.variational else self._encoder_outputs(x)
+        return self.posterior(x)[0] if self.variational else self.encoder(x)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-deviation of q(h | x), (B, m) each, of a variational model."""
         if not self.variational:
-            raise ValueError(
+            raise UsageError(
                 "this auto-encoder is not variational: it has codes, but no distribution of them"
             )
-        mean, log_deviation = _precise(self._encoder_outputs(x)).chunk(2, dim=1)
+        mean, log_deviation = _precise(self.encoder(x)).chunk(2, dim=1)
         return mean, log_deviation.clamp(-7, 7)
 
     def infer(self, x: Tensor, condition: Values | None) -> Values | None:
-        """The codes of images, unless some are given; booleans (B,) are true where a code is to be
-        unknown.
+        """The codes of images, unless some are given.
+
+        Booleans (B,) instead of codes are true where a code is to be unknown.
         """
         if isinstance(condition, Tensor) and condition.dtype == torch.bool:
             return forget(self.encode(x.to(self.device)), condition)
@@ -179,12 +156,11 @@ class PixelCNNAutoencoder(ImageModel):
     def forward(
         self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
     ) -> Distribution:
-        """The distribution of every sub-pixel given its past and a code, that of x itself if none
-        is given.
+        """The distribution of every sub-pixel given its past and a code, by default that of x.
 
-        For a variational model without a given code, a code is drawn from q(h | x), and
-        log-probabilities are less their share of the Kullback-Leibler divergence: their sum is the
-        lower bound of log p(x).
+        For a variational model without a given code, a code is drawn from q(h | x). Each
+        log-probability is then reduced by its share of the Kullback-Leibler divergence, so that
+        their sum is the lower bound of log p(x).
         """
         if condition is not None or not self.variational:
             return self.decoder(x, self.infer(x, condition), cache)  # type: ignore[no-any-return]
@@ -197,12 +173,6 @@ class PixelCNNAutoencoder(ImageModel):
             )
         return _Bound(self.decoder(x, code, cache), divergence.sum(dim=1))
 
-    def _encoder_outputs(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
-            wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
-            raise ValueError(f"x has shape {tuple(x.shape)}; this auto-encoder takes {wanted}")
-        return self.encoder(x)  # type: ignore[no-any-return]
-
 
 def gaussian_divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
     """KL(N(mean, deviation²) || N(0, 1)) of each entry in nats."""
@@ -212,32 +182,37 @@ def gaussian_divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
 class _Bound:
     """A distribution whose log-probabilities share the cost (B,) of the code that it was given."""
 
-    def __init__(self, law: Distribution, cost: Tensor) -> None:
-        self._law, self._cost = law, cost
+    def __init__(self, distribution: Distribution, cost: Tensor) -> None:
+        self._distribution, self._cost = distribution, cost
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self._law.log_prob(x) - (self._cost / x[0].numel())[:, None, None, None]
+        return self._distribution.log_prob(x) - self._share(x)
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        return self._law.log_pmf(x, channel)
+        return self._distribution.log_pmf(x, channel)
 
     def log_density(self, y: Tensor) -> Tensor:
-        return self._law.log_density(y) - (self._cost / y[0].numel())[:, None, None, None]
+        return self._distribution.log_density(y) - self._share(y)
+
+    def _share(self, x: Tensor) -> Tensor:
+        return (self._cost / x[0].numel())[:, None, None, None]
 
 
-class ConvolutionalAutoencoder(ImageModel):
-    """The baseline of the paper: the same encoder, a deconvolutional decoder, trained for the mean
-    squared error.
+class ConvolutionalAutoencoder(Trainable):
+    """The paper's baseline: the same encoder, a deconvolutional decoder, the squared error.
 
-    It reconstructs, but is no distribution of images. Trained as the mean of a Gaussian of variance
-    1 on values scaled to [-1, 1], whose negative log-density is half the squared error and a
-    constant.
+    It reconstructs images but is not a distribution of them. It is trained as the mean of a Gaussian
+    of variance 1 on values scaled to [-1, 1], whose negative log-density is half the squared error
+    plus a constant.
 
     Args:
         channels, levels: of the images.
         size: (H, W) of the images.
         code_size: m.
         encoder_features: of the encoder's first convolution.
+
+    Raises:
+        UsageError: a value is out of range.
 
     Example:
         >>> model = ConvolutionalAutoencoder(levels=4, size=(8, 8), code_size=10)
@@ -256,23 +231,14 @@ class ConvolutionalAutoencoder(ImageModel):
         code_size: int,
         encoder_features: int = 32,
     ) -> None:
-        super().__init__(channels=channels, levels=levels)
-        if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"size (={tuple(size)}) must be the height and width of the images")
-        for name, value in (("code_size", code_size), ("encoder_features", encoder_features)):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be at least 1")
-        self.size, self.code_size, self.encoder_features = (
-            (size[0], size[1]),
-            code_size,
-            encoder_features,
-        )
+        super().__init__()
+        images = {"channels": channels, "levels": levels}
+        check_encoder(**images, size=size, code_size=code_size, encoder_features=encoder_features)
+        self.channels, self.levels = channels, levels
+        self.size: tuple[int, int] = (size[0], size[1])
+        self.code_size, self.encoder_features = code_size, encoder_features
         self.encoder = ImageEncoder(
-            channels=channels,
-            levels=levels,
-            size=size,
-            outputs=code_size,
-            features=encoder_features,
+            **images, size=size, outputs=code_size, features=encoder_features
         )
         features, height, width = self.encoder.inner
         self.enter = nn.Linear(code_size, features * height * width)
@@ -292,11 +258,23 @@ class ConvolutionalAutoencoder(ImageModel):
         own = ("channels", "levels", "code_size", "encoder_features")
         return {name: getattr(self, name) for name in own} | {"size": list(self.size)}
 
-    def scales(self) -> Iterator[Scale]:
-        """None: it has no likelihood."""
-        raise ValueError(
-            "a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)"
-        )
+    @property
+    def figure(self) -> Figure:
+        """The mean squared error in levels²."""
+        return Figure("error", "mean_squared_error", "levels²", self._squared_error)
+
+    def _squared_error(self, bits_per_dim: float) -> float:
+        """The error behind the mean log-density of the Gaussian."""
+        scaled = 2 * bits_per_dim * math.log(2) - math.log(2 * math.pi)
+        return scaled * ((self.levels - 1) / 2) ** 2
+
+    @property
+    def given_by_data(self) -> None:
+        """Nothing beside images."""
+
+    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
+        """None: the model has no condition."""
+        return condition
 
     def encode(self, x: Tensor) -> Tensor:
         """The codes of images, (B, m)."""
@@ -307,13 +285,8 @@ class ConvolutionalAutoencoder(ImageModel):
         inner = self.enter(code).unflatten(1, self.encoder.inner)
         return self.deconvolutions(inner)[:, :, : self.size[0], : self.size[1]]  # type: ignore[no-any-return]
 
-    def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
-    ) -> Distribution:
-        """The Gaussian around the reconstruction."""
-        if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
-            wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
-            raise ValueError(f"x has shape {tuple(x.shape)}; this auto-encoder takes {wanted}")
+    def forward(self, x: Tensor, condition: Values | None = None) -> Objective:  # noqa: ARG002
+        """The log-density of the Gaussian around the reconstruction."""
         return _Gaussian(self.decode(self.encode(x)), self.levels)
 
     @torch.no_grad()
@@ -337,11 +310,3 @@ class _Gaussian:
     def log_prob(self, x: Tensor) -> Tensor:
         centred = x.to(self._mean.dtype) * (2 / (self._levels - 1)) - 1
         return -0.5 * (centred - self._mean) ** 2 - 0.5 * math.log(2 * math.pi)
-
-    def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        raise ValueError(
-            "a convolutional auto-encoder reconstructs, but has no likelihood: use reconstruct(x)"
-        )
-
-    def log_density(self, y: Tensor) -> Tensor:
-        return self.log_prob(y)

@@ -1,4 +1,4 @@
-"""The contract that every model fulfils.
+"""The contract that every model of images fulfils.
 
 A model is the conditional distribution of the next sub-pixel: p(x) = Π p(x_i | x_<i) over
 sub-pixels in raster order, row by row, pixel by pixel, colour by colour (Pixel Recurrent Neural
@@ -6,9 +6,10 @@ Networks, sections 2.1 and 2.2). Training, scoring, sampling and completing are 
 it; models have no such methods.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
 from nextpixel.conditions import (
-    ConditionLike,
     Conditions,
     Values,
     check_condition,
@@ -27,10 +27,14 @@ from nextpixel.conditions import (
     parts_of,
     tuple_of,
 )
-from nextpixel.layers.conditioning import ConditionEncoder, Encoded
-from nextpixel.layers.heads import HEADS, Distribution
-from nextpixel.layers.masked_conv import MaskedConv2d
-from nextpixel.layers.masks import check_width
+from nextpixel.errors import UsageError
+from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
+from nextpixel.layers.head import Head
+from nextpixel.layers.heads import Distribution
+from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
+from nextpixel.layers.sizes import LARGEST_WIDTH, check_between
+from nextpixel.models.settings import NetworkSettings
+from nextpixel.models.trainable import EXACT, Figure, Trainable
 
 __all__ = [
     "AutoregressiveModel",
@@ -56,9 +60,7 @@ class Scale(NamedTuple):
     coarser: int | None
 
     def given(self, x: Tensor, condition: Values | None) -> Values | None:
-        """What this scale is conditioned on, for whole images x that the whole model sees given
-        `condition`.
-        """
+        """What this scale is conditioned on, for images x and the condition of the whole model."""
         if self.coarser is None:
             return condition
         few = x[:, :, :: self.coarser, :: self.coarser]
@@ -67,15 +69,13 @@ class Scale(NamedTuple):
         return few, *tuple_of(condition)
 
     def counts(self, row: int, column: int) -> bool:
-        """Whether a pixel of this scale, by its row and column there, is not one of the scale
-        before.
-        """
+        """Whether a pixel, by its row and column in this scale, is not one of the scale before."""
         return self.coarser is None or bool(
             row * self.step % self.coarser or column * self.step % self.coarser
         )
 
 
-class ImageModel(nn.Module, ABC):
+class ImageModel(Trainable):
     """A distribution over images (B, C, H, W) of integers 0 … levels-1, of any height and width.
 
     Args:
@@ -87,26 +87,9 @@ class ImageModel(nn.Module, ABC):
         condition: what the distribution is conditioned on, or None.
     """
 
-    _minus_one: Tensor
-    condition: Conditions | None
-    recompute: bool = False
-    """Whether training computes each layer's maps again in the backward pass, instead of keeping
-    them all."""
-
     def __init__(self, *, channels: int, levels: int) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels (={channels}) must be at least 1")
-        if levels < 2:
-            raise ValueError(f"levels (={levels}) must be at least 2")
         self.channels, self.levels = channels, levels
-        self.register_buffer("_minus_one", torch.tensor(-1.0), persistent=False)
-
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """The keywords that rebuild the model, as plain JSON values:
-        `type(model)(**model.config())`.
-        """
 
     @abstractmethod
     def forward(
@@ -118,40 +101,11 @@ class ImageModel(nn.Module, ABC):
     def scales(self) -> Iterator[Scale]:
         """The parts of the model, in the order in which they go through an image."""
 
-    @property
-    def given_by_data(self) -> Conditions | None:
-        """What a data set must give beside images to train and evaluate the model: its condition."""
-        return self.condition
-
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
-        """The condition of images x, when the data gives `condition`: that; auto-encoders make it
-        from x.
-        """
-        return condition
-
-    @property
-    def values_are_names(self) -> bool:
-        """Whether values of pixels are names, such as codes, with respect to which a law has no
-        derivative.
-        """
-        networks = (part for part in self.modules() if isinstance(part, AutoregressiveModel))
-        return any(network.value_features is not None for network in networks)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self._minus_one.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the parameters."""
-        return self._minus_one.dtype
-
     def check(self, x: Tensor, condition: Values | None) -> None:
-        """Raises ValueError if x or the condition have a wrong shape (reads no values)."""
+        """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
         if x.ndim != 4 or x.shape[1] != self.channels:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
+            raise UsageError(
+                f"‹x› has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
             )
         check_condition(self.condition, condition, x.shape[0], (x.shape[2], x.shape[3]))
 
@@ -168,67 +122,77 @@ def visiting_order(model: ImageModel, height: int, width: int) -> list[Site]:
     ]
 
 
+Run = Callable[..., Any]
+"""Calls a function with arguments: how one layer's part of a pass is computed."""
+
+
 class AutoregressiveModel(ImageModel):
     """A model that goes through the sub-pixels of an image in raster order.
 
+    It is composed of three parts::
+
+        image ─► input ─► layers ─► head ─► distribution of every sub-pixel
+                            ▲
+        condition ─► encoder┘
+
+    The input turns pixels into features (`layers.inputs`). The layers are the model's own. The head
+    turns the last features into a distribution (`layers.head`). A pass, over all of an image, some
+    rows or one site, is this `forward` and nothing else.
+
+    The modules stand side by side in the model, under the names that are in its checkpoints.
+
     Args:
-        channels: number of colours C.
-        levels: number of values of a sub-pixel.
-        condition: what the distribution is conditioned on, or None.
-        head: "softmax", "bernoulli" or "logistic"; None takes "bernoulli" for two levels, otherwise
-            "softmax".
-        position_waves: how many cosine waves along each side tell every layer where in the image a
-            pixel is; 0 for none, as published. For images that are aligned, such as digits: see
-            `layers.conditioning`.
-        value_features: None for values that are amounts, such as brightness; for values that are
-            names, such as codes of a vector-quantised auto-encoder, how many learned features each
-            becomes.
+        settings: the keywords of the model, checked and complete.
+        layers: makes the layers, by name, from the number of the input's maps and the widths of
+            what biases every layer, or None.
 
     Attributes:
-        channels, levels, condition, head, position_waves, value_features: as given, resolved.
-        inputs: channels of an image as the first layer reads it.
-        colours: how many colours of a pixel are predicted one after another: all, or 1 for a head
-            that gives the joint distribution of a pixel's colours. Widths are multiples of it.
-        widths: of what biases every layer, or None.
+        settings: as given.
+        condition: what the distribution is conditioned on, or None.
+        values: the input.
+        encoder: of what biases every layer, or None.
+        colours: how many colours of a pixel are predicted one after another.
     """
 
     def __init__(
         self,
-        *,
-        channels: int,
-        levels: int,
-        condition: ConditionLike = None,
-        head: str | None = None,
-        position_waves: int = 0,
-        value_features: int | None = None,
+        settings: NetworkSettings,
+        layers: Callable[[int, Widths | None], dict[str, nn.Module]],
     ) -> None:
-        super().__init__(channels=channels, levels=levels)
-        if position_waves < 0:
-            raise ValueError(
-                f"position_waves (={position_waves}) must be at least 0, which is none"
-            )
-        if value_features is not None and value_features < 1:
-            raise ValueError(
-                f"value_features (={value_features}) must be at least 1, or None for amounts"
-            )
-        self.value_features, self.inputs = value_features, channels * (value_features or 1)
-        # A table for each colour, one after another.
-        self.values = (
-            None if value_features is None else nn.Embedding(channels * levels, value_features)
+        super().__init__(channels=settings.channels, levels=settings.levels)
+        self.settings, self.colours = settings, settings.colours
+        self.condition = parse_condition(settings.condition)
+        _check_sizes(self.condition)
+        self.values = _input(settings)
+        conditioned = self.condition is not None or settings.position_waves > 0
+        self.encoder = (
+            ConditionEncoder(self.condition, settings.position_waves) if conditioned else None
         )
-        if head is None:
-            head = "bernoulli" if levels == 2 else "softmax"
-        if head not in HEADS:
-            raise ValueError(f"head (={head!r}) must be one of {', '.join(map(repr, HEADS))}")
-        self.head = head
-        self.colours = 1 if HEADS[head].at_once else channels
-        self.condition = parse_condition(condition)
-        self.position_waves = position_waves
-        conditioned = self.condition is not None or position_waves > 0
-        self.encoder = ConditionEncoder(self.condition, position_waves) if conditioned else None
-        self.widths = None if self.encoder is None else self.encoder.widths
+        widths = None if self.encoder is None else self.encoder.widths
+        for name, layer in layers(self.values.maps, widths).items():
+            self.add_module(name, layer)
+        assert settings.head is not None and settings.head_features is not None
+        self._head = Head(settings.head, self.channels, self.levels, self.colours)
+        self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
+        # Weights decide the layout of the maps: channels last makes all passes over rows faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @abstractmethod
+    def features(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
+    ) -> tuple[Tensor, Tensor | None]:
+        """The layers' part of a pass: at a site or over rows.
+
+        Args:
+            x: integers (B, C, H, W), to be read through `self.values`.
+            condition: what biases every layer.
+            cache: where the pass is.
+            run: calls each layer.
+
+        Returns:
+            The last layer's maps, and the sum of what skips it, or None.
+        """
+
     def forward(
         self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
     ) -> Distribution:
@@ -240,125 +204,85 @@ class AutoregressiveModel(ImageModel):
                 classes integers (B,), for vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉,
                 ⌈W / scale⌉); for several conditions a tuple. Classes of -1, vectors of NaN and maps
                 of -1 or NaN are unknown.
-            cache: None for all sites in one pass; otherwise the result covers only the place where
+            cache: None for all sites in one pass. Otherwise the result covers only the place where
                 the cache is, while x is still the whole image, of which nothing later than that
                 place is read.
         """
+        if cache is None:
+            self.check(x, condition)
+        encoded: Encoded | None = None
+        if self.encoder is not None:  # once in a walk
+            encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
+            encoded = encode() if cache is None else cache.state(self.encoder, encode)
+        again = self.recompute and self.training and torch.is_grad_enabled()
+        y, skips = self.features(x, encoded, cache, _recomputed if again else _called)
+        y = y if skips is None else y + skips
+        return self._head.distribution((self.head_hidden, self.head_out), y, cache)
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild this model."""
+        keywords = {
+            field.name: getattr(self.settings, field.name) for field in fields(self.settings)
+        }
+        return keywords | {"condition": condition_config(self.condition)}
+
+    @property
+    def figure(self) -> Figure:
+        """The exact likelihood."""
+        return EXACT
+
+    @property
+    def given_by_data(self) -> Conditions | None:
+        """The condition."""
+        return self.condition
+
+    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
+        """The condition that the data gives."""
+        return condition
 
     def scales(self) -> Iterator[Scale]:
         """Itself."""
         yield Scale(self, 1, None)
 
-    def _check_layers(self, features: int, layers: int, dropout: float) -> None:
-        """Raises ValueError unless there can be so many layers of such a width, with such a
-        dropout.
-        """
-        check_width("features", features, self.colours)
-        if layers < 1:
-            raise ValueError(f"layers (={layers}) must be at least 1")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
 
-    def _layer_pass(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """One layer's part of a pass; with `recompute` only its inputs are kept for the backward
-        pass.
-        """
-        if self.recompute and self.training and torch.is_grad_enabled():
-            return checkpoint(function, *arguments, use_reentrant=False)
-        return function(*arguments)
+def _called(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
-    def _add_head(self, maps: int, head_features: int | None) -> None:
-        """Adds what follows the layers and their `maps`: ReLU–1×1–ReLU–1×1 (Pixel Recurrent Neural
-        Networks, table 1).
 
-        It is what a model adds last, as wide as the layers if `head_features` is None.
-        """
-        head_features = maps if head_features is None else head_features
-        check_width("head_features", head_features, self.colours)
-        self.head_features = head_features
-        outputs = HEADS[self.head].outputs(self.channels, self.levels)
-        self.head_hidden = MaskedConv2d(
-            maps, head_features, 1, channels=self.colours, mask_type="B"
-        )
-        self.head_out = MaskedConv2d(
-            head_features, outputs, 1, channels=self.colours, mask_type="B", output_blocks=True
-        )
-        # Weights decide the layout of the maps: with channels last, all passes over rows are
-        # faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _recomputed(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Keeps only the inputs of a layer for the backward pass, which computes its maps again."""
+    return checkpoint(function, *arguments, use_reentrant=False)
 
-    def _head(self, y: Tensor, skips: Tensor | None, cache: Cache | None) -> Distribution:
-        """The distribution at a site or over rows, from the last layer and the sum of what skips
-        it.
 
-        A mixture's locations are finer than half precision, even where the rest is computed in it.
-        """
-        y = self.head_hidden((y if skips is None else y + skips).relu(), cache).relu()
-        if self.head == "logistic":
-            with torch.autocast(y.device.type, enabled=False):
-                outputs = self.head_out(y.to(self.dtype), cache)
-        else:
-            outputs = self.head_out(y, cache)
-        if cache is not None and cache.site is not None:
-            return HEADS[self.head](
-                outputs[:, :, None, None], self.channels // self.colours, self.levels
-            )
-        return HEADS[self.head](outputs, self.channels, self.levels)
+def _input(settings: NetworkSettings) -> ImageInput:
+    shared = {
+        "channels": settings.channels,
+        "levels": settings.levels,
+        "colours": settings.colours,
+    }
+    if settings.value_features is None:
+        return OrdinalInput(**shared)
+    return CategoricalInput(**shared, features=settings.value_features)
 
-    def _core_config(self) -> dict[str, Any]:
-        """The part of `config()` that all models share."""
-        condition = condition_config(self.condition)
-        core = {
-            "channels": self.channels,
-            "levels": self.levels,
-            "condition": condition,
-            "head": self.head,
-        }
-        return core | {"position_waves": self.position_waves, "value_features": self.value_features}
 
-    def _encoded(self, x: Tensor, condition: Values | None, cache: Cache | None) -> Encoded | None:
-        """The condition as the layers see it, computed once in a walk."""
-        if self.encoder is None:
-            return None
-        encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
-        encoded: Encoded = encode() if cache is None else cache.state(self.encoder, encode)
-        return encoded
+# Far above anything in use; see `layers.sizes`. The kernels that enlarge a map grow with the square
+# of its scale.
+_LARGEST = {
+    "classes": 1 << 20,
+    "size": 1 << 20,
+    "maps": 1 << 12,
+    "scale": 256,
+    "levels": 1 << 20,
+    "features": LARGEST_WIDTH,
+}
 
-    def _rows(self, x: Tensor, cache: Cache | None) -> Tensor:
-        """The rows that a pass works on, scaled to [-1, 1]."""
-        return self._centre(x if cache is None else x[:, :, cache.rows.start : cache.rows.stop])
 
-    def _rows_above(self, x: Tensor, cache: Cache | None) -> Tensor:
-        """The same rows one row behind, scaled; above the first row there are zeros."""
-        start, stop = (0, x.shape[2]) if cache is None else (cache.rows.start, cache.rows.stop)
-        above = self._centre(x[:, :, max(start - 1, 0) : stop - 1])
-        return nn.functional.pad(above, (0, 0, 1, 0)) if start == 0 else above
-
-    def _previous(self, x: Tensor, cache: Cache) -> Tensor:
-        """What was decided before the cache's site, scaled: (B, C / colours); of no meaning at the
-        start of a row.
-        """
-        channel, row, column = cache.previous_site() or (0, 0, 0)
-        if self.colours == 1:
-            return self._centre(x[:, :, row : row + 1, column : column + 1])[:, :, 0, 0]
-        return self._centre(x[:, channel, row, column, None, None, None], channel)[:, :, 0, 0]
-
-    def _centre(self, x: Tensor, channel: int = 0) -> Tensor:
-        """Integers (B, c, h, w) of the colours from `channel` on, as the first layer reads them:
-        (B, c·features, h, w).
-
-        Amounts become -1 … 1, in the precision of the parameters; names their features, feature by
-        feature all colours.
-        """
-        if self.values is not None:
-            if x.is_floating_point():
-                raise TypeError(
-                    "x has a floating type, but this model's values are names; give integers"
-                )
-            first = torch.arange(channel, channel + x.shape[1], device=x.device) * self.levels
-            features: Tensor = self.values(x.long() + first[:, None, None])
-            return features.permute(0, 4, 1, 2, 3).flatten(1, 2)
-        return torch.add(self._minus_one, x.to(self.dtype), alpha=2 / (self.levels - 1))
+def _check_sizes(condition: Conditions | None) -> None:
+    """Raises UsageError for a condition whose network would be absurdly large."""
+    for part in parts_of(condition):
+        for name, value in vars(part).items():
+            if name in _LARGEST and value is not None:
+                check_between(name, value, 1, _LARGEST[name])
 
 
 def check_values(model: ImageModel, x: Tensor) -> None:
@@ -380,9 +304,7 @@ _OUTPUTS_PER_PASS = 1 << 26
 
 
 def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
-    """How many rows of so many images of that width can be computed at once without filling the
-    memory.
-    """
+    """How many rows of a batch can be computed at once without filling the memory."""
     return max(1, _OUTPUTS_PER_PASS // (batch * model.channels * model.levels * width))
 
 

@@ -1,6 +1,6 @@
-"""An embedding: images to points on a sphere, near each other if they show the same class.
+"""An embedding: images become points on a sphere, close together if they show the same class.
 
-What conditions the portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord
+It conditions the portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord
 et al., 2016, section 3.3). Trained by `nextpixel.training.embedding`.
 """
 
@@ -11,22 +11,26 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from nextpixel.models.autoencoder import ImageEncoder
+from nextpixel.errors import UsageError
+from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
 
 __all__ = ["Embedding", "embed"]
 
 
 class Embedding(nn.Module):
-    """Images (B, C, H, W) to vectors of length 1, (B, outputs); the distance says how different two
-    images are.
+    """Turns images (B, C, H, W) into vectors of length 1, (B, outputs).
+
+    The distance of two vectors says how different the images are.
 
     Args:
         channels, levels: of the images.
         size: (H, W) of the images.
         outputs: length of the vectors.
         features: of the encoder's first convolution; see `ImageEncoder`.
-        dropout: share of the encoder's outputs, before the last layer, that are dropped in
-            training.
+        dropout: share of the inputs of the encoder's last layer that are dropped in training.
+
+    Raises:
+        UsageError: a value is out of range.
 
     Example:
         >>> Embedding(levels=4, size=(8, 8), outputs=3)(torch.randint(4, (2, 1, 8, 8))).norm(dim=1).tolist()
@@ -44,15 +48,11 @@ class Embedding(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"size (={tuple(size)}) must be the height and width of the images")
-        for name, value in (("channels", channels), ("outputs", outputs), ("features", features)):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be at least 1")
-        if levels < 2:
-            raise ValueError(f"levels (={levels}) must be at least 2")
+        check_encoder(
+            channels=channels, levels=levels, size=size, outputs=outputs, features=features
+        )
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout (={dropout}) must be at least 0 and less than 1")
+            raise UsageError(f"‹dropout› must be at least 0 and less than 1, not {dropout}")
         self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
         self.outputs, self.features, self.dropout = outputs, features, dropout
         self.encoder = ImageEncoder(
@@ -67,9 +67,6 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Integers (B, C, H, W) to vectors of length 1."""
-        if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
-            wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
-            raise ValueError(f"x has shape {tuple(x.shape)}; this embedding takes {wanted}")
         return nn.functional.normalize(self.encoder(x), dim=1)
 
 

@@ -1,5 +1,4 @@
-"""Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6), and the family it is made
-of.
+"""Multi-Scale PixelRNN (Pixel Recurrent Neural Networks, section 3.6).
 
 A small image is drawn first, then a larger one that contains its pixels: every s-th row and column
 of the large image is the small one. The large model sees the small image through a deconvolutional
@@ -11,41 +10,41 @@ the pixels not in the small image. The large model's terms for the others, which
 left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import MapCondition, Values, parts_of
+from nextpixel.conditions import Conditions, MapCondition, Values, parts_of
+from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
-from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
-from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+from nextpixel.models.trainable import EXACT, Figure, config_of
 
-__all__ = ["DISTRIBUTIONS", "MultiScale", "built"]
+__all__ = ["MultiScale"]
 
 
 class MultiScale(ImageModel):
-    """A model of a small image, and one of the large image given the small.
+    """A model of a small image, and one of the large image given the small one.
 
-    Pixels come in another order than elsewhere: first all of the small image, then the others, both
-    row by row. What the small model is conditioned on (classes, say) may condition the large one,
-    too.
+    Pixels come in a different order than elsewhere: first all of the small image, then the others,
+    both row by row. What the small model is conditioned on, such as classes, may also condition the
+    large one.
 
     Args:
-        small: any model, a `MultiScale` included; or its `config()` with its class's name as
-            "model".
+        small: any model, a `MultiScale` included.
         large: any model with the same channels and levels whose condition is
             `MapCondition(channels, scale=s, levels=levels)`, or a tuple of that and the small
-            model's conditions; or its configuration.
+            model's conditions.
 
     Raises:
-        ValueError: the two do not fit together.
+        UsageError: the two do not fit together.
 
     Example:
         >>> import torch
+        >>> from nextpixel import PixelCNN, RowLSTM
         >>> small = RowLSTM(levels=4, features=8, layers=2)
         >>> large = PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4))
         >>> x = torch.randint(4, (2, 1, 6, 7))
@@ -53,16 +52,12 @@ class MultiScale(ImageModel):
         torch.Size([2, 1, 6, 7])
     """
 
-    def __init__(
-        self, *, small: ImageModel | Mapping[str, Any], large: ImageModel | Mapping[str, Any]
-    ) -> None:
-        small, large = built(small), built(large)
+    def __init__(self, *, small: ImageModel, large: ImageModel) -> None:
         super().__init__(channels=small.channels, levels=small.levels)
         first, *others = parts_of(large.condition) or (None,)
         if not isinstance(large, AutoregressiveModel) or not isinstance(first, MapCondition):
-            raise ValueError(
-                "the large model must be conditioned on the small image: give it"
-                " condition=MapCondition(…)"
+            raise UsageError(
+                "‹large› must be conditioned on the small image; give it condition=MapCondition(…)"
             )
         for name, given, wanted in (
             ("channels", large.channels, small.channels),
@@ -71,13 +66,12 @@ class MultiScale(ImageModel):
             ("condition.levels", first.levels, small.levels),
         ):
             if given != wanted:
-                raise ValueError(
-                    f"the large model has {name}={given}, but the small one's images ask for"
-                    f" {wanted}"
+                raise UsageError(
+                    f"‹large› has {name}={given}, but the images of ‹small› need {wanted}"
                 )
         if first.scale < 2:
-            raise ValueError(
-                f"the large model's condition has scale={first.scale}; it must be at least 2"
+            raise UsageError(
+                f"the condition of ‹large› has scale={first.scale}; it must be at least 2"
             )
         self.small, self.large, self.scale = small, large, first.scale
         # A map is, seen from the large image, of even lower resolution.
@@ -86,19 +80,30 @@ class MultiScale(ImageModel):
             for part in parts_of(small.condition)
         )
         if others and tuple(others) != further:
-            raise ValueError(
-                f"beside the small image, the large model is conditioned on {tuple(others)}, but"
-                f" the small one on {parts_of(small.condition)}; give both the same (maps with"
-                f" {self.scale} times the scale), or the large one only the small image"
+            raise UsageError(
+                f"beside the small image, ‹large› is conditioned on {tuple(others)}, but ‹small› on"
+                f" {parts_of(small.condition)}; give both the same conditions (maps with"
+                f" {self.scale} times the scale), or condition ‹large› on the small image alone"
             )
         self.condition = further if len(further) > 1 else further[0] if further else None
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
-        return {
-            name: {"model": type(part).__name__} | part.config()
-            for name, part in (("small", self.small), ("large", self.large))
-        }
+        return {"small": config_of(self.small), "large": config_of(self.large)}
+
+    @property
+    def figure(self) -> Figure:
+        """The exact likelihood."""
+        return EXACT
+
+    @property
+    def given_by_data(self) -> Conditions | None:
+        """The condition."""
+        return self.condition
+
+    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
+        """The condition that the data gives."""
+        return condition
 
     def scales(self) -> Iterator[Scale]:
         """The small model's scales, further apart, then the large model."""
@@ -117,8 +122,8 @@ class MultiScale(ImageModel):
             cache: None; walks and scores go scale by scale, see `scales`.
         """
         if cache is not None:
-            raise ValueError(
-                "a multi-scale model has no rows or sites of its own: walk each of its scales()"
+            raise UsageError(
+                "a multi-scale model has no rows or sites of its own; walk each of its scales()"
             )
         few, given = (
             x[:, :, :: self.scale, :: self.scale],
@@ -134,37 +139,16 @@ class _TwoScales:
         self._small, self._large, self._scale = small, large, scale
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self._merged(x, lambda law, values: law.log_prob(values))
+        return self._merged(x, lambda distribution, values: distribution.log_prob(values))
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        return self._merged(x, lambda law, values: law.log_pmf(values, channel))
+        return self._merged(x, lambda distribution, values: distribution.log_pmf(values, channel))
 
     def log_density(self, y: Tensor) -> Tensor:
-        return self._merged(y, lambda law, values: law.log_density(values))
+        return self._merged(y, lambda distribution, values: distribution.log_density(values))
 
     def _merged(self, x: Tensor, ask: Callable[[Distribution, Tensor], Tensor]) -> Tensor:
         every = slice(None, None, self._scale)
         merged = ask(self._large, x).clone()
         merged[:, :, every, every] = ask(self._small, x[:, :, every, every])
         return merged
-
-
-DISTRIBUTIONS: dict[str, type[ImageModel]] = {
-    "DiagonalBiLSTM": DiagonalBiLSTM,
-    "GatedPixelCNN": GatedPixelCNN,
-    "MultiScale": MultiScale,
-    "PixelCNN": PixelCNN,
-    "RowLSTM": RowLSTM,
-}
-"""What a model may be made of, by name."""
-
-
-def built(part: ImageModel | Mapping[str, Any]) -> ImageModel:
-    """A part of a model: as it is, or made from its `config()` with its class's name as "model"."""
-    if isinstance(part, ImageModel):
-        return part
-    keywords = dict(part)
-    name = keywords.pop("model", None)
-    if name not in DISTRIBUTIONS:
-        raise ValueError(f"model (={name!r}) must be one of {', '.join(DISTRIBUTIONS)}")
-    return DISTRIBUTIONS[name](**keywords)

@@ -1,151 +1,258 @@
-"""Which model to build: the options of every family in one value, for those who do not call a constructor.
+"""The keywords of the four networks: names, types, defaults, explanations and checks, each once.
 
-Each option is one field with its type, help text (the docstring under it) and check; the command
-line makes its options of them. What is None is chosen to suit the data when the model is built.
+A settings object is checked and complete: where a keyword is None, the value that the model takes
+instead stands in its place. This module does not load torch, so that the command line can offer the
+same options.
 """
 
-import math
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from nextpixel.errors import UsageError
+from nextpixel.layers.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
-__all__ = ["ModelSettings"]
+if TYPE_CHECKING:
+    from nextpixel.conditions import ConditionLike
+else:
+    ConditionLike = Any
 
-_LAYERS = frozenset(
-    {
-        "features",
-        "layers",
-        "kernel_size",
-        "first_kernel_size",
-        "head_features",
-        "position_waves",
-        "value_features",
-        "skip",
-        "dropout",
-        "head",
-    }
-)
-_CODE = frozenset({"code_size", "encoder_features"})
-_APPLY = {
-    "gated-pixel-cnn": _LAYERS | {"scale"},
-    "pixel-cnn": _LAYERS | {"scale", "residual", "gated"},
-    "row-lstm": _LAYERS | {"scale", "residual"},
-    "diagonal-bilstm": _LAYERS | {"scale", "residual", "complete_context"},
-    "pixel-cnn-autoencoder": _LAYERS | _CODE | {"variational", "free_bits"},
-    "convolutional-autoencoder": _CODE,
+__all__ = [
+    "DiagonalBiLSTMSettings",
+    "GatedPixelCNNSettings",
+    "HeadName",
+    "NetworkSettings",
+    "PixelCNNSettings",
+    "RowLSTMSettings",
+    "keywords_of",
+]
+
+HeadName = Literal["softmax", "bernoulli", "logistic"]
+
+# Far above anything in use; see `layers.sizes`.
+LARGEST = {
+    "channels": 1 << 10,
+    "levels": 1 << 20,
+    "features": LARGEST_WIDTH,
+    "layers": 10_000,
+    "head_features": 2 * LARGEST_WIDTH,
+    "position_waves": 256,
+    "value_features": LARGEST_WIDTH,
 }
-"""Which fields mean something to which model."""
 
-_LARGEST = {"layers": 1_000, "position_waves": 1_000, "scale": 1_000}
-_LARGEST |= {"kernel_size": 999, "first_kernel_size": 999}
-_WIDEST = 100_000
+_FIRST_KERNEL = 7
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """The model to build.
+class NetworkSettings(ABC):
+    """The keywords that all four networks share."""
 
-    Raises:
-        UsageError: a value is out of range, or means nothing to the model.
-    """
-
-    model: Literal[
-        "gated-pixel-cnn",
-        "pixel-cnn",
-        "row-lstm",
-        "diagonal-bilstm",
-        "pixel-cnn-autoencoder",
-        "convolutional-autoencoder",
-    ] = "gated-pixel-cnn"
-    """The kind of model. The decoder of pixel-cnn-autoencoder is a gated-pixel-cnn."""
-    scale: int | None = None
-    """Multi-scale: model every SCALE-th row and column first, then the other pixels given those,
-    both with the same kind of model. Default: a single scale."""
-    features: int | None = None
-    """Feature maps per stack or layer, a multiple of the channels. Default: 48 for gated-pixel-cnn,
-    32 for the others, rounded up."""
-    layers: int | None = None
-    """Number of layers. Default: 8 for gated-pixel-cnn, 7 for the others."""
-    kernel_size: int | None = None
-    """Side of the kernels, odd. Default: 5 for gated-pixel-cnn, 3 for the others. A diagonal-bilstm
-    has only the first one."""
-    first_kernel_size: int | None = None
-    """Side of the first layer's kernel, odd. Default: the kernel size for gated-pixel-cnn, 7 for
-    the others."""
+    channels: int = 1
+    """Number of colours C of an image."""
+    levels: int = 256
+    """Number of values of a sub-pixel."""
+    condition: ConditionLike = None
+    """None, `ClassCondition(n)`, `VectorCondition(n)`, `MapCondition(…)`, or a tuple of them."""
     head_features: int | None = None
-    """Width of the head. Default: the features for gated-pixel-cnn, twice as many for the others."""
-    head: Literal["softmax", "bernoulli", "logistic"] | None = None
-    """Output distribution; logistic is a discretised mixture of ten. Default: bernoulli for two
-    levels, softmax otherwise."""
+    """Width of the head, a multiple of the colours; by default that of the layers' output."""
+    skip: bool = False
+    """Connect every layer to the head, through a 1×1 convolution."""
     dropout: float = 0.0
-    """Share of features dropped in training."""
+    """Share of every layer's features dropped in training."""
+    head: HeadName | None = None
+    """Output distribution; by default bernoulli for two levels, otherwise softmax. logistic is a
+    discretised mixture of ten, with one pass for each pixel."""
     position_waves: int = 0
     """Tell every layer where in the image a pixel is, by this many cosine waves along each side.
-    Helps with aligned images, such as digits or faces; the papers have none."""
+    Useful for aligned images, such as digits or faces; by default 0, as published."""
     value_features: int | None = None
-    """For categorical values, such as codes: the number of learned features of each value. Default:
-    values are ordinal, such as brightness."""
-    residual: bool | None = None
-    """Whether layers add their input to their output. Default: yes; fixed for gated-pixel-cnn."""
-    skip: bool = False
-    """Connect every layer to the head."""
-    gated: bool = False
-    """For pixel-cnn: gated activations instead of ReLUs."""
-    complete_context: bool = False
-    """For diagonal-bilstm: let it see the last pixel of the row above, which the published
-    construction misses."""
-    code_size: int | None = None
-    """For auto-encoders: length of the code. Default: 10, as in the paper, which also has 100."""
-    encoder_features: int | None = None
-    """For auto-encoders: feature maps of the encoder's first convolution, doubled with each stride.
-    Default: 32."""
-    variational: bool = False
-    """For pixel-cnn-autoencoder: make the code a latent variable with a prior, to draw new images
-    without encoding any."""
-    free_bits: float = 0.0
-    """For a variational auto-encoder: bits of each entry of the code that cost nothing in
-    training."""
+    """For categorical values, such as codes: how many learned features each value becomes. By
+    default values are ordinal, such as brightness."""
+
+    @property
+    @abstractmethod
+    def maps(self) -> int:
+        """Number of feature maps that the layers hand to the head."""
+
+    @property
+    def colours(self) -> int:
+        """How many colours of a pixel are predicted one after another; widths are multiples of it.
+
+        All colours, or 1 for the head "logistic", which gives their joint distribution.
+        """
+        return 1 if self.head == "logistic" else self.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedPixelCNNSettings(NetworkSettings):
+    """The keywords of `GatedPixelCNN`."""
+
+    features: int = 48
+    """Feature maps F of each stack, a multiple of the colours. The paper's ImageNet model: 384."""
+    layers: int = 8
+    """Number of gated layers, the first included. The paper's ImageNet model: 20."""
+    kernel_size: int = 5
+    """Side k of the kernels, odd, at least 3. The paper's ImageNet model: 5."""
+    first_kernel_size: int | None = None
+    """Side of the first layer's kernels, odd, at least 3; by default `kernel_size`."""
 
     def __post_init__(self) -> None:
-        if self.model not in _APPLY:
+        first = self.kernel_size if self.first_kernel_size is None else self.first_kernel_size
+        _complete(self, kernel_size=self.kernel_size, first_kernel_size=first)
+
+    @property
+    def maps(self) -> int:
+        """F."""
+        return self.features
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelCNNSettings(NetworkSettings):
+    """The keywords of `PixelCNN`."""
+
+    features: int = 32
+    """h, the maps of a layer, a multiple of the colours; between layers there are 2h."""
+    layers: int = 7
+    """Number of residual blocks."""
+    kernel_size: int = 3
+    """Side k of the layers' kernels, odd, at least 3."""
+    first_kernel_size: int = _FIRST_KERNEL
+    """Side of the first convolution, odd, at least 3; the paper's is 7."""
+    residual: bool = True
+    """Add the input of every block to its output."""
+    gated: bool = False
+    """End each layer's k×k convolution in a gate instead of a ReLU."""
+
+    def __post_init__(self) -> None:
+        _complete(self, kernel_size=self.kernel_size, first_kernel_size=self.first_kernel_size)
+
+    @property
+    def maps(self) -> int:
+        """2h."""
+        return 2 * self.features
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLSTMSettings(NetworkSettings):
+    """The keywords of `RowLSTM`."""
+
+    features: int = 32
+    """h, the states of a layer, a multiple of the colours; between layers there are 2h maps."""
+    layers: int = 7
+    """Number of residual blocks."""
+    kernel_size: int = 3
+    """Side k of the convolutions along rows, odd, at least 3."""
+    first_kernel_size: int = _FIRST_KERNEL
+    """Side of the first convolution, odd, at least 3; the paper's is 7."""
+    residual: bool = True
+    """Add the input of every block to its output."""
+
+    def __post_init__(self) -> None:
+        _complete(self, kernel_size=self.kernel_size, first_kernel_size=self.first_kernel_size)
+
+    @property
+    def maps(self) -> int:
+        """2h."""
+        return 2 * self.features
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagonalBiLSTMSettings(NetworkSettings):
+    """The keywords of `DiagonalBiLSTM`."""
+
+    features: int = 32
+    """h, the states of a layer, a multiple of the colours; between layers there are 2h maps."""
+    layers: int = 7
+    """Number of residual blocks."""
+    kernel_size: int | None = None
+    """Side of the first convolution, odd, at least 3, by default 7. It is the only kernel that can
+    vary: those of the recurrence are 1 and 2."""
+    first_kernel_size: int | None = None
+    """Another name of `kernel_size`."""
+    residual: bool = True
+    """Add the input of every block to its output."""
+    complete_context: bool = False
+    """Close the gap that leaves the last pixel of the row above unseen; see
+    `layers.diagonal_lstm`."""
+
+    def __post_init__(self) -> None:
+        given = {self.kernel_size, self.first_kernel_size} - {None}
+        if len(given) > 1:
             raise UsageError(
-                f"‹model={self.model!r}› must be one of {', '.join(map(repr, _APPLY))}"
+                f"‹kernel_size› ({self.kernel_size}) and ‹first_kernel_size›"
+                f" ({self.first_kernel_size}) both name the first convolution of a DiagonalBiLSTM;"
+                " give one of them"
             )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "model" or value == field.default:
-                continue
-            if field.name not in _APPLY[self.model]:
-                raise UsageError(
-                    f"‹{field.name}› does not apply to ‹model={self.model!r}›; leave it out"
-                )
-            if isinstance(value, int) and not isinstance(value, bool):
-                _check_number(field.name, value)
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"‹dropout={self.dropout}› must be at least 0 and less than 1")
-        if not 0 <= self.free_bits < math.inf or (self.free_bits and not self.variational):
-            raise UsageError(
-                f"‹free_bits={self.free_bits}› must not be negative, and goes with ‹variational=True›"
-            )
+        side = given.pop() if given else _FIRST_KERNEL
+        _complete(self, kernel_size=side, first_kernel_size=side)
 
-    def keywords(self) -> dict[str, Any]:
-        """The keywords of the model's constructor that are not its defaults."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        defaults = {field.name: field.default for field in fields(self)}
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in ("model", "scale") and value != defaults[name]
-        }
+    @property
+    def maps(self) -> int:
+        """2h."""
+        return 2 * self.features
 
 
-def _check_number(name: str, value: int) -> None:
-    least = 2 if name == "scale" else 1
-    if value < least:
-        more = "; leave it out for a single scale" if name == "scale" else ""
-        raise UsageError(f"‹{name}={value}› must be at least {least}{more}")
-    if value > (most := _LARGEST.get(name, _WIDEST)):
-        raise UsageError(f"‹{name}={value}› must be at most {most:,}")
-    if "kernel_size" in name and (value < 3 or value % 2 == 0):
-        raise UsageError(f"‹{name}={value}› must be an odd number of at least 3")
+def _complete(settings: Any, **sides: int | None) -> None:
+    """Checks all keywords and puts a value in the place of each None."""
+    for name in ("channels", "levels", "features", "layers", "position_waves", "value_features"):
+        value = getattr(settings, name)
+        if value is not None:
+            least = {"levels": 2, "position_waves": 0}.get(name, 1)
+            check_between(name, value, least, LARGEST[name])
+    if not 0 <= settings.dropout < 1:
+        raise UsageError(f"‹dropout› must be at least 0 and less than 1, not {settings.dropout}")
+    head = settings.head
+    if head is None:
+        head = "bernoulli" if settings.levels == 2 else "softmax"
+    if head not in get_args(HeadName):
+        raise UsageError(
+            f"‹head› must be one of {', '.join(map(repr, get_args(HeadName)))}, not {head!r}"
+        )
+    if head == "bernoulli" and settings.levels != 2:
+        raise UsageError(
+            f"‹head› 'bernoulli' is for two values, but ‹levels› is {settings.levels}; use"
+            " 'softmax'"
+        )
+    if head == "softmax":
+        check_between("levels", settings.levels, 2, LARGEST["levels"] // settings.channels)
+    width = settings.maps if settings.head_features is None else settings.head_features
+    resolved = {"head": head, "head_features": width, **sides}
+    for name, value in resolved.items():
+        object.__setattr__(settings, name, value)
+    check_width("features", settings.features, settings.colours)
+    check_between("head_features", width, 1, LARGEST["head_features"])
+    check_width("head_features", width, settings.colours)
+    for name, side in sides.items():
+        assert side is not None
+        check_kernel_size(name, side, at_least=3)
+
+
+P = ParamSpec("P")
+Settings = TypeVar("Settings")
+Model = TypeVar("Model")
+
+
+def keywords_of(
+    settings: Callable[P, Settings],
+) -> Callable[[Callable[[Model, Settings], None]], Callable[Concatenate[Model, P], None]]:
+    """Makes a constructor that takes a settings object take that object's keywords.
+
+    The signature is that of the settings, for people and for type checkers alike.
+    """
+
+    def decorate(
+        construct: Callable[[Model, Settings], None],
+    ) -> Callable[Concatenate[Model, P], None]:
+        def constructor(self: Model, /, *args: P.args, **keywords: P.kwargs) -> None:
+            construct(self, settings(*args, **keywords))
+
+        own, keywords = inspect.signature(construct), inspect.signature(settings)
+        parameters = [next(iter(own.parameters.values())), *keywords.parameters.values()]
+        update_wrapper(constructor, construct)
+        constructor.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return constructor
+
+    return decorate

@@ -8,7 +8,7 @@ import torch
 
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.models.core import ImageModel
-from nextpixel.models.registry import MODELS
+from nextpixel.models.registry import build
 from nextpixel.training.config import TrainConfig
 
 __all__ = ["DATA", "Cost", "DataSet", "Recipe", "cost"]
@@ -101,7 +101,7 @@ class Recipe:
         source: paper and table.
         data: a key of `DATA`.
         size: (H, W) of its images.
-        model: class and keywords of the model, for `models.family.MODELS`.
+        model: class and keywords of the model, for `models.registry.build`.
         training: keywords of `TrainConfig`.
         load: keywords of `load_data`.
         unit: of the figures: "nats" per image, or "bits/dim".
@@ -131,7 +131,7 @@ class Recipe:
         """The untrained model; on "meta" it takes no memory."""
         name, keywords = self.model
         with torch.device(device):
-            model = MODELS[name](**keywords)
+            model = build(name, keywords)
         assert isinstance(model, ImageModel)
         return model
 

@@ -26,7 +26,8 @@ from nextpixel.conditions import (
 )
 from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
-from nextpixel.models.core import ImageModel, evaluating
+from nextpixel.models.core import evaluating
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.config import TrainConfig
 
 __all__ = [
@@ -178,7 +179,7 @@ def tensors(
 
 
 def conditioned(
-    model: ImageModel, split: Split, rows: NDArray[np.int64]
+    model: Trainable, split: Split, rows: NDArray[np.int64]
 ) -> tuple[Tensor, Values | None]:
     """Some images of a split and their conditions, from the data or made by the model, on its
     device.

@@ -1,6 +1,7 @@
-"""The model for some data: what the settings leave open is chosen to suit the images."""
+"""The model for some data: what the choice leaves open is chosen to suit the images."""
 
 import os
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -9,71 +10,72 @@ from nextpixel.conditions import Condition, MapCondition, VectorCondition, parts
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel
+from nextpixel.models.choice import NETWORKS, ModelChoice
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
 from nextpixel.models.multiscale import MultiScale
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
-from nextpixel.models.settings import ModelSettings
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.batches import conditions_of
 
 __all__ = ["build_model"]
 
-_NETWORKS = {
+_CLASSES = {
     "gated-pixel-cnn": GatedPixelCNN,
     "pixel-cnn": PixelCNN,
     "row-lstm": RowLSTM,
     "diagonal-bilstm": DiagonalBiLSTM,
 }
-_CODE_SIZE = 10
-_OF_ENCODER = ("code_size", "encoder_features", "variational", "free_bits")
 _COPIES = 4
 """Weights, their gradients and averages, and a moment of the optimiser."""
 
 
 def build_model(
     data: ImageData,
-    settings: ModelSettings | None = None,
+    choice: ModelChoice | None = None,
     *,
     conditional: bool | None = None,
     categorical_maps: bool = False,
     crop: int | None = None,
-) -> ImageModel:
+) -> Trainable:
     """An untrained model of these images, with weights from torch's random state.
 
     Args:
         data: what it is to be trained on.
-        settings: which model; None for the default one.
+        choice: which model; None for the default one.
         conditional: whether to condition it on what the data gives (classes, vectors, captions,
             maps); None does so if there is any.
         categorical_maps: whether the integers of maps are categories, such as those of segments.
         crop: side of the windows to train on, or None for whole images.
 
     Raises:
-        UsageError: the settings do not suit the data, or the model does not fit into memory.
+        UsageError: the choice does not suit the data, or the model does not fit into memory.
     """
-    settings = settings or ModelSettings()
-    conditions = _conditions(data, settings, conditional, categorical_maps)
-    shape = data.shape or (crop and (crop, crop)) or None
-    _check_sides(settings, shape)
+    choice = choice or ModelChoice()
+    conditions = _conditions(data, choice, conditional, categorical_maps)
+    size = (crop, crop) if data.shape is None and crop is not None else data.shape
+    if choice.scale is not None and size is not None and choice.scale > min(size):
+        raise UsageError(
+            f"‹scale={choice.scale}› must be at most the shorter side of the images, {min(size)}"
+        )
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in _built(data, settings, conditions, shape).parameters())
+        parameters = sum(p.numel() for p in _built(data, choice, conditions, size).parameters())
     if parameters * 4 * _COPIES > (memory := _memory_bytes()):
         raise UsageError(
             f"the model would have {parameters:,} parameters, too many to train in the"
             f" {memory / 2**30:.0f} GiB of memory here; make ‹features› or ‹layers› smaller"
         )
-    return _built(data, settings, conditions, shape)
+    return _built(data, choice, conditions, size)
 
 
 def _conditions(
-    data: ImageData, settings: ModelSettings, conditional: bool | None, categorical_maps: bool
+    data: ImageData, choice: ModelChoice, conditional: bool | None, categorical_maps: bool
 ) -> tuple[Condition, ...]:
     """What the model is conditioned on by the data."""
-    if settings.model.endswith("autoencoder"):
+    if choice.model.endswith("autoencoder"):
         if conditional:
             raise UsageError(
-                f"‹conditional› does not apply to ‹model={settings.model!r}›, whose condition is"
-                " its own code; leave it out"
+                f"‹conditional› does not apply to ‹model={choice.model!r}›, whose condition is its"
+                " own code; leave it out"
             )
         return ()
     if conditional is False:
@@ -84,7 +86,7 @@ def _conditions(
             f"‹conditional› was given, but {data.source} has no classes, vectors, captions or maps;"
             " leave it out"
         )
-    if settings.scale is not None and any(isinstance(part, MapCondition) for part in found):
+    if choice.scale is not None and any(isinstance(part, MapCondition) for part in found):
         raise UsageError(
             "‹scale› does not go with maps as conditions; give only one of them, or build a"
             " MultiScale in Python"
@@ -92,49 +94,47 @@ def _conditions(
     return found
 
 
-def _check_sides(settings: ModelSettings, shape: tuple[int, int] | None) -> None:
-    if settings.model.endswith("autoencoder") and shape is None:
-        raise UsageError("auto-encoders need images of one size; give ‹size› or ‹crop›")
-    if shape is not None and settings.scale is not None and settings.scale > min(shape):
-        raise UsageError(
-            f"‹scale={settings.scale}› must be at most the shorter side of the images, {min(shape)}"
-        )
-
-
 def _built(
     data: ImageData,
-    settings: ModelSettings,
+    choice: ModelChoice,
     conditions: tuple[Condition, ...],
-    shape: tuple[int, int] | None,
-) -> ImageModel:
+    size: tuple[int, int] | None,
+) -> Trainable:
     images: dict[str, Any] = {"channels": data.channels, "levels": data.levels}
-    keywords = settings.keywords()
-    code = {name: keywords.pop(name) for name in _OF_ENCODER if name in keywords}
-    if settings.model == "convolutional-autoencoder":
-        assert shape is not None  # checked
-        return ConvolutionalAutoencoder(size=shape, **{"code_size": _CODE_SIZE} | code, **images)
-    wide = settings.model in ("gated-pixel-cnn", "pixel-cnn-autoencoder")
-    keywords.setdefault("features", -(-(48 if wide else 32) // data.channels) * data.channels)
-    if settings.model == "pixel-cnn-autoencoder":
-        code_size = VectorCondition(code.pop("code_size", _CODE_SIZE))
-        assert shape is not None  # checked
-        decoder = GatedPixelCNN(condition=code_size, **keywords, **images)
-        return PixelCNNAutoencoder(decoder=decoder, size=shape, **code)
+    if choice.model.endswith("autoencoder") and size is None:
+        raise UsageError("auto-encoders need images of one size; give ‹size› or ‹crop›")
+    if choice.model == "convolutional-autoencoder":
+        code = {"code_size": choice.code_size, "encoder_features": choice.encoder_features}
+        return ConvolutionalAutoencoder(size=size or (), **code, **images)
 
     def network(*given: Condition) -> Any:
-        return _NETWORKS[settings.model](
-            condition=given[0] if len(given) == 1 else given or None, **keywords, **images
-        )
+        keywords = {"features": _default_features(choice.kind, data.channels)} | {**choice.network}
+        condition = given[0] if len(given) == 1 else given or None
+        return _CLASSES[choice.kind](condition=condition, **keywords, **images)
 
-    if settings.scale is None:
+    if choice.model == "pixel-cnn-autoencoder":
+        return PixelCNNAutoencoder(
+            decoder=network(VectorCondition(choice.code_size)),
+            size=size or (),
+            encoder_features=choice.encoder_features,
+            variational=choice.variational,
+            free_bits=choice.free_bits,
+        )
+    if choice.scale is None:
         return network(*conditions)  # type: ignore[no-any-return]
     small_image = MapCondition(
         data.channels,
-        scale=settings.scale,
+        scale=choice.scale,
         levels=data.levels,
-        categorical=settings.value_features is not None,
+        categorical=choice.network.get("value_features") is not None,
     )
     return MultiScale(small=network(*conditions), large=network(small_image, *conditions))
+
+
+def _default_features(kind: str, channels: int) -> int:
+    """The default width of a network, rounded up to a multiple of the colours."""
+    default = next(int(f.default) for f in fields(NETWORKS[kind]) if f.name == "features")  # type: ignore[arg-type]
+    return -(-default // channels) * channels
 
 
 def _memory_bytes() -> float:

@@ -6,15 +6,15 @@ import torch
 from nextpixel.conditions import ClassCondition, MapCondition, condition_shape, parts_of
 from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
-from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
-from nextpixel.models.core import AutoregressiveModel, ImageModel
+from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.batches import conditions_of
 from nextpixel.training.config import TrainConfig
 
 __all__ = ["check_fit"]
 
 
-def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes: int) -> None:
+def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes: int) -> None:
     """Raises UsageError unless model, data and configuration fit together."""
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):
@@ -28,10 +28,11 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
             " and compute in half precision with ‹precision='bf16'›"
         )
     _check_condition(model, data, config)
-    heads = {part.head for part in model.modules() if isinstance(part, AutoregressiveModel)}
+    networks = [part for part in model.modules() if isinstance(part, AutoregressiveModel)]
+    heads = {network.settings.head for network in networks}
     if config.objective == "density" and heads != {"logistic"}:
         other = (
-            f", but this one has ‹head={min(heads)!r}›, whose density is its probability"
+            f", but this one has ‹head={min(map(str, heads))!r}›, whose density is its probability"
             if heads
             else ""
         )
@@ -40,9 +41,7 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
             " ‹objective='probability'›"
         )
     if config.crop is not None:
-        if any(
-            part.position_waves for part in model.modules() if isinstance(part, AutoregressiveModel)
-        ):
+        if any(network.settings.position_waves for network in networks):
             raise UsageError(
                 "‹position_waves› tell where in a whole image a pixel is, which ‹crop› hides; give"
                 " only one of them"
@@ -66,7 +65,7 @@ def check_fit(model: ImageModel, data: ImageData, config: TrainConfig, processes
         )
 
 
-def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) -> None:
+def _check_condition(model: Trainable, data: ImageData, config: TrainConfig) -> None:
     offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
     kinds = [type(part).__name__ for part in parts_of(model.given_by_data)]
     if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
@@ -101,12 +100,12 @@ def _check_condition(model: ImageModel, data: ImageData, config: TrainConfig) ->
             f"‹condition_dropout={config.condition_dropout}› needs a model with a condition; leave"
             " it out"
         )
-    if config.condition_dropout and isinstance(model, PixelCNNAutoencoder) and model.variational:
+    if config.condition_dropout and model.figure.kind == "bound":
         raise UsageError(
             f"‹condition_dropout={config.condition_dropout}› is not for variational auto-encoders,"
             " which bound log p(x) themselves; leave it out"
         )
-    if isinstance(model, PixelCNNAutoencoder | ConvolutionalAutoencoder):
+    if model.size is not None:
         _check_size(model.size, data, config)
 
 

@@ -36,7 +36,7 @@ from nextpixel.devices import seeded
 from nextpixel.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
-from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
 from nextpixel.training.batches import conditioned, dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
@@ -105,8 +105,8 @@ class TrainState:
             minutes.
     """
 
-    model: ImageModel
-    average: ImageModel
+    model: Trainable
+    average: Trainable
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
@@ -115,7 +115,7 @@ class TrainState:
     next_evaluation: float = 0.0
 
 
-def initial_state(model: ImageModel, config: TrainConfig) -> TrainState:
+def initial_state(model: Trainable, config: TrainConfig) -> TrainState:
     """The state before the first step. `model` itself is trained, on the device where it is."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
@@ -123,7 +123,7 @@ def initial_state(model: ImageModel, config: TrainConfig) -> TrainState:
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
 
 
-def _optimizer(model: ImageModel, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(model: Trainable, config: TrainConfig) -> torch.optim.Optimizer:
     assert config.learning_rate is not None
     if config.optimizer == "muon":
         return Muon(model, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -159,7 +159,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     if device.type == "cpu":
         keep_freed_memory()
     for part in state.model.modules():
-        if isinstance(part, ImageModel):
+        if isinstance(part, Trainable):
             part.recompute = config.recompute
     if state.step == 0:
         _standardise(state, data)
@@ -210,12 +210,12 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
 
 
 def evaluate(
-    model: ImageModel,
+    model: Trainable,
     split: Split,
     *,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
-    nats_of: Callable[[ImageModel, Tensor, Values | None], Tensor] | None = None,
+    nats_of: Callable[..., Tensor] | None = None,
 ) -> float:
     """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in
     float32, dropout off.
@@ -286,15 +286,14 @@ def _standardise(state: TrainState, data: ImageData) -> None:
                     part.standardise(vectors)
 
 
-def _in_bf16(precision: str, model: ImageModel) -> bool:
+def _in_bf16(precision: str, model: Trainable) -> bool:
     """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the
     levels apart.
     """
     if precision != "auto":
         return precision == "bf16"
-    return (model.values_are_names or model.levels <= _LEVELS_OF_BF16) and multiplies_bf16(
-        model.device
-    )
+    told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
+    return told_apart and multiplies_bf16(model.device)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

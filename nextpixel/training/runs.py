@@ -52,6 +52,7 @@ from nextpixel.distributed import (
     wait_for_all,
 )
 from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import sample
 from nextpixel.training.batches import tensors
 from nextpixel.training.compatibility import check_fit
@@ -79,7 +80,7 @@ _SCALARS = ("step", "seconds", "best_bits_per_dim", "stale", "next_evaluation")
 
 def run(
     folder: str | Path,
-    model: ImageModel,
+    model: Trainable,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -196,7 +197,7 @@ def reopen(
     source: str | None = None,
     text_encoder: TextEncoder | None = None,
     embedding: Path | None = None,
-) -> tuple[ImageModel, ImageData, TrainConfig]:
+) -> tuple[Trainable, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
     the data, and how.
 
@@ -208,7 +209,7 @@ def reopen(
     """
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
-    assert isinstance(model, ImageModel)  # runs are of nothing else
+    assert isinstance(model, Trainable)  # runs are of nothing else
     given = {"source": source, "text_encoder": text_encoder, "embedding": embedding}
     moved = {name: value for name, value in given.items() if value is not None}
     return model, load_data(**asked["data"] | moved), TrainConfig(**asked["training"])
@@ -291,7 +292,7 @@ def load_state(state: TrainState, path: str | Path) -> None:
         setattr(state, name, metadata["state"][name])
 
 
-def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[str, Any]:
+def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
     """What is asked, as JSON."""
     asked = {
         "version": __version__,
@@ -308,7 +309,7 @@ def _describe(model: ImageModel, data: ImageData, config: TrainConfig) -> dict[s
 def _prepare(
     folder: Path,
     asked: dict[str, Any],
-    model: ImageModel,
+    model: Trainable,
     data: ImageData,
     config: TrainConfig,
     *,
@@ -344,7 +345,7 @@ def _prepare(
 _MAY_MOVE = ("data", "source"), ("data", "embedding")
 
 
-def check_same(folder: Path, model: ImageModel, data: ImageData, config: TrainConfig) -> None:
+def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
     """Raises ValueError, naming the difference, if the run in a folder is of another model, other
     data or training.
 
@@ -451,6 +452,8 @@ def _show_samples(
     """Draws sixteen images from the averaged weights, given what is given of the first training
     images.
     """
+    if not isinstance(state.average, ImageModel):
+        return  # it draws no images
     shape = data.shape or (config.crop or 32, config.crop or 32)
     rows = np.arange(16) % len(data.train)
     x, given = tensors(

@@ -3,8 +3,8 @@
     >>> from nextpixel.training.start import train_model
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "run"
-    >>> settings = ModelSettings(features=8, layers=2)
-    >>> result = train_model("digits", settings, TrainConfig(steps=2), out=folder)
+    >>> choice = ModelChoice(network={"features": 8, "layers": 2})
+    >>> result = train_model("digits", choice, TrainConfig(steps=2), out=folder)
     >>> result.folder == folder, result.split, result.images
     (True, 'test', 179)
 
@@ -20,15 +20,15 @@ from typing import Any
 
 import torch
 
-from nextpixel.checkpoint import load
+from nextpixel.checkpoint import load_trainable
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
 from nextpixel.distributed import is_first_process, rank_and_processes
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel
-from nextpixel.models.settings import ModelSettings
+from nextpixel.models.choice import ModelChoice
+from nextpixel.models.trainable import Trainable
 from nextpixel.training.build import build_model
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainingError, evaluate
@@ -50,7 +50,7 @@ class TrainPlan:
     """
 
     folder: Path
-    model: ImageModel
+    model: Trainable
     data: ImageData
     config: TrainConfig
     resume: bool = False
@@ -67,29 +67,29 @@ class TrainResult:
     Attributes:
         folder: of the run; `nextpixel.load` and every command take it.
         model: the best weights, in evaluation mode. Processes of torchrun other than the first
-            return the last weights, and no figure.
+            return the last weights, and no bits_per_dim.
         data: what it was trained on.
         config: how.
         valid_bits_per_dim: the best validation during this call; None if there was none.
         split: "test", or "valid" if there are no test images; None if there are neither.
         images: number of images in that split.
-        figure: `nextpixel.training.loop.evaluate` of the model on all of that split: bits/dim, or
-            what stands in their place for an auto-encoder. None without a split.
+        bits_per_dim: `nextpixel.training.loop.evaluate` of the model on all of that split;
+            `model.figure` tells what it means. None without a split.
     """
 
     folder: Path
-    model: ImageModel
+    model: Trainable
     data: ImageData
     config: TrainConfig
     valid_bits_per_dim: float | None
     split: str | None
     images: int
-    figure: float | None
+    bits_per_dim: float | None
 
 
 def train_model(
     source: str | Path,
-    model: ModelSettings | None = None,
+    model: ModelChoice | None = None,
     training: TrainConfig | None = None,
     *,
     preparation: Mapping[str, Any] | None = None,
@@ -122,7 +122,7 @@ def train_model(
         UsageError: something does not fit together, or the training diverged.
         FileNotFoundError: there is no such source.
     """
-    model, training = model or ModelSettings(), training or TrainConfig()
+    model, training = model or ModelChoice(), training or TrainConfig()
     keywords = _prepared(dict(preparation or {}), model, training)
     data = load_data(source, **keywords, progress=reading)
     with seeded(training.seed):
@@ -222,10 +222,10 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
     data = plan.data
     splits = {"test": data.test, "valid": data.valid}
     name = next((name for name, split in splits.items() if len(split)), None)
-    model, figure = plan.model, None
+    model, bits = plan.model, None
     if is_first_process() or rank_and_processes()[1] > 1:  # all evaluate if they are still a group
-        model = load(plan.folder, device=plan.model.device)
-        figure = evaluate(model, splits[name]) if name else None
+        model = load_trainable(plan.folder, device=plan.model.device)
+        bits = evaluate(model, splits[name]) if name else None
     return TrainResult(
         folder=plan.folder,
         model=model,
@@ -234,15 +234,15 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
         valid_bits_per_dim=best,
         split=name,
         images=len(splits[name]) if name else 0,
-        figure=figure,
+        bits_per_dim=bits,
     )
 
 
 def _prepared(
-    preparation: dict[str, Any], model: ModelSettings, training: TrainConfig
+    preparation: dict[str, Any], model: ModelChoice, training: TrainConfig
 ) -> dict[str, Any]:
     """The preparation, with a size that suits the training where none was given."""
-    categorical = model.value_features is not None
+    categorical = model.network.get("value_features") is not None
     if categorical and preparation.get("size") is not None:
         raise UsageError(
             "‹size› averages values, which ‹value_features› takes for categories; give only one of"

@@ -1,0 +1,58 @@
+"""The last layers: from the features of a site to the distribution of its value.
+
+ReLU–1×1–ReLU–1×1 with mask "B" (Pixel Recurrent Neural Networks, table 1), then one of the
+distributions in `layers.heads`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nextpixel.cache import Cache
+from nextpixel.layers.heads import HEADS, Distribution
+from nextpixel.layers.masked_conv import MaskedConv2d
+
+__all__ = ["Head"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Which distribution a model predicts, and how its last two convolutions make it.
+
+    Attributes:
+        name: of the distribution, see `layers.heads.HEADS`.
+        channels: number of colours C of an image.
+        levels: number of values of a sub-pixel.
+        colours: how many colours of a pixel are predicted one after another: C or 1.
+    """
+
+    name: str
+    channels: int
+    levels: int
+    colours: int
+
+    def layers(self, maps: int, features: int) -> tuple[MaskedConv2d, MaskedConv2d]:
+        """New convolutions from `maps` over `features` to the outputs of the distribution."""
+        outputs = HEADS[self.name].outputs(self.channels, self.levels)
+        hidden = MaskedConv2d(maps, features, 1, channels=self.colours, mask_type="B")
+        out = MaskedConv2d(
+            features, outputs, 1, channels=self.colours, mask_type="B", output_blocks=True
+        )
+        return hidden, out
+
+    def distribution(
+        self, layers: tuple[MaskedConv2d, MaskedConv2d], y: Tensor, cache: Cache | None
+    ) -> Distribution:
+        """The distribution at a site or over rows, from the maps that the model's layers give."""
+        hidden, out = layers
+        y = hidden(y.relu(), cache).relu()
+        kind = HEADS[self.name]
+        if kind.half_precision:
+            outputs = out(y, cache)
+        else:
+            with torch.autocast(y.device.type, enabled=False):
+                outputs = out(y.to(out.weight.dtype), cache)
+        if cache is not None and cache.site is not None:
+            return kind(outputs[:, :, None, None], self.channels // self.colours, self.levels)
+        return kind(outputs, self.channels, self.levels)

@@ -1,0 +1,108 @@
+"""From pixels to the features that the first layer reads.
+
+Ordinal values, such as brightness, are scaled to [-1, 1]. Categorical values, such as the codes of a
+vector-quantised auto-encoder, become learned features: an embedding table for each colour.
+
+An input also knows the three views of an image that layers ask for: the rows of a pass, the same
+rows one row behind, and at a site what was decided just before it.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nextpixel.cache import Cache
+
+__all__ = ["CategoricalInput", "ImageInput", "OrdinalInput"]
+
+
+class ImageInput(nn.Module, ABC):
+    """Turns the integers of an image into features.
+
+    Args:
+        channels: number of colours C of an image.
+        levels: number of values of a sub-pixel.
+        features: number of features of a sub-pixel.
+        colours: how many colours of a pixel are predicted one after another: C or 1.
+
+    Attributes:
+        maps: channels of an image as the first layer reads it, C · features.
+    """
+
+    def __init__(self, *, channels: int, levels: int, features: int, colours: int) -> None:
+        super().__init__()
+        self.levels, self.colours, self.maps = levels, colours, channels * features
+
+    @abstractmethod
+    def forward(self, x: Tensor, channel: int = 0) -> Tensor:
+        """Integers (B, c, h, w) of the colours from `channel` on, to (B, c · features, h, w).
+
+        Feature by feature, all colours of each: channel k belongs to colour k mod c.
+        """
+
+    def rows(self, x: Tensor, cache: Cache | None) -> Tensor:
+        """The rows that a pass works on: (B, maps, rows, W)."""
+        return self(x if cache is None else x[:, :, cache.rows.start : cache.rows.stop])  # type: ignore[no-any-return]
+
+    def above(self, x: Tensor, cache: Cache | None) -> Tensor:
+        """The same rows one row behind; above the first row there are zeros."""
+        start, stop = (0, x.shape[2]) if cache is None else (cache.rows.start, cache.rows.stop)
+        above: Tensor = self(x[:, :, max(start - 1, 0) : stop - 1])
+        return functional.pad(above, (0, 0, 1, 0)) if start == 0 else above
+
+    def here(self, x: Tensor, cache: Cache | None) -> Tensor:
+        """The rows of a pass; at a site the sub-pixel before it, (B, maps / colours).
+
+        At the start of a row, what comes before it is undefined.
+        """
+        if cache is None or cache.site is None:
+            return self.rows(x, cache)
+        channel, row, column = cache.previous_site() or (0, 0, 0)
+        if self.colours == 1:
+            return self(x[:, :, row : row + 1, column : column + 1])[:, :, 0, 0]  # type: ignore[no-any-return]
+        return self(x[:, channel, row, column, None, None, None], channel)[:, :, 0, 0]  # type: ignore[no-any-return]
+
+
+class OrdinalInput(ImageInput):
+    """Ordinal values, scaled to [-1, 1] in the precision of the model's parameters.
+
+    Args:
+        channels, levels, colours: see `ImageInput`.
+    """
+
+    minus_one: Tensor
+
+    def __init__(self, *, channels: int, levels: int, colours: int) -> None:
+        super().__init__(channels=channels, levels=levels, features=1, colours=colours)
+        # It follows the parameters in device and precision.
+        self.register_buffer("minus_one", torch.tensor(-1.0), persistent=False)
+
+    def forward(self, x: Tensor, channel: int = 0) -> Tensor:  # noqa: ARG002
+        """Integers to -1 … 1."""
+        return torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
+
+
+class CategoricalInput(ImageInput):
+    """Categorical values, each a row of its colour's embedding table.
+
+    Args:
+        channels, levels, features, colours: see `ImageInput`.
+    """
+
+    def __init__(self, *, channels: int, levels: int, features: int, colours: int) -> None:
+        super().__init__(channels=channels, levels=levels, features=features, colours=colours)
+        # A table for each colour, one after another.
+        self.weight = nn.Parameter(torch.empty(channels * levels, features))
+        nn.init.normal_(self.weight)
+
+    def forward(self, x: Tensor, channel: int = 0) -> Tensor:
+        """Integers to their features."""
+        if x.is_floating_point():
+            raise TypeError(
+                "x has a floating type, but this model's values are categorical; give integers"
+            )
+        first = torch.arange(channel, channel + x.shape[1], device=x.device) * self.levels
+        features = functional.embedding(x.long() + first[:, None, None], self.weight)
+        return features.permute(0, 4, 1, 2, 3).flatten(1, 2)

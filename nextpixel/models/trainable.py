@@ -1,0 +1,112 @@
+"""What can be trained, whether or not it is a distribution of images.
+
+The training loop, evaluation, checkpoints and commands use this interface and no more. A model says
+itself what its figure is: an exact likelihood, a bound on one, or an error of reconstruction.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from nextpixel.conditions import Conditions, Values
+from nextpixel.layers.inputs import CategoricalInput
+
+__all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "config_of"]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What training maximises: the mean of `log_prob` over all sub-pixels."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """One number for each sub-pixel of x (B, C, H, W), in nats, same shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What evaluation of a model comes to.
+
+    Attributes:
+        kind: an exact likelihood, a bound on one, or no likelihood at all.
+        name: of the figure, as in `nextpixel evaluate --json`.
+        unit: of its value.
+        value: from the mean of `-log_prob` in bits per sub-pixel to the figure.
+    """
+
+    kind: Literal["likelihood", "bound", "error"]
+    name: str
+    unit: str
+    value: Callable[[float], float]
+
+
+def _unchanged(bits_per_dim: float) -> float:
+    return bits_per_dim
+
+
+EXACT = Figure("likelihood", "bits_per_dim", "bits/dim", _unchanged)
+LOWER_BOUND = Figure("bound", "bits_per_dim", "bits/dim", _unchanged)
+
+
+class Trainable(nn.Module, ABC):
+    """A model of images (B, C, H, W) of integers 0 … levels-1 that can be trained and saved.
+
+    Attributes:
+        channels: number of colours C.
+        levels: number of values of a sub-pixel.
+        condition: what the model is conditioned on, or None.
+        size: (H, W) of the images that the model takes; None for any.
+    """
+
+    channels: int
+    levels: int
+    condition: Conditions | None
+    size: tuple[int, int] | None = None
+    recompute: bool = False
+    """Whether training computes each layer's maps again in the backward pass, to save memory."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The keywords that rebuild the model, as JSON: `registry.build(name, model.config())`."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Values | None = None) -> Objective:
+        """What training maximises for images x, in one pass."""
+
+    @property
+    @abstractmethod
+    def figure(self) -> Figure:
+        """What evaluation of this model comes to."""
+
+    @property
+    @abstractmethod
+    def given_by_data(self) -> Conditions | None:
+        """What a data set must give, beside images, to train and evaluate the model."""
+
+    @abstractmethod
+    def infer(self, x: Tensor, condition: Values | None) -> Values | None:
+        """The condition of images x, when the data gives `condition`."""
+
+    @property
+    def categorical_values(self) -> bool:
+        """Whether values of pixels are categorical, so that a distribution has no derivative."""
+        return any(isinstance(part, CategoricalInput) for part in self.modules())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return next(self.parameters()).dtype
+
+
+def config_of(model: Trainable) -> dict[str, Any]:
+    """The configuration of a model inside another one: its own, with the name of its class."""
+    return {"model": type(model).__name__} | model.config()
