@@ -21,6 +21,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.training.config import TrainConfig
@@ -98,7 +100,7 @@ def data(channels: int, levels: int, side: int) -> ImageData:
     )
     empty = Split(images=images[:0])
     return ImageData(
-        source="random",
+        source=Source("random"),
         levels=levels,
         channels=channels,
         shape=(side, side),
@@ -106,7 +108,7 @@ def data(channels: int, levels: int, side: int) -> ImageData:
         train=Split(images=images),
         valid=empty,
         test=empty,
-        preparation={},
+        preparation=Preparation(),
     )
 
 

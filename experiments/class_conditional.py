@@ -15,7 +15,7 @@ import torch
 from common import RESULTS, description, said, trained, write
 from torch import Tensor, nn
 
-from nextpixel import load, load_data, sample
+from nextpixel import Preparation, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
 
 OPTIONS = (
@@ -34,7 +34,7 @@ def main() -> None:
     run = trained("fashion-class", source, OPTIONS)
     results = {"options": OPTIONS, **description(run), "test": said("evaluate", str(run))}
     results["class_is_worth"] = said("information", str(run), "--images", "2000")
-    data = load_data(source, levels=16, validation=2000)
+    data = load_data(source, Preparation(levels=16, validation=2000))
     classifier = trained_classifier(data.train)
     results["classifier_on_real_test_images"] = accuracy(
         classifier, tensor(data.test), torch.tensor(data.test.labels)

@@ -16,7 +16,7 @@ import time
 from common import RESULTS, description, trained, write
 from matplotlib.figure import Figure
 
-from nextpixel import load, load_data
+from nextpixel import Preparation, load, load_data
 from nextpixel.training.loop import evaluate
 from nextpixel.training.runs import read_metrics
 
@@ -41,7 +41,7 @@ def main() -> None:
         "data", help="the static binarisation of MNIST, as .npz with train, valid and test images"
     )
     source = parser.parse_args().data
-    test = load_data(source, labels=False).test
+    test = load_data(source, Preparation(ignore_labels=True)).test
     results, figure = {}, Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for name, (options, published) in MODELS.items():

@@ -37,7 +37,7 @@ from torch.nn.functional import cross_entropy, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel
 
-from nextpixel import load, load_data, sample
+from nextpixel import Preparation, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
@@ -138,7 +138,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    data = load_data(asked.data, levels=LEVELS, validation=2000)
+    data = load_data(asked.data, Preparation(levels=LEVELS, validation=2000))
     train, test = tensor(data.train), tensor(data.test)
 
     ending = f"{asked.minutes:g}"

@@ -95,10 +95,9 @@ def main() -> None:
         trained(entry.run, arguments.data, entry.options)
     extra = {key: value for key, value in read_metadata(run).items() if key not in OWN}
     test = said("evaluate", str(run), "--data", arguments.data)
-    extra["source"] = Path(extra["source"]).name
-    extra["data"] = {
-        key: Path(value).name if isinstance(value, str) and "/" in value else value
-        for key, value in extra["data"].items()
+    extra["source"] = {
+        key: Path(value).name if value is not None and "/" in value else value
+        for key, value in extra["source"].items()
     }
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{arguments.name}.safetensors"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from nextpixel.checkpoint import load, save
     from nextpixel.conditions import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.load import load_data
+    from nextpixel.data.preparation import Preparation
+    from nextpixel.data.source import Source
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -28,7 +30,9 @@ __all__ = [
     "MapCondition",
     "MultiScale",
     "PixelCNN",
+    "Preparation",
     "RowLSTM",
+    "Source",
     "TrainConfig",
     "VectorCondition",
     "bits_per_dim",
@@ -51,7 +55,9 @@ _HOMES = {
     "MapCondition": "conditions",
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
+    "Preparation": "data.preparation",
     "RowLSTM": "models.pixel_rnn",
+    "Source": "data.source",
     "TrainConfig": "training.config",
     "VectorCondition": "conditions",
     "bits_per_dim": "scoring",

@@ -1,7 +1,8 @@
 """Mistakes of the caller: one sentence that says what was given, what is accepted and what to do.
 
-A sentence names parameters as ‹size›, or with a value as ‹size=32›. Python shows them as keywords;
-another border, such as the command line, shows them as its users type them.
+A sentence names parameters as ‹size›, or with a value as ‹size=3›. Python shows them as keywords,
+``size=`` and ``size=3``; another border, such as the command line, shows them as whatever its users
+type there.
 """
 
 import re
@@ -19,32 +20,31 @@ class UsageError(ValueError):
         sentence: parameters stand in it as ‹name› or ‹name=value›.
 
     Example:
-        >>> error = UsageError("the images differ in size; give ‹size› or ‹crop=16›")
+        >>> error = UsageError("the pictures differ in size; give ‹size›, or ‹ragged=True›")
         >>> str(error)
-        'the images differ in size; give size= or crop=16'
+        'the pictures differ in size; give size=, or ragged=True'
         >>> error.shown(lambda name: f"--{name}")
-        'the images differ in size; give --size or --crop 16'
+        'the pictures differ in size; give --size, or --ragged'
+        >>> UsageError("‹levels=1› is below 2").shown(lambda name: f"--{name}")
+        '--levels 1 is below 2'
     """
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence
-        super().__init__(
-            _PARAMETER.sub(lambda found: f"{found[1]}={found[2] or ''}", self.sentence)
-        )
+        super().__init__(_PARAMETER.sub(lambda found: f"{found[1]}={found[2] or ''}", sentence))
 
     def shown(self, name: Callable[[str], str]) -> str:
         """The sentence with each parameter under the name that `name` gives it.
 
-        A value follows after a space, without quotes; `‹flip=False›` is `name("no_flip")`.
+        A value follows after a space, without quotes. A parameter that is True is shown by its name
+        alone, one that is False by `name("no_…")`.
         """
 
-        def option(found: re.Match[str]) -> str:
-            match found[2]:
-                case None | "True":
-                    return name(found[1])
-                case "False":
-                    return name(f"no_{found[1]}")
-                case value:
-                    return f"{name(found[1])} {value.strip(chr(39))}"
+        def one(found: re.Match[str]) -> str:
+            if found[2] in (None, "True"):
+                return name(found[1])
+            if found[2] == "False":
+                return name(f"no_{found[1]}")
+            return f"{name(found[1])} {found[2].strip(chr(39))}"
 
-        return _PARAMETER.sub(option, self.sentence)
+        return _PARAMETER.sub(one, self.sentence)

@@ -519,9 +519,9 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
     main(["evaluate", str(tmp_path / "run"), "--data", other, "--json"])
     figures = json.loads(capsys.readouterr().out)
     assert (figures["images"], figures["split"]) == (2, "all")
-    from nextpixel import load_data, score
+    from nextpixel import Preparation, load_data, score
 
-    x = load_data(other, levels=16, validation=0, test=0).train
+    x = load_data(other, Preparation(levels=16, validation=0, test=0)).train
     assert [x.names[k][0] for k in range(2)] == ["3", "7"]
     import torch
 

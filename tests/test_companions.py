@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loading import loaded
 from PIL import Image
 
 from nextpixel import (
     ClassCondition,
     GatedPixelCNN,
     MapCondition,
+    Preparation,
+    Source,
     TrainConfig,
     VectorCondition,
     load_data,
     save,
 )
 from nextpixel.data.annotations import BagOfWords, encode_captions
-from nextpixel.data.arrays import DataError
+from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_image
 from nextpixel.data.maps import checked_maps
-from nextpixel.data.preparation import resize, subsample
+from nextpixel.data.pixels import resize, subsample
 from nextpixel.data.splits import Split
 from nextpixel.models.embedding import Embedding, embed
 from nextpixel.training.batches import conditions_of, tensors, training_parts
@@ -73,7 +76,7 @@ def test_an_npz_file_may_hold_everything(tmp_path: Path) -> None:
         test_captions=captions[:2],
         test_maps=maps[:2],
     )
-    data = load_data(tmp_path / "x.npz", validation=4)
+    data = load_data(tmp_path / "x.npz", Preparation(validation=4))
     # a, blue, car, red, sea: 5 words beside 3 numbers; maps of half the size
     assert conditions_of(data) == (
         ClassCondition(2),
@@ -81,14 +84,14 @@ def test_an_npz_file_may_hold_everything(tmp_path: Path) -> None:
         MapCondition(1, scale=2, levels=7),
     )
     assert conditions_of(data, categorical_maps=True)[2].categorical  # type: ignore[index]
-    assert data.preparation["text_encoder"] == ["a", "blue", "car", "red", "sea"]
+    assert data.preparation.text_encoder == ("a", "blue", "car", "red", "sea")
     _, values = tensors(data.test, np.array([1, 0]), CPU, conditions_of(data))
     assert isinstance(values, tuple)
     labels, vectors, found = values
     assert labels.tolist() == [1, 0]
     assert vectors.tolist() == [[3, 4, 5, 1, 0, 1, 1, 0], [0, 1, 2, 1, 0, 1, 1, 0]]
     assert found.tolist() == maps[[1, 0], None].tolist()
-    again = load_data(**data.preparation)
+    again = load_data(data.source, data.preparation)
     assert conditions_of(again) == conditions_of(data)
 
 
@@ -101,11 +104,13 @@ def test_files_in_the_order_of_the_images(tmp_path: Path) -> None:
         tmp_path / "m.npy", VECTORS.reshape(20, 1, 1, 3)[..., :2].repeat(3, 1)
     )  # (N, h, w, channels) is 3×1, 2
     (tmp_path / "c.txt").write_text("\n".join(f"number {k}" for k in range(20)))
-    data = load_data(tmp_path / "x.npy", vectors=tmp_path / "v.npy", captions=tmp_path / "c.txt")
+    data = load_data(
+        Source(tmp_path / "x.npy", vectors=tmp_path / "v.npy", captions=tmp_path / "c.txt")
+    )
     vectors = of_all(data, "vectors")
     assert np.array_equal(vectors[:, :3], VECTORS)
     assert all(
-        vectors[k, 3 + data.preparation["text_encoder"].index(str(k))] == 1
+        vectors[k, 3 + data.preparation.text_encoder.index(str(k))] == 1
         for k in data.train.images[:, 0, 0, 0]
     )
 
@@ -122,7 +127,9 @@ def test_tables_by_name_and_maps_by_folder(tmp_path: Path) -> None:
     for k, name in enumerate(names):
         (maps / name).parent.mkdir(parents=True, exist_ok=True)
         write_image(maps / name, np.full((3, 6, 5), 10 * k + 1, np.uint8))
-    data = load_data(folder, vectors=tmp_path / "v.csv", captions=tmp_path / "c.csv", maps=maps)
+    data = load_data(
+        Source(folder, vectors=tmp_path / "v.csv", captions=tmp_path / "c.csv", maps=maps)
+    )
     assert np.array_equal(
         of_all(data, "vectors")[:, :2], np.stack([np.arange(20), np.arange(20) / 2], axis=1)
     )
@@ -145,9 +152,9 @@ def test_any_function_encodes_texts(tmp_path: Path) -> None:
     assert data.train.vectors is not None and set(data.train.vectors[:, 0].tolist()) <= set(
         range(20)
     )
-    assert data.preparation["text_encoder"] == f"{__name__}:length_of_text"
+    assert data.preparation.text_encoder == f"{__name__}:length_of_text"
     with pytest.raises(DataError, match="give text_encoder=, that function, if you trust it"):
-        load_data(**data.preparation)
+        load_data(data.source, data.preparation)
     by_tensor = load_data(
         tmp_path / "x.npz", text_encoder=lambda texts: torch.tensor(length_of_text(texts))
     )
@@ -236,7 +243,10 @@ def test_missing_vectors_are_unknown(tmp_path: Path) -> None:
         "x,y\n" + "".join(f"{k},{'' if k == 3 else k}\n" for k in range(20))
     )
     np.save(tmp_path / "x.npy", IMAGES)
-    data = load_data(tmp_path / "x.npy", levels=4, vectors=tmp_path / "v.csv", validation=0, test=0)
+    data = load_data(
+        Source(tmp_path / "x.npy", vectors=tmp_path / "v.csv"),
+        Preparation(levels=4, validation=0, test=0),
+    )
     assert data.train.vectors is not None and np.isnan(data.train.vectors).all(axis=1).nonzero()[
         0
     ].tolist() == [3]
@@ -256,7 +266,7 @@ def test_missing_vectors_are_unknown(tmp_path: Path) -> None:
         ({"v.npy": np.full((20, 2), np.inf)}, {"vectors": "v.npy"}, "hold infinite numbers"),
         ({"v.csv": "a,b\n1\n"}, {"vectors": "v.csv"}, "row 2: 1 cells, but the head has 2"),
         ({"v.csv": "a,b\n"}, {"vectors": "v.csv"}, "no rows below its head"),
-        ({"v.csv": "a\nred\n"}, {"vectors": "v.csv"}, "something that is no number"),
+        ({"v.csv": "a\nred\n"}, {"vectors": "v.csv"}, "something that is not a number"),
         (
             {"v.csv": "file,a\nx.png,1\n"},
             {"vectors": "v.csv"},
@@ -292,24 +302,24 @@ def test_what_does_not_fit(
         else:
             np.save(tmp_path / name, content)
     with pytest.raises((DataError, FileNotFoundError), match=message):
-        load_data(tmp_path / "x.npy", **{key: tmp_path / name for key, name in options.items()})
+        loaded(tmp_path / "x.npy", **{key: tmp_path / name for key, name in options.items()})
 
 
 def test_names_that_are_missing(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "photos")
     (tmp_path / "v.csv").write_text("file,a\na/00.png,1\n")
     with pytest.raises(DataError, match=r"no row for a/02.png \(19 of 20 images\)"):
-        load_data(folder, vectors=tmp_path / "v.csv")
+        load_data(Source(folder, vectors=tmp_path / "v.csv"))
     (tmp_path / "maps").mkdir()
     with pytest.raises(DataError, match="holds no map for a/00.png"):
-        load_data(folder, maps=tmp_path / "maps")
+        load_data(Source(folder, maps=tmp_path / "maps"))
 
 
 def test_names_that_are_there_twice(tmp_path: Path) -> None:
     rows = [f"{'ab'[k % 2]}/{k:02}.png,{k}" for k in range(20)]
     (tmp_path / "v.csv").write_text("\n".join(["file,a", *rows, rows[7]]))
     with pytest.raises(DataError, match=r"v\.csv has 2 rows for b/07\.png; keep one of them"):
-        load_data(pictures(tmp_path / "photos"), vectors=tmp_path / "v.csv")
+        load_data(Source(pictures(tmp_path / "photos"), vectors=tmp_path / "v.csv"))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -322,7 +332,9 @@ def test_only_ends_of_lines_part_captions(tmp_path: Path, end: str, last: bool) 
     if not last:  # The end of the last caption but one ends the file.
         captions = captions[:-1]
         np.save(tmp_path / "x.npy", IMAGES[:-1])
-    data = load_data(tmp_path / "x.npy", captions=tmp_path / "c.txt", validation=0, test=0)
+    data = load_data(
+        Source(tmp_path / "x.npy", captions=tmp_path / "c.txt"), Preparation(validation=0, test=0)
+    )
     assert list(data.train.captions) == captions
 
 
@@ -331,7 +343,7 @@ def test_maps_of_an_empty_split(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "x.npz", train_images=IMAGES, train_maps=maps, test_images=IMAGES, test_maps=maps
     )
-    data = load_data(tmp_path / "x.npz", validation=0)
+    data = load_data(tmp_path / "x.npz", Preparation(validation=0))
     assert len(data.valid) == 0 and data.map_levels == 4
 
 
@@ -339,7 +351,7 @@ def test_maps_have_levels_of_all_splits(tmp_path: Path) -> None:
     """As images do: two if they are binary, else those of a byte, else as many as occur anywhere."""
     np.save(tmp_path / "x.npy", IMAGES)
     rare = load_data(
-        tmp_path / "x.npy", vectors=saved(tmp_path / "rows.npy", np.arange(20)[:, None])
+        Source(tmp_path / "x.npy", vectors=saved(tmp_path / "rows.npy", np.arange(20)[:, None]))
     ).test.vectors
     assert rare is not None
     for highest, dtype, levels in (
@@ -350,7 +362,7 @@ def test_maps_have_levels_of_all_splits(tmp_path: Path) -> None:
     ):
         maps = (IMAGES % 2).astype(dtype)
         maps[int(rare[0, 0]), 2, 3] = highest
-        data = load_data(tmp_path / "x.npy", maps=saved(tmp_path / "m.npy", maps))
+        data = load_data(Source(tmp_path / "x.npy", maps=saved(tmp_path / "m.npy", maps)))
         assert data.train.maps is not None and data.train.maps.max() == 1
         assert data.map_levels == levels
     np.savez(
@@ -433,7 +445,10 @@ def test_maps_of_a_folder_follow_their_images(
 ) -> None:
     """Their size is the images', or a fraction of it; the numbers of a palette are never mixed."""
     pairs(tmp_path, sizes, map_sizes, palette)
-    data = load_data(tmp_path / "photos", size=size, maps=tmp_path / "maps", validation=3, test=0)
+    data = load_data(
+        Source(tmp_path / "photos", maps=tmp_path / "maps"),
+        Preparation(size=size, validation=3, test=0),
+    )
     scale = -(-data.train.images.shape[2] // shape[0])
     assert conditions_of(data, categorical_maps=palette) == MapCondition(
         1, scale=scale, levels=5 if palette else 256, categorical=palette
@@ -444,7 +459,7 @@ def test_maps_of_a_folder_follow_their_images(
         for name, found in zip(split.names, split.maps, strict=True):
             original = np.asarray(Image.open(tmp_path / "maps" / name))[None]
             assert np.array_equal(found, reduce(original, shape))
-    assert conditions_of(load_data(**data.preparation)) == conditions_of(data)
+    assert conditions_of(load_data(data.source, data.preparation)) == conditions_of(data)
 
 
 def test_maps_of_a_folder_that_do_not_fit(tmp_path: Path) -> None:
@@ -454,25 +469,25 @@ def test_maps_of_a_folder_that_do_not_fit(tmp_path: Path) -> None:
         DataError,
         match=r"09\.png is a map of 12x9 pixels, but its image of 12x8, prepared 12x8; give",
     ):
-        load_data(folder, maps=maps)
+        load_data(Source(folder, maps=maps))
     Image.fromarray(np.zeros((6, 4), np.uint8)).save(maps / "09.png")
     with pytest.raises(
         DataError, match=r"09\.png is a map of 6x4 pixels"
     ):  # A fraction, but only one of them.
-        load_data(folder, maps=maps)
+        load_data(Source(folder, maps=maps))
     Image.fromarray(np.zeros((12, 8, 3), np.uint8)).save(maps / "09.png")
     with pytest.raises(
         DataError, match=r"is a map of 3 channels, but the first in .* is one of 1 channel; convert"
     ):
-        load_data(folder, maps=maps)
+        load_data(Source(folder, maps=maps))
     Image.fromarray(np.zeros((12, 8), np.uint8)).convert("P").save(maps / "09.png")
     with pytest.raises(
         DataError, match="is a map of numbered colours, but the first in .* is one of 1 channel"
     ):
-        load_data(folder, maps=maps)
+        load_data(Source(folder, maps=maps))
     (maps / "09.png").write_text("no picture")
     with pytest.raises(DataError, match=r"^\S*09\.png: cannot be read as a picture"):
-        load_data(folder, maps=maps)
+        load_data(Source(folder, maps=maps))
 
 
 def test_conditions_are_dropped_by_chance_alone() -> None:
@@ -547,9 +562,9 @@ def test_the_scale_of_vectors_does_not_matter() -> None:
 def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) -> None:
     network = Embedding(levels=17, size=(8, 8), outputs=3, features=2)
     whole = load_data("digits")
-    extra = {"data": whole.preparation, "held_out": ["3", "7"]}
+    extra = {"source": whole.source.to_json(), "held_out": ["3", "7"]}
     save(network, tmp_path / "e", extra=extra)
-    data = load_data("digits", embedding=tmp_path / "e")
+    data = load_data(Source("digits", embedding=tmp_path / "e"))
     assert data.held_out == ("3", "7")
     assert (
         data.classes == ()
@@ -562,8 +577,8 @@ def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) ->
     assert len(data.train) == len(whole.train) - np.isin(whole.train.labels, (3, 7)).sum()
     x = torch.from_numpy(np.asarray(data.test.images)).long()
     assert np.array_equal(data.test.vectors, embed(network, x).numpy())
-    save(network, tmp_path / "e", extra=extra | {"data": {"source": "elsewhere"}})
-    elsewhere = load_data("digits", embedding=tmp_path / "e")
+    save(network, tmp_path / "e", extra=extra | {"source": {"images": "elsewhere"}})
+    elsewhere = load_data(Source("digits", embedding=tmp_path / "e"))
     assert len(elsewhere.test) == len(whole.test) and elsewhere.held_out == ()
 
 
@@ -578,26 +593,40 @@ def test_an_embedding_knows_its_classes_wherever_they_lie(tmp_path: Path) -> Non
             write_image(folder / f"{k:02}.png", np.full((1, 8, 8), 10 * k, np.uint8))
     whole = load_data(tmp_path / "here")
     network = Embedding(size=(8, 8), outputs=3, features=2)
-    extra = {"data": whole.preparation, "classes": whole.classes, "held_out": ["b", "d"]}
+    extra = {"source": whole.source.to_json(), "classes": whole.classes, "held_out": ["b", "d"]}
     save(network, tmp_path / "e", extra=extra)
     for place in ("here", "there"):
-        data = load_data(tmp_path / place, embedding=tmp_path / "e")
+        data = load_data(Source(tmp_path / place, embedding=tmp_path / "e"))
         assert data.held_out == ("b", "d")
         assert {name[0] for name in data.test.names} == {"b", "d"} and len(data.test) == 10
         assert {name[0] for name in (*data.train.names, *data.valid.names)} == {"a", "c"}
-    assert load_data(tmp_path / "there", labels=False, embedding=tmp_path / "e").held_out == ()
+    assert (
+        load_data(
+            Source(tmp_path / "there", embedding=tmp_path / "e"), Preparation(ignore_labels=True)
+        ).held_out
+        == ()
+    )
     with pytest.raises(
         DataError,
-        match="never saw 2 classes of .*here, but without labels .* leave out labels=False",
+        match="never saw 2 classes of .*here, but without labels .* leave out ignore_labels=True",
     ):
-        load_data(tmp_path / "here", labels=False, embedding=tmp_path / "e")
+        load_data(
+            Source(tmp_path / "here", embedding=tmp_path / "e"), Preparation(ignore_labels=True)
+        )
     (tmp_path / "there" / "a").rename(tmp_path / "there" / "e")
-    assert load_data(tmp_path / "there", embedding=tmp_path / "e").held_out == ()  # Other classes.
+    assert (
+        load_data(Source(tmp_path / "there", embedding=tmp_path / "e")).held_out == ()
+    )  # Other classes.
     save(network, tmp_path / "e", extra=extra | {"held_out": []})
-    assert load_data(tmp_path / "here", labels=False, embedding=tmp_path / "e").held_out == ()
+    assert (
+        load_data(
+            Source(tmp_path / "here", embedding=tmp_path / "e"), Preparation(ignore_labels=True)
+        ).held_out
+        == ()
+    )
     save(network, tmp_path / "e", extra=extra | {"held_out": ["x", "y"]})
     with pytest.raises(
         DataError,
         match="never saw the classes x, y of .*here, but none of its classes is called so",
     ):
-        load_data(tmp_path / "here", embedding=tmp_path / "e")
+        load_data(Source(tmp_path / "here", embedding=tmp_path / "e"))

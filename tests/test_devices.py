@@ -8,6 +8,8 @@ import torch
 from cases import build, conditions, images
 
 from nextpixel import GatedPixelCNN, TrainConfig, initial_state, sample, score, train
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import full_precision, seeded
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
@@ -82,7 +84,7 @@ def test_half_precision_weights_are_not_trained() -> None:
     model = GatedPixelCNN(levels=4, features=8, layers=2).to(torch.bfloat16)
     few = Split(images=np.zeros((4, 1, 4, 4), np.uint8))
     data = ImageData(
-        source="zeros",
+        source=Source("zeros"),
         levels=4,
         channels=1,
         shape=(4, 4),
@@ -90,7 +92,7 @@ def test_half_precision_weights_are_not_trained() -> None:
         train=few,
         valid=few,
         test=few,
-        preparation={},
+        preparation=Preparation(),
     )
     config = TrainConfig(steps=1, batch_size=2)
     with pytest.raises(ValueError, match=r"train model.float\(\)"):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loading import loaded
 
-from nextpixel import load_data
 from nextpixel.cli.app import main
 from nextpixel.models.registry import build
 from nextpixel.papers.recipe import DATA, cost
@@ -74,7 +74,7 @@ def test_it_starts(name: str, tmp_path: Path) -> None:
         arrays["train_vectors"] = generator.random((12, 3))
     np.savez(tmp_path / "x.npz", **arrays)
     load = recipe.load | {"validation": 2}
-    data = load_data(tmp_path / "x.npz", levels=recipe.levels, channels=channels, **load)
+    data = loaded(tmp_path / "x.npz", levels=recipe.levels, channels=channels, **load)
     given = {
         key: value
         for key, value in recipe.training.items()

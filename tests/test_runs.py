@@ -10,8 +10,9 @@ import pytest
 import torch
 from test_training import dataset, network, split, weights
 
-from nextpixel import ClassCondition, load, load_data
+from nextpixel import ClassCondition, Preparation, Source, load, load_data
 from nextpixel.checkpoint import CheckpointError, read_metadata
+from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import Split
 from nextpixel.training.loop import TrainConfig, TrainingError, evaluate, initial_state
 from nextpixel.training.runs import load_state, read_metrics, read_run, reopen, run, save_state
@@ -30,7 +31,7 @@ def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
         "best.safetensors",
     }
     asked = read_run(folder)
-    assert asked["data"] == {"source": "ramps"} and asked["classes"] == ["a", "b"]
+    assert asked["source"] == Source("ramps").to_json() and asked["classes"] == ["a", "b"]
     assert asked["model"]["class"] == "GatedPixelCNN" and asked["model"]["config"]["condition"] == {
         "classes": 2
     }
@@ -50,11 +51,8 @@ def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
     assert evaluate(best, data.valid) == pytest.approx(min(validations.values()), abs=1e-6)
     metadata = read_metadata(folder)
     assert metadata["training"]["valid_bits_per_dim"] == min(validations.values())
-    assert (metadata["source"], metadata["data"], metadata["classes"]) == (
-        "ramps",
-        {"source": "ramps"},
-        ["a", "b"],
-    )
+    assert recorded(metadata) == (Source("ramps"), Preparation())
+    assert metadata["classes"] == ["a", "b"]
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -85,10 +83,12 @@ def test_resume_without_a_run(tmp_path: Path) -> None:
         (
             lambda: (
                 network(),
-                replace(dataset(), preparation={"source": "elsewhere", "seed": 1}),
+                replace(
+                    dataset(), source=Source("elsewhere"), preparation=Preparation(split_seed=1)
+                ),
                 CONFIG,
             ),
-            "data seed=None, but is resumed with 1",
+            "preparation split_seed=0, but is resumed with 1",
         ),
     ],
     ids=["model", "training", "data"],
@@ -194,7 +194,7 @@ def test_without_validation_the_last_weights_are_the_best(tmp_path: Path) -> Non
 
 def test_reopen_makes_everything_again_from_the_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", split(40).images)
-    data = load_data(tmp_path / "images.npy", levels=4, seed=3)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4, split_seed=3))
     next(run(tmp_path / "run", network(), data, CONFIG))
     model, again, config = reopen(tmp_path / "run")
     assert model.config() == network().config() and config == CONFIG

@@ -18,6 +18,8 @@ from nextpixel import (
     score,
 )
 from nextpixel.conditions import parts_of, random_condition
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import batch_indices, training_parts
@@ -54,7 +56,7 @@ def dataset(
 ) -> ImageData:
     train, valid = (split(k, shape, levels=levels, classes=classes, seed=k) for k in (n, n // 4))
     return ImageData(
-        source="ramps",
+        source=Source("ramps"),
         levels=levels,
         channels=shape[0],
         shape=shape[1:],
@@ -62,7 +64,7 @@ def dataset(
         train=train,
         valid=valid,
         test=split(5, shape, levels=levels, classes=classes, seed=2),
-        preparation={"source": "ramps"},
+        preparation=Preparation(),
     )
 
 

@@ -75,14 +75,14 @@ def complete(
     from nextpixel.cli.progress import progress_bar
     from nextpixel.conditions import ClassCondition, parts_of
     from nextpixel.data.image_files import read_image
+    from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
     conditional = network.condition is not None
-    if (conditional and network.given_by_data is None) or (metadata.get("data") or {}).get(
-        "embedding"
-    ):
+    source, _ = recorded(metadata)
+    if (conditional and network.given_by_data is None) or (source and source.embedding):
         raise ValueError(
             f"{model} is conditioned on what is made of the whole picture, its hidden part"
             " included; use reconstruct"

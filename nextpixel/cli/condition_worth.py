@@ -58,7 +58,7 @@ def condition_worth(
             network, part, images=images, seed=seed, with_nothing=bool(dropped), progress=progress
         )
     if json:
-        print(json_format.dumps({"source": pictures.source, "split": what} | asdict(worth)))
+        print(json_format.dumps({"source": str(pictures.source), "split": what} | asdict(worth)))
         return
     print(f"{pictures.source}, {what}: {worth.images:,} images, bits per image")
     print(f"  given {condition_words(network) or 'its mean code'}: {worth.given:.2f}")

@@ -2,8 +2,9 @@
 
 import json as json_format
 
-from nextpixel.cli.data_options import DataOptions, load_keywords
 from nextpixel.cli.options import Given
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 
 __all__ = ["data"]
 
@@ -13,7 +14,8 @@ def data(
     /,
     *,
     json: bool = False,
-    options: Given[DataOptions] = Given(),  # noqa: B008
+    annotations: Given[Source] = Given(),  # noqa: B008
+    preparation: Given[Preparation] = Given(),  # noqa: B008
 ) -> None:
     """Describe a source of images: sizes, values, classes, splits.
 
@@ -27,13 +29,18 @@ def data(
     from rich.console import Console
     from rich.table import Table
 
+    from nextpixel.cli.opening import import_encoder
     from nextpixel.cli.progress import counted_bar
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
-    keywords = load_keywords(options.values())
+    given = preparation.values()
+    named = given.get("text_encoder")
     with counted_bar("Reading") as progress:
         pictures = load_data(
-            source, **{"ragged": keywords.get("size") is None} | keywords, progress=progress
+            Source(source, **annotations.values()),
+            Preparation(**{"ragged": "size" not in given} | given),
+            text_encoder=None if named is None else import_encoder(named),
+            progress=progress,
         )
     figures = describe(pictures)
     if pictures.shape is not None:

@@ -5,8 +5,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextpixel.cli.data_options import DataOptions, load_keywords
 from nextpixel.cli.options import Given
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.training.config import EmbeddingConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def embed(
     dropout: float = 0.0,
     held_out: float = 0.15,
     training: Given[EmbeddingConfig] = Given(),  # noqa: B008
-    data: Given[DataOptions] = Given(),  # noqa: B008
+    annotations: Given[Source] = Given(),  # noqa: B008
+    preparation: Given[Preparation] = Given(),  # noqa: B008
     json: bool = False,
     device: str = "auto",
 ) -> None:
@@ -62,10 +64,10 @@ def embed(
     check_out(out, (".safetensors",))
     with counted_bar("Reading") as reading, counted_bar("Training") as progress:
         result = learn_embedding(
-            source,
+            Source(source, **annotations.values()),
             config,
             out=out,
-            preparation=load_keywords(data.values()),
+            preparation=Preparation(**{"size": "auto"} | preparation.values()),
             outputs=outputs,
             features=features,
             dropout=dropout,

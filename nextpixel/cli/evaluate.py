@@ -85,7 +85,7 @@ def evaluate(
         with counted_bar("Evaluating") as progress:
             bits = bits_per_dim_of(network, part, progress=progress)
     if not isinstance(network, ImageModel):
-        _reconstruction_error(network, pictures.source, what, len(part), bits, json=json)
+        _reconstruction_error(network, str(pictures.source), what, len(part), bits, json=json)
         return
     continuous = not bound and all(
         scale.network.settings.head == "logistic" for scale in network.scales()
@@ -93,7 +93,7 @@ def evaluate(
     sub_pixels = int(sum(part.sizes.prod(axis=1))) * network.channels
     nats_per_bit = math.log(2) * sub_pixels / len(part)
     figures: dict[str, Any] = {
-        "source": pictures.source,
+        "source": str(pictures.source),
         "split": what,
         "images": len(part),
         "bits_per_dim": bits,

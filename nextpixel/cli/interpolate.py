@@ -72,6 +72,7 @@ def interpolate(
     from nextpixel.cli.opening import check_guidance, open_model, open_split
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.conditions import ClassCondition, VectorCondition, parts_of, taken
+    from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
@@ -97,7 +98,8 @@ def interpolate(
             f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}"
         )
     if keep_length is None:
-        keep_length = bool((metadata.get("data") or {}).get("embedding"))
+        source, _ = recorded(metadata)
+        keep_length = source is not None and source.embedding is not None
     shown, drawn = [], []
     for pair in pairs:
         x, condition = conditioned(network, part, np.array(pair))

@@ -3,13 +3,13 @@
 import importlib
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nextpixel.cli.options import BesideOptions, flag
+from nextpixel.cli.options import BesideOptions
 from nextpixel.cli.progress import counted_bar
 
 if TYPE_CHECKING:
@@ -93,71 +93,71 @@ def open_split(
     that the model was trained on.
     """
     from nextpixel.data.load import load_data
+    from nextpixel.data.recorded import recorded
+    from nextpixel.data.source import Source
+    from nextpixel.errors import UsageError
 
-    preparation = dict(metadata.get("data") or {})
-    if source is None and "source" not in preparation:
-        raise ValueError("the checkpoint does not say what data it was trained on; give --data")
+    trained_on, preparation = recorded(metadata)
+    if source is None and trained_on is None:
+        raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
     beside = beside or BesideOptions()
-    companions = {name: value for name, value in asdict(beside).items() if value is not None}
-    text_encoder = companions.pop("text_encoder", None)
-    if isinstance(named := preparation.get("text_encoder"), str):
-        if text_encoder is None:
-            raise ValueError(
-                f"the captions were encoded by {named}: say --text-encoder {named} if you trust it"
+    encoder = None
+    if isinstance(named := preparation.text_encoder, str):
+        if beside.text_encoder is None:
+            raise UsageError(
+                f"the captions were encoded by {named}: say ‹text_encoder={named}› if you trust it"
             )
-        preparation["text_encoder"] = import_encoder(text_encoder)
-    if (embedding := companions.pop("embedding", None)) is not None:
-        if not preparation.get("embedding"):
-            raise ValueError(
-                "--embedding was given, but this model was trained without one; leave it out"
-            )
-        preparation["embedding"] = embedding
-    elif (embedding := preparation.get("embedding")) and not Path(embedding).exists():
-        raise ValueError(
+        encoder = import_encoder(beside.text_encoder)
+    embedding = None if trained_on is None else trained_on.embedding
+    if embedding is None and beside.embedding is not None:
+        raise UsageError(
+            "‹embedding› was given, but this model was trained without one; leave it out"
+        )
+    embedding = beside.embedding or embedding
+    if embedding is not None and not Path(embedding).expanduser().exists():
+        raise UsageError(
             f"the embedding that this model was trained with is not at {embedding}; say where:"
-            " --embedding"
+            " ‹embedding›"
         )
-    if source is None and companions:
-        raise ValueError(
-            f"{flag(next(iter(companions)))} goes with other pictures: give --data too, or leave"
-            " it out"
-        )
+    annotations = {name: getattr(beside, name) for name in ("vectors", "captions", "maps")}
     if source is not None:
-        preparation |= {
-            "source": source,
-            "validation": 0,
-            "test": 0,
-            "vectors": None,
-            "captions": None,
-            "maps": None,
-        }
-        preparation |= companions
-        preparation.pop("from_levels", None)
-        if preparation.get("embedding"):  # What it held out is known by its classes.
-            preparation["labels"] = preparation.get("labels") is not False
-        elif not labelled:
-            preparation["labels"] = False
+        images = Source(source, **annotations, embedding=embedding)
+        # What an embedding held out is known by its classes.
+        ignored = preparation.ignore_labels if embedding is not None else not labelled
+        preparation = replace(
+            preparation, validation=0, test=0, from_levels=None, ignore_labels=ignored
+        )
+    elif beyond := next((name for name in annotations if annotations[name] is not None), None):
+        raise UsageError(f"‹{beyond}› goes with other pictures: give ‹data› too, or leave it out")
+    else:
+        assert trained_on is not None
+        images = replace(trained_on, embedding=embedding)
+        if missing := images.missing:
+            raise UsageError(
+                f"this model was trained on {images}, but {missing} is not there, seen from"
+                f" {Path.cwd()}; say where such images are: ‹data›"
+            )
     with counted_bar("Reading") as progress:
-        pictures = load_data(preparation.pop("source"), **preparation, progress=progress)
+        pictures = load_data(images, preparation, text_encoder=encoder, progress=progress)
     part: Split = getattr(pictures, split)
     if source is not None and not len(pictures.valid) and not len(pictures.test):
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
-    trained_on = list(metadata.get("classes") or [])
+    known_classes = list(metadata.get("classes") or [])
     if (
         labelled
         and source is not None
         and part.labels is not None
-        and list(pictures.classes) != trained_on
+        and list(pictures.classes) != known_classes
     ):
-        unknown = [name for name in pictures.classes if name not in trained_on]
+        unknown = [name for name in pictures.classes if name not in known_classes]
         if unknown:
-            known = ", ".join(trained_on)
+            known = ", ".join(known_classes)
             raise ValueError(
                 f"{pictures.source} has the class {unknown[0]!r}, but the model knows only {known}"
             )
-        numbers = np.array([trained_on.index(name) for name in pictures.classes])
+        numbers = np.array([known_classes.index(name) for name in pictures.classes])
         part = replace(part, labels=numbers[part.labels])
     return pictures, part, split
 
@@ -312,8 +312,9 @@ def _caption_vector(
     import torch
 
     from nextpixel.data.annotations import BagOfWords, encode_captions
+    from nextpixel.data.recorded import recorded
 
-    words = (metadata.get("data") or {}).get("text_encoder")
+    words = recorded(metadata)[1].text_encoder
     if words is None:
         raise ValueError(
             "--caption was given, but this model was not trained on captions; leave it out"
@@ -335,7 +336,7 @@ def _caption_vector(
 def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
-    from nextpixel.data.annotations import checked_vectors
+    from nextpixel.data.tables import checked_vectors
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")

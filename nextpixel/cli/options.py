@@ -56,11 +56,12 @@ def _options_of(kind: Any) -> Any:
     members = NETWORKS if kind is NetworkSettings else {"": kind}
     helps = {label: _docstrings(member) for label, member in members.items()}
     options: dict[str, Any] = {}
-    shared = {field.name for field in fields(NetworkSettings)}  # after what is a network's own
+    passed_over = _NO_OPTIONS.get(kind.__name__, ())
+    shared = set(NetworkSettings.__dataclass_fields__) if kind is NetworkSettings else set()
     for label, member in members.items():
         hints = get_type_hints(member)
-        for field in sorted(fields(member), key=lambda field: field.name in shared):
-            if field.name in helps[label] and field.name not in (*options, *DECIDED_BY_DATA):
+        for field in sorted(fields(member), key=lambda field: field.name in shared):  # own first
+            if field.name in helps[label] and field.name not in (*options, *passed_over):
                 own = [(each, part) for each, part in members.items() if field.name in helps[each]]
                 text = _merged({each: helps[each][field.name] for each, _ in own}, members)
                 default = _merged_default(
@@ -77,10 +78,15 @@ def _options_of(kind: Any) -> Any:
     return Annotated[made, Parameter(name="*", group=_GROUPS[kind.__name__])]
 
 
+_NO_OPTIONS = {
+    "NetworkSettings": DECIDED_BY_DATA,
+    "Preparation": ("ragged",),  # a crop decides it
+    "Source": ("images",),  # has no name on the command line
+}
 _GROUPS = {
     name: Group(title, sort_key=key)
     for key, title, names in (
-        (1, "Data", ("DataOptions",)),
+        (1, "Data", ("Source", "Preparation")),
         (2, "Model", ("ModelChoice", "NetworkSettings")),
         (3, "Training", ("EmbeddingConfig", "TrainConfig")),
     )
@@ -169,6 +175,10 @@ def _size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def _size_or_auto(text: str) -> tuple[int, int] | str:
+    return text if text == "auto" else _size(text)
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """A side such as 32, or 48x64 for height and width.
 
@@ -187,7 +197,7 @@ def flag(name: str) -> str:
 
 
 _READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
-    "size": (str, _size),
+    "size": (str, _size_or_auto),
     "validation": (float, _share_or_number),
     "test": (float, _share_or_number),
     (int,): (int, _whole),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from nextpixel.cli.data_options import DataOptions, load_keywords
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
 from nextpixel.cli.words import plan_lines
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
 from nextpixel.models.choice import ModelChoice
 from nextpixel.models.settings import NetworkSettings
@@ -31,7 +32,8 @@ def train(
     config: Path | None = None,
     conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
     categorical_maps: bool = False,
-    data: Given[DataOptions] = Given(),  # noqa: B008
+    annotations: Given[Source] = Given(),  # noqa: B008
+    preparation: Given[Preparation] = Given(),  # noqa: B008
     model: Given[ModelChoice] = Given(),  # noqa: B008
     network: Given[NetworkSettings] = Given(),  # noqa: B008
     training: Given[TrainConfig] = Given(),  # noqa: B008
@@ -71,14 +73,17 @@ def train(
     quiet
         Print only the result.
     """
-    from nextpixel.cli.opening import figure_words
+    from nextpixel.cli.opening import figure_words, import_encoder
     from nextpixel.distributed import is_first_process
     from nextpixel.training.start import resume_model, train_model
 
     progress = _show if is_first_process() and not quiet else None
+    named = preparation.values().get("text_encoder")
+    encoder = None if named is None else import_encoder(named)
     if resume is not None:
-        given = load_keywords(data.values()) | model.values() | network.values()
-        moved = {name: given.pop(name) for name in ("text_encoder", "embedding") if name in given}
+        given = annotations.values() | preparation.values() | model.values() | network.values()
+        given.pop("text_encoder", None)
+        embedding = given.pop("embedding", None)
         other = {"out": out, "conditional": conditional, "categorical_maps": categorical_maps}
         given |= {name: value for name, value in other.items() if value not in (None, False)}
         if conditional is False:
@@ -89,7 +94,8 @@ def train(
             resume,
             training.values(),
             source=source,
-            **moved,
+            text_encoder=encoder,
+            embedding=embedding,
             device=device,
             tensorboard=tensorboard,
             progress=progress,
@@ -97,10 +103,11 @@ def train(
     elif source is not None:
         with counted_bar("Reading") as reading:
             result = train_model(
-                source,
+                Source(source, **annotations.values()),
                 ModelChoice(**model.values(), network=network.values()),
                 TrainConfig(**training.values()),
-                preparation=load_keywords(data.values()),
+                preparation=preparation.values(),
+                text_encoder=encoder,
                 out=out,
                 conditional=conditional,
                 categorical_maps=categorical_maps,

@@ -6,7 +6,6 @@ vectors; `BagOfWords` is one that needs no download. Maps follow their images: w
 size of an image is done to its map.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,16 +16,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.arrays import DataError, RawSplit, Source
+from nextpixel.data.errors import DataError
 from nextpixel.data.maps import pictured_maps
-from nextpixel.data.splits import Split, joined, subset
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
+from nextpixel.data.splits import Split
+from nextpixel.data.storage import Stored
+from nextpixel.data.tables import caption_table, checked_vectors, read_npy, vector_table
 
 __all__ = [
     "BagOfWords",
     "TextEncoder",
-    "attach",
-    "checked_vectors",
-    "embedded",
+    "annotated",
+    "captions_encoded",
     "encode_captions",
     "encoder_name",
 ]
@@ -35,15 +37,12 @@ TextEncoder: TypeAlias = Callable[[Sequence[str]], Any] | Callable[[str], Any]
 """Texts to vectors: a list of n strings to an array or tensor (n, size) of numbers, or one string
 to (size,)."""
 
-_NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
-_TEXT_COLUMNS = ("text", "caption", "captions", "description")
-
 
 class BagOfWords:
     """Says which words of a vocabulary a text holds: 1 or 0 for each.
 
     Args:
-        words: the vocabulary, in lower case.
+        words: The vocabulary, in lower case.
 
     Example:
         >>> encoder = BagOfWords.of(["a red car", "a blue car", "the sea"], most=3)
@@ -58,16 +57,10 @@ class BagOfWords:
 
     @classmethod
     def of(cls, captions: Sequence[str], *, most: int = 512) -> "BagOfWords":
-        """The most frequent words of some captions; of equally frequent ones, those first in the
-        alphabet.
-        """
+        """The most frequent words of some captions; equally frequent words in alphabetical order."""
         counts = Counter(word for caption in captions for word in set(_words(caption)))
-        return cls(
-            [
-                word
-                for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
-            ]
-        )
+        frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return cls([word for word, _ in frequent[:most]])
 
     def __call__(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (n, words)."""
@@ -111,143 +104,76 @@ def encode_captions(encoder: TextEncoder, captions: Sequence[str]) -> NDArray[np
     return checked_vectors(vectors, f"the vectors of {where}")
 
 
+def captions_encoded(
+    splits: dict[str, Split], encoder: TextEncoder | None, preparation: Preparation
+) -> tuple[dict[str, Split], str | tuple[str, ...] | None]:
+    """Give splits the vectors of their captions, beside those that they have.
+
+    Args:
+        splits: Unchanged if they have no captions.
+        encoder: The function that makes vectors; None for a bag of words.
+        preparation: Names the words; if it does not, they are those of the training captions.
+
+    Returns:
+        The splits, and what to record: the words, or the name of the function.
+
+    Raises:
+        DataError: If the preparation names a function, but `encoder` is None.
+    """
+    if not splits["train"].captions:
+        return splits, None
+    recorded = preparation.text_encoder
+    if encoder is None:
+        if isinstance(recorded, str):
+            raise DataError(
+                f"the captions were encoded by {recorded}; give ‹text_encoder›, that function, if"
+                " you trust it"
+            )
+        encoder = BagOfWords(recorded) if recorded else BagOfWords.of(splits["train"].captions)
+    done = {}
+    for name, split in splits.items():
+        parts = [] if split.vectors is None else [split.vectors]
+        if split.captions:
+            parts.append(encode_captions(encoder, split.captions))
+        done[name] = replace(split, vectors=np.concatenate(parts, axis=1)) if parts else split
+    return done, (
+        tuple(encoder.words) if isinstance(encoder, BagOfWords) else encoder_name(encoder)
+    )
+
+
 def encoder_name(encoder: TextEncoder) -> str:
-    """How a text encoder can be found again; it is for the user to import it."""
+    """The name of a text encoder, MODULE:FUNCTION. It is for the user to import it."""
     kind = encoder if hasattr(encoder, "__qualname__") else type(encoder)
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def attach(
-    source: Source,
-    *,
-    vectors: str | Path | None = None,
-    captions: str | Path | None = None,
-    maps: str | Path | None = None,
-) -> Source:
-    """Add what files hold to the images of a source.
+def annotated(stored: Stored, source: Source) -> Stored:
+    """Add the vectors, captions and maps that files hold to the images of a source.
 
-    Args:
-        source: Images, with or without names.
-        vectors: An ``.npy`` file (N, size) in the order of the images, or a ``.csv`` table whose
-            columns are numbers; a column ``file`` names the images, otherwise rows are in their
-            order.
-        captions: A ``.txt`` file with a line for each image in their order, or a ``.csv`` table
-            with a column ``text``, perhaps also ``file``.
-        maps: An ``.npy`` file in the order of the images, or a folder of pictures that are called
-            as the images are, and have the size of their files, or a fraction 1/2, 1/3 ... of it.
-            They are cropped and averaged as the images are, unless all have a fraction of the
-            images' final size. Pictures with a palette are names, the numbers of their colours, and
-            are never averaged.
+    Maps in a folder have the size of their pictures' files, or 1/2, 1/3 ... of it. They are cropped
+    and averaged as the images are, unless all of them have the images' final size or a fraction of
+    it. Pictures with a palette are categorical, numbers of colours, and are never averaged.
 
     Raises:
         FileNotFoundError: If a file does not exist.
         DataError: If it does not fit the images.
     """
-    if vectors is not None:
-        names, table = _vector_table(_existing(vectors))
-        source = _assigned(source, "vectors", names, table, Path(vectors))
-    if captions is not None:
-        names, texts = _caption_table(_existing(captions))
-        source = _assigned(source, "captions", names, texts, Path(captions))
-    if maps is not None:
-        path = _existing(maps)
-        if path.is_dir():
-            splits = {
-                key: replace(split, maps=pictured_maps(split, path))
-                for key, split in source.splits.items()
-            }
-            source = replace(source, splits=splits)
-        else:
-            source = _assigned(source, "maps", None, _loaded(path), path)
-    return source
-
-
-def embedded(
-    splits: dict[str, Split], path: Path, place: str, classes: tuple[str, ...]
-) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """The splits with vectors by an embedding instead of labels; its held-out classes in the test
-    split alone.
-
-    The embedding's classes are known by the source's name, and, where a folder was moved or copied,
-    by theirs.
-
-    Args:
-        splits: Of images of the embedding's size.
-        path: The embedding's checkpoint.
-        place: The source.
-        classes: Names of the labels; () without.
-
-    Returns:
-        The splits, and the names of the classes that are held out.
-
-    Raises:
-        DataError: If the embedding was trained on this source, and what it held out cannot be told.
-    """
-    import torch
-
-    from nextpixel.checkpoint import load_embedding, read_metadata
-    from nextpixel.models.embedding import embed
-
-    network, metadata = load_embedding(path), read_metadata(path)
-    held_out = _held_out(metadata, path, place, classes)
-    if held_out:
-        numbers = [classes.index(name) for name in held_out]
-        labelled = [split for split in splits.values() if split.labels is not None and len(split)]
-        parts = [
-            subset(split, np.flatnonzero(np.isin(_labels(split), numbers))) for split in labelled
-        ]
+    if source.vectors is not None:
+        path = _existing(source.vectors)
+        stored = _assigned(stored, "vectors", *vector_table(path), path)
+    if source.captions is not None:
+        path = _existing(source.captions)
+        stored = _assigned(stored, "captions", *caption_table(path), path)
+    if source.maps is not None:
+        path = _existing(source.maps)
+        if not path.is_dir():
+            return _assigned(stored, "maps", None, read_npy(path), path)
         splits = {
-            name: (
-                split
-                if split.labels is None
-                else subset(split, np.flatnonzero(~np.isin(_labels(split), numbers)))
-            )
-            for name, split in splits.items()
+            name: replace(split, maps=pictured_maps(split, path))
+            for name, split in stored.splits.items()
         }
-        splits["test"] = joined(parts)
-    done = {}
-    for name, split in splits.items():
-        rows = np.arange(len(split))
-        vectors = [
-            embed(network, torch.from_numpy(split.batch(part).astype(np.int64))).numpy()
-            for part in np.array_split(rows, max(1, len(rows) // 256))
-            if len(part)
-        ]
-        columns = [] if split.vectors is None else [split.vectors]
-        columns += (
-            [np.concatenate(vectors)] if vectors else [np.zeros((0, network.outputs), np.float32)]
-        )
-        done[name] = replace(split, vectors=np.concatenate(columns, axis=1), labels=None)
-    return done, held_out
-
-
-def _held_out(
-    metadata: dict[str, Any], path: Path, place: str, classes: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Which of these classes the embedding never saw; () if they are not those that it was trained
-    on.
-    """
-    unseen, known = metadata.get("held_out", []), metadata.get("classes", [])
-    is_source = metadata.get("data", {}).get("source") == place
-    if not unseen or not (is_source or (classes and set(classes) == set(known))):
-        return ()
-    found = tuple(name for name in unseen if name in classes)
-    if not classes:
-        raise DataError(
-            f"the embedding {path} never saw {len(unseen)} classes of {place}, but without labels"
-            " it is not known which images to keep out of training; leave out labels=False"
-        )
-    if not found:
-        raise DataError(
-            f"the embedding {path} never saw the classes {', '.join(unseen)} of {place}, but none"
-            " of its classes is called so now; train the embedding anew"
-        )
-    return found
-
-
-def _labels(split: Split) -> NDArray[np.int64]:
-    assert split.labels is not None
-    return split.labels
+        stored = replace(stored, splits=splits)
+    return stored
 
 
 def _words(text: str) -> list[str]:
@@ -281,127 +207,45 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _assigned(source: Source, field: str, names: list[str] | None, rows: Any, path: Path) -> Source:
-    """Give every split its rows: by name, or in their order if the source has no splits of its own."""
-    splits: dict[str, RawSplit] = {}
-    for key, split in source.splits.items():
-        count = len(split.images)
+def _assigned(stored: Stored, field: str, names: list[str] | None, rows: Any, path: Path) -> Stored:
+    """Give every split its rows: by name, or in their order if the source has one split."""
+    if names is None and len(stored.splits) > 1:
+        raise DataError(
+            f"{path} has no names, but the source has splits of its own; use a table with a"
+            " column file"
+        )
+    splits: dict[str, Split] = {}
+    for key, split in stored.splits.items():
         if names is not None:
-            if not split.names:
-                raise DataError(
-                    f"{path} names images, but those of the source have no names; leave that"
-                    " column out"
-                )
-            place = {name: k for k, name in enumerate(names)}
-            if len(place) < len(names):
-                name, count = Counter(names).most_common(1)[0]
-                raise DataError(f"{path} has {count} rows for {name}; keep one of them")
-            missing = [name for name in split.names if name not in place]
-            if missing:
-                raise DataError(
-                    f"{path} has no row for {missing[0]} ({len(missing)} of {count} images); names"
-                    " are paths below the folder of images"
-                )
-            order = [place[name] for name in split.names]
-        elif len(source.splits) > 1:
+            order = _places(split, names, path)
+        elif len(rows) != len(split):
             raise DataError(
-                f"{path} has no names, but the source has splits of its own; use a table with a"
-                " column file"
-            )
-        elif len(rows) != count:
-            raise DataError(
-                f"{path} has {len(rows)} rows, but there are {count} images; give one for each, in"
-                " order"
+                f"{path} has {len(rows)} rows, but there are {len(split)} images; give one for"
+                " each, in order"
             )
         else:
-            order = list(range(count))
-        chosen = (
+            order = list(range(len(split)))
+        chosen: Any = (
             rows[np.array(order)] if isinstance(rows, np.ndarray) else tuple(rows[k] for k in order)
         )
-        splits[key] = replace(split, **{field: chosen})  # type: ignore[arg-type]
-    return replace(source, splits=splits)
+        splits[key] = replace(split, **{field: chosen})
+    return replace(stored, splits=splits)
 
 
-def _loaded(path: Path) -> NDArray[Any]:
-    try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except Exception as error:  # numpy raises many kinds on damaged files.
+def _places(split: Split, names: list[str], path: Path) -> list[int]:
+    """The row of each image of a split in a table of names."""
+    if not split.names:
         raise DataError(
-            f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})"
-        ) from error
-
-
-def _vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
-    if path.suffix == ".npy":
-        return None, checked_vectors(_loaded(path), str(path))
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: vectors come from an .npy or a .csv file")
-    columns, names = _columns(path)
-    try:
-        numbers = [
-            [float(cell) if cell.strip() else np.nan for cell in cells]
-            for cells in columns.values()
-        ]
-    except ValueError as error:
-        raise DataError(
-            f"{path} holds something that is no number ({error}); leave that column out"
-        ) from error
-    if not numbers:
-        raise DataError(f"{path} has no columns of numbers")
-    return names, checked_vectors(np.array(numbers, np.float32).T, str(path))
-
-
-def _caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
-    if path.suffix == ".txt":
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}: cannot be read as UTF-8 text ({error}); save it as such"
-            ) from error
-        lines = text.replace("\r\n", "\n").removesuffix("\n")
-        return None, tuple(lines.split("\n")) if lines else ()
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: captions come from a .txt or a .csv file")
-    columns, names = _columns(path)
-    named = [column for column in columns if column.lower() in _TEXT_COLUMNS]
-    if len(named) != 1:
-        raise DataError(
-            f"{path} has the columns {', '.join(columns)}; one of them must be called text"
+            f"{path} names images, but those of the source have no names; leave that column out"
         )
-    return names, tuple(columns[named[0]])
-
-
-def _columns(path: Path) -> tuple[dict[str, list[str]], list[str] | None]:
-    """The columns of a table by their names, and apart from them the names of the images."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table of UTF-8 text ({error})") from error
-    if len(rows) < 2:
-        raise DataError(f"{path} holds no rows below its head")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
-            raise DataError(
-                f"{path}, row {number}: {len(row)} cells, but the head has {len(rows[0])}"
-            )
-    columns = {head: [row[k] for row in rows[1:]] for k, head in enumerate(rows[0])}
-    named = [head for head in columns if head.lower() in _NAME_COLUMNS]
-    return columns, columns.pop(named[0]) if named else None
-
-
-def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
-    """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole."""
-    if vectors.dtype.kind not in "fiub" or vectors.ndim != 2 or not vectors.shape[1]:
+    place = {name: k for k, name in enumerate(names)}
+    if len(place) < len(names):
+        name, count = Counter(names).most_common(1)[0]
+        raise DataError(f"{path} has {count} rows for {name}; keep one of them")
+    missing = [name for name in split.names if name not in place]
+    if missing:
         raise DataError(
-            f"{where} hold {vectors.dtype} of shape {vectors.shape}, but numbers (images, size) are"
-            " expected"
+            f"{path} has no row for {missing[0]} ({len(missing)} of {len(split)} images); names"
+            " are paths below the folder of images"
         )
-    result = vectors.astype(np.float32)
-    if np.isinf(result).any():
-        raise DataError(
-            f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known"
-        )
-    result[np.isnan(result).any(axis=1)] = np.nan
-    return result
+    return [place[name] for name in split.names]

@@ -1,244 +1,111 @@
-"""Where images come from, before levels and splits are settled: arrays in files, and scikit-learn's
-digits.
+"""Images in arrays: ``.npy`` and ``.npz`` files, and scikit-learn's digits."""
 
-A source gives `RawSplit`s: images (N, C, H, W) as stored, possibly views of a memory map. Pictures
-(folders, the Hugging Face data sets) are in `nextpixel.data.pictures`; levels, splits and batches
-in `nextpixel.data.load`.
-"""
-
-import hashlib
-import importlib
-import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.preparation import ImageError, Integers, resize
+from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.splits import Split
+from nextpixel.data.storage import (
+    Storage,
+    Stored,
+    automatic_size,
+    optional_package,
+    split_of,
+    stamp,
+)
+from nextpixel.data.tables import checked_vectors
 
-__all__ = [
-    "SPLIT_NAMES",
-    "DataError",
-    "RawSplit",
-    "Source",
-    "Storage",
-    "optional_package",
-    "read_arrays",
-    "read_digits",
-    "split_of",
-]
-
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "valid": ("valid", "val", "validation"),
-    "test": ("test", "testing"),
-}
-"""The splits, and what folders, files and data sets call them."""
+__all__ = ["read_arrays", "read_digits"]
 
 _MOST_CLASSES = 2**20
 
 
-Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
-
-
-class DataError(ValueError):
-    """A source of images that cannot be used as it is; the message says what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawSplit:
-    """Images of one split as they are stored.
-
-    Attributes:
-        images: (N, C, H, W), or N arrays (C, H_i, W_i) when sizes differ.
-        labels: (N,), or None.
-        vectors: (N, size) of numbers, or None.
-        captions: A text for each image, or ().
-        maps: (N, M, h, w), integers or floats, or None.
-        names: What each image is called in its source, or ().
-        sizes: Height and width of each picture before it was resized, or ().
-    """
-
-    images: Integers | Sequence[Integers]
-    labels: NDArray[np.int64] | None = None
-    vectors: NDArray[Any] | None = None
-    captions: tuple[str, ...] = ()
-    maps: NDArray[Any] | None = None
-    names: tuple[str, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What was read.
-
-    Attributes:
-        splits: By name: "train", and where the source has them "valid" and "test".
-        classes: Their names, () without labels.
-        levels: The number of levels that the source is known to have; None if its values must tell.
-    """
-
-    splits: Mapping[str, RawSplit]
-    classes: tuple[str, ...] = ()
-    levels: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Storage:
-    """Where decoded images go: into memory, or into a memory-mapped file that is kept.
-
-    Attributes:
-        memory_bytes: What is larger goes into a file.
-        folder: Where the files go; made when the first is needed.
-        keep: Whether what is smaller goes into a file too, to be found the next time.
-    """
-
-    memory_bytes: int
-    folder: Path
-    keep: bool
-
-    def build(
-        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
-    ) -> Integers:
-        """Make a flat array of `size` values with `fill`, or find the file that an earlier call
-        left for `key`.
-        """
-        needed = size * dtype.itemsize
-        if needed <= self.memory_bytes and not self.keep:
-            flat = np.empty(size, dtype)
-            fill(flat)
-            return flat
-        path = self.path(key, ".npy")
-        if not path.exists():
-            self.reserve(needed)
-            part = path.with_suffix(f".{os.getpid()}.part")
-            try:
-                mapped = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(size,))
-                fill(mapped)
-                mapped.flush()
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
-
-    def path(self, key: object, suffix: str) -> Path:
-        """Name the file for a key, which is any value that JSON can hold."""
-        digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
-        return self.folder / (digest + suffix)
-
-    def reserve(self, needed: int) -> None:
-        """Make the folder and require room on its disk."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise DataError(
-                f"the decoded images need {needed / 1e9:.1f} GB, but cache_folder {self.folder} has"
-                f" {free / 1e9:.1f} GB free; give size= or another cache_folder="
-            )
-
-
-def read_digits(*, size: Size, channels: int | None, labels: bool, storage: Storage) -> Source:
+def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     """Read scikit-learn's 1797 handwritten digits: 8x8, 17 levels, 10 classes."""
     bunch = optional_package("sklearn.datasets", extra="demo").load_digits()
-    x = _arrange(bunch.images.astype(np.uint8), "digits", channels)
-    split = RawSplit(
-        images=_resized(x, size, "digits", ["digits"], storage),
-        labels=bunch.target.astype(np.int64) if labels else None,
-    )
-    return Source(splits={"train": split}, classes=tuple("0123456789") if labels else (), levels=17)
+    x = _arrange(bunch.images.astype(np.uint8), "digits", preparation.channels)
+    images = _resized(x, preparation, "digits", ["digits"], storage)
+    if preparation.ignore_labels:
+        return Stored(splits={"train": Split(images=images)}, levels=17)
+    split = Split(images=images, labels=bunch.target.astype(np.int64))
+    return Stored(splits={"train": split}, classes=tuple("0123456789"), levels=17)
 
 
 def read_arrays(
-    path: Path, *, size: Size, channels: int | None, labels: str | Path | bool, storage: Storage
-) -> Source:
-    """Read a `.npy` or `.npz` file.
+    path: Path, labels: Path | None, preparation: Preparation, storage: Storage
+) -> Stored:
+    """Read an ``.npy`` or ``.npz`` file.
 
-    A `.npy` file, or an `.npz` file with one array, holds images (N, H, W), (N, H, W, C) or (N, C,
-    H, W): of axes 1 and 3, the shorter is the channels, unless `channels` decides. Labels come from
-    `labels`, or for ``images.npy`` from ``labels.npy`` or ``images_labels.npy`` beside it. An
-    `.npz` file with splits holds ``train_images``, perhaps ``valid_images`` and ``test_images``,
-    ``train_labels`` ..., and ``label_names``; perhaps also ``train_vectors`` (N, size),
-    ``train_captions`` (texts) and ``train_maps`` (N, h, w), ....
+    An ``.npy`` file, or an ``.npz`` file with one array, holds images (N, H, W), (N, H, W, C) or
+    (N, C, H, W): of axes 1 and 3 the shorter is the channels, unless ``preparation.channels``
+    decides. Labels come from `labels`, or for ``images.npy`` from ``labels.npy`` or
+    ``images_labels.npy`` beside it.
 
-    ``size="auto"`` leaves integers wider than a byte as they are: they may be codes, which are
-    names and have no mean.
+    An ``.npz`` file with splits holds ``train_images``, perhaps ``valid_images`` and
+    ``test_images``, and ``label_names``; for each split perhaps also ``train_labels`` (N,),
+    ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w).
     """
-    if path.suffix == ".npy":
-        arrays: dict[str, NDArray[Any]] = {"images": _load_npy(path)}
-    else:
-        arrays = _load_npz(path, storage)
-    names: tuple[str, ...] = ()
-    found: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
-    prefixes: dict[str, str] = {}
+    if path.suffix.lower() == ".npy":
+        return _one_array(path, _load_npy(path), labels, preparation, storage)
+    arrays = _load_npz(path, storage)
     if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
         (images,) = arrays.values()
-        found["train"] = images, _load_labels(path, labels)
-    else:
-        if isinstance(labels, str | Path):
-            raise DataError(
-                f"labels (={labels}) go with a file of one array, but {path} holds its own; leave"
-                " them out"
-            )
-        for key, images in arrays.items():
-            split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
-            if split:
-                prefixes[split] = key.removesuffix("images")
-                found[split] = images, arrays.get(prefixes[split] + "labels") if labels else None
-        if "train" not in found:
-            raise DataError(
-                f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
-                " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
-                " alone is expected"
-            )
-        if labels and "label_names" in arrays:
-            names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
-    splits: dict[str, RawSplit] = {}
-    for split, (images, given) in found.items():
-        where = f"{split}_images of {path}" if path.suffix == ".npz" else str(path)
-        x = _arrange(images, where, channels)
-        splits[split] = RawSplit(
-            images=_resized(x, size, where, [_stamp(path), split], storage),
-            labels=(
-                None
-                if given is None
-                else _checked_labels(given, len(x), len(names), f"{split} labels of {path}")
-            ),
-            **_companions(arrays, prefixes.get(split), len(x), path),
-        )
-    return Source(splits=splits, classes=names or _numbered_classes(splits.values()))
-
-
-def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square
-    of at most 32.
-    """
-    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
-        return None
-    side = min(32, *map(min, sizes))
-    return side, side
-
-
-def split_of(name: str) -> str | None:
-    """Tell which split a name means: "val" is "valid"; None if it means none."""
-    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
-
-
-def optional_package(module: str, *, extra: str) -> Any:
-    """Import a module of a package that comes with an extra of nextpixel."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
+        return _one_array(path, images, labels, preparation, storage)
+    if labels is not None:
         raise DataError(
-            f"this source needs {package}; install it with: pip install 'nextpixel[{extra}]'"
-        ) from error
+            f"‹labels={labels}› are for a file of one array, but {path} holds its own; leave them"
+            " out"
+        )
+    if preparation.ignore_labels:
+        arrays = {key: x for key, x in arrays.items() if not key.endswith("label" + "s")}
+    names = tuple(str(name) for name in np.ravel(arrays.get("label_names", ())))
+    splits: dict[str, Split] = {}
+    for key, images in arrays.items():
+        prefix = key.removesuffix("images")
+        split = split_of(prefix.removesuffix("_")) if key.endswith("_images") else None
+        if split is not None:
+            x = _arrange(images, f"{split}_images of {path}", preparation.channels)
+            splits[split] = Split(
+                images=_resized(
+                    x, preparation, f"{split}_images of {path}", [stamp(path), split], storage
+                ),
+                **_annotations(arrays, prefix, len(x), len(names), path),
+            )
+    if "train" not in splits:
+        raise DataError(
+            f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
+            " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
+            " alone is expected"
+        )
+    return Stored(splits=splits, classes=names or _numbered_classes(splits.values()))
+
+
+def _one_array(
+    path: Path,
+    images: NDArray[Any],
+    labels: Path | None,
+    preparation: Preparation,
+    storage: Storage,
+) -> Stored:
+    """A file of one array, and its labels."""
+    x = _arrange(images, str(path), preparation.channels)
+    given = None if preparation.ignore_labels else _load_labels(path, labels)
+    split = Split(
+        images=_resized(x, preparation, str(path), [stamp(path), "train"], storage),
+        labels=(
+            None if given is None else _checked_labels(given, len(x), 0, f"train labels of {path}")
+        ),
+    )
+    return Stored(splits={"train": split}, classes=_numbered_classes([split]))
 
 
 def _load_npy(path: Path) -> NDArray[Any]:
@@ -262,7 +129,7 @@ def _load_npz(path: Path, storage: Storage) -> dict[str, NDArray[Any]]:
                     with archive.open(member) as file:
                         array = np.lib.format.read_array(file, allow_pickle=False)
                 else:
-                    target = storage.path([_stamp(path), member.filename], ".npy")
+                    target = storage.path([stamp(path), member.filename], ".npy")
                     if not target.exists():
                         storage.reserve(member.file_size)
                         part = target.with_suffix(f".{os.getpid()}.part")
@@ -285,24 +152,17 @@ def _load_npz(path: Path, storage: Storage) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _load_labels(path: Path, labels: str | Path | bool) -> NDArray[Any] | None:
-    if labels is False:
-        return None
-    if labels is not True:
-        given = Path(labels).expanduser()
-        if not given.exists():
-            raise FileNotFoundError(f"{given}: there is no such file of labels")
-        return np.array(_load_npy(given))
-    stem = path.stem
-    names = [stem + "_labels"] + (
-        [stem.removesuffix("images") + "labels"] if stem.endswith("images") else []
-    )
-    beside = [
-        file
-        for name in names
-        if path.suffix == ".npy" and (file := path.with_name(name + ".npy")).exists()
-    ]
-    return np.array(_load_npy(beside[0])) if beside else None
+def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
+    """The labels that are given for an array, or that lie beside it."""
+    if labels is not None:
+        if not labels.exists():
+            raise FileNotFoundError(f"{labels}: there is no such file of labels")
+        return np.array(_load_npy(labels))
+    names = [path.stem + "_labels"]
+    if path.stem.endswith("images"):
+        names.append(path.stem.removesuffix("images") + "labels")
+    beside = [file for name in names if (file := path.with_name(name + ".npy")).exists()]
+    return np.array(_load_npy(beside[0])) if beside and path.suffix == ".npy" else None
 
 
 def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
@@ -329,25 +189,28 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         elif first == last:
             raise DataError(
                 f"{where} have shape {x.shape}, in which axis 1 or 3 may be channels; give"
-                " channels="
+                " ‹channels›"
             )
         else:
             is_last = last < first
         x = np.moveaxis(x, 3, 1) if is_last else x
     if channels not in (None, x.shape[1]):
         raise DataError(
-            f"{where} have {x.shape[1]} channels, but channels (={channels}) was asked for; leave"
-            " it out or convert"
+            f"{where} have {x.shape[1]} channels, but ‹channels={channels}› was given; leave it out,"
+            " or convert the images"
         )
     return x
 
 
-def _resized(x: Integers, size: Size, where: str, key: object, storage: Storage) -> Integers:
+def _resized(
+    x: Integers, preparation: Preparation, where: str, key: object, storage: Storage
+) -> Integers:
+    size = preparation.size
     if size == "auto":
         size = automatic_size([(x.shape[2], x.shape[3])]) if x.dtype.itemsize == 1 else None
     if size is None:
         return x
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = pair(size)
     shape = (*x.shape[:2], height, width)
     if shape == x.shape:
         return x
@@ -392,35 +255,35 @@ def _checked_labels(
     return labels.reshape(count).astype(np.int64)
 
 
-def _companions(
-    arrays: Mapping[str, NDArray[Any]], prefix: str | None, count: int, path: Path
+def _annotations(
+    arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, classes: int, path: Path
 ) -> dict[str, Any]:
-    """The vectors, captions and maps beside the images of a split."""
-    found = {
-        field: arrays[f"{prefix}{field}"]
-        for field in ("vectors", "captions", "maps")
-        if f"{prefix}{field}" in arrays
+    """The labels, vectors, captions and maps beside the images of a split."""
+    found: dict[str, Any] = {
+        field: arrays[prefix + field]
+        for field in ("labels", "vectors", "captions", "maps")
+        if prefix + field in arrays
     }
+    if "labels" in found:
+        where = f"{split_of(prefix.removesuffix('_'))} labels of {path}"
+        found["labels"] = _checked_labels(found["labels"], count, classes, where)
     for field, values in found.items():
         if len(values) != count:
             raise DataError(
                 f"{prefix}{field} of {path} are {len(values)}, but there are {count} images"
             )
+    if "vectors" in found:
+        found["vectors"] = checked_vectors(found["vectors"], f"{prefix}vectors of {path}")
     if "captions" in found:
-        found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))  # type: ignore[assignment]
+        found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))
     return found
 
 
-def _numbered_classes(splits: Any) -> tuple[str, ...]:
+def _numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
     highest = max(
         (int(split.labels.max()) for split in splits if split.labels is not None), default=-1
     )
     return tuple(str(k) for k in range(highest + 1))
-
-
-def _stamp(path: Path) -> list[Any]:
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def _reason(error: BaseException) -> str:

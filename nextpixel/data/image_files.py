@@ -2,7 +2,7 @@
 
 An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
 256 levels. Files are read with 256 levels (16-bit samples keep their upper 8 bits); fewer are made
-by `nextpixel.data.preparation`. Channels are grey (1), red-green-blue (3) or red-green-blue-opacity
+by `nextpixel.data.pixels`. Channels are grey (1), red-green-blue (3) or red-green-blue-opacity
 (4).
 
 What reading does that a plain decoder does not: the EXIF orientation of a photograph is applied,
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from nextpixel.data.preparation import ImageError, Integers, within
+from nextpixel.data.errors import ImageError
+from nextpixel.data.pixels import Integers, within
 
 __all__ = [
     "grid",
@@ -70,7 +71,7 @@ def read_image(
     """
     if channels not in (None, 1, 3, 4):
         raise ImageError(
-            f"channels (={channels}) must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
+            f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
         )
     with _opened(path, name) as picture:
         turn = _orientation(picture)

@@ -1,17 +1,18 @@
 """Maps beside images: what they may be, and how pictures of them are brought to the images' size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.arrays import DataError, RawSplit
+from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import read_image, read_indices
-from nextpixel.data.preparation import ImageError, Integers, resize, subsample
+from nextpixel.data.pixels import Integers, resize, subsample
+from nextpixel.data.splits import Split
 
-__all__ = ["checked_maps", "fraction", "pictured_maps"]
+__all__ = ["checked_maps", "fraction", "map_levels", "pictured_maps"]
 
 
 def checked_maps(
@@ -56,11 +57,30 @@ def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
     return scale if tuple(-(-side // scale) for side in size) == smaller else None
 
 
-def pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
+def map_levels(maps: Sequence[NDArray[Any] | None], where: str) -> int | None:
+    """How many levels the integer maps of all splits have; None for floats, or without maps.
+
+    Two if nothing is above 1, else 256 for bytes, else the highest value + 1.
+    """
+    present = [values for values in maps if values is not None]
+    floats = [values.dtype.kind == "f" for values in present]
+    if any(floats) and not all(floats):
+        raise DataError(
+            f"the maps of {where} are floats in some splits and integers in others; make them the"
+            " same"
+        )
+    if not present or any(floats):
+        return None
+    highest = max(int(values.max(initial=1)) for values in present)
+    is_bytes = all(values.dtype == np.uint8 for values in present)
+    return 256 if highest > 1 and is_bytes else highest + 1
+
+
+def pictured_maps(split: Split, folder: Path) -> NDArray[Any]:
     """The pictures of a folder that are called as the images of a split are, of one size."""
     if not split.names or not isinstance(split.images, np.ndarray):
         raise DataError(
-            f"maps from the folder {folder} need a folder of images of one size; give size="
+            f"maps from the folder {folder} need a folder of images of one size; give ‹size›"
         )
     found = {
         path.relative_to(folder).with_suffix("").as_posix(): path
@@ -69,7 +89,7 @@ def pictured_maps(split: RawSplit, folder: Path) -> NDArray[Any]:
     }
     size = split.images.shape[2], split.images.shape[3]
     maps: list[Integers] = []
-    for name, own in zip(split.names, split.sizes, strict=True):
+    for name, own in zip(split.names, split.stored_sizes, strict=True):
         path = found.get(Path(name).with_suffix("").as_posix())
         if path is None:
             raise DataError(f"{folder} holds no map for {name}; call it the same")

@@ -19,32 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nextpixel.data.arrays import (
-    SPLIT_NAMES,
-    DataError,
-    RawSplit,
-    Size,
-    Source,
-    Storage,
-    automatic_size,
-    optional_package,
-    split_of,
-)
+from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import image_shape, read_image
-from nextpixel.data.preparation import ImageError, Integers, resize
+from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.splits import Split
+from nextpixel.data.storage import (
+    SPLIT_NAMES,
+    Progress,
+    Storage,
+    Stored,
+    automatic_size,
+    split_of,
+    stamp,
+)
 
-__all__ = [
-    "Picture",
-    "PictureOptions",
-    "is_picture",
-    "is_saved_dataset",
-    "read_dataset",
-    "read_folder",
-    "read_picture",
-]
+__all__ = ["Picture", "decoded", "is_picture", "read_folder", "read_picture"]
 
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
 
 _PICTURES = set(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif"
@@ -55,18 +47,6 @@ _PICTURES_WITHOUT_DECODER = set(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf 
 # Thumbnails and resource forks that archives and network disks leave behind.
 _FOREIGN_FOLDERS = {"__MACOSX", "@eaDir"}
 _BLOCK = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureOptions:
-    """How pictures are decoded; the arguments of `nextpixel.data.load.load_data` of the same names."""
-
-    size: Size
-    channels: int | None
-    ragged: bool
-    labels: bool
-    storage: Storage
-    progress: Progress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +68,14 @@ class Picture:
     label: str | int | None = None
 
 
-def read_folder(folder: Path, options: PictureOptions) -> Source:
+def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Stored:
     """Read a folder of pictures.
 
     Sub-folders are classes, at any depth below; if there is a sub-folder ``train``, then ``train``,
     ``valid`` and ``test`` are the splits, and their sub-folders the classes. Hidden files and what
     is no picture are skipped.
     """
-    entries = _listing(folder)
+    labels, entries = not preparation.ignore_labels, _listing(folder)
     parts: dict[str, list[Picture]] = {}
     named = {
         split: entry for entry in entries if entry.is_dir() and (split := split_of(entry.name))
@@ -113,68 +93,21 @@ def read_folder(folder: Path, options: PictureOptions) -> Source:
             )
         for split in SPLIT_NAMES:
             if split in named:
-                parts[split] = _folder_pictures(named[split], folder, options.labels)
+                parts[split] = _folder_pictures(named[split], folder, labels)
     else:
-        parts["train"] = _folder_pictures(folder, folder, options.labels)
+        parts["train"] = _folder_pictures(folder, folder, labels)
     if not parts["train"]:
         raise DataError(
             f"{named.get('train', folder)} holds no pictures ({', '.join(sorted(_PICTURES))})"
         )
     classes = sorted({str(p.label) for part in parts.values() for p in part if p.label is not None})
-    return _decode({split: part for split, part in parts.items() if part}, tuple(classes), options)
+    parts = {split: part for split, part in parts.items() if part}
+    return decoded(parts, tuple(classes), preparation, storage)
 
 
-def read_picture(path: Path, options: PictureOptions) -> Source:
+def read_picture(path: Path, preparation: Preparation, storage: Storage) -> Stored:
     """Read a set of one picture."""
-    return _decode({"train": [_file_picture(path, path.name, None)]}, (), options)
-
-
-def read_dataset(name: str, options: PictureOptions) -> Source:
-    """Read a Hugging Face data set: ``NAME``, ``NAME:CONFIGURATION``, or the folder of one."""
-    datasets = optional_package("datasets", extra="data")
-    path = Path(name).expanduser()
-    try:
-        if is_saved_dataset(path) and not any(path.glob("**/*.parquet")):
-            loaded = datasets.load_from_disk(str(path))
-        elif path.exists():
-            loaded = datasets.load_dataset(str(path))
-        else:
-            repository, _, configuration = name.partition(":")
-            loaded = datasets.load_dataset(repository, configuration or None)
-    except Exception as error:  # The network, the hub, the cache and the formats raise many kinds.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"the Hugging Face data set {name!r} cannot be loaded ({reason}); check its name, and"
-            " without a network set HF_HUB_OFFLINE=1 to use only what was downloaded before"
-        ) from error
-    if not isinstance(loaded, dict):
-        loaded = {"train": loaded}
-    tables = {split: table for key, table in loaded.items() if (split := split_of(str(key)))}
-    if "train" not in tables:
-        if len(loaded) != 1:
-            raise DataError(
-                f"the data set {name!r} has the splits {', '.join(map(str, loaded))}, but none is"
-                " 'train'"
-            )
-        tables = {"train": next(iter(loaded.values()))}
-    features = tables["train"].features
-    columns = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
-    if not columns:
-        raise DataError(
-            f"the data set {name!r} has the columns {', '.join(features)}, but none holds pictures"
-        )
-    label_columns = [
-        key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)
-    ]
-    label_column = label_columns[0] if label_columns and options.labels else None
-    parts = {}
-    for split in SPLIT_NAMES:
-        if split in tables and len(tables[split]):
-            table = tables[split].cast_column(columns[0], datasets.Image(decode=False))
-            parts[split] = _table_pictures(table, columns[0], label_column, f"{name} {split}")
-    if "train" not in parts:
-        raise DataError(f"the data set {name!r} holds no pictures to train on")
-    return _decode(parts, tuple(features[label_column].names) if label_column else (), options)
+    return decoded({"train": [_file_picture(path, path.name, None)]}, (), preparation, storage)
 
 
 def is_picture(path: Path) -> bool:
@@ -190,44 +123,38 @@ def is_picture(path: Path) -> bool:
     return suffix in _PICTURES or suffix in _PICTURES_WITHOUT_DECODER
 
 
-def is_saved_dataset(path: Path) -> bool:
-    """Tell whether a folder is a Hugging Face data set."""
-    saved = ("dataset_dict.json", "state.json")
-    return path.is_dir() and (
-        any((path / file).exists() for file in saved) or any(path.glob("**/*.parquet"))
-    )
-
-
-def _decode(
-    parts: dict[str, list[Picture]], classes: tuple[str, ...], options: PictureOptions
-) -> Source:
+def decoded(
+    parts: dict[str, list[Picture]],
+    classes: tuple[str, ...],
+    preparation: Preparation,
+    storage: Storage,
+) -> Stored:
+    """Decode the pictures of each split, to one number of channels."""
     pictures = [picture for part in parts.values() for picture in part]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
         workers = min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers) as pool:
-            images, sizes = _decoded(pictures, options, pool)
+            images, sizes = _images(pictures, preparation, storage, pool)
     splits, begin = {}, 0
     for split, part in parts.items():
-        splits[split] = RawSplit(
+        splits[split] = Split(
             images=images[begin : begin + len(part)],
             labels=_labels(part, classes) if classes else None,
             names=tuple(picture.name for picture in part),
-            sizes=tuple(sizes[begin : begin + len(part)]),
+            stored_sizes=tuple(sizes[begin : begin + len(part)]),
         )
         begin += len(part)
-    return Source(splits=splits, classes=classes, levels=256)
+    return Stored(splits=splits, classes=classes, levels=256)
 
 
-def _decoded(
-    pictures: list[Picture], options: PictureOptions, pool: ThreadPoolExecutor
+def _images(
+    pictures: list[Picture], preparation: Preparation, storage: Storage, pool: ThreadPoolExecutor
 ) -> tuple[Any, list[tuple[int, int]]]:
-    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i) where sizes differ and may; and
-    give the files'.
-    """
-    if options.channels not in (None, 1, 3, 4):
+    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i); also give the files' sizes."""
+    if preparation.channels not in (None, 1, 3, 4):
         raise DataError(
-            f"channels (={options.channels}) must be 1, 3 or 4 for pictures, or left out"
+            f"‹channels={preparation.channels}› must be 1, 3 or 4 for pictures, or left out"
         )
     try:
         shapes = _attempt(
@@ -239,14 +166,14 @@ def _decoded(
             lambda picture: read_image(picture.open(), name=picture.where).shape, pictures, pool
         )
         raise
-    channels = options.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
+    channels = preparation.channels or _choose_channels(pictures, [shape[0] for shape in shapes])
     own = sizes = [shape[1:] for shape in shapes]
-    size = automatic_size(sizes) if options.size == "auto" else options.size
+    asked = preparation.size
+    size = automatic_size(sizes) if asked == "auto" else None if asked is None else pair(asked)
     if size is not None:
-        size = (size, size) if isinstance(size, int) else size
         _require_large(pictures, sizes, size)
         sizes = [size] * len(pictures)
-    elif not options.ragged:
+    elif not preparation.ragged:
         _require_equal(pictures, sizes)
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
 
@@ -258,10 +185,10 @@ def _decoded(
                 x = resize(x, size, alpha=channels == 4)
             flat[ends[k] - x.size : ends[k]] = x.ravel()
 
-        _attempt(decode, range(len(pictures)), pool, options.progress)
+        _attempt(decode, range(len(pictures)), pool, storage.progress)
 
     key = [[picture.stamp for picture in pictures], channels, size]
-    flat = options.storage.build(ends[-1], np.dtype(np.uint8), key, fill)
+    flat = storage.build(ends[-1], np.dtype(np.uint8), key, fill)
     if len(set(sizes)) == 1:
         return flat.reshape(len(pictures), channels, *sizes[0]), own
     plain = np.asarray(flat)
@@ -353,9 +280,9 @@ def _require_equal(pictures: list[Picture], sizes: list[tuple[int, int]]) -> Non
         if size != sizes[0]:
             raise DataError(
                 f"pictures differ in size: {pictures[0].where} has {sizes[0][0]}x{sizes[0][1]}"
-                f" pixels, {picture.where} {size[0]}x{size[1]}; give size= to crop and reduce them"
-                f" all (at most {min(min(s) for s in sizes)}), or ragged=True to keep their sizes"
-                " and train on crops"
+                f" pixels, {picture.where} {size[0]}x{size[1]}; give ‹size› to crop and reduce"
+                f" them all (at most {min(min(s) for s in sizes)}), or ‹ragged=True› to keep their"
+                " sizes and train on crops"
             )
 
 
@@ -388,18 +315,17 @@ def _folder_pictures(folder: Path, root: Path, labels: bool) -> list[Picture]:
         raise DataError(
             f"{folder} holds both pictures ({loose[0].name}) and sub-folders of pictures"
             f" ({labelled[0].name}), so that it is not clear whether sub-folders are classes; give"
-            " labels=False if not, or move the loose pictures"
+            " ‹ignore_labels=True› if not, or move the loose pictures"
         )
     return sorted(loose + labelled, key=lambda picture: picture.name)
 
 
 def _file_picture(path: Path, name: str, label: str | None) -> Picture:
     try:
-        status = path.stat()
-        stamp = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+        stamped = " ".join(map(str, stamp(path)))
     except OSError:
-        stamp = ""  # A dangling link: reading it will say so.
-    return Picture(name=name, where=str(path), open=lambda: path, stamp=stamp, label=label)
+        stamped = ""  # A dangling link: reading it will say so.
+    return Picture(name=name, where=str(path), open=lambda: path, stamp=stamped, label=label)
 
 
 def _pictures_below(entry: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -424,30 +350,4 @@ def _listing(folder: Path) -> list[Path]:
         entry
         for entry in entries
         if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
-    ]
-
-
-def _table_pictures(table: Any, column: str, label_column: str | None, where: str) -> list[Picture]:
-    labels = table[label_column][:] if label_column else [None] * len(table)
-    only = table.select_columns([column])
-
-    def opener(k: int) -> Callable[[], Path | io.BytesIO]:
-        def open_it() -> Path | io.BytesIO:
-            cell = only[k][column]
-            if cell is None:
-                raise ImageError(f"{where} picture {k} is missing; remove its row")
-            return io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
-
-        return open_it
-
-    stamp = table._fingerprint
-    return [
-        Picture(
-            name=f"{k}",
-            where=f"{where} picture {k}",
-            open=opener(k),
-            stamp=f"{stamp} {k}",
-            label=labels[k],
-        )
-        for k in range(len(table))
     ]

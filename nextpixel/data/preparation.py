@@ -1,221 +1,185 @@
-"""Fewer pixels and fewer levels: how images are reduced before a model sees them, in whole numbers.
+"""Preparation: how the values that are stored become those that a model sees."""
 
-An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
-256 levels.
-"""
-
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
+from nextpixel.errors import UsageError
 
-__all__ = ["ImageError", "Integers", "binarise", "quantise", "resize", "subsample", "within"]
+__all__ = ["Preparation", "Size", "pair"]
 
-Integers: TypeAlias = NDArray[np.integer[Any]]
+Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
+
+_MOST_LEVELS = 65536
+_LONGEST_SIDE = 65536
+_MOST_CHANNELS = 4096
 
 
-class ImageError(ValueError):
-    """A picture that cannot be read or written, or an array that is not an image."""
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How images are prepared and split. It is recorded with a model, and repeated for other data.
 
-
-def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> Integers:
-    """Crop centrally to the aspect ratio of `size`, then average areas.
-
-    Every pixel of the result is the exact mean of the rectangle that it covers, divided pixels
-    counting by their share, rounded once. (Pillow's BOX filter counts whole pixels: of three it
-    would drop one to make two.) Nothing is ever enlarged: invented pixels would count in the
-    likelihood as if they had been seen.
-
-    Args:
-        x: An image (C, H, W), at least as large as `size` in both directions.
-        size: The side of a square, or (height, width).
-        alpha: Whether the last of four channels is opacity, by which the colours are then weighted;
-            colours under transparent pixels do not bleed out.
-
-    Raises:
-        ImageError: If x would have to be enlarged.
+    `nextpixel.data.load.load_data` resolves it: ``ImageData.preparation`` has the size, levels,
+    channels and words that were found in the data where this one leaves them open.
 
     Example:
-        >>> resize(np.array([[[0, 10, 20, 30, 40]]] * 2, dtype=np.uint8).reshape(1, 2, 5), 1)
-        array([[[15]]], dtype=uint8)
+        >>> Preparation(size=32, levels=8).size
+        (32, 32)
+        >>> Preparation(validation=float("inf"))
+        Traceback (most recent call last):
+        nextpixel.errors.UsageError: validation=inf must be a fraction from 0 to below 1, or a number of images
     """
+
+    size: Size = None
+    """Crop each image centrally to this size, a side or (height, width), 48x64 on the command line,
+    and average areas. Images are never enlarged. ``auto`` keeps images of one size up to 64 pixels, and makes all others
+    squares of 32, or of the shortest side of all; it keeps arrays of integers wider than a byte,
+    because codes have no average. By default images keep their size, but ``nextpixel train`` and
+    ``nextpixel embed`` take ``auto``."""
+
+    levels: int | None = None
+    """Quantise to this number of levels: ``value * levels // from_levels``. An array whose values
+    are all below it is kept as it is. By default all levels are kept."""
+
+    from_levels: int | None = None
+    """The number of levels of the stored values. By default 256 for pictures. For arrays, 2 if no
+    value is above 1; otherwise 256 for bytes, 65536 for 16-bit values that use the highest bit, and
+    the highest value + 1 for other integers, which are taken for codes."""
+
+    binarise: Literal["threshold", "draw"] | None = None
+    """Reduce to two levels: ``threshold`` makes values of the upper half 1, and ``draw`` makes each
+    value 1 with the probability value / (from_levels - 1)."""
+
+    channels: int | None = None
+    """Convert pictures to grey (1), RGB (3) or RGBA (4). For arrays, the number of channels that is
+    expected, which also tells (N, C, H, W) from (N, H, W, C). By default what the images have."""
+
+    ignore_labels: bool = False
+    """Ignore labels and sub-folder names."""
+
+    text_encoder: str | tuple[str, ...] | None = None
+    """The function that turns captions into vectors, MODULE:FUNCTION, or the words whose presence
+    makes them up. By default the 512 most frequent words of the training captions."""
+
+    validation: int | float = 0.1
+    """The share of the training images (below 1), or their number, that becomes the validation
+    split if the source has none."""
+
+    test: int | float = 0.1
+    """The share of the training images (below 1), or their number, that becomes the test split if
+    the source has none."""
+
+    split_seed: int = 0
+    """The seed of the split, and of ``binarise=draw``."""
+
+    ragged: bool = False
+    """Accept pictures that differ in size, to train on crops of them."""
+
+    def __post_init__(self) -> None:
+        self._set("size", _checked_size(self.size))
+        for name, low, high in (
+            ("levels", 2, _MOST_LEVELS),
+            ("from_levels", 2, _MOST_LEVELS),
+            ("channels", 1, _MOST_CHANNELS),
+            ("split_seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, name)
+            if value is not None or name == "split_seed":
+                self._set(name, _checked_integer(name, value, low, high))
+        for name in ("validation", "test"):
+            self._set(name, _checked_amount(name, getattr(self, name)))
+        for name in ("ignore_labels", "ragged"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"‹{name}={getattr(self, name)!r}› must be True or False")
+        self._set("text_encoder", _checked_encoder(self.text_encoder))
+        if self.binarise not in (None, "threshold", "draw"):
+            raise UsageError(f"‹binarise={self.binarise!r}› must be 'threshold' or 'draw'")
+        if self.binarise is not None and self.levels not in (None, 2):
+            raise UsageError(
+                f"‹binarise={self.binarise}› gives 2 levels, but ‹levels={self.levels}› was given;"
+                " give one of the two"
+            )
+        if self.size == "auto" and self.ragged:
+            raise UsageError(
+                "‹size=auto› makes all images one size, and ‹ragged=True› keeps their sizes; give"
+                " one of the two"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """This preparation as JSON."""
+        return write_record(self)
+
+    @classmethod
+    def from_json(cls, record: object) -> "Preparation":
+        """Read what `to_json` wrote, or the record of version 0.1.0.
+
+        Raises:
+            UsageError: If the record is damaged.
+        """
+        if isinstance(record, dict) and "source" in record:
+            keys = record_keys(record, cls, KEYS_OF_0_1)
+            same = KEYS_OF_0_1 & cls.__dataclass_fields__.keys()
+            renamed = {"split_seed": keys["seed"]} if "seed" in keys else {}
+            ignored = {"ignore_labels": True} if keys.get("labels") is False else {}
+            record = {name: keys[name] for name in keys.keys() & same} | renamed | ignored
+        return read_record(cls, record)
+
+
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """Read a side, or (height, width), as (height, width)."""
     height, width = (size, size) if isinstance(size, int) else size
-    x = _cropped(x, height, width)
-    channels, crop_height, crop_width = x.shape
-    if (crop_height, crop_width) == (height, width):
-        return np.ascontiguousarray(x)
-    if alpha and channels == 4:
-        weights = x[3].astype(np.uint32)
-        totals = _area_sums(np.concatenate([x[:3] * weights, weights[None]]), height, width)
-        colours = _rounded_ratio(totals[:3], np.maximum(totals[3:], 1))
-        opacity = _rounded_ratio(totals[3:], np.array(crop_height * crop_width))
-        return np.concatenate([colours, opacity]).astype(x.dtype)
-    return _rounded_ratio(_area_sums(x, height, width), np.array(crop_height * crop_width)).astype(
-        x.dtype
-    )
+    return int(height), int(width)
 
 
-def subsample(x: Integers, size: int | tuple[int, int]) -> Integers:
-    """Crop as `resize` does, then take the middle pixel of every area: for values that are names
-    and have no mean.
-
-    Args:
-        x: An image (C, H, W), at least as large as `size` in both directions.
-        size: The side of a square, or (height, width).
-
-    Raises:
-        ImageError: If x would have to be enlarged.
-
-    Example:
-        >>> subsample(np.array([[[0, 7, 7, 7, 9, 9]]] * 2).reshape(1, 2, 6), (1, 2))
-        array([[[7, 9]]])
-    """
-    height, width = (size, size) if isinstance(size, int) else size
-    x = _cropped(x, height, width)
-    rows, columns = (
-        (2 * np.arange(parts) + 1) * length // (2 * parts)
-        for parts, length in zip((height, width), x.shape[1:], strict=True)
-    )
-    return np.ascontiguousarray(x[:, rows[:, None], columns])
-
-
-def quantise(x: Integers, levels: int, *, from_levels: int = 256) -> Integers:
-    """Reduce levels: ``x * levels // from_levels``, bins of equal width.
-
-    Args:
-        x: Integers 0 ... from_levels-1 of any shape.
-        levels: The new number of levels, at most `from_levels`.
-        from_levels: The present number.
-
-    Example:
-        >>> quantise(np.array([0, 31, 32, 255], dtype=np.uint8), 8)
-        array([0, 0, 1, 7], dtype=uint8)
-    """
-    if not 2 <= levels <= from_levels <= 65536:
-        raise ImageError(
-            f"levels (={levels}) must lie between 2 and from_levels (={from_levels}, at most 65536)"
+def _checked_size(size: Any) -> Any:
+    if size is None or size == "auto":
+        return size
+    sides = [size, size] if not isinstance(size, list | tuple) else list(size)
+    if len(sides) != 2 or not all(
+        _is_integer(side) and 1 <= side <= _LONGEST_SIDE for side in sides
+    ):
+        raise UsageError(
+            f"‹size={size!r}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
+            " (height, width)"
         )
-    x = within(x, from_levels)
-    if levels == from_levels:
-        return x.astype(_depth(levels), copy=False)
-    # The product in the narrowest type that holds it: 16 bits are four times as fast as a table
-    # look-up.
-    wide = (
-        np.uint16
-        if (from_levels - 1) * levels < 2**16
-        else np.uint32
-        if from_levels < 2**16
-        else np.uint64
-    )
-    product = np.multiply(x, wide(levels), dtype=wide, casting="unsafe")
-    return (product // wide(from_levels)).astype(_depth(levels))
+    return int(sides[0]), int(sides[1])
 
 
-def binarise(
-    x: Integers,
-    *,
-    method: Literal["threshold", "draw"],
-    from_levels: int = 256,
-    seed: int = 0,
-    numbers: Integers | None = None,
-) -> NDArray[np.uint8]:
-    """Reduce images to two levels, 0 and 1.
+def _checked_integer(name: str, value: Any, low: int, high: int) -> int:
+    if not (_is_integer(value) and low <= value <= high):
+        raise UsageError(f"‹{name}={value!r}› must be a whole number from {low} to {high}")
+    return int(value)
 
-    ``threshold``: 1 where x >= from_levels / 2. ``draw``: 1 with probability x / (from_levels - 1),
-    as in the "statically binarised" data sets. The draw of image k is a function of (seed, k)
-    alone, so that any batch of a set can be made without the rest of it.
 
-    Args:
-        x: Images (N, C, H, W), integers 0 ... from_levels-1.
-        method: One of the two.
-        from_levels: The number of levels of x.
-        seed: Which draw; unused by ``threshold``.
-        numbers: The number k of each image, 0 ... N-1 if None.
-    """
-    x = within(x, from_levels)
-    if method == "threshold":
-        return (2 * x.astype(np.uint32) >= from_levels).astype(np.uint8)
-    if method != "draw":
-        raise ImageError(f"method (={method!r}) must be 'threshold' or 'draw'")
-    if seed < 0:
-        raise ImageError(f"seed (={seed}) must not be negative")
-    result = np.empty(x.shape, np.uint8)
-    for k, number in enumerate(range(len(x)) if numbers is None else numbers.tolist()):
-        generator = np.random.Generator(
-            np.random.Philox(key=np.array([seed, number], dtype=np.uint64))
+def _checked_amount(name: str, amount: Any) -> int | float:
+    number = _is_integer(amount) or isinstance(amount, float)
+    if not number or not 0 <= amount < 2**63 or (amount >= 1 and amount != math.floor(amount)):
+        raise UsageError(
+            f"‹{name}={amount!r}› must be a fraction from 0 to below 1, or a number of images"
         )
-        np.less(
-            generator.random(x.shape[1:]) * (from_levels - 1), x[k], out=result[k], casting="unsafe"
+    return int(amount) if amount >= 1 or _is_integer(amount) else float(amount)
+
+
+def _checked_encoder(encoder: Any) -> Any:
+    if encoder is None or (isinstance(encoder, str) and encoder):
+        return encoder
+    if not (
+        isinstance(encoder, list | tuple)
+        and encoder
+        and all(isinstance(word, str) for word in encoder)
+    ):
+        raise UsageError(
+            f"‹text_encoder={encoder!r:.60}› must be words, or the name of a function; the function"
+            " itself is an argument of load_data"
         )
-    return result
+    return tuple(encoder)
 
 
-def within(x: Any, levels: int) -> Integers:
-    """Require integers 0 ... levels-1; reading the values is needed only if the type could hold
-    others.
-    """
-    values: NDArray[Any] = np.asarray(x)
-    if values.dtype == np.bool_:
-        values = values.view(np.uint8)
-    if values.dtype.kind not in "ui":
-        raise TypeError(f"images must hold integers 0 ... {levels - 1}, not {values.dtype}")
-    if values.size and np.iinfo(values.dtype).max >= levels and int(values.max()) >= levels:
-        raise ImageError(
-            f"images hold the value {values.max()}, but with {levels} levels the largest is"
-            f" {levels - 1}"
-        )
-    if values.size and values.dtype.kind == "i" and int(values.min()) < 0:
-        raise ImageError(f"images hold the value {values.min()}, but levels begin at 0")
-    return values
-
-
-def _cropped(x: Integers, height: int, width: int) -> Integers:
-    """The middle of an image that has the aspect ratio of (height, width)."""
-    _, old_height, old_width = x.shape
-    if min(height, width) < 1:
-        raise ImageError(f"size (={(height, width)}) must be at least 1 pixel in both directions")
-    if old_height < height or old_width < width:
-        raise ImageError(
-            f"an image of {old_height}x{old_width} pixels is smaller than size {height}x{width},"
-            " and images are never enlarged; use a smaller size"
-        )
-    crop_height, crop_width = old_height, old_width
-    if old_width * height > old_height * width:
-        crop_width = old_height * width // height
-    else:
-        crop_height = old_width * height // width
-    top, left = (old_height - crop_height) // 2, (old_width - crop_width) // 2
-    return x[:, top : top + crop_height, left : left + crop_width]
-
-
-def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:
-    """Integrate (C, H, W) over height x width equal rectangles, in units of 1 / (height * width):
-    whole numbers.
-    """
-    sums = x
-    for axis, parts in ((1, height), (2, width)):
-        length = sums.shape[axis]
-        ends = np.arange(1, parts) * length
-        begins = np.concatenate([[0], ends // parts])
-        # The pixel that an edge divides belongs to the part it begins; the share before the edge is
-        # moved.
-        shared = sums.take(begins[1:], axis=axis) * (ends % parts).reshape(
-            (-1, 1) if axis == 1 else (-1,)
-        )
-        wide = np.uint32 if axis == 1 and x.dtype.itemsize <= 2 and length < 2**16 else np.int64
-        sums = np.add.reduceat(sums, begins, axis=axis, dtype=wide).astype(np.int64) * parts
-        front, back = [slice(None)] * 3, [slice(None)] * 3
-        front[axis], back[axis] = slice(None, -1), slice(1, None)
-        sums[tuple(front)] += shared
-        sums[tuple(back)] -= shared
-    return np.asarray(sums, np.int64)
-
-
-def _rounded_ratio(
-    numerator: NDArray[np.int64], denominator: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    return (2 * numerator + denominator) // (2 * denominator)
-
-
-def _depth(levels: int) -> type[np.uint8] | type[np.uint16]:
-    return np.uint8 if levels <= 256 else np.uint16
+def _is_integer(value: Any) -> bool:
+    """Whether a value is an integer of Python or numpy, and not True or False."""
+    return not isinstance(value, bool) and hasattr(value, "__index__")

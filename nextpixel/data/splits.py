@@ -1,41 +1,49 @@
-"""A data set of three splits, and batches of them: whole images or windows, in memory or from a
-memory map.
+"""A data set of three splits, and batches of them: whole images or windows.
 
 Invariant: what `Split.batch` gives for an image depends on that image, its number and its window
 alone, never on the rest of the batch, so that a batch is a pure function of (seed, step) if its
 indices and offsets are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.arrays import DataError
-from nextpixel.data.preparation import Integers, binarise, quantise
+from nextpixel.data.errors import DataError
+from nextpixel.data.mapped import MappedImages, sizes_of, taken, windows_of
+from nextpixel.data.pixels import Integers
+from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.source import Source
 
 __all__ = [
+    "ANNOTATIONS",
     "Crop",
     "ImageData",
-    "LevelRule",
-    "MappedImages",
     "Rows",
     "Split",
+    "annotations_of",
     "crop_offsets",
     "joined",
-    "pair",
+    "shuffled",
+    "split_rows",
     "subset",
 ]
 
 Crop: TypeAlias = int | tuple[int, int]
 Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
+ANNOTATIONS = ("labels", "vectors", "maps", "captions")
+"""What may accompany images: the fields of a `Split` that models are conditioned on."""
+
+_ARRAYS, _TUPLES = ("labels", "vectors", "maps"), ("captions", "names", "stored_sizes")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images and their labels.
+    """Images and their annotations.
 
     Attributes:
         images: (N, C, H, W) integers 0 ... levels-1, in memory or as `MappedImages`, which reads
@@ -44,25 +52,31 @@ class Split:
         vectors: (N, size) float32, or None; a row of NaN is unknown. Encoded captions are among
             them.
         maps: (N, M, h, w), integers or floats, or None.
-        captions: The texts that were encoded, or ().
-        names: What each image is called in its source (the path below the folder), or () if
-            nothing.
+        captions: A text for each image, or ().
+        names: What each image is called in its source (the path below the folder), or ().
+        stored_sizes: Height and width of each picture before it was resized, or ().
     """
 
-    images: "Integers | MappedImages | Sequence[Integers]"
+    images: Integers | MappedImages | Sequence[Integers]
     labels: NDArray[np.int64] | None = None
     vectors: NDArray[np.float32] | None = None
     maps: NDArray[Any] | None = None
     captions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    stored_sizes: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def has(self, annotation: str) -> bool:
+        """Whether its images have this annotation, one of `ANNOTATIONS`."""
+        values = getattr(self, annotation)
+        return len(values) > 0 if isinstance(values, tuple) else values is not None
+
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of every image, (N, 2)."""
-        return _sizes(self.images, np.arange(len(self)))
+        return sizes_of(self.images, np.arange(len(self)))
 
     def batch(
         self, indices: Rows, *, crop: Crop | None = None, offsets: Integers | None = None
@@ -82,12 +96,12 @@ class Split:
         rows = _checked_rows(indices, len(self))
         if crop is None:
             if offsets is not None:
-                raise DataError("offsets are of windows; give their size as crop= too")
-            return _take(self.images, rows)
-        corners = _checked_corners(_sizes(self.images, rows), rows, pair(crop), offsets)
+                raise DataError("offsets are of windows; give their size as ‹crop› too")
+            return taken(self.images, rows)
+        corners = _checked_corners(sizes_of(self.images, rows), rows, pair(crop), offsets)
         if isinstance(self.images, MappedImages):
             return self.images.windows(rows, pair(crop), corners)
-        return _windows(self.images, rows, pair(crop), corners)
+        return windows_of(self.images, rows, pair(crop), corners)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +121,11 @@ class ImageData:
             floats.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.
-        preparation: The keywords of `nextpixel.data.load.load_data` that make the same data again,
-            defaults included; JSON.
+        preparation: How it was prepared, resolved: `load_data(source, preparation)` makes the same
+            data again.
     """
 
-    source: str
+    source: Source
     levels: int
     channels: int
     shape: tuple[int, int] | None
@@ -119,49 +133,43 @@ class ImageData:
     train: Split
     valid: Split
     test: Split
-    preparation: dict[str, Any]
+    preparation: Preparation
     map_levels: int | None = None
     held_out: tuple[str, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:
-    """Some images of a split and all that accompanies them, in the order of `rows`."""
+    """Some images of a split and their annotations, in the order of `rows`."""
     images: Any = split.images
     images = (
         [images[row] for row in rows.tolist()] if isinstance(images, list | tuple) else images[rows]
     )
-    return _with_companions(
-        images, [split], lambda values: values[0][rows], lambda texts: [texts[0][k] for k in rows]
-    )
+    return Split(images=images, **annotations_of(split, rows))
+
+
+def annotations_of(split: Split, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """All fields of some rows of a split but their images."""
+    arrays = {name: getattr(split, name) for name in _ARRAYS}
+    tuples = {name: getattr(split, name) for name in _TUPLES}
+    return {name: values[rows] for name, values in arrays.items() if values is not None} | {
+        name: tuple(values[row] for row in rows.tolist())
+        for name, values in tuples.items()
+        if values
+    }
 
 
 def joined(splits: Sequence[Split]) -> Split:
-    """Splits of images of one size, one after another."""
-    images = np.concatenate([np.asarray(split.images) for split in splits])
-    return _with_companions(
-        images, splits, np.concatenate, lambda texts: [text for part in texts for text in part]
-    )
-
-
-def _with_companions(
-    images: Any,
-    splits: Sequence[Split],
-    arrays: Callable[[Any], Any],
-    texts: Callable[[Any], list[str]],
-) -> Split:
-    """A split of these images, and of what `arrays` and `texts` make of the splits' companions."""
-    given = [getattr(splits[0], name) is not None for name in ("labels", "vectors", "maps")]
-    labels, vectors, maps = (
-        arrays([getattr(split, name) for split in splits]) if there else None
-        for name, there in zip(("labels", "vectors", "maps"), given, strict=True)
-    )
-    captions, names = (
-        tuple(texts([getattr(split, name) for split in splits])) if getattr(splits[0], name) else ()
-        for name in ("captions", "names")
-    )
-    return Split(
-        images=images, labels=labels, vectors=vectors, maps=maps, captions=captions, names=names
-    )
+    """Splits of images of one size with the same annotations, one after another."""
+    columns = {
+        name: [getattr(split, name) for split in splits] for name in ("images", *_ARRAYS, *_TUPLES)
+    }
+    fields: dict[str, Any] = {
+        name: np.concatenate([np.asarray(part) for part in columns[name]])
+        for name in ("images", *_ARRAYS)
+        if columns[name][0] is not None
+    }
+    fields |= {name: sum(columns[name], ()) for name in _TUPLES}
+    return Split(**fields)
 
 
 def crop_offsets(
@@ -183,183 +191,51 @@ def crop_offsets(
         (3, 1, 2, 2)
     """
     rows = _checked_rows(indices, len(split))
-    room = _room(_sizes(split.images, rows), rows, pair(crop))
+    room = _room(sizes_of(split.images, rows), rows, pair(crop))
     return np.floor(generator.random((len(rows), 2)) * (room + 1)).astype(np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LevelRule:
-    """How stored values become levels: quantised, or made binary by a threshold or a draw.
+def split_rows(present: dict[str, int], preparation: Preparation) -> dict[str, NDArray[np.int64]]:
+    """Choose the rows of each split. Those of a split that the source has are all of its rows.
 
-    Attributes:
-        from_levels: The number of levels of the stored values.
-        levels: The number they become.
-        method: How to make two levels, or None to quantise.
-        seed: Of the draw.
-    """
-
-    from_levels: int
-    levels: int
-    method: Literal["threshold", "draw"] | None
-    seed: int
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the result."""
-        return np.dtype(np.uint8 if self.levels <= 256 else np.uint16)
-
-    def __call__(self, x: Integers, numbers: NDArray[np.int64]) -> Integers:
-        """Bring images (n, C, H, W) with these numbers to levels."""
-        if self.method is not None:
-            return binarise(
-                x, method=self.method, from_levels=self.from_levels, seed=self.seed, numbers=numbers
-            )
-        return quantise(x, self.levels, from_levels=self.from_levels)
-
-
-class MappedImages:
-    """Images of a split that are read and brought to levels when they are asked for.
-
-    Reads like an array (N, C, H, W): ``len``, ``shape``, ``dtype``, an index, a slice, an array of
-    indices, and `numpy.asarray`, which takes them all into memory. When sizes differ, like a list
-    of (C, H_i, W_i), and ``shape`` is None.
+    The test split is chosen first, so that it does not depend on the validation split.
 
     Args:
-        raw: The images as stored, often views of a memory map.
-        rows: Which of them are in this split.
-        rule: How their values become levels.
-        first: The number of ``raw[0]``; what is drawn for an image is a function of its number.
-        where: What errors call them.
+        present: The number of images in each split of the source.
+        preparation: Says how many images become the splits that the source does not have.
+    """
+    count = present["train"]
+    left = shuffled(count, preparation.split_seed)
+    rows: dict[str, NDArray[np.int64]] = {}
+    for name, amount in (("test", preparation.test), ("valid", preparation.validation)):
+        if name in present:
+            rows[name] = np.arange(present[name])
+            continue
+        size = int(amount) if amount >= 1 else int(count * amount)
+        if size >= len(left):
+            raise DataError(
+                f"‹validation={preparation.validation}› and ‹test={preparation.test}› leave none of"
+                f" the {count} images to train on; use less"
+            )
+        rows[name], left = np.sort(left[:size]), left[size:]
+    return {"train": np.sort(left), **rows}
+
+
+def shuffled(count: int, seed: int) -> NDArray[np.int64]:
+    """Order 0 ... count-1 by a hash of (seed, index), the finaliser of splitmix64.
+
+    It is the same in every version of numpy: a checkpoint is compared on its test split years
+    later.
     """
 
-    def __init__(
-        self,
-        raw: Integers | Sequence[Integers],
-        rows: NDArray[np.int64],
-        rule: LevelRule,
-        *,
-        first: int,
-        where: str,
-    ) -> None:
-        # A plain view: to slice numpy.memmap itself costs microseconds more for every image.
-        self._raw = np.asarray(raw) if isinstance(raw, np.ndarray) else raw
-        self._rows = rows
-        self._rule = rule
-        self._first = first
-        self._where = where
-        self.dtype = rule.dtype
-        self.shape = (len(rows), *raw.shape[1:]) if isinstance(raw, np.ndarray) else None
+    def mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Integers: ...
-    @overload
-    def __getitem__(self, index: slice) -> Any: ...
-    @overload
-    def __getitem__(self, index: Integers) -> Any: ...
-    def __getitem__(self, index: int | slice | Integers) -> Any:
-        if isinstance(index, int | np.integer):
-            return self.take(self._places([index]))[0]
-        places = np.arange(len(self))[index] if isinstance(index, slice) else self._places(index)
-        return self.take(places) if self.shape else [self.take(place[None])[0] for place in places]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype=dtype)
-
-    def sizes(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Height and width of images, (n, 2)."""
-        return _sizes(self._raw, self._rows[indices])
-
-    def take(self, indices: NDArray[np.int64]) -> Integers:
-        """Take images of one size, (n, C, H, W)."""
-        rows, back = self._in_file_order(indices)
-        return self._apply(_take(self._raw, rows), rows)[back]
-
-    def windows(
-        self, indices: NDArray[np.int64], crop: tuple[int, int], corners: NDArray[np.int64]
-    ) -> Integers:
-        """Take one window of each image; only the windows are read, except for a draw, which is of
-        whole images.
-        """
-        if self._rule.method == "draw" and len(indices):
-            first = zip(indices, corners, strict=True)
-            return np.concatenate(
-                [_windows(self.take(k[None]), np.zeros(1, int), crop, at[None]) for k, at in first]
-            )
-        rows, back = self._in_file_order(indices)
-        return self._apply(_windows(self._raw, rows, crop, corners[np.argsort(back)]), rows)[back]
-
-    def _places(self, index: Any) -> NDArray[np.int64]:
-        places = np.asarray(index)
-        if places.dtype == np.bool_:
-            places = np.flatnonzero(places)
-        if places.size and not (-len(self) <= places.min() and places.max() < len(self)):
-            raise IndexError(f"index {index} lies outside of the {len(self)} images")
-        return places.astype(np.int64) % max(len(self), 1)
-
-    def _in_file_order(
-        self, indices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Sort rows, so that reads go through the file once; also give the order that undoes it."""
-        rows = self._rows[indices]
-        order = np.argsort(rows, kind="stable")
-        return rows[order], np.argsort(order, kind="stable")
-
-    def _apply(self, x: Integers, rows: NDArray[np.int64]) -> Integers:
-        try:
-            return self._rule(x, self._first + rows)
-        except ValueError as error:
-            raise DataError(f"{self._where}: {error}; check levels= and from_levels=") from error
-
-
-def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Read a side, or (height, width), as (height, width)."""
-    if isinstance(size, int | np.integer):
-        return int(size), int(size)
-    height, width = size
-    return int(height), int(width)
-
-
-def _take(
-    images: Integers | MappedImages | Sequence[Integers], rows: NDArray[np.int64]
-) -> Integers:
-    if isinstance(images, np.ndarray):
-        return np.ascontiguousarray(images[rows])
-    if isinstance(images, MappedImages):
-        return images.take(rows)
-    chosen = [images[row] for row in rows.tolist()]
-    shapes = sorted({image.shape for image in chosen})
-    if len(shapes) != 1:
-        raise DataError(
-            f"images of different shapes {', '.join(map(str, shapes[:2]))} cannot be one batch;"
-            " take them one by one, or windows of them with crop="
-        )
-    return np.stack(chosen)
-
-
-def _windows(
-    images: Integers | Sequence[Integers],
-    rows: NDArray[np.int64],
-    crop: tuple[int, int],
-    corners: NDArray[np.int64],
-) -> Integers:
-    height, width = crop
-    out = np.empty((len(rows), len(images[0]), height, width), images[0].dtype)
-    for k, (row, (top, left)) in enumerate(zip(rows.tolist(), corners.tolist(), strict=True)):
-        out[k] = images[row][:, top : top + height, left : left + width]
-    return out
-
-
-def _sizes(
-    images: Integers | MappedImages | Sequence[Integers], rows: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    if isinstance(images, MappedImages):
-        return images.sizes(rows)
-    if isinstance(images, np.ndarray):
-        return np.broadcast_to(np.array(images.shape[2:], np.int64), (len(rows), 2))
-    return np.array([images[row].shape[1:] for row in rows.tolist()], np.int64).reshape(-1, 2)
+    keys = mixed(mixed(np.array([seed], np.uint64)) ^ np.arange(count, dtype=np.uint64))
+    return np.argsort(keys, kind="stable")
 
 
 def _checked_rows(indices: Rows, count: int) -> NDArray[np.int64]:
@@ -407,13 +283,13 @@ def _room(
 ) -> NDArray[np.int64]:
     """How far a window can move down and to the right, (n, 2)."""
     if min(crop) < 1:
-        raise DataError(f"crop (={crop[0]}x{crop[1]}) must be at least 1 pixel in both directions")
+        raise DataError(f"‹crop={crop[0]}x{crop[1]}› must be at least 1 pixel in both directions")
     room: NDArray[np.int64] = sizes - np.array(crop)
     small = (room < 0).any(axis=1)
     if small.any():
         k = int(np.argmax(small))
         raise DataError(
-            f"crop (={crop[0]}x{crop[1]}) is larger than image {rows[k]} of"
+            f"‹crop={crop[0]}x{crop[1]}› is larger than image {rows[k]} of"
             f" {sizes[k][0]}x{sizes[k][1]} pixels; use a smaller crop, or remove that image"
         )
     return room

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.arrays import DataError
-from nextpixel.data.preparation import Integers
+from nextpixel.data.errors import DataError
+from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import ImageData, Split
 
 __all__ = ["describe", "histogram_bits_per_dim"]
@@ -58,7 +58,7 @@ def describe(data: ImageData) -> dict[str, Any]:
             shares = counts[counts > 0] / counts.sum()
             entropy = abs(float(-(shares * np.log2(shares)).sum()))
     return {
-        "source": data.source,
+        "source": str(data.source),
         "shape": None if data.shape is None else list(data.shape),
         "channels": data.channels,
         "levels": data.levels,
@@ -91,8 +91,7 @@ def histogram_bits_per_dim(data: ImageData) -> float:
     """
     if data.shape is None:
         raise DataError(
-            f"images of {data.source} differ in size, so that no histogram a site exists; give"
-            " size="
+            f"images of {data.source} differ in size, so that sites have no histograms; give ‹size›"
         )
     scored = next(split for split in (data.test, data.valid, data.train) if len(split))
     sites = data.channels * data.shape[0] * data.shape[1]

@@ -17,5 +17,5 @@ CLIPPED_AND_VALIDATED = (
     ),
 )
 # Its validation images are the set that the papers report on; nothing is held out besides.
-IMAGENET: dict[str, Any] = {"load": {"labels": False, "test": 0}, "published_on": "valid"}
+IMAGENET: dict[str, Any] = {"load": {"ignore_labels": True, "test": 0}, "published_on": "valid"}
 NEW = "the newer, easier down-sampling, on which the papers have no figure"

@@ -63,7 +63,7 @@ def mnist(kind: str, published: float) -> Recipe:
         size=(28, 28),
         model=(name, BINARY | keywords | {"head_features": 32, "residual": True, "skip": True}),
         epochs=100,
-        load={"labels": False},
+        load={"ignore_labels": True},
         unit="nats",
         published=published,
         choices=(*given, _CONNECTED),
@@ -79,7 +79,7 @@ _BOTH = {"residual": True, "skip": True}
 _CIFAR: dict[str, Any] = {
     "data": "cifar10",
     "size": (32, 32),
-    "load": {"labels": False},
+    "load": {"ignore_labels": True},
     "epochs": 100,
 }
 

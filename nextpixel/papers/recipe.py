@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nextpixel.data.preparation import Preparation
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.models.core import ImageModel
 from nextpixel.models.registry import build
@@ -103,7 +104,7 @@ class Recipe:
         size: (H, W) of its images.
         model: class and keywords of the model, for `models.registry.build`.
         training: keywords of `TrainConfig`.
-        load: keywords of `load_data`.
+        load: keywords of the images' `Preparation`, apart from the model's levels.
         unit: of the figures: "nats" per image, or "bits/dim".
         published: the paper's figure for the split that it reports, or None.
         published_on: that split.
@@ -141,6 +142,11 @@ class Recipe:
         _, keywords = self.model
         inner = keywords.get("decoder") or keywords.get("small") or keywords
         return int(inner["levels"])
+
+    @property
+    def preparation(self) -> Preparation:
+        """How its images are prepared."""
+        return Preparation(**{"levels": self.levels} | self.load)
 
     def config(self) -> TrainConfig:
         """How it is trained."""

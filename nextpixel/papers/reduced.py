@@ -57,7 +57,7 @@ def mnist_small(kind: str) -> Recipe:
         size=(28, 28),
         model=(name, BINARY | {"position_waves": 3} | keywords),
         training={"epochs": epochs, "learning_rate": 0.003, "evaluate_every": 3125} | _SMALL,
-        load={"labels": False},
+        load={"ignore_labels": True},
         unit="nats",
         published=published,
         choices=(
@@ -96,7 +96,10 @@ def cifar10_small(
         size=(32, 32),
         model=(name, RGB | keywords),
         training=training,
-        load={"labels": False, "validation": 500},  # a larger one would take much of the minutes
+        load={
+            "ignore_labels": True,
+            "validation": 500,
+        },  # a larger one would take much of the minutes
         published=published,
         choices=(
             "a small part of the published widths and of their time",

@@ -132,7 +132,7 @@ def _plan(
             ) from error
         config = begun
     else:
-        data = load_data(source, **{"levels": recipe.levels} | recipe.load, progress=reading)
+        data = load_data(source, recipe.preparation, progress=reading)
         with seeded(config.seed):
             model = recipe.build()
     if data.shape != recipe.size:

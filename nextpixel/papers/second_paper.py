@@ -56,7 +56,7 @@ def cifar10_gated() -> Recipe:
         data="cifar10",
         size=(32, 32),
         model=("GatedPixelCNN", RGB | _GATED | {"layers": 15, "features": 129, "dropout": 0.5}),
-        load={"labels": False},
+        load={"ignore_labels": True},
         published=3.03,
         choices=("15 layers of 129 maps, 5×5, dropout 0.5; 200,000 updates of 128",),
     )
@@ -112,7 +112,7 @@ def portraits() -> Recipe:
         data="faces",
         size=(32, 32),
         model=("GatedPixelCNN", _LARGE | {"condition": {"size": 128}}),
-        load={"labels": False},
+        load={"ignore_labels": True},
         given="the embedding",
         choices=(
             "sizes of images, embedding and networks: not given",

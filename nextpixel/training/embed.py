@@ -4,7 +4,7 @@ Some classes are held out of training, and measure how well the embedding tells 
 never saw.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from nextpixel.checkpoint import save
 from nextpixel.data.load import load_data
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split, joined, subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
@@ -87,11 +89,11 @@ class EmbeddingResult:
 
 
 def learn_embedding(
-    source: str | Path,
+    source: str | Path | Source,
     training: EmbeddingConfig | None = None,
     *,
     out: str | Path | None = None,
-    preparation: Mapping[str, Any] | None = None,
+    preparation: Preparation = Preparation(size="auto"),  # noqa: B008
     outputs: int = 64,
     features: int = 32,
     dropout: float = 0.0,
@@ -103,10 +105,10 @@ def learn_embedding(
     """Train an embedding of labelled images, verify it, and save it.
 
     Args:
-        source: the images, see `nextpixel.data.load.load_data`.
+        source: the images, and the file of their labels if that is apart.
         training: how; None for the defaults.
         out: the checkpoint to write, or None.
-        preparation: keywords of `load_data`.
+        preparation: how the images are prepared.
         outputs: length of the vectors.
         features: feature maps of the first convolution, doubled with each stride.
         dropout: share of the features before the last layer that are dropped in training.
@@ -120,7 +122,7 @@ def learn_embedding(
             is out of range.
     """
     training = training or EmbeddingConfig()
-    data = load_data(source, **{"size": "auto"} | dict(preparation or {}), progress=reading)
+    data = load_data(source, preparation, progress=reading)
     if not data.classes or data.shape is None:
         raise UsageError(
             f"{data.source} has no classes, or images of several sizes; an embedding needs labelled"
@@ -155,7 +157,7 @@ def learn_embedding(
     threshold = None if of_known.found is None else of_known.found.threshold
     result = EmbeddingResult(
         model=model,
-        source=data.source,
+        source=str(data.source),
         classes=len({int(k) for split in known for k in np.unique(_labels(split))}),
         held_out=tuple(data.classes[k] for k in numbers),
         loss=loss,
@@ -211,7 +213,8 @@ def _verified(model: Embedding, split: Split, threshold: float | None) -> Verifi
 def _record(data: ImageData, training: EmbeddingConfig, result: EmbeddingResult) -> dict[str, Any]:
     """What the checkpoint says of the embedding."""
     return {
-        "data": data.preparation,
+        "source": data.source.to_json(),
+        "preparation": data.preparation.to_json(),
         "classes": data.classes,
         "held_out": list(result.held_out),
         "verification": result.figures(),

@@ -21,7 +21,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ from nextpixel.checkpoint import (
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
+from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
 from nextpixel.distributed import (
     any_process,
@@ -51,6 +52,7 @@ from nextpixel.distributed import (
     stop_requests,
     wait_for_all,
 )
+from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import sample
@@ -171,8 +173,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """What was asked of a run, as JSON.
 
     Returns:
-        "version", "source", "data" (the keywords of `load_data`), "classes", "shape" (of whole
-        images, or of crops), "model" (its "class" and "config"), "training" (the keywords of
+        "version", "source" and "preparation" (as JSON), "classes", "shape" (of whole images, or of
+        crops), "model" (its "class" and "config"), "training" (the keywords of
         `TrainConfig`), and if it was resumed "changes", what was changed after which "step".
 
     Raises:
@@ -210,9 +212,18 @@ def reopen(
     asked = read_run(folder)
     model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
     assert isinstance(model, Trainable)  # runs are of nothing else
-    given = {"source": source, "text_encoder": text_encoder, "embedding": embedding}
-    moved = {name: value for name, value in given.items() if value is not None}
-    return model, load_data(**asked["data"] | moved), TrainConfig(**asked["training"])
+    data_source, preparation = recorded(asked)
+    if data_source is None:
+        raise CheckpointError(f"{Path(folder) / RUN} does not say what data it is of")
+    moved = {"images": source, "embedding": embedding}
+    data_source = replace(data_source, **{k: v for k, v in moved.items() if v is not None})
+    if missing := data_source.missing:
+        raise UsageError(
+            f"the run is of {data_source}, but {missing} is not there, seen from {Path.cwd()}; say"
+            " where it is: ‹source›"
+        )
+    data = load_data(data_source, preparation, text_encoder=text_encoder)
+    return model, data, TrainConfig(**asked["training"])
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
@@ -296,8 +307,8 @@ def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[st
     """What is asked, as JSON."""
     asked = {
         "version": __version__,
-        "source": data.source,
-        "data": data.preparation,
+        "source": data.source.to_json(),
+        "preparation": data.preparation.to_json(),
         "classes": data.classes,
         "shape": data.shape or (config.crop and (config.crop, config.crop)),
         "model": {"class": type(model).__name__, "config": model.config()},
@@ -342,7 +353,7 @@ def _prepare(
     return state
 
 
-_MAY_MOVE = ("data", "source"), ("data", "embedding")
+_MAY_MOVE = ("source", "images"), ("source", "embedding")
 
 
 def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
@@ -365,7 +376,12 @@ def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dic
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
-    for part in ("data", "model", "training"):
+    source, preparation = recorded(before)
+    before = before | {
+        "source": {} if source is None else source.to_json(),
+        "preparation": preparation.to_json(),
+    }
+    for part in ("source", "preparation", "model", "training"):
         # What the version that began the run did not know yet was as it is by default.
         default = asdict(TrainConfig()) if part == "training" else {}
         old, new = _flat(default | before.get(part, {})), _flat(now[part])
@@ -428,7 +444,7 @@ def _log(
 
 def _save_best(folder: Path, state: TrainState, step: Step, asked: dict[str, Any]) -> None:
     figures = {name: getattr(step, name) for name in ("step", "seconds", "valid_bits_per_dim")}
-    extra = {name: asked[name] for name in ("source", "data", "classes", "shape")}
+    extra = {name: asked[name] for name in ("source", "preparation", "classes", "shape")}
     save(
         state.average,
         folder / BEST,

@@ -23,6 +23,8 @@ import torch
 from nextpixel.checkpoint import load_trainable
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
 from nextpixel.distributed import is_first_process, rank_and_processes
@@ -88,11 +90,12 @@ class TrainResult:
 
 
 def train_model(
-    source: str | Path,
+    source: str | Path | Source,
     model: ModelChoice | None = None,
     training: TrainConfig | None = None,
     *,
-    preparation: Mapping[str, Any] | None = None,
+    preparation: Preparation | Mapping[str, Any] | None = None,
+    text_encoder: TextEncoder | None = None,
     out: str | Path | None = None,
     conditional: bool | None = None,
     categorical_maps: bool = False,
@@ -104,11 +107,13 @@ def train_model(
     """Train a model of a source of images in a new run folder, and evaluate it.
 
     Args:
-        source: the images, see `nextpixel.data.load.load_data`.
+        source: the images, and the files that belong to them.
         model: which model; what it leaves open is chosen to suit the images.
         training: how; None trains for ten minutes.
-        preparation: keywords of `load_data`. Unless they say otherwise, large images and images of
-            several sizes become squares of 32 pixels, or keep their sizes if `training` has a crop.
+        preparation: how the images are prepared, or some fields of a `Preparation`: then large
+            images and images of several sizes become squares of 32 pixels, or keep their sizes if
+            `training` has a crop, unless the fields say otherwise.
+        text_encoder: the function that makes vectors of captions; None for the default.
         out: the run's folder; None for ``runs/`` and the name of the source, with a number if that
             exists.
         conditional: whether to condition the model on what the data gives; None if there is any.
@@ -123,8 +128,9 @@ def train_model(
         FileNotFoundError: there is no such source.
     """
     model, training = model or ModelChoice(), training or TrainConfig()
-    keywords = _prepared(dict(preparation or {}), model, training)
-    data = load_data(source, **keywords, progress=reading)
+    if not isinstance(preparation, Preparation):
+        preparation = _preparation(dict(preparation or {}), model, training)
+    data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
     with seeded(training.seed):
         network = build_model(
             data,
@@ -238,19 +244,17 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
     )
 
 
-def _prepared(
-    preparation: dict[str, Any], model: ModelChoice, training: TrainConfig
-) -> dict[str, Any]:
-    """The preparation, with a size that suits the training where none was given."""
+def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfig) -> Preparation:
+    """The preparation of these fields, with a size that suits the training if none was given."""
     categorical = model.network.get("value_features") is not None
-    if categorical and preparation.get("size") is not None:
+    if categorical and given.get("size") is not None:
         raise UsageError(
             "‹size› averages values, which ‹value_features› takes for categories; give only one of"
             " them"
         )
     if training.crop is not None:
-        return {"ragged": "size" not in preparation} | preparation
-    return preparation if categorical else {"size": "auto"} | preparation
+        return Preparation(**{"ragged": "size" not in given} | given)
+    return Preparation(**{"size": None if categorical else "auto"} | given)
 
 
 def _free_folder(source: str) -> Path:

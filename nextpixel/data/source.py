@@ -1,0 +1,99 @@
+"""Where images come from, and the files of labels, vectors, captions and maps that belong to them.
+
+What is in a `Source` belongs to these images. It is never carried over to others; what is, is in
+`nextpixel.data.preparation.Preparation`.
+"""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
+from nextpixel.errors import UsageError
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images and their annotations, as the user names them.
+
+    Paths are kept as they are given: a relative path is relative to the working folder of whoever
+    uses it. ``str(source)`` is its images.
+
+    Example:
+        >>> source = Source("photos", captions="photos.csv")
+        >>> str(source), Source.from_json(source.to_json()) == source
+        ('photos', True)
+    """
+
+    images: str | Path
+    """``digits`` (scikit-learn's handwritten digits: 8×8, 17 levels, 10 classes); an ``.npz`` or
+    ``.npy`` file; a folder of pictures, whose sub-folders are classes, or ``train``, ``valid`` and
+    ``test``; one picture; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a Hugging Face data set. A
+    folder called digits is ``./digits``."""
+
+    labels: str | Path | None = None
+    """An ``.npy`` file with the label of each image of an ``.npy`` file, in the order of the
+    images."""
+
+    vectors: str | Path | None = None
+    """A vector for each image: an ``.npy`` file in the order of the images, or a ``.csv`` table of
+    numbers. A column ``file`` names the images; without it rows are in their order."""
+
+    captions: str | Path | None = None
+    """A text for each image: a ``.txt`` file with a line for each, or a ``.csv`` table with a
+    column ``text`` and perhaps a column ``file``."""
+
+    maps: str | Path | None = None
+    """A map for each image, such as a mask or a sketch: an ``.npy`` file in the order of the
+    images, or a folder of pictures with the names of the images."""
+
+    embedding: str | Path | None = None
+    """A checkpoint of ``nextpixel embed``, which makes a vector of every image. The vectors take
+    the place of labels, and classes that the embedding never saw become the test split."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, os.PathLike):
+                text = os.fspath(value)
+                # Only text can be the name of a source; a path is always a path.
+                value = text if os.path.basename(text) != text else os.path.join(".", text)
+                object.__setattr__(self, field.name, value)
+            missing = value is None and field.name != "images"
+            if not (missing or (isinstance(value, str) and value and "\0" not in value)):
+                raise UsageError(f"‹{field.name}={value!r}› must be the name of a file or folder")
+
+    def __str__(self) -> str:
+        return str(self.images)
+
+    @property
+    def missing(self) -> str | None:
+        """The first of its files and folders that does not exist, seen from the working folder."""
+        for field in fields(self):
+            name = getattr(self, field.name)
+            named = field.name == "images" and (name == "digits" or name.startswith("hf:"))
+            if name is not None and not named and not Path(name).expanduser().exists():
+                return str(name)
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """This source as JSON."""
+        return write_record(self)
+
+    @classmethod
+    def from_json(cls, record: object) -> "Source":
+        """Read what `to_json` wrote, or the record of version 0.1.0.
+
+        Raises:
+            UsageError: If the record is damaged.
+        """
+        if isinstance(record, dict) and "source" in record:
+            keys = record_keys(record, cls, KEYS_OF_0_1)
+            record = {name: keys.get(name) for name in ("vectors", "captions", "maps", "embedding")}
+            record["images"] = keys["source"]
+            if not isinstance(labels := keys.get("labels", True), bool):
+                record["labels"] = labels
+        return read_record(cls, record)

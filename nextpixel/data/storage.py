@@ -1,0 +1,158 @@
+"""What readers of sources give, `Stored`, and where decoded images are kept, `Storage`."""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nextpixel.data.errors import DataError
+from nextpixel.data.pixels import Integers
+from nextpixel.data.splits import Split
+
+__all__ = [
+    "SPLIT_NAMES",
+    "Progress",
+    "Storage",
+    "Stored",
+    "automatic_size",
+    "optional_package",
+    "split_of",
+    "stamp",
+]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Is told how many pictures are decoded, and of how many."""
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation"),
+    "test": ("test", "testing"),
+}
+"""The splits, and what folders, files and data sets call them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Images and annotations as they are stored, before they are prepared.
+
+    Attributes:
+        splits: By name: "train", and where the source has them "valid" and "test". Images are
+            possibly views of a memory map.
+        classes: Their names, () without labels.
+        levels: The number of levels that the source is known to have; None if its values must tell.
+    """
+
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...] = ()
+    levels: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where decoded images go: into memory, or into a memory-mapped file that is kept.
+
+    Attributes:
+        memory_bytes: What is larger goes into a file.
+        folder: Where the files go; made when the first is needed.
+        keep: Whether what is smaller goes into a file too, to be found the next time.
+        progress: Told while pictures are decoded.
+    """
+
+    memory_bytes: int
+    folder: Path
+    keep: bool
+    progress: Progress | None = None
+
+    @classmethod
+    def at(
+        cls, folder: str | Path | None, memory_bytes: int, progress: Progress | None = None
+    ) -> "Storage":
+        """Files in a folder are all kept; without one, large ones go to the user's cache."""
+        if memory_bytes < 0:
+            raise DataError(f"‹memory_bytes={memory_bytes}› must not be negative")
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nextpixel"
+        return cls(
+            memory_bytes=memory_bytes,
+            folder=Path(folder or cache).expanduser(),
+            keep=folder is not None,
+            progress=progress,
+        )
+
+    def build(
+        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
+    ) -> Integers:
+        """Make a flat array of `size` values with `fill`, or find the file that an earlier call
+        left for `key`.
+        """
+        needed = size * dtype.itemsize
+        if needed <= self.memory_bytes and not self.keep:
+            flat = np.empty(size, dtype)
+            fill(flat)
+            return flat
+        path = self.path(key, ".npy")
+        if not path.exists():
+            self.reserve(needed)
+            part = path.with_suffix(f".{os.getpid()}.part")
+            try:
+                mapped = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(size,))
+                fill(mapped)
+                mapped.flush()
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+    def path(self, key: object, suffix: str) -> Path:
+        """Name the file for a key, which is any value that JSON can hold."""
+        digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
+        return self.folder / (digest + suffix)
+
+    def reserve(self, needed: int) -> None:
+        """Make the folder and require room on its disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise DataError(
+                f"the decoded images need {needed / 1e9:.1f} GB, but {self.folder} has"
+                f" {free / 1e9:.1f} GB free; reduce ‹size›, or choose another folder: cache_folder="
+                " in Python, XDG_CACHE_HOME in the environment"
+            )
+
+
+def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square
+    of at most 32.
+    """
+    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
+        return None
+    side = min(32, *map(min, sizes))
+    return side, side
+
+
+def split_of(name: str) -> str | None:
+    """Tell which split a name means: "val" is "valid"; None if it means none."""
+    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
+
+
+def optional_package(module: str, *, extra: str) -> Any:
+    """Import a module of a package that comes with an extra of nextpixel."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise DataError(
+            f"this source needs {package}; install it with: pip install 'nextpixel[{extra}]'"
+        ) from error
+
+
+def stamp(path: Path) -> list[Any]:
+    """What changes when a file does, to name what was made of it."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
