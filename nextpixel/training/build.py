@@ -1,7 +1,7 @@
 """The model for some data: what the choice leaves open is chosen to suit the images."""
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.batches import conditions_of
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "memory_bytes"]
 
 _CLASSES = {
     "gated-pixel-cnn": GatedPixelCNN,
@@ -57,9 +57,8 @@ def build_model(
         raise UsageError(
             f"‹scale={choice.scale}› must be at most the shorter side of the images, {min(size)}"
         )
-    with torch.device("meta"):
-        parameters = sum(p.numel() for p in _built(data, choice, conditions, size).parameters())
-    if parameters * 4 * _COPIES > (memory := _memory_bytes()):
+    parameters = _parameters(data, choice, conditions, size)
+    if parameters * 4 * _COPIES > (memory := memory_bytes()):
         raise UsageError(
             f"the model would have {parameters:,} parameters, too many to train in the"
             f" {memory / 2**30:.0f} GiB of memory here; make ‹features› or ‹layers› smaller"
@@ -131,13 +130,44 @@ def _built(
     return MultiScale(small=network(*conditions), large=network(small_image, *conditions))
 
 
+def _parameters(
+    data: ImageData,
+    choice: ModelChoice,
+    conditions: tuple[Condition, ...],
+    size: tuple[int, int] | None,
+) -> int:
+    """How many parameters the model has, from two shallow ones: every layer adds as many."""
+    if "layers" not in choice.network:
+        return _size_of(_on_meta(data, choice, conditions, size))
+    layers, few = int(choice.network["layers"]), []
+    for depth in (min(layers, 2), min(layers, 3)):
+        shallow = replace(choice, network={**choice.network, "layers": depth})
+        few.append(_size_of(_on_meta(data, shallow, conditions, size)))
+    return few[-1] + max(layers - 3, 0) * (few[1] - few[0])
+
+
+def _on_meta(
+    data: ImageData,
+    choice: ModelChoice,
+    conditions: tuple[Condition, ...],
+    size: tuple[int, int] | None,
+) -> Trainable:
+    """The model without its weights, which takes no memory."""
+    with torch.device("meta"):
+        return _built(data, choice, conditions, size)
+
+
+def _size_of(model: Trainable) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
 def _default_features(kind: str, channels: int) -> int:
     """The default width of a network, rounded up to a multiple of the colours."""
     default = next(int(f.default) for f in fields(NETWORKS[kind]) if f.name == "features")  # type: ignore[arg-type]
     return -(-default // channels) * channels
 
 
-def _memory_bytes() -> float:
+def memory_bytes() -> float:
     """The memory of this machine; unlimited where the system does not tell."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -36,7 +36,9 @@ MAY_CHANGE = (
 """What may change when a run is resumed: its length, and what rescues a run that diverged."""
 
 _MOST = 10**9
-"""More updates, epochs or images per batch than this are a slip of the keyboard."""
+"""More updates or epochs than this are a slip of the keyboard."""
+_MOST_IMAGES = 10**5
+"""More images per batch, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +111,9 @@ class TrainConfig:
             object.__setattr__(self, "minutes", 10.0)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", 1e-2 if self.optimizer == "muon" else 1e-3)
-        counts = ("steps", "epochs", "batch_size", "accumulate", "crop")
-        _check_whole(self, (*counts, "evaluate_every", "patience"), least=1)
+        counts = ("steps", "epochs", "evaluate_every", "patience")
+        _check_whole(self, counts, least=1)
+        _check_whole(self, ("batch_size", "accumulate", "crop"), least=1, most=_MOST_IMAGES)
         _check_whole(self, ("warmup_steps",), least=0)
         _check_whole(self, ("seed",), least=0, most=2**63 - 1)
         _check_positive(self, ("minutes", "learning_rate", "clip_norm"))
@@ -156,7 +159,7 @@ class EmbeddingConfig:
 
     def __post_init__(self) -> None:
         _check_whole(self, ("steps",), least=1)
-        _check_whole(self, ("classes", "each"), least=2)
+        _check_whole(self, ("classes", "each"), least=2, most=10_000)
         _check_whole(self, ("shift",), least=0, most=10_000)
         _check_whole(self, ("seed",), least=0, most=2**62)
         _check_positive(self, ("margin", "learning_rate"))

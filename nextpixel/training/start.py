@@ -31,7 +31,7 @@ from nextpixel.distributed import is_first_process, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.models.choice import ModelChoice
 from nextpixel.models.trainable import Trainable
-from nextpixel.training.build import build_model
+from nextpixel.training.build import build_model, memory_bytes
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainingError, evaluate
 from nextpixel.training.runs import reopen, run
@@ -204,6 +204,7 @@ def follow_plan(
     Raises:
         TrainingError: the training diverged; the message says where the run is kept.
     """
+    _check_memory(plan)
     steps = run(
         plan.folder,
         plan.model,
@@ -221,6 +222,22 @@ def follow_plan(
     except TrainingError as error:
         raise TrainingError(f"{error.sentence}; the run is kept in {plan.folder}") from error
     return best
+
+
+def _check_memory(plan: TrainPlan) -> None:
+    """Raises where one part of a batch could not fit into memory, whatever else is there."""
+    config, data = plan.config, plan.data
+    sides = (config.crop, config.crop) if config.crop else data.shape
+    if sides is None or plan.model.device.type != "cpu":
+        return
+    images = config.batch_size // config.accumulate
+    widest = max(p.shape[0] for p in plan.model.parameters() if p.ndim)
+    needed = 2.0 * images * sides[0] * sides[1] * widest
+    if needed > (memory := memory_bytes()):
+        raise UsageError(
+            f"‹batch_size={config.batch_size}› takes at least {needed / 2**30:,.0f} GiB, but there"
+            f" are {memory / 2**30:.0f} GiB of memory; make it smaller, or ‹accumulate› larger"
+        )
 
 
 def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
