@@ -1,4 +1,7 @@
-r"""Sphinx's configuration: Markdown pages, the API from docstrings, and formulas as MathML.
+r"""Sphinx's configuration: Markdown pages and notebooks, the API from docstrings, formulas as MathML.
+
+The notebooks of docs/notebooks are Markdown, too, and run while the pages are built: on one thread,
+from the beginning, and an error in one is an error of `make docs`.
 
 Formulas become MathML while the pages are built, with the translator that docutils contains. Every
 current browser shows MathML itself, so neither building nor reading needs a network, JavaScript or
@@ -6,15 +9,22 @@ TeX. A formula that the translator does not know is a warning, hence an error of
 `aligned` in place of `align`, and `\operatorname{name}` for a new operator.
 """
 
+import os
+import pkgutil
 from html import escape
+from importlib import import_module
 from importlib.metadata import version as installed_version
+from io import StringIO
 from typing import Any
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
+from rich.console import Console
 from sphinx.application import Sphinx
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.math import get_node_equation_number
 
 project = "nextpixel"
@@ -22,15 +32,28 @@ author = "the nextpixel authors"
 copyright = author
 version = release = installed_version("nextpixel")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
+
+# Two threads of a notebook on a busy machine can be ten times slower than one.
+# A backend without a screen, as the tests use it, would keep figures from appearing in the notebooks.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("MPLBACKEND", None)
+nb_execution_mode = "force"
+nb_execution_timeout = 150
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+nb_number_source_lines = False
 
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+add_module_names = False
 napoleon_numpy_docstring = False
 
 # pytest runs the examples of the docstrings; Sphinx runs those of the pages, which stand in doctest
@@ -42,6 +65,60 @@ html_theme = "furo"
 html_title = "nextpixel"
 html_math_renderer = "mathml"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+
+
+class Modules(SphinxDirective):
+    """A section for each module of a package that lists public names, or for each module named."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The sections, in the order of their names, or as they are given."""
+        names = "\n".join(self.content).split()
+        if len(names) == 1:
+            package = import_module(names[0])
+            found = pkgutil.iter_modules(package.__path__, f"{names[0]}.")
+            names = sorted(module.name for module in found)
+        return [
+            self.section(name) for name in names if getattr(import_module(name), "__all__", None)
+        ]
+
+    def section(self, name: str) -> nodes.section:
+        """A module's docstring and members under its name."""
+        section = nodes.section(ids=[nodes.make_id(name)])
+        section += nodes.title("", "", nodes.literal("", name))
+        module = import_module(name)
+        elsewhere = [
+            n for n in module.__all__ if getattr(getattr(module, n), "__module__", name) != name
+        ]
+        text = [f".. automodule:: {name}", f"   :exclude-members: {', '.join(elsewhere)}"]
+        lines = StringList(text, source=self.get_source_info()[0])
+        self.state.nested_parse(lines, 0, section)
+        return section
+
+
+class Commands(SphinxDirective):
+    """What `nextpixel COMMAND --help` prints, for every command."""
+
+    def run(self) -> list[nodes.Node]:
+        """A section for each command."""
+        from nextpixel.cli.app import app
+
+        sections: list[nodes.Node] = []
+        for name in sorted(str(name) for name in app if not str(name).startswith("-")):
+            if not app[name].show:
+                continue
+            printed = StringIO()
+            console = Console(file=printed, width=96, no_color=True, highlight=False)
+            app.help_print([name], console=console)
+            section = nodes.section(ids=[nodes.make_id(f"nextpixel-{name}")])
+            section += nodes.title("", "", nodes.literal("", f"nextpixel {name}"))
+            text = "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
+            section += nodes.literal_block(text, text, language="text", classes=["help"])
+            sections.append(section)
+        return sections
 
 
 def mathml(node: nodes.math | nodes.math_block, *, as_block: bool) -> str:
@@ -76,6 +153,8 @@ def visit_block(translator: Any, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the MathML renderer with Sphinx."""
+    """Register the directives of the reference, and the MathML renderer."""
+    app.add_directive("modules", Modules)
+    app.add_directive("commands", Commands)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

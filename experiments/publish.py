@@ -6,7 +6,7 @@ best weights and card.
 Evaluates the weights on all of the data set's test split and writes
 nextpixel/pretrained/NAME.safetensors, without the paths of the machine that made them. `nextpixel
 info NAME` prints the card; `python experiments/tables.py` puts all of them on the page
-docs/models.md.
+docs/guides/pretrained.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Writes the tables of experiments/README.md, docs/results.md and docs/models.md.
+"""Writes the tables of README.md, experiments/README.md and the pages of docs.
 
 They come from experiments/results/*.json, and from what the models that come with nextpixel say of
 themselves.
@@ -24,7 +24,20 @@ from nextpixel.checkpoint import pretrained, read_metadata
 from nextpixel.papers.recipes import RECIPES
 
 HERE = Path(__file__).parent
-PAGES = (HERE / "README.md", *(HERE.parent / "docs" / page for page in ("results.md", "models.md")))
+ROOT = HERE.parent
+PAGES = (
+    HERE / "README.md",
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / page
+        for page in (
+            "index.md",
+            "guides/pretrained.md",
+            "results/papers.md",
+            "results/speed.md",
+        )
+    ),
+)
 
 
 def results(name: str) -> dict[str, Any] | None:
@@ -312,6 +325,27 @@ def models() -> str:
     )
 
 
+def passes() -> str:
+    """What sampling costs, in forward passes."""
+    r = results("sampling_passes") or {}
+    rows = [
+        [name, *(f"{cost:g}" if cost >= 10 else f"{cost:.1f}" for cost in by_batch.values())]
+        for name, by_batch in r["models"].items()
+    ]
+    return table(["forward passes", "1 image", "16 images", "64 images"], rows)
+
+
+def seconds() -> str:
+    """What sampling costs, in seconds of one core."""
+    r = results("sampling_seconds") or {}
+    rows = []
+    for name, m in r["models"].items():
+        channels, height, width = m["shape"]
+        costs = [f"{cost:.1f} s" for cost in m["processor_seconds"].values()]
+        rows.append([f"`{name}`, {height}×{width}×{channels}", *costs])
+    return table(["pretrained model", "1 image", "16 images", "64 images"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -324,6 +358,8 @@ TABLES: dict[str, Callable[[], str]] = {
         other_kinds,
         emoji,
         models,
+        passes,
+        seconds,
     )
 }
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from nextpixel.conditions import Values
+from nextpixel.condition_values import Values
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
 from nextpixel.models.core import check_values, evaluating
 from nextpixel.models.trainable import Trainable
@@ -37,8 +37,9 @@ def reconstruct(
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> Int[Tensor, "B draws C H W"]:
-    """Draws images from p(x' | h), h the code of each image: what the code holds stays, all else is
-    drawn anew.
+    """Draws images from p(x' | h), h the code of each image.
+
+    What the code holds stays; all else is drawn anew.
 
     Args:
         model: an auto-encoder with an autoregressive decoder.
@@ -73,10 +74,10 @@ def lower_bound(
     samples: int = 1,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image: nats,
-    float64, on the CPU.
+    """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image.
 
-    Never more than log p(x) in expectation: it does not stand in one column with exact likelihoods.
+    Nats, float64, on the CPU. In expectation it is never more than log p(x), so it does not compare
+    with exact likelihoods.
 
     Args:
         model: a variational auto-encoder.
@@ -95,8 +96,9 @@ def importance_weighted_bound(
     samples: int = 16,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q: a bound that k makes tighter;
-    as `lower_bound`.
+    """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q; more codes make it tighter.
+
+    Arguments as for `lower_bound`.
     """
     return log_weights(model, x, samples=samples, generator=generator).logsumexp(dim=0) - math.log(
         samples
@@ -144,11 +146,11 @@ def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
     return kinds[model.figure.kind]
 
 
-def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values | None) -> Tensor:
+def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
     return lower_bound(model, x, generator=torch.Generator().manual_seed(0))
 
 
-def _objective(model: Trainable, x: Tensor, _: Values | None) -> Tensor:
+def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:
     with torch.no_grad(), evaluating(model):
         return model(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
 

@@ -102,7 +102,7 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
             itself.
     """
     path = _resolve(path_or_name)
-    model = _loaded(path)
+    model = load_trainable(path)
     if not isinstance(model, ImageModel):
         raise CheckpointError(
             f"{path} holds a {type(model).__name__}, which has no likelihood and draws no images;"
@@ -117,8 +117,7 @@ def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cp
     model = _loaded(path)
     if not isinstance(model, Trainable):
         raise CheckpointError(
-            f"{path} holds a {type(model).__name__}, which draws and scores nothing; give a model"
-            " of images"
+            f"{path} holds an embedding, which draws and scores nothing; give a model of images"
         )
     return model.to(device).eval()
 

@@ -1,90 +1,250 @@
-"""What an image is conditioned on: classes, vectors, maps, or a tuple of them; and their values for
-a batch.
+"""What an image is conditioned on: classes, vectors, maps, or several of them.
 
-A model has one condition, a tuple of several, or none; its values for a batch are a tensor, or a
-tuple of tensors. A condition of an image may be **unknown**: class -1, a vector of NaN, a map of -1
-(of NaN if it holds reals). It adds nothing then, and a model that met unknown conditions in
-training (`TrainConfig.condition_dropout`) is the unconditional one as well. How conditions enter a
-network is in `nextpixel.layers.conditioning`.
+Inside the library the conditions of a model are always a tuple, `()` for none. Constructors accept
+None, one condition or several, and `as_conditions` makes the tuple.
+
+The value of an image may be **unknown**: class -1, a vector of NaN, a map of -1 (of NaN if it holds
+reals). It adds nothing then, and a model that has seen unknown values in training
+(`TrainConfig.condition_dropout`) is the unconditional model as well. Values for a batch are in
+`nextpixel.condition_values`; `nextpixel.layers.conditioning` brings them into a network.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from nextpixel.errors import UsageError
 
 __all__ = [
     "ClassCondition",
     "Condition",
     "ConditionLike",
-    "Conditions",
     "MapCondition",
-    "Values",
     "VectorCondition",
-    "check_condition",
-    "condition_config",
-    "condition_shape",
-    "each",
-    "forget",
-    "known",
-    "one_each",
-    "parse_condition",
-    "parts_of",
-    "random_condition",
-    "taken",
-    "tuple_of",
-    "unknown",
+    "as_conditions",
+    "conditions_to_json",
+    "of_kind",
 ]
-
-Values: TypeAlias = Tensor | tuple[Tensor, ...]
-"""Conditions of a batch: a tensor, or for several conditions a tuple of tensors."""
-
-
-def _check_least(owner: object, **least: int) -> None:
-    for name, minimum in least.items():
-        value = getattr(owner, name)
-        if value is not None and value < minimum:
-            raise ValueError(f"{name} (={value}) must be at least {minimum}")
 
 
 @dataclass(frozen=True)
-class ClassCondition:
+class Condition(ABC):
+    """What every kind of condition tells about its values.
+
+    Attributes:
+        noun, plural: what one value is called, and several.
+        annotation: which annotation of a data set holds the values: labels, vectors or maps.
+        per_pixel: whether a value differs from pixel to pixel, and so is an image itself.
+    """
+
+    noun: ClassVar[str]
+    plural: ClassVar[str]
+    annotation: ClassVar[str]
+    per_pixel: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def count(self) -> int | None:
+        """How many integers a value may be: 0 … count-1; None for reals."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many features the layers of a network see."""
+
+    @property
+    @abstractmethod
+    def standardised(self) -> int:
+        """How many of `features_of` are standardised by the training set: the first ones."""
+
+    @abstractmethod
+    def shape(self, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of the values of a batch of images of a size (H, W)."""
+
+    @abstractmethod
+    def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
+        """Values as a network reads them, (B, features) or (B, features, h, w)."""
+
+    @abstractmethod
+    def seen_from(self, scale: int) -> "Condition":
+        """The same condition of an image that has `scale` times as many rows and columns."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The condition in words, such as "10 classes"."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `as_conditions` reads them."""
+        return asdict(self)
+
+    def accepts(self, offered: "Condition | None", size: tuple[int, int]) -> bool:
+        """Whether values of `offered`, for images of a size, are values of this condition too."""
+        if offered is None or type(offered) is not type(self) or offered.count != self.count:
+            return False
+        return offered.shape(1, size) == self.shape(1, size)
+
+    def unknown(self, batch: int, size: tuple[int, int]) -> Tensor:
+        """Values of which nothing is known."""
+        return torch.full(self.shape(batch, size), torch.nan if self.count is None else -1)
+
+    def random(
+        self, batch: int, size: tuple[int, int], generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Random values: uniform integers or standard normal reals."""
+        shape = self.shape(batch, size)
+        if self.count is None:
+            return torch.randn(shape, generator=generator)
+        return torch.randint(self.count, shape, generator=generator)
+
+    def known(self, value: Tensor) -> Tensor:
+        """Of which images the value is known, (B,)."""
+        there = value.isfinite() if self.count is None else value >= 0
+        return there.flatten(1).all(dim=1) if there.ndim > 1 else there
+
+    def wanted(self, batch: int, size: tuple[int, int]) -> str:
+        """In words what values for a batch must be."""
+        shape = self.shape(batch, size)
+        if self.count is None:
+            return f"{self.plural} as a float tensor of shape {shape}"
+        integers = f"0 … {self.count - 1} as an integer tensor of shape {shape}"
+        return f"{'images of values' if self.per_pixel else f'the {self.plural}'} {integers}"
+
+    def check(self, value: Tensor, batch: int, size: tuple[int, int]) -> None:
+        """Raises UsageError if the shape or type of values does not fit; reads no values."""
+        real = value.is_floating_point()
+        # Where derivatives are taken, images are reals, and so is a small image as a condition.
+        wrong = not real if self.count is None else real and not self.per_pixel
+        if wrong or value.dtype == torch.bool or value.shape != self.shape(batch, size):
+            raise UsageError(
+                f"condition has shape {tuple(value.shape)} and type {value.dtype}; expected"
+                f" {self.wanted(batch, size)}"
+            )
+
+    def check_range(self, value: Tensor) -> None:
+        """Raises UsageError or TypeError if values of the right shape are out of range."""
+        if self.count is None:
+            wrong = ~(self.known(value) | value.isnan().flatten(1).all(dim=1))
+            if wrong.any():
+                raise UsageError(
+                    f"the {self.noun} of image {int(wrong.nonzero()[0])} is not finite; give"
+                    " numbers, or NaN throughout if it is unknown"
+                )
+            return
+        if value.is_floating_point():
+            raise TypeError(f"condition has type {value.dtype}; give integers")
+        given = value[(value.flatten(1) != -1).any(dim=1)] if value.ndim > 1 else value[value != -1]
+        low, high = (int(given.min()), int(given.max())) if given.numel() else (0, 0)
+        if low < 0 or high >= self.count:
+            wrong_one = low if low < 0 else high
+            noun, plural = ("value", "values") if self.per_pixel else (self.noun, self.plural)
+            raise UsageError(
+                f"condition contains {noun} {wrong_one}; this model knows the {plural} 0 …"
+                f" {self.count - 1}, and -1{' throughout' * self.per_pixel} for unknown"
+            )
+
+
+_MOST = 1 << 20  # More than any data has; a wrong number must not exhaust the memory.
+
+
+@final
+@dataclass(frozen=True)
+class ClassCondition(Condition):
     """One of several classes, given as integers 0 … classes-1 of shape (B,); -1 is unknown."""
 
     classes: int
 
+    noun, plural, annotation, per_pixel, standardised = "class", "classes", "labels", False, 0
+
     def __post_init__(self) -> None:
-        _check_least(self, classes=1)
+        _check_integer("classes", self.classes, 1, _MOST)
+
+    @property
+    def count(self) -> int:
+        """The number of classes."""
+        return self.classes
+
+    @property
+    def width(self) -> int:
+        """One feature for each class."""
+        return self.classes
+
+    def shape(self, batch: int, size: tuple[int, int]) -> tuple[int, ...]:  # noqa: ARG002
+        """One class for each image."""
+        return (batch,)
+
+    def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
+        """One-hot."""
+        return functional.one_hot(value.long() + 1, self.classes + 1)[:, 1:].to(dtype)
+
+    def seen_from(self, scale: int) -> "ClassCondition":  # noqa: ARG002
+        """The class of an image does not depend on its size."""
+        return self
+
+    def describe(self) -> str:
+        """Such as "10 classes"."""
+        return f"{self.classes} class{'es' * (self.classes > 1)}"
 
 
+@final
 @dataclass(frozen=True)
-class VectorCondition:
-    """A vector of reals, given as floats (B, size): attributes, an embedding, a code; NaN is
-    unknown.
+class VectorCondition(Condition):
+    """A vector of reals, given as floats (B, size): attributes, an embedding, a code.
 
-    Its scale does not matter if the model is trained by `training.train`, which standardises by
-    what it is trained on.
+    NaN is unknown. The scale of the vectors does not matter if `training.train` trains the model:
+    it standardises them by the training set.
     """
 
     size: int
 
+    noun, plural, annotation, per_pixel, count = "vector", "vectors", "vectors", False, None
+
     def __post_init__(self) -> None:
-        _check_least(self, size=1)
+        _check_integer("size", self.size, 1, _MOST)
+
+    @property
+    def width(self) -> int:
+        """The entries, and a one that says that they are known."""
+        return self.size + 1
+
+    @property
+    def standardised(self) -> int:
+        """The entries."""
+        return self.size
+
+    def shape(self, batch: int, size: tuple[int, int]) -> tuple[int, ...]:  # noqa: ARG002
+        """One vector for each image."""
+        return batch, self.size
+
+    def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
+        """The entries, and a one that says that they are known."""
+        entries = value.to(dtype)
+        return torch.cat([entries, torch.ones_like(entries[:, :1])], dim=1)
+
+    def seen_from(self, scale: int) -> "VectorCondition":  # noqa: ARG002
+        """The vector of an image does not depend on its size."""
+        return self
+
+    def describe(self) -> str:
+        """Such as "vectors of 64"."""
+        return f"vectors of {self.size}"
 
 
+@final
 @dataclass(frozen=True)
-class MapCondition:
-    """An image of the same or of lower resolution, given as (B, maps, ⌈H / scale⌉, ⌈W / scale⌉).
+class MapCondition(Condition):
+    """An image of the same or of lower resolution: (B, maps, ⌈H / scale⌉, ⌈W / scale⌉).
 
     Attributes:
         maps: its channels.
-        scale: how many times fewer rows and columns it has than the image that is conditioned on
-            it.
-        levels: its values are integers 0 … levels-1; None if they are reals.
+        scale: how many times fewer rows and columns it has than the image conditioned on it.
+        levels: its values are the integers 0 … levels-1; None for reals.
         features: channels of the full-size map that the layers see.
-        categorical: whether its integers are names, such as those of segments, and not amounts.
+        categorical: whether its integers are categories, such as those of segments.
     """
 
     maps: int
@@ -93,268 +253,97 @@ class MapCondition:
     features: int = 32
     categorical: bool = False
 
+    noun, plural, annotation, per_pixel, standardised = "map", "maps", "maps", True, 0
+
     def __post_init__(self) -> None:
-        _check_least(self, maps=1, scale=1, levels=2, features=1)
+        _check_integer("maps", self.maps, 1, 1 << 12)
+        _check_integer("scale", self.scale, 1, 1 << 8)
+        _check_integer("features", self.features, 1, 1 << 14)
+        if self.levels is not None:
+            _check_integer("levels", self.levels, 2, _MOST)
+        if not isinstance(self.categorical, bool):
+            raise UsageError(f"‹categorical› must be True or False, not {self.categorical!r}")
         if self.categorical and self.levels is None:
-            raise ValueError(
-                "categorical=True is for integers, but levels is None; say how many there are"
-            )
+            raise UsageError("categories are integers, but levels is None; say how many there are")
+
+    @property
+    def count(self) -> int | None:
+        """The number of levels."""
+        return self.levels
+
+    @property
+    def width(self) -> int:
+        """The features of the full-size map."""
+        return self.features
+
+    def shape(self, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
+        """As many rows and columns as an image subsampled by `scale` has."""
+        return (batch, self.maps, *(-(-side // self.scale) for side in size))
+
+    def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
+        """Reals as they are, ordinal integers on [-1, 1], categories one-hot."""
+        if self.levels is None:
+            return value.to(dtype).nan_to_num()
+        if self.categorical:
+            one_hot = functional.one_hot(value.long().clamp(min=0), self.levels)
+            return one_hot.movedim(-1, 2).flatten(1, 2).to(dtype)
+        return value.to(dtype) * (2 / (self.levels - 1)) - 1
+
+    def seen_from(self, scale: int) -> "MapCondition":
+        """From a larger image, the map is of lower resolution."""
+        return replace(self, scale=self.scale * scale)
+
+    def describe(self) -> str:
+        """Such as "maps of 3 channels, 256 levels, scale 2"."""
+        values = "reals" if self.levels is None else f"{self.levels} levels"
+        return f"maps of {self.maps} channel{'s' * (self.maps > 1)}, {values}, scale {self.scale}"
 
 
-Condition: TypeAlias = ClassCondition | VectorCondition | MapCondition
-Conditions: TypeAlias = Condition | tuple[Condition, ...]
-ConditionLike: TypeAlias = Conditions | Sequence[Any] | Mapping[str, Any] | None
-"""Conditions, or what `condition_config` made of them."""
+ConditionLike: TypeAlias = Condition | Sequence[Any] | Mapping[str, Any] | None
+"""None, one condition or several, or what `conditions_to_json` makes of them."""
+
+Kind = TypeVar("Kind", bound=Condition)
 
 
-def parts_of(condition: Conditions | None) -> tuple[Condition, ...]:
-    """The conditions one by one."""
-    return () if condition is None else condition if isinstance(condition, tuple) else (condition,)
-
-
-def tuple_of(values: Values | None) -> tuple[Tensor, ...]:
-    """The tensors one by one."""
-    return () if values is None else values if isinstance(values, tuple) else (values,)
-
-
-def each(function: Callable[[Tensor], Tensor], values: Values | None) -> Values | None:
-    """Applies a function to the tensor, or to every tensor of the tuple."""
-    if values is None:
-        return None
-    return (
-        function(values)
-        if isinstance(values, Tensor)
-        else tuple(function(value) for value in values)
-    )
-
-
-def taken(values: Values | None, index: Any) -> Values | None:
-    """The conditions of some images of a batch: a slice, or indices."""
-    return each(lambda value: value[index], values)
-
-
-def parse_condition(condition: ConditionLike) -> Conditions | None:
-    """Reads conditions, or what `condition_config` made of them: dicts such as {"classes": 10}."""
-    if condition is None or isinstance(condition, Condition):
-        return condition
-    if isinstance(condition, Mapping):
-        for kind in (ClassCondition, VectorCondition, MapCondition):
-            if condition.keys() == kind.__dataclass_fields__.keys():
-                return kind(**condition)
-        raise ValueError(f"condition (={condition}) must be of the form {{'classes': 10}}")
-    if isinstance(condition, Sequence) and not isinstance(condition, str):
-        parts = tuple(parse_condition(part) for part in condition)
-        if len(parts) > 1 and all(isinstance(part, Condition) for part in parts):
-            return parts  # type: ignore[return-value]
-        if len(parts) < 2:
-            raise ValueError(
-                f"condition (={condition!r}) must be None, one condition, or a tuple of several"
-            )
-    raise TypeError(
-        f"condition (={condition!r}) must be None, a condition such as ClassCondition(10) or"
-        " VectorCondition(64), or a tuple of them"
-    )
-
-
-def condition_config(condition: Conditions | None) -> Any:
-    """Conditions as plain JSON values, for `parse_condition`."""
-    if isinstance(condition, tuple):
-        return [asdict(part) for part in condition]
-    return None if condition is None else asdict(condition)
-
-
-def condition_shape(condition: Condition, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
-    """The shape of one condition of a batch of images of a size (H, W)."""
-    if isinstance(condition, ClassCondition):
-        return (batch,)
-    if isinstance(condition, VectorCondition):
-        return batch, condition.size
-    return (batch, condition.maps, *(-(-side // condition.scale) for side in size))
-
-
-def unknown(condition: Conditions | None, batch: int, size: tuple[int, int]) -> Values | None:
-    """Conditions of a batch of which nothing is known."""
-
-    def nothing(part: Condition) -> Tensor:
-        shape = condition_shape(part, batch, size)
-        reals = isinstance(part, VectorCondition) or (
-            isinstance(part, MapCondition) and part.levels is None
-        )
-        return torch.full(shape, torch.nan) if reals else torch.full(shape, -1)
-
-    values = tuple(nothing(part) for part in parts_of(condition))
-    return values if isinstance(condition, tuple) else values[0] if values else None
-
-
-def known(condition: Condition, value: Tensor) -> Tensor:
-    """For which images of a batch a condition is known, (B,)."""
-    reals = value.is_floating_point() and not (
-        isinstance(condition, MapCondition) and condition.levels is not None
-    )
-    there = value.isfinite() if reals else value >= 0
-    return there.flatten(1).all(dim=1) if there.ndim > 1 else there
-
-
-def forget(values: Values, forgotten: Tensor) -> Values:
-    """Makes conditions unknown where `forgotten` (B,), or (B, conditions), is true."""
-    tensors = tuple(_signed(value) for value in tuple_of(values))
-    columns = forgotten if forgotten.ndim == 2 else forgotten[:, None].expand(-1, len(tensors))
-    result = tuple(
-        torch.where(
-            column.view(-1, *[1] * (tensor.ndim - 1)),
-            torch.nan if tensor.is_floating_point() else -1,
-            tensor,
-        )
-        for tensor, column in zip(tensors, columns.unbind(1), strict=True)
-    )
-    return result if isinstance(values, tuple) else result[0]
-
-
-def _signed(value: Tensor) -> Tensor:
-    """Integers of any type as int64, which holds the -1 of what is unknown; reals as they are."""
-    return value if value.is_floating_point() else value.long()
-
-
-def random_condition(
-    condition: Conditions | None,
-    batch: int,
-    size: tuple[int, int],
-    generator: torch.Generator | None = None,
-) -> Values | None:
-    """Conditions of a batch drawn at random: uniform integers, normal reals."""
-
-    def drawn(part: Condition) -> Tensor:
-        shape = condition_shape(part, batch, size)
-        levels = part.classes if isinstance(part, ClassCondition) else getattr(part, "levels", None)
-        if levels is None:
-            return torch.randn(shape, generator=generator)
-        return torch.randint(levels, shape, generator=generator)
-
-    values = tuple(drawn(part) for part in parts_of(condition))
-    return values if isinstance(condition, tuple) else values[0] if values else None
-
-
-def _wanted(condition: Condition, shape: tuple[int, ...]) -> str:
-    """What the values of a condition must be, in words."""
-    if isinstance(condition, ClassCondition):
-        return f"the classes 0 … {condition.classes - 1} as an integer tensor of shape {shape}"
-    if isinstance(condition, VectorCondition):
-        return f"vectors as a float tensor of shape {shape}"
-    if condition.levels is None:
-        return f"maps as a float tensor of shape {shape}"
-    return f"images of values 0 … {condition.levels - 1} as an integer tensor of shape {shape}"
-
-
-def check_condition(
-    expected: Conditions | None, received: Values | None, batch: int, size: tuple[int, int]
-) -> None:
-    """Raises unless `received` is what `expected` describes, for a batch of images of a size (H,
-    W).
+def as_conditions(condition: ConditionLike) -> tuple[Condition, ...]:
+    """The tuple of what a caller gives: None, one or several conditions, or their JSON form.
 
     Raises:
-        TypeError: it is no tensor, nor a tuple of tensors.
-        ValueError: it has another number of parts, another shape or another type.
+        UsageError: the JSON form is of no kind, or a number is out of range.
+        TypeError: it is something else.
     """
-    if expected is None:
-        if received is not None:
-            raise ValueError(
-                "this model is unconditional, but a condition was given; leave condition=None"
-            )
-        return
-    parts = parts_of(expected)
-    wanted = [_wanted(part, condition_shape(part, batch, size)) for part in parts]
-    if received is None:
-        kinds = {ClassCondition: "classes", VectorCondition: "vectors", MapCondition: "maps"}
-        what = " and ".join(kinds[type(part)] for part in parts)
-        raise ValueError(
-            f"this model is conditioned on {what}: give condition={', then '.join(wanted)}"
-        )
-    several = isinstance(expected, tuple)
-    for value in tuple_of(received):
-        if not isinstance(value, Tensor):
-            form = "a tuple of tensors" if several else "a tensor"
-            raise TypeError(
-                f"condition has type {type(value).__name__}; give {form}: {', then '.join(wanted)}"
-            )
-    if isinstance(received, tuple) != several or (
-        isinstance(received, tuple) and len(received) != len(parts)
-    ):
-        given = f"a tuple of {len(received)}" if isinstance(received, tuple) else "one tensor"
-        needed = f"a tuple of {len(parts)}" if several else "one tensor"
-        raise ValueError(
-            f"condition is {given}; this model takes {needed}: {', then '.join(wanted)}"
-        )
-    for part, value, text in zip(parts, tuple_of(received), wanted, strict=True):
-        # Where derivatives are taken, images are reals.
-        may_be_real = not isinstance(part, ClassCondition)
-        wrong = value.dtype == torch.bool or (value.is_floating_point() and not may_be_real)
-        wrong = wrong or (isinstance(part, VectorCondition) and not value.is_floating_point())
-        if value.shape != condition_shape(part, batch, size) or wrong:
-            raise ValueError(
-                f"condition has shape {tuple(value.shape)} and type {value.dtype}; expected {text}"
-            )
-
-
-def one_each(
-    expected: Conditions | None,
-    received: Values | None,
-    batch: int,
-    size: tuple[int, int],
-    device: torch.device,
-) -> Values | None:
-    """A condition for each image of a batch, on the device: a single one is repeated; types and
-    values are checked.
-    """
-    parts = parts_of(expected)
-    if received is not None:
-        tensors = tuple_of(received)
-        if len(tensors) == len(parts) and all(isinstance(value, Tensor) for value in tensors):
-            tensors = tuple(
-                _repeated(value.to(device), len(condition_shape(part, 1, size)), batch)
-                for part, value in zip(parts, tensors, strict=True)
-            )
-        received = tensors if isinstance(received, tuple) else tensors[0]
-    check_condition(expected, received, batch, size)
-    received = each(_signed, received)
-    if received is not None and batch:
-        for part, value in zip(parts, tuple_of(received), strict=True):
-            _check_values(part, value)
-    return received
-
-
-def _repeated(value: Tensor, axes: int, batch: int) -> Tensor:
-    if value.ndim == axes - 1:
-        value = value[None]
-    return (
-        value.expand(batch, *value.shape[1:]) if value.ndim and len(value) == 1 != batch else value
+    if condition is None:
+        return ()
+    if isinstance(condition, Condition):
+        return (condition,)
+    if isinstance(condition, Mapping):
+        for kind in (ClassCondition, VectorCondition, MapCondition):
+            if condition.keys() == {field.name for field in fields(kind)}:
+                return (kind(**condition),)
+        raise UsageError(f"condition (={condition}) must be of the form {{'classes': 10}}")
+    if isinstance(condition, Sequence) and not isinstance(condition, str):
+        if all(isinstance(part, Condition | Mapping) for part in condition):
+            return tuple(as_conditions(part)[0] for part in condition)
+    raise TypeError(
+        f"condition (={condition!r}) must be None, a condition such as ClassCondition(10) or"
+        " VectorCondition(64), or a tuple of several"
     )
 
 
-def _check_values(condition: Condition, value: Tensor) -> None:
-    there = known(condition, value)
-    if isinstance(condition, VectorCondition) or (
-        isinstance(condition, MapCondition) and condition.levels is None
-    ):
-        if not value.is_floating_point():
-            raise TypeError(f"condition has type {value.dtype}; give floats")
-        wrong = ~(there | value.isnan().flatten(1).all(dim=1))
-        if wrong.any():
-            raise ValueError(
-                f"condition {int(wrong.nonzero()[0])} holds values that are not finite; give"
-                " numbers, or NaN throughout where nothing is known"
-            )
-        return
-    if value.is_floating_point():
-        raise TypeError(f"condition has type {value.dtype}; give integers")
-    kind, kinds, count = "class", "classes", getattr(condition, "classes", 0)
-    if isinstance(condition, MapCondition):
-        kind, kinds, count = "value", "values", condition.levels or 0
-    nothing = value == -1
-    nothing = nothing.flatten(1).all(dim=1) if nothing.ndim > 1 else nothing
-    partly = value[~(there | nothing)]
-    outside = int(partly.min()) if partly.numel() else int(value.max())
-    if outside < 0 and partly.numel() or outside >= count:
-        raise ValueError(
-            f"condition contains {kind} {outside}; this model knows the {kinds} 0 … {count - 1},"
-            " and -1 for unknown"
-        )
+def conditions_to_json(conditions: tuple[Condition, ...]) -> Any:
+    """Plain JSON values, for `as_conditions`: null, an object, or a list of several."""
+    parts = [part.to_json() for part in conditions]
+    return parts if len(parts) > 1 else parts[0] if parts else None
+
+
+def of_kind(conditions: tuple[Condition, ...], kind: type[Kind]) -> dict[int, Kind]:
+    """The conditions of one kind, by their place in the tuple."""
+    return {place: part for place, part in enumerate(conditions) if isinstance(part, kind)}
+
+
+def _check_integer(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"‹{name}› must be an integer, not {value!r}")
+    if not least <= value <= most:
+        limit = f"at least {least}" if value < least else f"at most {most:,}"
+        raise UsageError(f"‹{name}› must be {limit}, not {value:,}")

@@ -5,16 +5,22 @@ Trains a class-conditional Gated PixelCNN, prints its test likelihood beside bas
 samples, completions and the training curve.
 """
 
+import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 from nextpixel.analysis.plots import training_curve
 from nextpixel.cli.app import main
+from nextpixel.cli.terminal import printable
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.training.runs import read_metrics
 
 __all__ = ["demo"]
+
+# Only a run folder with this file in it is ever removed.
+_MARKER = ".nextpixel-demo"
 
 RECIPE = {
     "steps": 500,
@@ -31,10 +37,20 @@ RECIPE = {
 
 
 def demo(folder: Path) -> None:
-    """Runs the commands a user would, and prints them."""
+    """Run the commands a user would, and print them.
+
+    A run that an earlier demo left in the folder is replaced.
+
+    Raises:
+        FileExistsError: If the folder holds a run that is not a demo's.
+    """
     run = folder / "run"
-    if run.exists():
+    if os.path.lexists(run):
+        if run.is_symlink() or not (run / _MARKER).is_file():
+            raise FileExistsError(f"{run} is not of an earlier demo; give another folder")
         shutil.rmtree(run)
+    run.mkdir(parents=True)
+    (run / _MARKER).touch()
     options = [word for name, value in RECIPE.items() for word in (f"--{name}", str(value))]
     _command("train", "digits", "--out", str(run), *options)
     _command("evaluate", str(run))
@@ -53,9 +69,12 @@ def demo(folder: Path) -> None:
 
 
 def _command(*arguments: str) -> None:
-    print(f"\n$ nextpixel {' '.join(arguments)}", flush=True)
+    print(f"\n$ nextpixel {shlex.join(arguments)}", flush=True)
     main(arguments)
 
 
 if __name__ == "__main__":
-    demo(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    try:
+        demo(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    except FileExistsError as error:
+        sys.exit(printable(str(error)))

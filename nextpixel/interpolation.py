@@ -1,5 +1,4 @@
-"""From one image's condition to another's in small steps, with the same random numbers at every
-step.
+"""From one image's condition to another's in small steps, with common random numbers.
 
 Conditional Image Generation with PixelCNN Decoders, section 3.3 and figure 5: linear interpolation
 between the embeddings of two portraits.
@@ -9,7 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.conditions import Values, VectorCondition, parts_of, tuple_of
+from nextpixel.condition_values import ValuesLike, as_values
+from nextpixel.conditions import VectorCondition, of_kind
+from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample
 
@@ -28,9 +29,9 @@ def between(
     Args:
         first, last: the ends.
         steps: how many vectors, at least 2.
-        keep_length: whether to bring each to the length that it would have on the way from one
-            end's to the other's: the straight line between two points of a sphere leaves the
-            sphere, and a model was trained on it alone.
+        keep_length: whether to scale each vector to a length between those of the ends. The
+            straight line between two points of a sphere leaves the sphere, and a model of unit
+            vectors has seen no others.
 
     Raises:
         ValueError: there are fewer than two steps.
@@ -47,8 +48,8 @@ def between(
 
 def interpolate(
     model: ImageModel,
-    first: Values,
-    last: Values,
+    first: ValuesLike,
+    last: ValuesLike,
     shape: tuple[int, int],
     *,
     steps: int = 8,
@@ -57,39 +58,43 @@ def interpolate(
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, "steps C H W"]:
-    """Draws an image at each step between two conditions; a row of pictures that change little by
-    little.
+    """Draws an image at each step from one condition to another: a row that changes gradually.
 
-    One set of random numbers decides all of them, so pictures differ only by their conditions.
+    All images are drawn with the same random numbers, so they differ only by their conditions.
 
     Args:
-        model: a model conditioned on vectors: embeddings, attributes, the codes of an auto-encoder;
-            or on more.
-        first, last: the conditions of one image at the ends: vectors (size,), or tuples of all
-            conditions, of which only the vectors change.
+        model: a model conditioned on vectors, such as embeddings, attributes or the codes of an
+            auto-encoder, and possibly on more.
+        first, last: the conditions of one image at each end: a vector (size,), or a tuple of all
+            conditions. Only vectors change on the way; all else is that of `first`.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
         temperature, guidance, generator: as for `sample`.
 
     Raises:
-        ValueError: the model is conditioned on no vector, or the conditions do not fit.
+        UsageError: the model is not conditioned on vectors, or the conditions do not fit.
     """
-    parts = parts_of(model.condition)
-    if not any(isinstance(part, VectorCondition) for part in parts):
-        raise ValueError("interpolation is between vectors, but this model's condition has none")
+    vectors = of_kind(model.conditions, VectorCondition)
+    if not vectors:
+        raise UsageError("interpolation is between vectors; this model is not conditioned on any")
+    ends = as_values(first), as_values(last)
+    for name, values in zip(("first", "last"), ends, strict=True):
+        if len(values) != len(model.conditions):
+            raise UsageError(
+                f"{name} has {len(values)} tensors, but this model has {len(model.conditions)}"
+                f" conditions; give one tensor for each in ‹{name}›"
+            )
     on_the_way = tuple(
-        (
-            between(a.to(model.device), b.to(model.device), steps, keep_length=keep_length)
-            if isinstance(part, VectorCondition)
-            else a[None].expand(steps, *a.shape)
-        )
-        for part, a, b in zip(parts, tuple_of(first), tuple_of(last), strict=True)
+        between(a.to(model.device), b.to(model.device), steps, keep_length=keep_length)
+        if place in vectors
+        else a[None].expand(steps, *a.shape)
+        for place, (a, b) in enumerate(zip(*ends, strict=True))
     )
     return sample(
         model,
         steps,
         shape,
-        condition=on_the_way if isinstance(model.condition, tuple) else on_the_way[0],
+        condition=on_the_way,
         temperature=temperature,
         guidance=guidance,
         generator=generator,

@@ -15,7 +15,14 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Site
-from nextpixel.conditions import Values, each, one_each, taken, tuple_of, unknown
+from nextpixel.condition_values import (
+    Values,
+    ValuesLike,
+    broadcast,
+    index,
+    map_values,
+    unknown,
+)
 from nextpixel.devices import widest
 from nextpixel.models.core import ImageModel, check_values
 from nextpixel.walk import walk
@@ -30,7 +37,7 @@ def sample(
     n: int,
     shape: tuple[int, int],
     *,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -47,19 +54,20 @@ def sample(
         model: any model.
         n: number of images.
         shape: (H, W), any size.
-        condition: a batch of n conditions, or one for all images; None for an unconditional model.
+        condition: a value for each of the n images, or one for all; several conditions are a tuple;
+            None for an unconditional model.
         temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and
             more uniform pictures, 0 takes the likeliest value every time. Only at 1 does the
             model's likelihood describe samples.
         guidance: w in log p_w(x_i | x_<i, h) = (1 - w) log p(x_i | x_<i) + w log p(x_i | x_<i, h) +
-            constant, for every sub-pixel. 1 draws from the model given h, 0 from the model that
-            knows nothing of h; more than 1 exaggerates what h changes, at the price of variety, and
-            the model's likelihood no longer describes samples. Values other than 1 need a model
-            that met unknown conditions in training, and take twice the time.
+            constant, for every sub-pixel. 1 draws from the model given h, 0 from the unconditional
+            model; more than 1 exaggerates what h changes, at the cost of variety, and the model's
+            likelihood no longer describes samples. Values other than 1 need a model that has seen
+            unknown conditions in training, and take twice the time.
         generator: source of randomness; None takes torch's default generator. The same state gives
-            the same images, and image i does not depend on n, nor on the batch but for rounding: in
-                float32 a batch of another size
-            may add in another order, which now and then tips a draw.
+            the same images. Image i does not depend on n, nor on the batch except for rounding: in
+            float32, a batch of another size may add in another order, which occasionally changes a
+            draw.
         common_noise: whether all images are drawn with the same random numbers. Then they differ
             only by their conditions, and similar conditions give similar pictures, as for the
             interpolations of the paper.
@@ -73,7 +81,7 @@ def sample(
     Raises:
         ValueError: n, shape, temperature, guidance or condition is out of range, or the model's
             weights are NaN.
-        TypeError: condition is no tensor.
+        TypeError: condition is neither a tensor nor a tuple of tensors.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -97,7 +105,7 @@ def complete(
     known: Shaped[Tensor, "..."],
     *,
     draws: int = 1,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -119,7 +127,7 @@ def complete(
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
         draws: completions of each image.
-        condition: a batch of B conditions, or one for all images.
+        condition: a value for each of the B images, or one for all; several conditions are a tuple.
         temperature, guidance, generator: as for `sample`.
         batch_size: images walked at once.
         progress: as for `sample`.
@@ -129,7 +137,7 @@ def complete(
 
     Raises:
         ValueError: x, known, draws, temperature, guidance or condition does not fit.
-        TypeError: known does not hold booleans, x no integers, or condition is no tensor.
+        TypeError: known does not hold booleans or x no integers, or condition no tensors.
     """
     if x.ndim != 4 or x.shape[1] != model.channels:
         raise ValueError(
@@ -150,13 +158,14 @@ def complete(
     check_values(model, x[known])
     x = x.long()
     batch = x.shape[0]
-    condition = one_each(model.condition, condition, batch, (x.shape[2], x.shape[3]), model.device)
+    size = x.shape[2], x.shape[3]
+    values = broadcast(model.conditions, condition, batch, size, model.device)
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
         model,
         blank,
         known.repeat_interleave(draws, dim=0),
-        each(lambda values: values.repeat_interleave(draws, dim=0), condition),
+        map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
         temperature,
         guidance,
         _noise(blank, generator),
@@ -167,9 +176,8 @@ def complete(
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform numbers for all sub-pixels; the factor keeps them below 1 when they are multiplied
-    and rounded.
-    """
+    """Uniform numbers for all sub-pixels."""
+    # The factor keeps them below 1 when they are multiplied and rounded.
     device = generator.device if generator is not None else torch.device("cpu")
     return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(
         like.device
@@ -181,7 +189,7 @@ def _fill(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
-    condition: Values | None,
+    condition: ValuesLike,
     temperature: float,
     guidance: float,
     noise: Tensor,
@@ -195,14 +203,14 @@ def _fill(
                 f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
                 " itself"
             )
-    if guidance != 1 and model.condition is None:
+    if guidance != 1 and not model.conditions:
         raise ValueError(
             f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
         )
     if batch_size < 1:
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     size = x.shape[2], x.shape[3]
-    condition = one_each(model.condition, condition, x.shape[0], size, model.device)
+    values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     rows = (
         torch.ones(x.shape[2], dtype=torch.bool)
@@ -215,9 +223,9 @@ def _fill(
     def fill_batches() -> Iterator[Site]:
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            given = taken(condition, batch)
-            laws = walk if guidance == 1 else partial(_guided_walk, guidance=guidance)
-            for site, log_pmf in laws(model, x[batch], given, rows=rows):
+            given = index(values, batch)
+            visit = walk if guidance == 1 else partial(_guided_walk, guidance=guidance)
+            for site, log_pmf in visit(model, x[batch], given, rows=rows):
                 here = (batch, *site)
                 value = inverse_cdf(log_pmf, noise[here], temperature)
                 torch.maximum(largest, value.amax(), out=largest)
@@ -238,16 +246,14 @@ def _fill(
 
 
 def _guided_walk(
-    model: ImageModel, x: Tensor, condition: Values | None, *, rows: Tensor, guidance: float
+    model: ImageModel, x: Tensor, values: Values, *, rows: Tensor, guidance: float
 ) -> Iterator[tuple[Site, Tensor]]:
-    """A walk with the law of `guidance`, unnormalised: see `sample`."""
-    nothing = unknown(model.condition, len(x), (x.shape[2], x.shape[3]))
-    tensors = zip(tuple_of(condition), tuple_of(nothing), strict=True)
-    both = tuple(torch.cat([given, no.to(given)]) for given, no in tensors)
+    """A walk with the distribution of `guidance`: see `sample`."""
+    nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
+    pairs = zip(values, nothing, strict=True)
+    both = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
     twice = torch.cat([x, x])
-    for site, log_pmf in walk(
-        model, twice, both if isinstance(condition, tuple) else both[0], rows=rows
-    ):
+    for site, log_pmf in walk(model, twice, both, rows=rows):
         knowing, ignorant = log_pmf.clamp(min=-1e9).chunk(2)
         yield site, torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=1)
         here = (slice(None), *site)
@@ -255,8 +261,7 @@ def _guided_walk(
 
 
 def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-    """The value at which the distribution function passes a uniform number: (B, levels) and (B,) to
-    (B,).
+    """The values (B,) at which the distribution functions (B, levels) pass uniform numbers (B,).
 
     Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0
     takes the likeliest value.

@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import Values, each, one_each, taken
+from nextpixel.condition_values import Values, ValuesLike, broadcast, index
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
     AutoregressiveModel,
@@ -35,15 +35,16 @@ __all__ = [
 
 
 def bits_per_dim(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
         model: any model; dropout is switched off meanwhile.
         x: integers 0 … levels-1.
-        condition: a batch of B conditions, or one for all images. The result is then that of NLL(x
-            | condition), which does not compare with that of an unconditional model.
+        condition: a value for each of the B images, or one for all; several conditions are a tuple.
+            The result is then that of NLL(x | condition), which does not compare with that of an
+            unconditional model.
 
     Raises:
         ValueError: x is empty, or x or condition does not fit the model.
@@ -55,22 +56,23 @@ def bits_per_dim(
 
 
 def score(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, " B"]:
-    """The log-likelihood of each image in nats, float64, on the CPU. Arguments as for
-    `bits_per_dim`.
+    """The log-likelihood of each image in nats, float64, on the CPU.
+
+    Arguments as for `bits_per_dim`.
     """
     return scale_scores(model, x, condition).sum(dim=1)
 
 
 def scale_scores(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, "B scales"]:
-    """The log-likelihood of each image by scale, in nats, float64, on the CPU. Arguments as for
-    `bits_per_dim`.
+    """The log-likelihood of each image by scale, in nats, float64, on the CPU.
 
-    For a `MultiScale` log p(small) and log p(rest | small), and so on; for other models there is
-    one scale. Every sub-pixel is counted in one scale: see `models.core.Scale.counts`.
+    Arguments as for `bits_per_dim`. A `MultiScale` has log p(small), log p(rest | small), and so
+    on; other models have one scale. Each sub-pixel counts in one scale: see
+    `models.core.Scale.counts`.
     """
     steps = [scale.step for scale in model.scales()]
     nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
@@ -80,10 +82,11 @@ def scale_scores(
 
 
 def log_prob_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: Values | None = None
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, "B C H W"]:
-    """Log-probabilities of sub-pixels given their past, in nats, float64, CPU. Arguments as for
-    `bits_per_dim`.
+    """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
+
+    Arguments as for `bits_per_dim`.
     """
     nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
     for images, rows, columns, log_prob in _passes(model, x, condition):
@@ -94,18 +97,18 @@ def log_prob_map(
 def dequantised_bits_per_dim(
     model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     *,
     generator: torch.Generator | None = None,
 ) -> float:
-    """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1): the scale of
-    continuous models.
+    """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1).
 
-    What the papers compare on: a density on [0, levels)^D of dequantised data is at best as good as
-    the probability of the integers (Uria et al., 2013; Theis et al., 2015). For a softmax or
-    Bernoulli head, whose density is constant on [v, v+1), the two are **equal**. For the logistic
-    mixture the result is that of the continuous model, which `TrainConfig(objective="density")`
-    trains; `bits_per_dim` is then that of its draws rounded, and never more.
+    Continuous models are compared on this scale: a density on [0, levels)^D of dequantised data is
+    at best as good as the probability of the integers (Uria et al., 2013; Theis et al., 2015). For
+    a softmax or Bernoulli head, whose density is constant on [v, v+1), the two are **equal**. For
+    the logistic mixture the result is that of the continuous model, which
+    `TrainConfig(objective="density")` trains; `bits_per_dim` is then that of its draws rounded, and
+    never more.
 
     Args:
         model, x, condition: as for `bits_per_dim`.
@@ -123,12 +126,13 @@ def dequantised_bits_per_dim(
 def dequantised_score(
     model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     *,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, " B"]:
-    """The log-density of each image plus noise in nats, float64, CPU; as for
-    `dequantised_bits_per_dim`.
+    """The log-density of each image plus noise in nats, float64, on the CPU.
+
+    Arguments as for `dequantised_bits_per_dim`.
     """
     nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
     for images, _, _, log_density in _passes(model, x, condition, dequantised(x, generator)):
@@ -139,9 +143,7 @@ def dequantised_score(
 def dequantised(
     x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "B C H W"]:
-    """Integers plus uniform noise on [0, 1), which stays below the next integer whatever the
-    rounding.
-    """
+    """Integers plus uniform noise on [0, 1), rounded to less than the next integer."""
     device = x.device if generator is None else generator.device
     real = x + torch.rand(x.shape, generator=generator, device=device).to(x.device)
     following = (x + 1).to(real.dtype)
@@ -149,21 +151,21 @@ def dequantised(
 
 
 def _passes(
-    model: ImageModel, x: Tensor, condition: Values | None, real: Tensor | None = None
+    model: ImageModel, x: Tensor, condition: ValuesLike, real: Tensor | None = None
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
-    """Scores some images, some rows at a time; yields which images, rows and columns, and their
-    log-probabilities.
+    """Scores some images, some rows at a time: yields images, rows, columns and log-probabilities.
 
-    With reals, whose integer parts x are, log-densities of those instead. The result is float64, on
-    the CPU, and zero where a pixel is counted elsewhere: in the scale before.
+    With reals, whose integer parts are x, it yields their log-densities instead. The result is
+    float64, on the CPU, and zero where the scale before counts a pixel.
     """
     check_values(model, x)
-    condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
+    size = x.shape[2], x.shape[3]
+    values = broadcast(model.conditions, condition, len(x), size, model.device)
     with evaluating(model):
         for scale in model.scales():
             network, step, coarser = scale
             every = slice(None, None, step)
-            given = scale.given(x, condition)
+            given = scale.given(x, values)
             reals = None if real is None else real[:, :, every, every]
             for images, rows, log_prob in _raster_passes(
                 network, x[:, :, every, every], given, reals
@@ -175,7 +177,7 @@ def _passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel, x: Tensor, condition: Values | None, real: Tensor | None
+    model: AutoregressiveModel, x: Tensor, values: Values, real: Tensor | None
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
     rows_of_one = rows_per_pass(model, 1, width)
@@ -183,16 +185,16 @@ def _raster_passes(
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))
         part = x[images].to(model.device)
-        given = each(lambda values: values.to(model.device), taken(condition, images))
+        given = tuple(value.to(model.device) for value in index(values, images))
         cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
         for start in range(0, height, rows_at_once):
             rows = slice(start, min(start + rows_at_once, height))
             if cache is not None:
                 cache.move_to_rows(rows.start, rows.stop)
             with torch.no_grad(), full_precision(model.device):
-                law = model(part, given, cache)
+                distribution = model(part, given, cache)
                 if real is None:
-                    log_prob = law.log_prob(part[:, :, rows])
+                    log_prob = distribution.log_prob(part[:, :, rows])
                 else:
-                    log_prob = law.log_density(real[images, :, rows].to(model.device))
+                    log_prob = distribution.log_density(real[images, :, rows].to(model.device))
             yield images, rows, log_prob.cpu().double()  # not every accelerator has float64

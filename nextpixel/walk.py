@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nextpixel.cache import Cache, Site
-from nextpixel.conditions import Values, one_each
+from nextpixel.condition_values import Values, ValuesLike, broadcast
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
     AutoregressiveModel,
@@ -35,22 +35,22 @@ _THREADED_BATCH = 64
 def walk(
     model: ImageModel,
     x: Tensor,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     *,
     rows: Bool[Tensor, " H"] | None = None,
 ) -> Iterator[tuple[Site, Tensor]]:
-    """Visits the sites of x in the model's order and yields each with the law of its value.
+    """Visits the sites of x in the model's order, each with the distribution of its value.
 
     The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The
     model is in evaluation mode until the walk ends. On the CPU, small batches are walked on one
-    thread, which torch is told for the whole process until the walk ends: tiny steps gain nothing
-    from several, and on a busy machine lose tenfold.
+    thread, which is set for the whole process until the walk ends: tiny steps gain nothing from
+    several threads, and on a busy machine become ten times slower.
 
     Args:
         model: the distribution.
         x: images (B, C, H, W), integers. At a site everything earlier must be in place; the rest is
             not read.
-        condition: what the model is conditioned on.
+        condition: a value for each image; several conditions are a tuple.
         rows: which rows to visit; the others are taken from x as they stand, many at a time. None
             visits all.
 
@@ -64,12 +64,13 @@ def walk(
     """
     model.check(x, condition)
     check_values(model, x)
-    condition = one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
+    size = x.shape[2], x.shape[3]
+    values = broadcast(model.conditions, condition, len(x), size, model.device)
     visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows
     single = x.device.type == "cpu" and len(x) < _THREADED_BATCH
     with evaluating(model), _one_thread() if single else nullcontext():
         for scale in model.scales():
-            given = scale.given(x, condition)  # a view, too
+            given = scale.given(x, values)  # a view, too
             part = x[
                 :, :, :: scale.step, :: scale.step
             ]  # a view: what is written into x is read here
@@ -81,7 +82,7 @@ def walk(
 
 
 def _raster_walk(
-    model: AutoregressiveModel, x: Tensor, condition: Values | None, visited: Tensor
+    model: AutoregressiveModel, x: Tensor, values: Values, visited: Tensor
 ) -> Iterator[tuple[Site, Tensor]]:
     batch, channels, height, width = x.shape
     cache = Cache(batch, model.colours, height, width)
@@ -90,7 +91,7 @@ def _raster_walk(
         while cache.rows.stop < row:
             cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
             with torch.inference_mode(), full_precision(x.device):
-                model(x, condition, cache)
+                model(x, values, cache)
         for column in range(width):
             pixel = x[:, :, row : row + 1, column : column + 1]
             for channel in range(channels):
@@ -98,8 +99,8 @@ def _raster_walk(
                 with torch.inference_mode(), full_precision(x.device):
                     if channel < model.colours:
                         cache.move_to_site(Site(channel, row, column))
-                        law = model(x, condition, cache)
-                    log_pmf = law.log_pmf(pixel, channel)[:, :, 0, 0]
+                        distribution = model(x, values, cache)
+                    log_pmf = distribution.log_pmf(pixel, channel)[:, :, 0, 0]
                 yield Site(channel, row, column), log_pmf
 
 

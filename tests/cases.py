@@ -2,7 +2,9 @@
 new line.
 """
 
+import copy
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,7 +19,8 @@ from nextpixel import (
     RowLSTM,
     VectorCondition,
 )
-from nextpixel.conditions import Values, random_condition
+from nextpixel.condition_values import Values, random_values
+from nextpixel.conditions import of_kind
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 
@@ -299,6 +302,11 @@ def build(name: str, *, seed: int = 0) -> ImageModel:
 
 def trained(name: str, *, steps: int = 20) -> ImageModel:
     """A case after a few steps on random images: moved weights, which masks must still hold back."""
+    return copy.deepcopy(_trained(name, steps))
+
+
+@cache
+def _trained(name: str, steps: int) -> ImageModel:
     model = build(name).train()
     generator = torch.Generator().manual_seed(1)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -322,9 +330,9 @@ def images(
     return torch.randint(model.levels, (n, model.channels, *shape), generator=generator)
 
 
-def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Values | None:
-    """A condition for each of n images of a size, or None for an unconditional model."""
-    drawn = random_condition(model.condition, n, shape, torch.Generator().manual_seed(3))
-    if isinstance(model.condition, ClassCondition):
-        return torch.arange(n) % model.condition.classes
-    return drawn
+def conditions(model: ImageModel, n: int, shape: tuple[int, int]) -> Values:
+    """Values of a model's conditions for n images of a size; classes take turns."""
+    drawn = list(random_values(model.conditions, n, shape, torch.Generator().manual_seed(3)))
+    for place, part in of_kind(model.conditions, ClassCondition).items():
+        drawn[place] = torch.arange(n) % part.classes
+    return tuple(drawn)

@@ -2,12 +2,13 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from nextpixel import ClassCondition, GatedPixelCNN
-from nextpixel.conditions import Values, parts_of, tuple_of
+from nextpixel.condition_values import Values
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import CategoricalInput
@@ -22,33 +23,40 @@ def masked_conv(layer: MaskedConv2d, x: Tensor) -> Tensor:
     outputs, inputs, rows, taps = layer.weight.shape
     batch, _, height, width = x.shape
     y = torch.zeros(batch, outputs, height, width, dtype=x.dtype)
-    for o, r, c in itertools.product(range(outputs), range(height), range(width)):
-        if layer.bias is not None:
-            y[:, o, r, c] += layer.bias[o]
-        for i, dy, tap in itertools.product(range(inputs), range(rows), range(taps)):
-            row, column = r - (rows - 1) + dy, c - layer.reach + tap
-            own, theirs = o % layer.channels, i % layer.channels
-            allowed = theirs < own or (theirs == own and layer.mask_type == "B")
-            before = row < r or column < c or (column == c and allowed)
-            if row >= 0 and 0 <= column < width and before:
-                y[:, o, r, c] += layer.weight[o, i, dy, tap] * x[:, i, row, column]
+    if layer.bias is not None:
+        y += layer.bias[:, None, None]
+    own = torch.arange(outputs)[:, None] % layer.channels
+    theirs = torch.arange(inputs)[None] % layer.channels
+    allowed = (theirs <= own) if layer.mask_type == "B" else (theirs < own)
+    for r, c, dy, tap in _product(height, width, rows, taps):
+        row, column = r - (rows - 1) + dy, c - layer.reach + tap
+        if row < 0 or not 0 <= column < width:
+            continue
+        weight = layer.weight[:, :, dy, tap]
+        if row < r or column < c:
+            y[:, :, r, c] += x[:, :, row, column] @ weight.T
+        elif column == c:
+            y[:, :, r, c] += x[:, :, row, column] @ (weight * allowed).T
     return y
 
 
 def vertical_conv(layer: VerticalConv2d, x: Tensor) -> Tensor:
     """Sums, at each pixel, the weights times the pixels of its row and of the rows above."""
-    outputs, inputs, rows, columns = layer.weight.shape
+    _, _, rows, columns = layer.weight.shape
     batch, _, height, width = x.shape
     y = layer.bias[:, None, None].repeat(batch, 1, height, width)
-    for o, i, r, c in itertools.product(range(outputs), range(inputs), range(height), range(width)):
-        for dy, dx in itertools.product(range(rows), range(columns)):
-            row, column = r - (rows - 1) + dy, c - columns // 2 + dx
-            if row >= 0 and 0 <= column < width:
-                y[:, o, r, c] += layer.weight[o, i, dy, dx] * x[:, i, row, column]
+    for r, c, dy, dx in _product(height, width, rows, columns):
+        row, column = r - (rows - 1) + dy, c - columns // 2 + dx
+        if row >= 0 and 0 <= column < width:
+            y[:, :, r, c] += x[:, :, row, column] @ layer.weight[:, :, dy, dx].T
     return y
 
 
-def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -> Tensor:
+def _product(*counts: int) -> Iterator[tuple[int, ...]]:
+    return itertools.product(*map(range, counts))
+
+
+def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of
     the PixelRNN paper.
 
@@ -74,7 +82,7 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values | None) -
     return _blocks(model.head_out, hidden.clamp(min=0))
 
 
-def pixel_rnn(model: AutoregressiveModel, x: Tensor, condition: Values | None) -> Tensor:
+def pixel_rnn(model: AutoregressiveModel, x: Tensor, condition: Values) -> Tensor:
     """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections
     3.1 and 3.2.
 
@@ -116,12 +124,12 @@ def _image(model: AutoregressiveModel, x: Tensor) -> Tensor:
     return torch.stack(maps, dim=1)
 
 
-def _given(model: ImageModel, condition: Values | None) -> Tensor | None:
+def _given(model: ImageModel, condition: Values) -> Tensor | None:
     """H (B, V): classes one-hot, vectors standardised and followed by a one."""
-    if condition is None:
+    if not condition:
         return None
     columns = []
-    for part, value in zip(parts_of(model.condition), tuple_of(condition), strict=True):
+    for part, value in zip(model.conditions, condition, strict=True):
         if isinstance(part, ClassCondition):
             columns += [(value == k).double() for k in range(part.classes)]
         else:
@@ -209,7 +217,9 @@ def _blocks(layer: MaskedConv2d, x: Tensor) -> Tensor:
     """A 1×1 convolution whose outputs come in blocks, one per colour."""
     per_colour = len(layer.weight) // layer.channels
     y = layer.bias[:, None, None].repeat(len(x), 1, *x.shape[2:])
-    for o, i in itertools.product(range(len(layer.weight)), range(x.shape[1])):
-        if i % layer.channels <= o // per_colour:
-            y[:, o] += layer.weight[o, i, 0, 0] * x[:, i]
+    own = torch.arange(len(layer.weight))[:, None] // per_colour
+    theirs = torch.arange(x.shape[1])[None] % layer.channels
+    weight = layer.weight[:, :, 0, 0] * (theirs <= own)
+    for r, c in _product(*x.shape[2:]):
+        y[:, :, r, c] += x[:, :, r, c] @ weight.T
     return y

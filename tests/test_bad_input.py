@@ -23,7 +23,7 @@ from nextpixel import (
     score,
 )
 from nextpixel.cache import Cache
-from nextpixel.conditions import forget
+from nextpixel.condition_values import forget
 from nextpixel.models import registry
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig
@@ -77,7 +77,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "of the form {'classes': 10}",
     ),
-    "no maps": (lambda: MapCondition(0), ValueError, r"maps \(=0\) must be at least 1"),
+    "no maps": (lambda: MapCondition(0), ValueError, "maps= must be at least 1, not 0"),
     "map of a wrong size": (
         lambda: score(MAPS, X, X),
         ValueError,
@@ -116,7 +116,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "unknown part": (
         lambda: registry.build("MultiScale", {"small": {"model": "Pixel"}, "large": MAPS}),
         ValueError,
-        "must be one of Conv.*, not 'Pixel'",
+        "must be one of Diagonal.*, not 'Pixel'",
     ),
     "cache of scales": (
         lambda: MultiScale(small=GREY, large=MAPS)(X, None, Cache(2, 1, 3, 3)),
@@ -253,7 +253,7 @@ def test_integers_of_any_type_are_conditions(dtype: torch.dtype) -> None:
         )
 
     assert torch.equal(drawn(classes.to(dtype)), drawn(classes))
-    forgotten = forget(classes.to(dtype), torch.tensor([False, True, False]))
+    (forgotten,) = forget((classes.to(dtype),), torch.tensor([False, True, False]))
     assert torch.equal(forgotten, torch.tensor([0, -1, 1]))
 
 
@@ -261,7 +261,7 @@ def test_integers_of_any_type_are_conditions(dtype: torch.dtype) -> None:
 def test_two_conditions_of_one_kind_are_no_data_s(kind: VectorCondition | ClassCondition) -> None:
     model = GatedPixelCNN(levels=4, features=4, layers=1, condition=(kind, kind))
     with pytest.raises(
-        ValueError, match=f"2 conditions of the kind {type(kind).__name__}, but .* one of each"
+        ValueError, match=f"2 conditions on {kind.annotation}, but data has one of each kind"
     ):
         check_fit(model, data_for(model), TrainConfig(steps=1), 1)
 

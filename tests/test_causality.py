@@ -133,7 +133,7 @@ def test_what_is_missing_is_asked_for() -> None:
 
 def test_a_leak_under_one_class_alone_is_found() -> None:
     class Treacherous(SingleStack):
-        condition = ClassCondition(4)
+        conditions = (ClassCondition(4),)
 
         def forward(self, x: Tensor, condition: Tensor) -> Tensor:
             return super().forward(x) + (condition == 2).view(-1, 1, 1, 1) * x

@@ -163,23 +163,13 @@ def test_every_model_goes_through_the_same_commands(
     options: list[str], photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(tmp_path / "run")
-    small = [
-        "--size",
-        "9x8",
-        "--features",
-        "6",
-        "--layers",
-        "1",
-        "--steps",
-        "2",
-        "--batch-size",
-        "4",
-    ]
+    small = ["--size", "5x4", "--levels", "4", "--features", "6", "--layers", "1"]
+    small += ["--steps", "2", "--batch-size", "4"]
     main(["train", photographs, "--out", run, *small, *options])
     main(["evaluate", run, "--split", "valid", "--json"])
     assert ("dequantised_bits_per_dim" in capsys.readouterr().out) == ("logistic" in options)
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "x.npy")])
-    assert np.load(tmp_path / "x.npy").shape == (2, 3, 9, 8)
+    assert np.load(tmp_path / "x.npy").shape == (2, 3, 5, 4)
     main(
         [
             "complete",
@@ -200,7 +190,7 @@ def test_every_model_goes_through_the_same_commands(
     main(["inspect", run, "--split", "valid", "--out", str(tmp_path / "inspect"), "--images", "2"])
     said = capsys.readouterr().out
     assert "causal and normalised" in said
-    assert "effective field of pixel (7, 4)" in said
+    assert "effective field of pixel (3, 2)" in said
     assert {"predictions.png", "effective_field.png"} == {
         path.name for path in (tmp_path / "inspect").iterdir()
     }
@@ -301,9 +291,9 @@ def test_numbers_that_are_too_small_are_named(
     )
     assert "--field 0 must be at least 1" in fails(["check", digits_run, "--field", "0"], capsys)
     message = fails(["train", "digits", "--model", "diagonal-bilstm", "--kernel-size", "0"], capsys)
-    assert "--kernel-size 0 must be at least 1" in message
+    assert "kernel_size (=0) must be an odd number" in message
     message = fails(["train", "digits", "--model", "row-lstm", "--first-kernel-size", "2"], capsys)
-    assert "--first-kernel-size 2 must be an odd number" in message
+    assert "first_kernel_size (=2) must be an odd number" in message
 
 
 def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,7 +301,15 @@ def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:
     figures = json.loads(capsys.readouterr().out)
     assert figures["images"] == 179
     assert figures["conditional"]
-    assert figures["nats_per_image"] == pytest.approx(figures["bits_per_dim"] * 64 * np.log(2))
+    import torch
+
+    from nextpixel import load_data, score
+
+    test = load_data("digits").test
+    x, labels = torch.from_numpy(test.batch(range(179))).long(), torch.from_numpy(test.labels)
+    nats = -float(score(load(digits_run), x, labels).mean())
+    assert figures["nats_per_image"] == pytest.approx(nats, rel=1e-5)
+    assert figures["bits_per_dim"] == pytest.approx(nats / (64 * np.log(2)), rel=1e-5)
     assert 2.3 < figures["histogram_bits_per_dim"] < 2.5
     main(["evaluate", digits_run, "--split", "valid"])
     assert "given the class" in capsys.readouterr().out
@@ -553,6 +551,26 @@ def test_other_data_are_taken_whole_and_their_classes_by_name(
     assert "the class 'cat'" in fails(["evaluate", str(tmp_path / "run"), "--data", other], capsys)
 
 
+def test_data_are_found_from_the_folder_where_they_were_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Checkpoints tell nobody where on whose disk the data are; elsewhere, commands ask."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).integers(4, size=(30, 6, 5), dtype=np.uint8))
+    main(["train", "x.npy", "--levels", "4", "--steps", "1", "--out", "run", "--quiet", *SMALL])
+    assert str(tmp_path).encode() not in (tmp_path / "run" / "best.safetensors").read_bytes()
+    assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
+    main(["evaluate", "run"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    told = fails(["evaluate", "../run"], capsys)
+    assert "trained on x.npy, but x.npy is not there" in told and "--data" in told
+    told = fails(["train", "--resume", "../run", "--steps", "2"], capsys)
+    assert "the run is of x.npy, but x.npy is not there" in told
+    main(["evaluate", "../run", "--data", "../x.npy"])
+    main(["train", "../x.npy", "--resume", "../run", "--steps", "2", "--quiet"])
+
+
 def test_a_file_of_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text('source = "digits"\nfeatures = 6\nlayers = 1\nsteps = 2\nkernel_size = 3\n')
@@ -597,7 +615,7 @@ def test_a_file_of_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["train", "digits", "--size", "big"], "--size: big is not a size"),
         (
             ["train", "digits", "--features", "0", "--steps", "1", "--out", "unused"],
-            "--features 0 must be at least 1",
+            "must be at least 1, not 0",
         ),
         (["train", "digits", "--device", "tpu9"], "--device tpu9 does not exist"),
         (["sample", "unused", "--n", "0"], "--n 0 must be at least 1"),

@@ -128,7 +128,7 @@ def test_conditions_of_other_pictures(
         str(tmp_path / "s.png"),
     ]
     main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
-    assert "which this data does not give" in fails(["evaluate", captions, *other], capsys)
+    assert "but the data has none" in fails(["evaluate", captions, *other], capsys)
     assert "--captions goes with other pictures" in fails(
         ["evaluate", captions, *other[2:]], capsys
     )
@@ -373,7 +373,7 @@ def test_auto_encoders(
         (["--code-size", "3"], "--code-size does not apply to --model gated-pixel-cnn"),
         (["--model", "convolutional-autoencoder", "--layers", "3"], "--layers does not apply"),
         (["--ignore-labels", "--conditional"], "no classes, vectors, captions or maps"),
-        (["--ignore-labels", "--condition-dropout", "0.1"], "needs a model with a condition"),
+        (["--ignore-labels", "--condition-dropout", "0.1"], "needs a conditional model"),
         (["--vectors", "nowhere.npy"], "there is no such file"),
         (["--value-features", "2", "--size", "4"], "--size averages values"),
     ],
@@ -442,4 +442,4 @@ def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert load(f"{run}-2").config()["decoder"]["position_waves"] == 2
     message = fails(["train", "digits", "--out", f"{run}-3", "--crop", "4", *options], capsys)
-    assert "position_waves tell where" in message
+    assert "position_waves encode the position" in message

@@ -462,11 +462,12 @@ def test_the_set_does_not_depend_on_how_the_disk_lists_it(tmp_path: Path) -> Non
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
-    pictured(tmp_path / "elsewhere" / "1.png", photo())
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "cats").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "elsewhere")
+    pictured(tmp_path / "set" / ".store" / "1.png", photo())
+    (tmp_path / "set" / "cats").symlink_to(tmp_path / "set" / ".store")
+    (tmp_path / "set" / ".store" / "again").symlink_to(tmp_path / "set" / ".store")
     assert load_data(tmp_path / "set").train.names == ("cats/1.png",)
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    assert load_data(tmp_path / "link").train.names == ("cats/1.png",)
 
 
 def test_one_picture_is_a_set(tmp_path: Path) -> None:
@@ -853,7 +854,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "words": (lambda p: saved(p / "x.npy", np.array(["a"])), {}, "hold <U1"),
     "two axes": (lambda p: saved(p / "x.npy", TEN[:, :, 0, 0]), {}, r"have shape \(10, 6\), but \(N, H, W\)"),
     "five axes": (lambda p: npz(p, train_images=TEN[None]), {}, r"train_images of .*x\.npz have shape"),
-    "no images": (lambda p: saved(p / "x.npy", TEN[:0]), {}, "holds no image"),
+    "no images": (lambda p: saved(p / "x.npy", TEN[:0]), {}, "contains no image"),
     "axes in doubt": (lambda p: saved(p / "x.npy", TEN[:, :3, :, :3]), {}, "axis 1 or 3 may be channels; give"),
     "other channels": (lambda p: saved(p / "x.npy", TEN), {"channels": 4}, "3 channels, but channels=4"),
     "splits differ": (lambda p: npz(p, train_images=TEN, test_images=TEN[:, :5]), {}, r"\(3, 6, 7\), but test images"),

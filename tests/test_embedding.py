@@ -256,7 +256,7 @@ def test_the_line_between_two_vectors() -> None:
 
 
 def test_an_interpolation_ends_at_the_samples_of_its_ends() -> None:
-    """And one random number decides a sub-pixel at every step: pictures change where the law does."""
+    """One random number decides a sub-pixel at every step: images change where distributions do."""
     model = build("gated-vector")
     first, last = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
     row = interpolate(
@@ -269,5 +269,5 @@ def test_an_interpolation_ends_at_the_samples_of_its_ends() -> None:
         assert torch.equal(row[end], alone[0])
     same = interpolate(model, first, first, (4, 5), steps=6)
     assert (same == same[:1]).all()
-    with pytest.raises(ValueError, match="has none"):
+    with pytest.raises(ValueError, match="not conditioned on any"):
         interpolate(build("gated-classes"), first, last, (4, 5))

@@ -1,6 +1,7 @@
 """What each model sees: derived unseen sets, shapes of fields, and the effective field."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -173,7 +174,9 @@ def test_the_effective_field_lies_in_the_field(kind: type[ImageModel]) -> None:
     assert float(effective.strength.sum()) == pytest.approx(1)
     seen = receptive_field(model, (9, 11), pixel=(7, 5)).any(dim=1).any(dim=0)
     assert not effective.strength[~seen].any()
-    assert 0 < effective.radius < 12
+    apart = [[math.hypot(row - 7, column - 5) for column in range(11)] for row in range(9)]
+    radius = float((torch.tensor(apart).double() * effective.strength).sum())
+    assert effective.radius == pytest.approx(radius)
     assert effective.within[0] <= effective.within[1] <= effective.within[2]
     assert "half of it lies within" in str(effective)
 
@@ -204,7 +207,7 @@ def test_what_has_no_field_is_refused_or_said() -> None:
         receptive_field(model, (0, 6))
     with pytest.raises(ValueError, match="there is no image"):
         effective_receptive_field(model, x[:0])
-    with pytest.raises(ValueError, match="are names"):
+    with pytest.raises(ValueError, match="are categories"):
         effective_receptive_field(
             GatedPixelCNN(levels=3, features=4, layers=1, value_features=2), x
         )

@@ -11,7 +11,7 @@ from test_training import data_for
 
 from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
 from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
-from nextpixel.conditions import parts_of
+from nextpixel.conditions import of_kind
 from nextpixel.data.splits import Split
 from nextpixel.training.batches import conditioned
 
@@ -28,7 +28,7 @@ def test_the_classifier_is_bayes_rule() -> None:
     torch.testing.assert_close(
         class_log_probabilities(model, x).exp().sum(dim=1), torch.ones(4).double()
     )
-    with pytest.raises(ValueError, match="on one class, but this one is on VectorCondition"):
+    with pytest.raises(ValueError, match="on one class, but this one is on vectors of 4"):
         class_log_probabilities(build("gated-vector"), x)
     with pytest.raises(ValueError, match=r"prior has shape \(2,\), but the model has 3 classes"):
         class_log_probabilities(model, x, prior[:2])
@@ -40,10 +40,7 @@ def test_the_classifier_is_bayes_rule() -> None:
 def test_a_class_among_others_is_classified_given_the_others(name: str) -> None:
     model = build(name)
     x, given = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
-    assert isinstance(given, tuple)
-    place = next(
-        k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition)
-    )
+    (place,) = of_kind(model.conditions, ClassCondition)
     others = [[*given[:place], torch.full((3,), h), *given[place + 1 :]] for h in range(2)]
     joint = torch.stack([score(model, x, tuple(values)) for values in others], dim=1).exp()
     found = class_log_probabilities(model, x, condition=given)
@@ -81,7 +78,7 @@ def test_the_figures_are_means_of_scores(name: str) -> None:
         float((bits[1] - bits[0]).std()) / math.sqrt(len(split))
     )
     assert worth.nothing is not None and worth.images == len(split)
-    classes = any(isinstance(part, ClassCondition) for part in parts_of(model.condition))
+    classes = bool(of_kind(model.conditions, ClassCondition))
     assert (worth.accuracy is not None) == (worth.class_bits is not None) == classes
 
 

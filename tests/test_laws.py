@@ -9,7 +9,6 @@ import torch
 from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
 
 from nextpixel import (
-    ClassCondition,
     GatedPixelCNN,
     bits_per_dim,
     check_causality,
@@ -19,7 +18,7 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import Cache, raster_order
-from nextpixel.conditions import Values, forget, parts_of, taken, tuple_of, unknown
+from nextpixel.condition_values import Values, forget, index, unknown
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
@@ -279,7 +278,7 @@ def test_completion_takes_any_mask(name: str) -> None:
 @every_case
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = build(name)
-    encoding = model.condition is not None and model.given_by_data is None
+    encoding = model.conditions and not model.given_by_data
     shape = (6, 6) if encoding else (8, 8)
     x = images(model, 16, shape)
     (-model(x, None if encoding else conditions(model, 16, shape)).log_prob(x).mean()).backward()
@@ -303,12 +302,12 @@ def test_config_rebuilds_the_model(name: str) -> None:
 def test_a_batch_equals_its_items(name: str) -> None:
     model = trained(name)
     x, condition = images(model, 4, (4, 3)), conditions(model, 4, (4, 3))
-    alone = [score(model, x[i : i + 1], taken(condition, slice(i, i + 1))) for i in range(4)]
+    alone = [score(model, x[i : i + 1], index(condition, slice(i, i + 1))) for i in range(4)]
     torch.testing.assert_close(torch.cat(alone), score(model, x, condition), rtol=1e-12, atol=1e-12)
 
 
 conditional_case = pytest.mark.parametrize(
-    "name", [name for name in CASES if CASES[name]().condition is not None]
+    "name", [name for name in CASES if CASES[name]().conditions]
 )
 
 
@@ -318,12 +317,10 @@ def test_another_condition_gives_another_likelihood(name: str) -> None:
     model = build(name)
     x, condition = images(model, 3, (4, 4)), conditions(model, 3, (4, 4))
     before = score(model, x, condition)
-    for k, part in enumerate(parts_of(model.condition)):
-        tensors = list(tuple_of(condition))
-        count = part.classes if isinstance(part, ClassCondition) else getattr(part, "levels", None)
-        tensors[k] = tensors[k] + 1 if count is None else (tensors[k] + 1) % count
-        other = tuple(tensors) if isinstance(model.condition, tuple) else tensors[0]
-        assert ((before - score(model, x, other)).abs() > 1e-6).all(), part
+    for k, part in enumerate(model.conditions):
+        other = list(condition)
+        other[k] = other[k] + 1 if part.count is None else (other[k] + 1) % part.count
+        assert ((before - score(model, x, tuple(other))).abs() > 1e-6).all(), part
 
 
 @conditional_case
@@ -336,7 +333,7 @@ def test_what_is_unknown_adds_nothing(name: str) -> None:
         mixed[[0, 2]], score(model, x, condition)[[0, 2]], rtol=1e-12, atol=1e-12
     )
     torch.testing.assert_close(
-        mixed[1], score(model, x, unknown(model.condition, 3, (4, 4)))[1], rtol=1e-12, atol=1e-12
+        mixed[1], score(model, x, unknown(model.conditions, 3, (4, 4)))[1], rtol=1e-12, atol=1e-12
     )
     for layer in model.modules():
         if isinstance(layer, ConditionBias):
@@ -351,7 +348,7 @@ def test_what_is_unknown_adds_nothing(name: str) -> None:
 def test_guidance_of_one_and_of_nought(name: str) -> None:
     """1 draws given the condition, 0 without, with the same noise."""
     model, shape = build(name), (4, 3)
-    condition, nothing = conditions(model, 4, shape), unknown(model.condition, 4, shape)
+    condition, nothing = conditions(model, 4, shape), unknown(model.conditions, 4, shape)
 
     def drawn(given: Values, **options: float) -> torch.Tensor:
         return sample(
@@ -517,7 +514,7 @@ def test_learns_a_source_to_its_entropy(channels: int) -> None:
     assert exact - 0.01 < bits_per_dim(model, draw(2000)) < exact + 0.05
 
 
-def _first(model: ImageModel, shape: tuple[int, int]) -> Values | None:
+def _first(model: ImageModel, shape: tuple[int, int]) -> Values:
     return conditions(model, 1, shape)
 
 

@@ -8,7 +8,7 @@ import torch
 from nextpixel import load, sample, score
 from nextpixel.checkpoint import pretrained, read_metadata
 from nextpixel.cli.app import main
-from nextpixel.conditions import random_condition
+from nextpixel.condition_values import random_values
 
 
 def test_there_are_some() -> None:
@@ -21,7 +21,7 @@ def test_a_pretrained_model_draws_and_scores(name: str) -> None:
     assert pretrained()[name].stat().st_size <= 5_000_000
     height, width = metadata["shape"]
     generator = torch.Generator().manual_seed(0)
-    condition = random_condition(model.condition, 4, (height, width), generator)
+    condition = random_values(model.conditions, 4, (height, width), generator)
     x = sample(model, 4, (height, width), condition=condition, generator=generator)
     bits = -score(model, x, condition).sum() / (x.numel() * math.log(2))
     # Its own draws are about as likely as test images; noise is not.

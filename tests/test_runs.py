@@ -202,6 +202,22 @@ def test_reopen_makes_everything_again_from_the_folder(tmp_path: Path) -> None:
     assert len(list(run(tmp_path / "run", model, again, config, resume=True))) == 11
 
 
+def test_a_run_of_version_0_1_goes_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", split(40).images)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4, split_seed=3))
+    next(run(tmp_path / "run", network(), data, CONFIG))
+    asked = read_run(tmp_path / "run")
+    kept = asked.pop("preparation")
+    kept["seed"] = kept.pop("split_seed")
+    kept["labels"] = not kept.pop("ignore_labels")
+    kept |= dict.fromkeys(("vectors", "captions", "embedding", "maps"))
+    kept["source"] = asked["source"] = str(tmp_path / "images.npy")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(asked | {"data": kept}))
+    model, again, config = reopen(tmp_path / "run")
+    assert (again.source, again.preparation) == (data.source, data.preparation)
+    assert len(list(run(tmp_path / "run", model, again, config, resume=True))) == 11
+
+
 def test_metrics_of_a_line_that_was_being_written_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds": 0.1}\n{"step": 2, "sec')
     assert read_metrics(tmp_path) == [{"step": 1, "seconds": 0.1}]

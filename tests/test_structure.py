@@ -11,7 +11,7 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "conditions", "cache", "devices", "distributed"],
+    ["errors", "conditions", "condition_values", "cache", "devices", "distributed"],
     ["layers"],
     ["models"],
     ["walk", "scoring", "checkpoint"],

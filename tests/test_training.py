@@ -17,7 +17,6 @@ from nextpixel import (
     dequantised_bits_per_dim,
     score,
 )
-from nextpixel.conditions import parts_of, random_condition
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
@@ -129,9 +128,9 @@ def test_config_errors_say_what_is_accepted(keywords: dict[str, Any], message: s
     [
         ({}, dataset(levels=8), {}, "levels=4 but the data levels=8"),
         ({}, dataset(shape=(3, 4, 4)), {}, "channels=1 but the data channels=3"),
-        ({}, dataset(), {"condition": ClassCondition(2)}, "2 classes but the data has 0"),
+        ({}, dataset(), {"condition": ClassCondition(2)}, "2 classes, but the data has none"),
         ({"crop": 9}, dataset(), {}, "crop"),
-        ({"crop": 4}, dataset(), {"position_waves": 1}, "position_waves tell where"),
+        ({"crop": 4}, dataset(), {"position_waves": 1}, "position_waves encode the position"),
         ({}, replace(dataset(), train=ragged(), shape=None), {}, "differ in size; give crop="),
         ({"patience": 1}, replace(dataset(), valid=split(0)), {}, "needs a validation split"),
     ],
@@ -162,7 +161,7 @@ def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_numbe
 ):
     images = ragged()
     config = TrainConfig(steps=1, batch_size=12, crop=4, flip=True, accumulate=2)
-    parts = list(training_parts(images, config, 3, 0, 1, CPU, None))
+    parts = list(training_parts(images, config, 3, 0, 1, CPU, ()))
     assert [len(x) for x, _ in parts] == [6, 6]
     whole = torch.cat([x for x, _ in parts])
     plain = mirrored = 0
@@ -176,7 +175,7 @@ def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_numbe
         mirrored += any((window[:, :, ::-1] == piece).all() for piece in found)
     assert plain + mirrored >= 12 and plain and mirrored
     shares = [
-        torch.cat([x for x, _ in training_parts(images, config, 3, rank, 3, CPU, None)])
+        torch.cat([x for x, _ in training_parts(images, config, 3, rank, 3, CPU, ())])
         for rank in range(3)
     ]
     for rank, share in enumerate(shares):
@@ -257,7 +256,7 @@ trainable = pytest.mark.parametrize(
 
 def data_for(model: ImageModel) -> ImageData:
     """Images of 6×6 with all that the model is conditioned on."""
-    parts = {type(part): part for part in parts_of(model.condition)}
+    parts = {type(part): part for part in model.conditions}
     classes = parts[ClassCondition].classes if ClassCondition in parts else 0
     data = dataset(levels=model.levels, shape=(model.channels, 6, 6), classes=classes)
     generator = torch.Generator().manual_seed(0)
@@ -265,8 +264,8 @@ def data_for(model: ImageModel) -> ImageData:
     for name in ("train", "valid", "test"):
         own = getattr(data, name)
         drawn = {
-            field: random_condition(parts[kind], len(own), (6, 6), generator).numpy()
-            for kind, field in ((VectorCondition, "vectors"), (MapCondition, "maps"))
+            kind.annotation: parts[kind].random(len(own), (6, 6), generator).numpy()
+            for kind in (VectorCondition, MapCondition)
             if kind in parts
         }
         splits[name] = replace(own, **drawn)

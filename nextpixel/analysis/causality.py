@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.conditions import Values
+from nextpixel.condition_values import ValuesLike
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 
@@ -29,9 +29,9 @@ class CausalityReport:
     Attributes:
         sites: the sub-pixels of the images probed, in the order of the model's factorisation:
             raster order, unless the model has several scales.
-        depends: whether the law of site o (row) changes with site i (column), in that order.
+        depends: whether the distribution of site o (row) changes with site i (column).
         leaks_in_training: leaks seen in training mode alone, as from normalisation over a batch.
-        normalisation_error: largest deviation of a law's total probability from 1, over all sites.
+        normalisation_error: largest deviation of a site's total probability from 1.
         consistency_error: largest difference between `log_prob` and `log_pmf` at the value that x
             has, in nats.
         batch_error: largest change of a log-probability when an image is evaluated alone instead of
@@ -65,8 +65,9 @@ class CausalityReport:
 
     @property
     def ok(self) -> bool:
-        """Whether this is a normalised model of images. Not seeing all of the past is allowed: it
-        only costs bits.
+        """Whether this is a normalised model of images.
+
+        A model need not see all of the past: what it misses only costs bits.
         """
         errors = [
             self.normalisation_error,
@@ -89,9 +90,9 @@ class CausalityReport:
             f"  in training  {_pairs_found(self.leaks_in_training, 'sees')}",
             f"  unseen past  {_pairs_found(self.unseen, 'never sees', sites * (sites - 1) // 2)}",
             (
-                f"  each law sums to one within {self.normalisation_error:.0e}, log_prob agrees"
-                f" with log_pmf within {self.consistency_error:.0e}, a batch with its items within"
-                f" {self.batch_error:.0e}"
+                f"  each distribution sums to one within {self.normalisation_error:.0e}, log_prob"
+                f" agrees with log_pmf within {self.consistency_error:.0e}, a batch with its items"
+                f" within {self.batch_error:.0e}"
             ),
         ]
         if self.step_error is not None:
@@ -115,24 +116,25 @@ def check_causality(
     model: nn.Module,
     *,
     shape: tuple[int, int] = (4, 5),
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     channels: int | None = None,
     levels: int | None = None,
     draws: int = 3,
     generator: torch.Generator | None = None,
 ) -> CausalityReport:
-    """Tells what a model leaks, what of the past it never sees, and whether its probabilities sum
-    to one.
+    """Finds what a model leaks and what it never sees, and whether its probabilities sum to one.
 
-    The model may be anyone's: a module that maps integers (B, C, H, W), and the condition if there
-    is one, to an object with `log_prob` and `log_pmf` as in `nextpixel.layers.heads`, or to logits
-    (B, levels, C, H, W) or (B, levels, H, W). It is copied to float64; the original is not touched.
+    Any module is accepted that maps integers (B, C, H, W), and its condition if it has one, to an
+    object with `log_prob` and `log_pmf` as in `nextpixel.layers.heads`, or to logits (B, levels, C,
+    H, W) or (B, levels, H, W). It gets one condition as a tensor, several as a tuple. The check
+    uses a copy in float64; the original is not changed.
 
     Args:
         model: the model.
         shape: (H, W) of the images probed; take H ≠ W. The cost grows with (C·H·W)².
-        condition: one condition (of batch 1) for a conditional model; None takes each class in
-            turn, of the first 16, to look for leaks, and the last of them for the sums.
+        condition: the condition of one image (batch 1) for a conditional model. None draws values
+            of `model.conditions`: each of the first 16 classes in turn to look for leaks, and the
+            last of them for the sums.
         channels: colours C; None takes `model.channels`.
         levels: values of a sub-pixel; None takes `model.levels`.
         draws: random images per site. A ReLU may block a path on one image and not on another.
@@ -151,10 +153,12 @@ def check_causality(
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends
     x = probe.images(8, shape)
     with torch.no_grad():
-        law = probe.law(x)
-        log_prob = law.log_prob(x)
-        log_pmf = probe.log_pmf(law, x)
-        alone = torch.cat([probe.law(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))])
+        distribution = probe.distribution(x)
+        log_prob = distribution.log_prob(x)
+        log_pmf = probe.log_pmf(distribution, x)
+        alone = torch.cat(
+            [probe.distribution(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))]
+        )
     enumerated = _largest_enumerable(probe.channels, probe.levels)
     return CausalityReport(
         sites=tuple(probe.order(shape)),
@@ -173,12 +177,13 @@ def dependencies(
     model: nn.Module,
     shape: tuple[int, int],
     *,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     draws: int = 3,
     training: bool = False,
 ) -> Bool[Tensor, "sites sites"]:
-    """Whether the law of each site (row) depends on each site (column), in the model's order; see
-    `check_causality`.
+    """Whether the distribution of each site (row) depends on each site (column).
+
+    Sites are in the model's order. Arguments as for `check_causality`.
     """
     return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
 

@@ -1,5 +1,4 @@
-"""What a condition is worth to a model: bits of an image that it explains, and the class that an
-image speaks for.
+"""How many bits a condition saves, and how well the model classifies with it.
 
 The papers could only say that conditional samples look better: a class is worth at most
 log2(classes) bits of a whole image, which does not show in bits per dimension. These figures show
@@ -15,8 +14,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from nextpixel.conditions import ClassCondition, Values, one_each, parts_of, tuple_of, unknown
+from nextpixel.condition_values import Values, ValuesLike, broadcast, unknown
+from nextpixel.conditions import ClassCondition, of_kind
 from nextpixel.data.splits import Split
+from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
 from nextpixel.training.batches import conditioned
@@ -33,7 +34,7 @@ class ConditionWorth:
         given: mean -log2 p(x | h), h the image's own condition.
         shuffled: mean -log2 p(x | h'), h' that of another image.
         nothing: mean -log2 p(x | nothing known); None unless it was asked for.
-        bits: shuffled - given: what the right condition saves beside a wrong one.
+        bits: shuffled - given: what the right condition saves compared with a wrong one.
         standard_error: of `bits`.
         accuracy: share of the images whose own class is argmax_h p(x | h); None unless the
             condition has a class. All else that is given stays as it is.
@@ -65,18 +66,18 @@ def condition_worth(
 
     Args:
         model: a conditional model.
-        split: images with what the model is conditioned on; of different sizes, they are taken one
-            by one.
+        split: images with what the model is conditioned on; images of different sizes are scored
+            one by one.
         images: how many of them, drawn without replacement; None for all.
         seed: which images, and how conditions are shuffled: no image keeps its own.
-        with_nothing: whether to score without any condition, too, for a model that met unknown ones
-            in training.
+        with_nothing: whether to score with unknown conditions as well, for a model that has seen
+            them in training.
         progress: called with how many images are scored, and of how many.
 
     Raises:
         ValueError: the model is unconditional, or there are fewer than two images.
     """
-    if model.condition is None:
+    if not model.conditions:
         raise ValueError("this model is unconditional: there is no condition to weigh")
     count = len(split) if images is None else min(images, len(split))
     if count < 2:
@@ -97,10 +98,10 @@ def condition_worth(
         shuffled.append(score(model, x, others))
         if with_nothing:
             size = x.shape[2], x.shape[3]
-            nothing.append(score(model, x, unknown(model.condition, len(x), size)))
+            nothing.append(score(model, x, unknown(model.conditions, len(x), size)))
         if place is not None:
             log_p = class_log_probabilities(model, x, condition=own)
-            labels = tuple_of(own)[place].cpu()
+            labels = own[place].cpu()
             right.append((log_p.argmax(dim=1) == labels).double())
             information.append(log_p.gather(1, labels[:, None])[:, 0] + math.log(log_p.shape[1]))
         if progress is not None:
@@ -123,44 +124,42 @@ def class_log_probabilities(
     x: Shaped[Tensor, "B C H W"],
     prior: Float[Tensor, " classes"] | None = None,
     *,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
 ) -> Float[Tensor, "B classes"]:
-    """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h: the generative
-    classifier.
+    """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h, a generative classifier.
 
-    Of a model that is conditioned on more, s, it is log p(h | x, s): what else is given stays as it
-    is.
+    For a model with further conditions s it is log p(h | x, s): they stay as they are.
 
     Args:
-        model: a model whose condition is, or has among others, a class.
+        model: a model conditioned on one class, and possibly on vectors and maps.
         x: integers 0 … levels-1.
         prior: probabilities p(h) of the classes; None for equal ones.
-        condition: all that the model is conditioned on, for one that is on more than a class; the
-            classes in it are replaced by each in turn.
+        condition: for a model of more than a class, all its conditions; each class in turn replaces
+            the given ones.
 
     Returns:
         Nats, float64, on the CPU; `argmax(dim=1)` is the class that makes the image likeliest.
 
     Raises:
-        ValueError: the model is conditioned on no class, or condition or prior does not fit.
+        ValueError: the model is not conditioned on one class, or condition or prior does not fit.
     """
-    parts, place = parts_of(model.condition), _place_of_class(model)
+    place = _place_of_class(model)
     if place is None:
-        kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
-        raise ValueError(
+        kinds = " and ".join(part.describe() for part in model.conditions) or "nothing"
+        raise UsageError(
             f"a classifier needs a model conditioned on one class, but this one is on {kinds}"
         )
-    classes: int = parts[place].classes  # type: ignore[union-attr]
+    classes = of_kind(model.conditions, ClassCondition)[place].classes
     if prior is not None and prior.shape != (classes,):
         raise ValueError(
             f"prior has shape {tuple(prior.shape)}, but the model has {classes} classes"
         )
-    if condition is not None or len(parts) > 1:
-        condition = one_each(
-            model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device
-        )
+    # The class itself need not be given.
+    given = (torch.tensor(-1),) if condition is None and len(model.conditions) == 1 else condition
+    size = x.shape[2], x.shape[3]
+    values = broadcast(model.conditions, given, len(x), size, model.device)
     scores = torch.stack(
-        [score(model, x, _with_class(condition, place, h, len(x))) for h in range(classes)], dim=1
+        [score(model, x, _with_class(values, place, h)) for h in range(classes)], dim=1
     )
     weights = torch.zeros(classes) if prior is None else prior.cpu().log()
     return torch.log_softmax(scores + weights.double(), dim=1)
@@ -168,18 +167,13 @@ def class_log_probabilities(
 
 def _place_of_class(model: ImageModel) -> int | None:
     """Which of a model's conditions is its class; None if none is, or several."""
-    places = [
-        k for k, part in enumerate(parts_of(model.condition)) if isinstance(part, ClassCondition)
-    ]
+    places = list(of_kind(model.conditions, ClassCondition))
     return places[0] if len(places) == 1 else None
 
 
-def _with_class(condition: Values | None, place: int, h: int, batch: int) -> Values:
-    """The condition of a batch with class h for all images."""
-    every = torch.full((batch,), h)
-    if isinstance(condition, tuple):
-        return *condition[:place], every, *condition[place + 1 :]
-    return every
+def _with_class(values: Values, place: int, h: int) -> Values:
+    """The values of a batch with class h for all images."""
+    return *values[:place], torch.full_like(values[place], h), *values[place + 1 :]
 
 
 def _bits(nats: list[Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""Training curves, predicted distributions, effective fields (needs matplotlib: the extra `plots`)."""
+"""Training curves, predicted distributions and effective fields, drawn with the extra `plots`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,7 @@ def training_curve(
     *,
     baselines: Mapping[str, float] | None = None,
 ) -> None:
-    """Draws bits per dimension against steps: training batches, validations, and baselines as
-    horizontal lines.
+    """Draws bits per dimension against steps, with baselines as horizontal lines.
 
     Args:
         metrics: the lines of a run's metrics.jsonl, as `nextpixel.training.runs.read_metrics` gives
@@ -61,8 +60,7 @@ def predictions(
     values: Sequence[Sequence[int]],
     path: str | Path,
 ) -> None:
-    """Draws what a model expects of chosen pixels, as the PixelRNN paper does: a distribution for
-    each colour.
+    """Draws a model's distribution of each colour of chosen pixels, as the PixelRNN paper does.
 
     Args:
         picture: the image, to mark the pixels in.
@@ -81,7 +79,7 @@ def predictions(
     image = figure.add_subplot(grid[:, 0])
     image.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
     image.set_axis_off()
-    for number, ((row, column), laws, truth) in enumerate(
+    for number, ((row, column), distributions, truth) in enumerate(
         zip(pixels, probabilities, values, strict=True)
     ):
         image.text(
@@ -94,9 +92,9 @@ def predictions(
             ha="center",
         )
         axes = figure.add_subplot(grid[number // (across - 1), 1 + number % (across - 1)])
-        for channel, (law, value) in enumerate(zip(laws, truth, strict=True)):
+        for channel, (distribution, value) in enumerate(zip(distributions, truth, strict=True)):
             colour = colours[channel] if colours else f"C{channel}"
-            axes.bar(np.arange(len(law)), law, width=1.0, color=colour, alpha=0.6)
+            axes.bar(np.arange(len(distribution)), distribution, width=1.0, color=colour, alpha=0.6)
             axes.axvline(value, color=colour, linestyle=":", linewidth=1.0)
         axes.set_title(f"{number + 1}: row {row}, column {column}", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -106,12 +104,13 @@ def predictions(
 def effective_field(
     strength: Float[np.ndarray, "H W"], pixel: tuple[int, int], path: str | Path
 ) -> None:
-    """Draws how strongly a pixel's law depends on each other pixel, on a logarithmic scale; grey is
-    unseen.
+    """Draws how strongly a pixel's distribution depends on each other pixel.
+
+    The scale is logarithmic; unseen pixels are grey.
 
     Args:
         strength: as `receptive_fields.EffectiveField` has it.
-        pixel: (row, column) whose law it is.
+        pixel: (row, column) whose distribution it is.
         path: the picture to write; its ending decides the format.
 
     Raises:

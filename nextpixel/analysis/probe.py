@@ -1,4 +1,4 @@
-"""A model under test: what the law of each sub-pixel depends on, by derivatives and by changes."""
+"""A model under test: what each distribution depends on, by derivatives and by changes."""
 
 import copy
 import itertools
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
-from nextpixel.conditions import ClassCondition, Values, each, parts_of, random_condition, tuple_of
+from nextpixel.condition_values import Values, ValuesLike, as_values, map_values, random_values
+from nextpixel.conditions import ClassCondition, as_conditions, of_kind
 from nextpixel.devices import seeded
 from nextpixel.layers.heads import Categorical, Distribution
 from nextpixel.models.core import ImageModel, visiting_order
@@ -23,7 +24,7 @@ _CLASSES = 16
 
 
 class Probe:
-    """A model in float64, ready to be asked what its laws depend on.
+    """A model in float64, ready to be asked what its distributions depend on.
 
     Args:
         model, channels, levels, condition, generator: as for `check_causality`.
@@ -34,75 +35,65 @@ class Probe:
         model: nn.Module,
         channels: int | None,
         levels: int | None,
-        condition: Values | None,
+        condition: ValuesLike,
         generator: torch.Generator | None,
     ) -> None:
         self.channels = _described(model, "channels", channels)
         self.levels = _described(model, "levels", levels)
         self.model = copy.deepcopy(model).cpu().double()
-        self._given = each(lambda value: value.cpu(), condition)
-        # What conditions to draw, if none was given.
-        self._described = getattr(model, "condition", None) if condition is None else None
+        self._given = map_values(lambda value: value.cpu(), as_values(condition))
+        # The conditions whose values are drawn, because none were given.
+        drawn = getattr(model, "conditions", None) if condition is None else None
+        self._drawn = as_conditions(drawn)
+        self._classes = of_kind(self._drawn, ClassCondition)
         self._draw = 0
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
 
-    def condition(self, x: Tensor) -> Values | None:
-        """The same condition for every image of x."""
-        given = self._given
-        if self._described is not None:
-            generator = torch.Generator().manual_seed(self._draw)
-            drawn = random_condition(self._described, 1, (x.shape[2], x.shape[3]), generator)
-            classes = [
-                p.classes if isinstance(p, ClassCondition) else 0 for p in parts_of(self._described)
-            ]
-            # Every class has its turn.
-            parts = tuple(
-                torch.tensor([self._draw % count]) if count else value
-                for value, count in zip(tuple_of(drawn), classes, strict=True)
-            )
-            given = parts if isinstance(drawn, tuple) else parts[0]
-        return each(lambda value: value.expand(len(x), *value.shape[1:]), given)
+    def values(self, x: Tensor) -> Values:
+        """The same values of the conditions for every image of x; every class has its turn."""
+        generator = torch.Generator().manual_seed(self._draw)
+        drawn = list(random_values(self._drawn, 1, (x.shape[2], x.shape[3]), generator))
+        for place, part in self._classes.items():
+            drawn[place] = torch.tensor([self._draw % part.classes])
+        given = self._given or tuple(drawn)
+        return map_values(lambda value: value.expand(len(x), *value.shape[1:]), given)
 
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """Random images."""
         return torch.randint(self.levels, (batch, self.channels, *shape), generator=self.generator)
 
-    def law(self, x: Tensor) -> Distribution:
+    def distribution(self, x: Tensor) -> Distribution:
         """The model's distributions, made of logits if that is what it gives."""
-        condition = self.condition(x)
-        law = self.model(x) if condition is None else self.model(x, condition)
-        if not isinstance(law, Tensor):
-            return cast(Distribution, law)
-        if law.shape[1] != self.levels:
+        values = self.values(x)
+        # Anybody's module takes one condition as a tensor.
+        condition = values[0] if len(values) == 1 else values
+        distribution = self.model(x, condition) if values else self.model(x)
+        if not isinstance(distribution, Tensor):
+            return cast(Distribution, distribution)
+        if distribution.shape[1] != self.levels:
             wanted = f"(B, {self.levels}, {self.channels}, H, W)"
             raise ValueError(
-                f"the model gave logits of shape {tuple(law.shape)}; expected {wanted}"
+                f"the model gave logits of shape {tuple(distribution.shape)}; expected {wanted}"
             )
-        logits = law.reshape(len(x), self.levels, self.channels, *x.shape[2:])
+        logits = distribution.reshape(len(x), self.levels, self.channels, *x.shape[2:])
         return Categorical(logits.transpose(1, 2).flatten(1, 2), self.channels, self.levels)
 
-    def log_pmf(self, law: Distribution, x: Tensor) -> Tensor:
-        """The law of every sub-pixel, (B, levels, C, H, W)."""
-        return torch.stack([law.log_pmf(x, c) for c in range(self.channels)], dim=2)
+    def log_pmf(self, distribution: Distribution, x: Tensor) -> Tensor:
+        """The distribution of every sub-pixel, (B, levels, C, H, W)."""
+        return torch.stack([distribution.log_pmf(x, c) for c in range(self.channels)], dim=2)
 
     def order(self, shape: tuple[int, int]) -> list[Site]:
-        """The sites of an image in the order of the model's factorisation; raster order for what is
-        not ours.
-        """
+        """The sites in the order of the model's factorisation; raster order for other modules."""
         if isinstance(self.model, ImageModel):
             return visiting_order(self.model, *shape)
         return list(raster_order(self.channels, *shape))
 
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
-        """Dependency matrix in the model's order, over several random images, by derivatives and by
-        changes.
-        """
+        """The dependency matrix in the model's order, found on several random images."""
         self.model.train(training)
         sites = list(raster_order(self.channels, *shape))
         found = torch.zeros(len(sites), len(sites), dtype=torch.bool)
-        classes = [
-            part.classes for part in parts_of(self._described) if isinstance(part, ClassCondition)
-        ]
+        classes = [part.classes for part in self._classes.values()]
         for draw in range(max(draws, min(max(classes, default=0), _CLASSES))):
             self._draw = draw
             derivatives = self.derivatives(shape, sites)
@@ -117,17 +108,17 @@ class Probe:
         return found[order][:, order]
 
     def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
-        """Which sites each output's law has a derivative for, on one random image per output:
-        (outputs, sites).
+        """Which sites each output's distribution has a derivative for, (outputs, sites).
 
-        None if the model takes integers only, as one with an embedding does.
+        There is one random image per output. None if the model takes only integers, as one with an
+        embedding does.
         """
         x = self.images(len(outputs), shape)
-        self.law(x)  # What fails here is no matter of derivatives.
+        self.distribution(x)  # What fails here has nothing to do with derivatives.
         real = x.double().requires_grad_()
         try:
-            law = self.law(real)
-            log_pmf = self.log_pmf(law, real)
+            distribution = self.distribution(real)
+            log_pmf = self.log_pmf(distribution, real)
         except (RuntimeError, IndexError, TypeError):
             return None
         chosen = torch.stack(
@@ -141,21 +132,20 @@ class Probe:
 
     @torch.no_grad()
     def changes(self, shape: tuple[int, int], *, one_by_one: bool = False) -> Tensor:
-        """Which laws change when each site in turn is given another value: (sites, sites)."""
+        """Which distributions change when each site in turn gets another value, (sites, sites)."""
         sites = list(raster_order(self.channels, *shape))
         x = self.images(1, shape).repeat(len(sites) + 1, 1, 1, 1)
         shift = torch.randint(1, self.levels, (len(sites),), generator=self.generator)
         for n, (site, by) in enumerate(zip(sites, shift, strict=True)):
             x[n, *site] = (x[n, *site] + by) % self.levels
-        laws = []
+        distributions = []
         for start in range(0, len(x), 1 if one_by_one else len(x)):
             part = x[start : start + 1] if one_by_one else x
             with seeded(0):
-                law = self.law(part)
-            # A law of a site may depend on earlier colours of x itself, so each is asked with its
-            # own x.
-            laws.append(self.log_pmf(law, part))
-        log_pmf = torch.cat(laws)
+                distribution = self.distribution(part)
+            # The distribution of a site may depend on earlier colours of x, so each gets its own x.
+            distributions.append(self.log_pmf(distribution, part))
+        log_pmf = torch.cat(distributions)
         change = (log_pmf[:-1] - log_pmf[-1:]).abs().amax(dim=1)
         # Items of a batch may be added up in other orders: log-probabilities then differ in their
         # last digits.
@@ -166,7 +156,7 @@ class Probe:
         """Largest difference between a walk over x and the full pass."""
         if not isinstance(self.model, ImageModel):
             return None
-        steps = walk(self.model, x, self.condition(x))
+        steps = walk(self.model, x, self.values(x))
         return max(float((step - log_pmf[:, :, *site]).abs().max()) for site, step in steps)
 
     @torch.no_grad()
@@ -174,7 +164,7 @@ class Probe:
         """Σ p(x) over all images of a size."""
         values = itertools.product(range(self.levels), repeat=self.channels * math.prod(shape))
         x = torch.tensor(list(values)).view(-1, self.channels, *shape)
-        return float(self.law(x).log_prob(x).sum(dim=(1, 2, 3)).exp().sum())
+        return float(self.distribution(x).log_prob(x).sum(dim=(1, 2, 3)).exp().sum())
 
 
 def _described(model: nn.Module, name: str, given: int | None) -> int:

@@ -1,7 +1,7 @@
-"""What a pixel sees: the sub-pixels that its law depends on at all, and how strongly it does.
+"""What a pixel sees: which sub-pixels its distribution depends on, and how strongly.
 
-A field in theory tells nothing of its use: gradients of a trained network fall off long before its
-border (Luo et al., 2016, "Understanding the effective receptive field"). So there are both.
+The two differ: gradients of a trained network fall off long before the border of its field (Luo et
+al., 2016, "Understanding the effective receptive field").
 """
 
 import itertools
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.conditions import Values, one_each
+from nextpixel.condition_values import ValuesLike, broadcast
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
 
@@ -31,11 +31,11 @@ def receptive_field(
     shape: tuple[int, int],
     *,
     pixel: tuple[int, int] | None = None,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
     channels: int | None = None,
     levels: int | None = None,
 ) -> Bool[Tensor, "C C H W"]:
-    """What the laws of one pixel's colours depend on.
+    """What the distributions of one pixel's colours depend on.
 
     Args:
         model: any model, as for `check_causality`.
@@ -89,14 +89,14 @@ def receptive_field_picture(
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveField:
-    """How strongly the law of a pixel depends on each pixel around it.
+    """How strongly the distribution of a pixel depends on each pixel around it.
 
     Attributes:
         strength: (H, W), share of the whole; the pixel's own share is that of its earlier colours.
-        pixel: (row, column) whose law it is.
+        pixel: (row, column) whose distribution it is.
         radius: mean distance from the pixel, in pixels, weighted by strength.
-        within: distance within which half, 90 % and 99 % of the strength lies; all 0 if the law
-            depends on nothing.
+        within: distance within which half, 90 % and 99 % of the strength lies; all 0 if the
+            distribution depends on nothing.
     """
 
     strength: Float[Tensor, "H W"]
@@ -107,7 +107,7 @@ class EffectiveField:
     def __str__(self) -> str:
         half, most, all_but = self.within
         if not self.strength.any():
-            return f"effective field of pixel {self.pixel}: its law depends on no pixel"
+            return f"effective field of pixel {self.pixel}: its distribution depends on no pixel"
         return (
             f"effective field of pixel {self.pixel}: mean distance {self.radius:.1f} pixels; half"
             f" of it lies within {half:.1f}, 90 % within {most:.1f}, 99 % within {all_but:.1f}"
@@ -119,9 +119,9 @@ def effective_receptive_field(
     x: Shaped[Tensor, "B C H W"],
     *,
     pixel: tuple[int, int] | None = None,
-    condition: Values | None = None,
+    condition: ValuesLike = None,
 ) -> EffectiveField:
-    """How strongly a trained model's law of one pixel depends on the others (Luo et al., 2016).
+    """How strongly a model's distribution of one pixel depends on the others (Luo et al., 2016).
 
     The mean over images and colours of ``|∂ log p(value) / ∂ x|``, at the values that x has, with
     respect to the pixels as the network gets them.
@@ -130,30 +130,30 @@ def effective_receptive_field(
         model: a trained model.
         x: images, integers; some tens are enough.
         pixel: as for `receptive_field`.
-        condition: a batch of conditions, or one for all images.
+        condition: a value for each image, or one for all; several conditions are a tuple.
 
     Raises:
-        ValueError: x, pixel or condition does not fit; or the model's values are names, which have
-            no derivatives.
+        ValueError: x, pixel or condition does not fit; or the model's values are categories, which
+            have no derivatives.
         TypeError: x does not hold integers.
     """
-    model.check(
-        x, one_each(model.condition, condition, len(x), (x.shape[2], x.shape[3]), model.device)
-    )
+    size = x.shape[2], x.shape[3]
+    values = broadcast(model.conditions, condition, len(x), size, model.device)
+    model.check(x, values)
     check_values(model, x)
     if not len(x):
         raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
     if model.categorical_values:
         raise ValueError(
-            "the values of this model are names, and a law has no derivative with respect to a name"
+            "this model's values are categories, and a distribution has no derivative with respect"
+            " to a category"
         )
-    height, width = x.shape[2:]
-    row, column = _checked_pixel(model, (height, width), pixel)
-    condition = one_each(model.condition, condition, len(x), (height, width), model.device)
+    height, width = size
+    row, column = _checked_pixel(model, size, pixel)
     real = x.to(model.device, model.dtype).requires_grad_()
     strength = torch.zeros(height, width, dtype=torch.float64)
     with evaluating(model), torch.enable_grad():
-        log_prob = model(real, condition).log_prob(real)
+        log_prob = model(real, values).log_prob(real)
         for channel in range(model.channels):
             total = log_prob[:, channel, row, column].sum()
             (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
@@ -182,7 +182,7 @@ def effective_receptive_field(
 def _checked_pixel(
     model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
-    """The pixel, if it is there; by default a low one whose law is of the last scale."""
+    """The pixel, if it is there; by default a low one whose distribution is of the last scale."""
     height, width = shape
     if height < 1 or width < 1:
         raise ValueError(f"shape (={shape}) must be at least 1×1")

@@ -5,14 +5,15 @@ torch even later.
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 from nextpixel import __version__
+from nextpixel.cli import terminal
+from nextpixel.cli.config_file import read_config
 from nextpixel.cli.options import shown_default
 from nextpixel.errors import UsageError
 
@@ -64,14 +65,26 @@ _OPTION_OF = {"ragged": "--crop"}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one sentence and exit code 2."""
-    tokens = _renamed(list(sys.argv[1:] if arguments is None else arguments))
+    with terminal.shown():
+        _main(_renamed(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _main(tokens: list[str]) -> None:
     try:
         if tokens[:1] == ["train"]:
             config = _config(tokens)
             app["train"].config = (
-                Toml(_readable(config), use_commands_as_keys=False) if config else ()
+                Dict(read_config(config, tokens), source=config, use_commands_as_keys=False)
+                if config
+                else ()
             )
-        app(tokens, exit_on_error=False, print_error=False)
+        app(
+            tokens,
+            exit_on_error=False,
+            print_error=False,
+            console=terminal.console(),
+            error_console=terminal.console(stderr=True),
+        )
     except CycloptsError as error:
         _refuse(str(error))
     except BrokenPipeError:  # whoever read our output, such as head, has enough
@@ -114,16 +127,6 @@ def _renamed(tokens: list[str]) -> list[str]:
     old = _OLD_OPTIONS.get(tokens[0], {}) if tokens else {}
     split = [token.partition("=") for token in tokens]
     return [old.get(name, name) + equals + value for name, equals, value in split]
-
-
-def _readable(config: str) -> str:
-    """The file's path, if it can be read as TOML."""
-    try:
-        with open(config, "rb") as file:
-            tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{config} is not a TOML file: {error}") from error
-    return config
 
 
 def _config(tokens: Sequence[str]) -> str | None:

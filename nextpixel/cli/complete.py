@@ -73,16 +73,16 @@ def complete(
     from nextpixel.cli.opening import conditions_for, open_model, open_split
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.cli.progress import progress_bar
-    from nextpixel.conditions import ClassCondition, parts_of
+    from nextpixel.conditions import ClassCondition, of_kind
     from nextpixel.data.image_files import read_image
     from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     network, metadata = open_model(model, device)
-    conditional = network.condition is not None
+    conditional = bool(network.conditions)
     source, _ = recorded(metadata)
-    if (conditional and network.given_by_data is None) or (source and source.embedding):
+    if (conditional and not network.given_by_data) or (source and source.embedding):
         raise ValueError(
             f"{model} is conditioned on what is made of the whole picture, its hidden part"
             " included; use reconstruct"
@@ -108,7 +108,7 @@ def complete(
             raise ValueError(
                 f"--mask {mask} is {_size(known.shape)}, but the pictures are {_size(x.shape[2:])}"
             )
-    condition = None
+    condition: tuple[torch.Tensor, ...] = ()
     if conditional:
         if class_ == "all":
             raise ValueError("--class all is for samples; give the one class of these pictures")
@@ -117,10 +117,7 @@ def complete(
                 network, metadata, n, class_=class_, data=data, split=split, beside=beside
             )
         else:
-            if (
-                any(isinstance(kind, ClassCondition) for kind in parts_of(network.condition))
-                and part.labels is None
-            ):
+            if of_kind(network.conditions, ClassCondition) and part.labels is None:
                 raise ValueError(
                     f"the model is conditioned on classes, but {pictures.source} has none; give"
                     " --class"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.terminal import printable
 
 __all__ = ["condition_worth"]
 
@@ -60,7 +61,7 @@ def condition_worth(
     if json:
         print(json_format.dumps({"source": str(pictures.source), "split": what} | asdict(worth)))
         return
-    print(f"{pictures.source}, {what}: {worth.images:,} images, bits per image")
+    print(f"{printable(str(pictures.source))}, {what}: {worth.images:,} images, bits per image")
     print(f"  given {condition_words(network) or 'its mean code'}: {worth.given:.2f}")
     print(f"  given another picture's: {worth.shuffled:.2f}")
     if worth.nothing is not None:

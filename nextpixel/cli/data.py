@@ -26,11 +26,11 @@ def data(
     json
         Print one JSON object.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from nextpixel.cli.opening import import_encoder
     from nextpixel.cli.progress import counted_bar
+    from nextpixel.cli.terminal import console, printable
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
     given = preparation.values()
@@ -51,7 +51,7 @@ def data(
     size = "sizes differ" if pictures.shape is None else f"{pictures.shape[0]}×{pictures.shape[1]}"
     plural = "s" * (pictures.channels > 1)
     print(
-        f"{pictures.source}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels"
+        f"{printable(str(pictures.source))}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels"
     )
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("split", "images", "smallest", "largest", "values", "mean"):
@@ -61,12 +61,12 @@ def data(
             sizes = ["×".join(map(str, split[key])) for key in ("smallest", "largest")]
             values = f"{split['lowest']}–{split['highest']}"
             table.add_row(name, f"{split['images']:,}", *sizes, values, f"{split['mean']:.1f}")
-    Console().print(table)
+    console().print(table)
     if pictures.classes:
         counts = figures["splits"]["train"]["classes"]
         print(
             f"{len(pictures.classes)} classes: "
-            + ", ".join(f"{name} {count}" for name, count in counts.items())
+            + ", ".join(f"{printable(name)} {count}" for name, count in counts.items())
         )
     print(f"bits/dim to beat: uniform {figures['uniform_bits_per_dim']:.2f}", end="")
     print(f", one histogram {figures['entropy_bits_per_dim']:.2f}", end="")

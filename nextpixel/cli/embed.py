@@ -58,6 +58,7 @@ def embed(
     """
     from nextpixel.cli.output import check_out
     from nextpixel.cli.progress import counted_bar
+    from nextpixel.cli.terminal import printable
     from nextpixel.training.embed import learn_embedding
 
     config = EmbeddingConfig(**training.values())
@@ -80,7 +81,7 @@ def embed(
     if json:
         print(json_format.dumps({"source": result.source, "held_out": count} | result.figures()))
         return
-    print(f"{result.source}: trained on {result.classes} classes, {count} held out")
+    print(f"{printable(result.source)}: trained on {result.classes} classes, {count} held out")
     which = "other images" if result.other_images else "the training images"
     print(f"  known classes, {which}: {_words(result.known)}")
     if result.unseen is not None:

@@ -53,10 +53,10 @@ def evaluate(
     device
         auto, cpu, cuda, cuda:1 …
     """
-    from rich.console import Console
     from rich.table import Table
 
     from nextpixel.cli.opening import condition_words, open_split, open_trainable
+    from nextpixel.cli.terminal import console, printable
     from nextpixel.data.load import histogram_bits_per_dim
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
@@ -67,7 +67,7 @@ def evaluate(
     if importance_samples < 0:
         raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
     pictures, part, what = open_split(
-        metadata, data, split, labelled=network.condition is not None, beside=beside
+        metadata, data, split, labelled=bool(network.conditions), beside=beside
     )
     if pictures.channels != network.channels:
         raise ValueError(
@@ -98,7 +98,7 @@ def evaluate(
         "images": len(part),
         "bits_per_dim": bits,
         "nats_per_image": bits * nats_per_bit,
-        "conditional": network.condition is not None and not bound,
+        "conditional": bool(network.conditions) and not bound,
         "uniform_bits_per_dim": math.log2(network.levels),
     }
     if bound:
@@ -130,7 +130,7 @@ def evaluate(
     if json:
         print(json_format.dumps(figures))
         return
-    print(f"{pictures.source}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
+    print(f"{printable(str(pictures.source))}, {what}: {len(part):,} image{'s' * (len(part) > 1)}")
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
@@ -149,7 +149,7 @@ def evaluate(
     if "histogram_bits_per_dim" in figures:
         table.add_row("a histogram per pixel", f"{figures['histogram_bits_per_dim']:.4f}")
     table.add_row("uniform", f"{figures['uniform_bits_per_dim']:.4f}")
-    Console().print(table)
+    console().print(table)
     print(f"{figures['nats_per_image']:.2f} nats per image")
     if "code_nats_per_image" in figures:
         print(f"  {figures['code_nats_per_image']:.2f} of them for the code")

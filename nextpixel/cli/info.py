@@ -15,11 +15,11 @@ def info(model: str, *, json: bool = False) -> None:
     json
         Print one JSON object.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from nextpixel.checkpoint import load, read_metadata
+    from nextpixel.cli.terminal import console, printable
 
     metadata = read_metadata(model)
     metadata["parameters"] = sum(p.numel() for p in load(model).parameters())
@@ -29,10 +29,10 @@ def info(model: str, *, json: bool = False) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in metadata.items():
         if isinstance(value, dict):
-            shown = "\n".join(f"{k} = {v}" for k, v in value.items())
+            shown = "\n".join(printable(f"{k} = {v}") for k, v in value.items())
         elif isinstance(value, list):
-            shown = ", ".join(map(str, value))
+            shown = ", ".join(printable(str(item)) for item in value)
         else:
-            shown = f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(Text(name, style="bold"), Text(shown))
-    Console().print(table)
+            shown = f"{value:,}" if isinstance(value, int) else printable(str(value))
+        table.add_row(Text(printable(name), style="bold"), Text(shown))
+    console().print(table)

@@ -56,7 +56,7 @@ def inspect(
     from nextpixel.training.batches import conditioned
 
     network, metadata = open_model(model, device)
-    pictures, part, what = open_split(metadata, data, split, labelled=network.condition is not None)
+    pictures, part, what = open_split(metadata, data, split, labelled=bool(network.conditions))
     if not 0 <= image < len(part):
         raise ValueError(
             f"--image {image} is not there: {pictures.source}, {what}, has images 0 …"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.terminal import printable
 from nextpixel.errors import UsageError
 
 __all__ = ["interpolate"]
@@ -71,7 +72,8 @@ def interpolate(
     from nextpixel import interpolation
     from nextpixel.cli.opening import check_guidance, open_model, open_split
     from nextpixel.cli.output import check_out, write_pictures
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of, taken
+    from nextpixel.condition_values import index
+    from nextpixel.conditions import ClassCondition, VectorCondition, of_kind
     from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
@@ -79,14 +81,13 @@ def interpolate(
     if rows < 1:
         raise UsageError(f"‹rows={rows}› must be at least 1")
     network, metadata = open_model(model, device)
-    parts = parts_of(network.condition)
-    if not any(isinstance(kind, VectorCondition) for kind in parts):
+    if not of_kind(network.conditions, VectorCondition):
         raise ValueError(
             f"{model} is not conditioned on a vector; give an auto-encoder, or train with"
             " --embedding"
         )
     check_guidance(guidance, metadata)
-    labelled = any(isinstance(kind, ClassCondition) for kind in parts)
+    labelled = bool(of_kind(network.conditions, ClassCondition))
     pictures, part, what = open_split(metadata, data, split, labelled=labelled, beside=beside)
     if between is None:
         places = np.arange(2 * rows) * max(1, len(part) // (2 * rows)) % len(part)
@@ -102,14 +103,12 @@ def interpolate(
         keep_length = source is not None and source.embedding is not None
     shown, drawn = [], []
     for pair in pairs:
-        x, condition = conditioned(network, part, np.array(pair))
-        first, last = taken(condition, 0), taken(condition, 1)
-        assert first is not None and last is not None
+        x, values = conditioned(network, part, np.array(pair))
         drawn.append(
             interpolation.interpolate(
                 network,
-                first,
-                last,
+                index(values, 0),
+                index(values, 1),
                 (x.shape[2], x.shape[3]),
                 steps=steps,
                 keep_length=keep_length,
@@ -125,4 +124,6 @@ def interpolate(
         write_pictures(
             out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=enlarge
         )
-    print(f"{len(pairs)} rows of {steps} pictures between two of {pictures.source}: {out}")
+    print(
+        f"{len(pairs)} rows of {steps} pictures between two of {printable(str(pictures.source))}: {out}"
+    )

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from nextpixel.cli.progress import counted_bar
 if TYPE_CHECKING:
     import torch
 
-    from nextpixel.conditions import Condition, Values
+    from nextpixel.condition_values import Values
+    from nextpixel.conditions import Condition
     from nextpixel.data.annotations import TextEncoder
     from nextpixel.data.load import ImageData, Split
     from nextpixel.models.core import ImageModel
@@ -62,9 +64,15 @@ def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
 
 
 def import_encoder(name: str) -> "TextEncoder":
-    """The function that --text-encoder names, as MODULE:FUNCTION; a class is called to make one."""
+    """Import the function that --text-encoder names, MODULE:FUNCTION; a class is called to make
+    one.
+
+    The working folder is searched last, even under ``python -m``: a file that lies beside
+    somebody's data must not stand in for an installed module of its name.
+    """
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # where `python -m` would look, too
+    before, here = list(sys.path), os.path.realpath(os.getcwd())
+    sys.path[:] = [entry for entry in before if os.path.realpath(entry) != here] + [here]
     try:
         found = getattr(importlib.import_module(module), attribute)
         return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
@@ -74,7 +82,7 @@ def import_encoder(name: str) -> "TextEncoder":
             f"--text-encoder {name} cannot be imported ({what}); give MODULE:FUNCTION"
         ) from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path[:] = before
 
 
 def open_split(
@@ -105,7 +113,8 @@ def open_split(
     if isinstance(named := preparation.text_encoder, str):
         if beside.text_encoder is None:
             raise UsageError(
-                f"the captions were encoded by {named}: say ‹text_encoder={named}› if you trust it"
+                f"the captions were encoded by {named}: say ‹text_encoder={shlex.quote(named)}›"
+                " if you trust it"
             )
         encoder = import_encoder(beside.text_encoder)
     embedding = None if trained_on is None else trained_on.embedding
@@ -166,11 +175,9 @@ def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) ->
     """The class of that name or number as --class gives it; "all" stands for all of them, "none"
     for unknown.
     """
-    from nextpixel.conditions import ClassCondition, parts_of
+    from nextpixel.conditions import ClassCondition, of_kind
 
-    counts = [
-        part.classes for part in parts_of(network.condition) if isinstance(part, ClassCondition)
-    ]
+    counts = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
     if not counts:
         raise ValueError(
             "--class was given, but this model is not conditioned on classes; leave it out"
@@ -197,14 +204,9 @@ def size_words(shape: tuple[int, int] | None) -> str:
 
 def condition_words(network: "Trainable") -> str:
     """What a model is conditioned on: "the class and the vector"; "" for nothing."""
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
-
-    if network.condition is not None and network.given_by_data is None:
+    if network.conditions and not network.given_by_data:
         return "" if network.figure.kind == "bound" else "its code"
-    kinds = {ClassCondition: "class", VectorCondition: "vector"}
-    return " and ".join(
-        f"the {kinds.get(type(part), 'map')}" for part in parts_of(network.condition)
-    )
+    return " and ".join(f"the {part.noun}" for part in network.conditions)
 
 
 def figure_words(network: "Trainable", bits: float) -> str:
@@ -231,23 +233,22 @@ def conditions_for(
     split: str = "test",
     beside: BesideOptions | None = None,
     seed: int = 0,
-) -> "Values | None":
-    """Conditions of n pictures: what was given, and for the rest that of the first pictures of a
-    split.
+) -> "Values":
+    """The values of all conditions for n pictures: as given, or those of a split's first pictures.
 
     Codes of a variational auto-encoder are drawn from its prior, unless a split is named.
     """
     import torch
 
-    from nextpixel.conditions import ClassCondition, VectorCondition, parts_of
+    from nextpixel.conditions import ClassCondition, VectorCondition, of_kind
 
-    chosen_values: dict[type, torch.Tensor] = {}
+    chosen_values: dict[str, torch.Tensor] = {}
     if class_ is not None:
         chosen = class_indices(network, metadata, class_)
-        chosen_values[ClassCondition] = torch.tensor(chosen).repeat_interleave(
+        chosen_values[ClassCondition.annotation] = torch.tensor(chosen).repeat_interleave(
             -(-n // len(chosen))
         )[:n]
-    sizes = [part.size for part in parts_of(network.condition) if isinstance(part, VectorCondition)]
+    sizes = [part.size for part in of_kind(network.conditions, VectorCondition).values()]
     if (caption is not None or vectors is not None) and not sizes:
         option = "--caption" if caption is not None else "--vectors"
         raise ValueError(
@@ -259,7 +260,7 @@ def conditions_for(
         text_encoder = None if beside is None else beside.text_encoder
         pieces.append(_caption_vector(metadata, caption, text_encoder).expand(n, -1))
     if pieces:
-        chosen_values[VectorCondition] = vector = torch.cat(pieces, dim=1)
+        chosen_values[VectorCondition.annotation] = vector = torch.cat(pieces, dim=1)
         if vector.shape[1] != sizes[0]:
             both = (
                 ""
@@ -269,18 +270,14 @@ def conditions_for(
             raise ValueError(
                 f"the vectors have {vector.shape[1]} entries, but the model takes {sizes[0]}{both}"
             )
-    parts = parts_of(network.condition)
-    values = [chosen_values.get(type(part)) for part in parts]
     if getattr(network, "variational", False) and data is None and not chosen_values:
-        return torch.randn(
-            n, sizes[0], generator=torch.Generator().manual_seed(seed)
-        )  # codes from the prior
-    if missing := tuple(part for part, value in zip(parts, values, strict=True) if value is None):
-        of_data = iter(_of_split(network, metadata, n, data, split, beside, missing))
-        values = [next(of_data) if value is None else value for value in values]
-    if not values:
-        return None
-    return tuple(values) if isinstance(network.condition, tuple) else values[0]  # type: ignore[arg-type]
+        generator = torch.Generator().manual_seed(seed)
+        return (torch.randn(n, sizes[0], generator=generator),)  # codes from the prior
+    missing = tuple(part for part in network.conditions if part.annotation not in chosen_values)
+    if missing:
+        found = _of_split(network, metadata, n, data, split, beside, missing)
+        chosen_values |= {p.annotation: value for p, value in zip(missing, found, strict=True)}
+    return tuple(chosen_values[part.annotation] for part in network.conditions)
 
 
 def _of_split(
@@ -291,19 +288,17 @@ def _of_split(
     split: str,
     beside: BesideOptions | None,
     missing: "tuple[Condition, ...]",
-) -> "tuple[torch.Tensor, ...]":
-    """Some conditions of the first n pictures of a split, from the first on again if there are
-    fewer.
-    """
-    from nextpixel.conditions import ClassCondition, tuple_of
+) -> "Values":
+    """Values of some conditions for the first n pictures of a split, repeated if there are fewer."""
+    from nextpixel.conditions import ClassCondition, of_kind
     from nextpixel.training.batches import conditioned, tensors
 
-    labelled = any(isinstance(part, ClassCondition) for part in missing)
+    labelled = bool(of_kind(missing, ClassCondition))
     _, part, _ = open_split(metadata, data, split, labelled=labelled, beside=beside)
     rows = np.arange(n) % len(part)
-    if network.given_by_data is None:
-        return tuple_of(conditioned(network, part, rows)[1])
-    return tuple_of(tensors(part, rows, network.device, missing)[1])
+    if not network.given_by_data:
+        return conditioned(network, part, rows)[1]
+    return tensors(part, rows, network.device, missing)[1]
 
 
 def _caption_vector(
@@ -322,7 +317,8 @@ def _caption_vector(
     if isinstance(words, str):
         if text_encoder is None:
             raise ValueError(
-                f"the captions were encoded by {words}: say --text-encoder {words} if you trust it"
+                f"the captions were encoded by {words}: say --text-encoder {shlex.quote(words)} if you"
+                " trust it"
             )
         return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
     encoder = BagOfWords(words)
@@ -336,10 +332,12 @@ def _caption_vector(
 def _rows(path: Path, n: int) -> "torch.Tensor":
     import torch
 
-    from nextpixel.data.tables import checked_vectors
+    from nextpixel.data.annotation_files import checked_vectors
+    from nextpixel.data.folders import require_file
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    require_file(path)
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.

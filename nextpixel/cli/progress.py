@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from nextpixel.cli import terminal
+
 if TYPE_CHECKING:
     from nextpixel.training.loop import Step
     from nextpixel.training.start import TrainPlan
@@ -17,17 +19,16 @@ def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[I
     """Wraps an iteration of known length in a progress bar on standard error."""
 
     def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
-        from rich.console import Console
         from rich.progress import track
 
-        console = Console(stderr=True)
+        screen = terminal.console(stderr=True)
         yield from track(
             items,
             description,
             total,
-            console=console,
+            console=screen,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not screen.is_terminal,
         )
 
     return wrap
@@ -39,7 +40,6 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
     It appears with the first word of progress, and disappears with the last.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -48,14 +48,21 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(
+        *columns,
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
     task = bar.add_task(description, total=None)
 
     def show(done: int, total: int) -> None:
@@ -72,7 +79,6 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":
     """Shows a run while its steps go by; without a terminal, prints a line for each validation."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -81,7 +87,7 @@ def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]"
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    screen = terminal.console(stderr=True)
     columns = (
         TextColumn("step {task.fields[step]:>6}"),
         BarColumn(),
@@ -91,7 +97,13 @@ def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]"
         TimeRemainingColumn(),
     )
     best, smooth, began = None, None, None
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=screen,
+        disable=not screen.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0, step=0, train=float("nan"), valid="–", speed=0.0)
         for step in steps:
             began = began or (step.step - 1, step.seconds)
@@ -99,7 +111,7 @@ def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]"
             smooth = loss if smooth is None else 0.95 * smooth + 0.05 * loss
             if valid is not None:
                 best = valid if best is None else min(best, valid)
-                if not console.is_terminal:
+                if not screen.is_terminal:
                     figures = f"train {smooth:.4f}, valid {valid:.4f} bits/dim"
                     print(f"step {step.step}: {figures}, {step.seconds:.0f} s", flush=True)
             elapsed, images = (

@@ -77,7 +77,7 @@ def reconstruct(
     )
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.cli.progress import progress_bar
-    from nextpixel.conditions import each
+    from nextpixel.condition_values import map_values
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.models.core import ImageModel
     from nextpixel.training.batches import conditioned
@@ -87,7 +87,7 @@ def reconstruct(
         raise UsageError(f"‹draws={draws}› must be at least 1")
     network, metadata = open_trainable(model, device)
     other = open_trainable(beside, device)[0] if beside else None
-    if network.condition is None and isinstance(network, ImageModel):
+    if not network.conditions and isinstance(network, ImageModel):
         raise ValueError(
             f"{model} holds an unconditional {type(network).__name__}; give an auto-encoder, or"
             " train one"
@@ -98,7 +98,7 @@ def reconstruct(
         )
     check_guidance(guidance, metadata)
     pictures, part, _ = open_split(
-        metadata, data, split, labelled=network.given_by_data is not None, beside=companions
+        metadata, data, split, labelled=bool(network.given_by_data), beside=companions
     )
     n = min(n, len(part))
     if n < 1:
@@ -111,12 +111,12 @@ def reconstruct(
         if isinstance(encoder, ConvolutionalAutoencoder):
             columns.append(encoder.reconstruct(x)[:, None].cpu())
     if isinstance(network, ImageModel):
-        _, condition = conditioned(network, part, rows)
+        _, values = conditioned(network, part, rows)
         drawn = sampling.sample(
             network,
             n * draws,
             (x.shape[2], x.shape[3]),
-            condition=each(lambda values: values.repeat_interleave(draws, dim=0), condition),
+            condition=map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
             temperature=temperature,
             guidance=guidance,
             generator=torch.Generator().manual_seed(seed),

@@ -83,9 +83,9 @@ def _show(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":
 
 
 def _print_list() -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from nextpixel.cli.terminal import console
     from nextpixel.papers.recipe import cost
     from nextpixel.papers.recipes import RECIPES
 
@@ -110,7 +110,7 @@ def _print_list() -> None:
             hours if minutes is None else f"{minutes:.0f} minutes anywhere",
             published,
         )
-    Console(width=150).print(table)
+    console(width=150).print(table)
     print(
         "Names that end in -small are reduced, and finish in hours on two CPU cores. All figures"
         " are the papers'."

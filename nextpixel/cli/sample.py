@@ -90,7 +90,7 @@ def sample(
     from nextpixel.cli.options import BesideOptions, parse_size
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.cli.progress import progress_bar
-    from nextpixel.conditions import ClassCondition, parts_of
+    from nextpixel.conditions import ClassCondition, of_kind
 
     for name, number in (("n", n), ("enlarge", enlarge), ("columns", columns or 1)):
         if number < 1:
@@ -103,15 +103,11 @@ def sample(
             "the model was trained on pictures of several sizes; give --size, such as 32 or 48x64"
         )
     check_guidance(guidance, metadata)
-    parts = parts_of(network.condition)
-    if len(parts) == 1 and isinstance(parts[0], ClassCondition) and class_ in (None, "all"):
+    classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
+    if classes and len(network.conditions) == 1 and class_ in (None, "all"):
         # A row of each class.
-        n = (
-            max(1, n // parts[0].classes) * parts[0].classes
-            if class_ is None
-            else n * parts[0].classes
-        )
-        columns, class_ = columns or n // parts[0].classes, "all"
+        per_class = max(1, n // classes[0]) if class_ is None else n
+        n, columns, class_ = per_class * classes[0], columns or per_class, "all"
     condition = conditions_for(
         network,
         metadata,

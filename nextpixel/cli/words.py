@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from nextpixel.cli.terminal import printable
+
 if TYPE_CHECKING:
-    from nextpixel.conditions import Condition
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
@@ -22,7 +23,7 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
         counts += f", tested on {len(data.held_out)} classes that the embedding never saw"
     size = "several sizes" if data.shape is None else f"{data.shape[0]}×{data.shape[1]}"
     colours = f"{data.channels} channel{'s' * (data.channels > 1)}"
-    yield f"data      {data.source}: {counts}, {size}, {colours}, {data.levels} levels"
+    yield f"data      {printable(str(data.source))}: {counts}, {size}, {colours}, {data.levels} levels"
     yield f"model     {_model_words(plan.model)}"
     lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
     length = next(f"{value:g} {name}" for name, value in lengths if value is not None)
@@ -34,7 +35,6 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
 
 
 def _model_words(model: "Trainable") -> str:
-    from nextpixel.conditions import parts_of
     from nextpixel.models.core import AutoregressiveModel
 
     networks: list[Trainable] = [
@@ -45,17 +45,6 @@ def _model_words(model: "Trainable") -> str:
     if len(networks) > 1:
         parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
     parameters = sum(p.numel() for p in model.parameters())
-    given = " and ".join(_condition_words(part) for part in parts_of(model.given_by_data))
+    given = " and ".join(part.describe() for part in model.given_by_data)
     conditions = f", conditioned on {given}" if given else ""
     return f"{type(model).__name__}, {parameters:,} parameters: {parts}{conditions}"
-
-
-def _condition_words(condition: "Condition") -> str:
-    from nextpixel.conditions import ClassCondition, VectorCondition
-
-    if isinstance(condition, ClassCondition):
-        return f"{condition.classes} classes"
-    if isinstance(condition, VectorCondition):
-        return f"vectors of {condition.size}"
-    channels = f"{condition.maps} channel{'s' * (condition.maps > 1)}"
-    return f"maps of {channels}, scale {condition.scale}"

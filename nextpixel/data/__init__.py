@@ -1,1 +1,1 @@
-"""Sources of images, and what accompanies them: read, prepared and split."""
+"""Images and their annotations: read from a source, prepared and split."""

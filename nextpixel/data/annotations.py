@@ -1,9 +1,9 @@
-"""What accompanies images: vectors, captions and maps, to condition a model on.
+"""Annotations of images: vectors, captions and maps, for conditioning a model.
 
-They come within an `.npz` file of images, or from a file or folder of their own: in the order of
-the images, or by their names. Captions become vectors by a text encoder, a function from texts to
-vectors; `BagOfWords` is one that needs no download. Maps follow their images: what is done to the
-size of an image is done to its map.
+They are in an `.npz` file together with the images, or in a file or folder of their own, in the
+order of the images or under their names. A text encoder, a function from texts to vectors, turns
+captions into vectors; `BagOfWords` is one that needs no download. Maps are cropped and resized with
+their images.
 """
 
 import re
@@ -16,13 +16,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import caption_table, checked_vectors, read_npy, vector_table
 from nextpixel.data.errors import DataError
+from nextpixel.data.folders import require_file
 from nextpixel.data.maps import pictured_maps
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Stored
-from nextpixel.data.tables import caption_table, checked_vectors, read_npy, vector_table
 
 __all__ = [
     "BagOfWords",
@@ -39,7 +40,7 @@ to (size,)."""
 
 
 class BagOfWords:
-    """Says which words of a vocabulary a text holds: 1 or 0 for each.
+    """A text encoder: 1 for each word of a vocabulary that a text contains, else 0.
 
     Args:
         words: The vocabulary, in lower case.
@@ -52,12 +53,12 @@ class BagOfWords:
 
     def __init__(self, words: Sequence[str]) -> None:
         if not words:
-            raise DataError("a bag of words needs at least one word; give captions that hold some")
+            raise DataError("a bag of words needs at least one word, but the captions contain none")
         self.words = list(words)
 
     @classmethod
     def of(cls, captions: Sequence[str], *, most: int = 512) -> "BagOfWords":
-        """The most frequent words of some captions; equally frequent words in alphabetical order."""
+        """Encode by the most frequent words of some captions; ties are in alphabetical order."""
         counts = Counter(word for caption in captions for word in set(_words(caption)))
         frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([word for word, _ in frequent[:most]])
@@ -74,18 +75,17 @@ class BagOfWords:
 
 
 def encode_captions(encoder: TextEncoder, captions: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors (n, size) of captions; those of an encoder of one text are stacked.
+    """Encode captions as vectors (n, size), all at once or, if the encoder takes one text, singly.
 
     Raises:
-        DataError: If the encoder raises, or gives something other than finite vectors of one size.
+        DataError: If the encoder fails, or does not return finite vectors of one size.
     """
     texts, where = list(captions), f"the text encoder {encoder_name(encoder)}"
     vectors, told = _tried(encoder, texts)
     if vectors is None or vectors.ndim != 2 or len(vectors) != len(texts):
         wanted = f"it must give ({len(texts)}, size), or for one text (size,)"
         if vectors is not None and len(texts) > 1 and vectors.shape == (len(texts),):
-            # A number for each text: the same function would take a single text for a list of
-            # letters.
+            # One number for each text: given a single text, this function would encode its letters.
             raise DataError(f"{where} {told} for {len(texts)} captions; {wanted}")
         rows: list[NDArray[Any]] = []
         for text in texts:
@@ -181,22 +181,20 @@ def _words(text: str) -> list[str]:
 
 
 def _tried(encoder: Callable[[Any], Any], texts: Any) -> tuple[NDArray[Any] | None, str]:
-    """What an encoder gives, None if it fails, and that in words."""
+    """The result of an encoder, or None if it fails, and a description of it for errors."""
     try:
         given = encoder(texts)
         if isinstance(given, list | tuple) and any(hasattr(row, "detach") for row in given):
             array = np.stack([_numpy(row) for row in given])
         else:
             array = _numpy(given)
-    except Exception as error:  # It is anyone's function, and may raise anything.
+    except Exception as error:  # Users write encoders, and they may raise anything.
         return None, f"raised {type(error).__name__} ({' '.join(str(error).split())})"
     return array, f"gave an array of shape {array.shape}"
 
 
 def _numpy(values: Any) -> NDArray[Any]:
-    """An array of what may be a tensor, on any device, with or without a graph, of types that numpy
-    lacks.
-    """
+    """Convert to an array, also tensors on a device, in a graph, or of types unknown to numpy."""
     return np.asarray(values.detach().float().cpu() if hasattr(values, "detach") else values)
 
 
@@ -204,6 +202,8 @@ def _existing(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
+    if not path.is_dir():
+        require_file(path)
     return path
 
 

@@ -3,26 +3,27 @@
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import (
     Storage,
     Stored,
-    automatic_size,
     optional_package,
     split_of,
     stamp,
 )
-from nextpixel.data.tables import checked_vectors
 
 __all__ = ["read_arrays", "read_digits"]
 
@@ -41,13 +42,13 @@ def read_digits(preparation: Preparation, storage: Storage) -> Stored:
 
 
 def read_arrays(
-    path: Path, labels: Path | None, preparation: Preparation, storage: Storage
+    path: Path, label_file: Path | None, preparation: Preparation, storage: Storage
 ) -> Stored:
     """Read an ``.npy`` or ``.npz`` file.
 
     An ``.npy`` file, or an ``.npz`` file with one array, holds images (N, H, W), (N, H, W, C) or
     (N, C, H, W): of axes 1 and 3 the shorter is the channels, unless ``preparation.channels``
-    decides. Labels come from `labels`, or for ``images.npy`` from ``labels.npy`` or
+    decides. Labels come from `label_file`, or for ``images.npy`` from ``labels.npy`` or
     ``images_labels.npy`` beside it.
 
     An ``.npz`` file with splits holds ``train_images``, perhaps ``valid_images`` and
@@ -55,31 +56,36 @@ def read_arrays(
     ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w).
     """
     if path.suffix.lower() == ".npy":
-        return _one_array(path, _load_npy(path), labels, preparation, storage)
-    arrays = _load_npz(path, storage)
+        return _one_array(path, read_npy(path), label_file, preparation, storage)
+    arrays: Mapping[str, NDArray[Any]] = _ZippedArrays(path, storage)
     if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
         (images,) = arrays.values()
-        return _one_array(path, images, labels, preparation, storage)
-    if labels is not None:
+        return _one_array(path, images, label_file, preparation, storage)
+    if label_file is not None:
         raise DataError(
-            f"‹labels={labels}› are for a file of one array, but {path} holds its own; leave them"
-            " out"
+            f"‹labels={label_file}› are for a file of one array, but {path} holds its own; leave"
+            " them out"
         )
-    if preparation.ignore_labels:
-        arrays = {key: x for key, x in arrays.items() if not key.endswith("label" + "s")}
-    names = tuple(str(name) for name in np.ravel(arrays.get("label_names", ())))
+    names: tuple[str, ...] = ()
+    if "label_names" in arrays and not preparation.ignore_labels:
+        names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
     splits: dict[str, Split] = {}
-    for key, images in arrays.items():
-        prefix = key.removesuffix("images")
-        split = split_of(prefix.removesuffix("_")) if key.endswith("_images") else None
-        if split is not None:
-            x = _arrange(images, f"{split}_images of {path}", preparation.channels)
-            splits[split] = Split(
-                images=_resized(
-                    x, preparation, f"{split}_images of {path}", [stamp(path), split], storage
-                ),
-                **_annotations(arrays, prefix, len(x), len(names), path),
+    for key in arrays:
+        split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
+        if split is None:
+            continue
+        where = f"{split}_images of {path}"
+        x = _arrange(arrays[key], where, preparation.channels)
+        prefix, labels = key.removesuffix("images"), None
+        if prefix + "labels" in arrays and not preparation.ignore_labels:
+            labels = _checked_labels(
+                arrays[prefix + "labels"], len(x), len(names), f"{split} labels of {path}"
             )
+        splits[split] = Split(
+            images=_resized(x, preparation, where, [stamp(path), split], storage),
+            labels=labels,
+            **_annotations(arrays, prefix, len(x), path),
+        )
     if "train" not in splits:
         raise DataError(
             f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
@@ -108,48 +114,59 @@ def _one_array(
     return Stored(splits={"train": split}, classes=_numbered_classes([split]))
 
 
-def _load_npy(path: Path) -> NDArray[Any]:
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (
-        Exception
-    ) as error:  # numpy parses the head as Python, which raises many kinds on damaged files.
-        raise DataError(f"{path}: cannot be read as a .npy file ({_reason(error)})") from error
+class _ZippedArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an ``.npz`` file, each read when it is asked for.
 
+    Those of a file beyond the memory limit are then unpacked once, and mapped.
+    """
 
-def _load_npz(path: Path, storage: Storage) -> dict[str, NDArray[Any]]:
-    """Load the arrays; those of a file beyond the memory limit are unpacked once and mapped."""
-    arrays: dict[str, NDArray[Any]] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
+    def __init__(self, path: Path, storage: Storage) -> None:
+        self.path, self.storage = path, storage
+        with _reported(path), zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            total = sum(member.file_size for member in members)
-            for member in members:
-                if total <= storage.memory_bytes:
-                    with archive.open(member) as file:
-                        array = np.lib.format.read_array(file, allow_pickle=False)
-                else:
-                    target = storage.path([stamp(path), member.filename], ".npy")
-                    if not target.exists():
-                        storage.reserve(member.file_size)
-                        part = target.with_suffix(f".{os.getpid()}.part")
-                        try:
-                            with archive.open(member) as file, part.open("wb") as copy:
-                                shutil.copyfileobj(file, copy, 2**20)
-                            os.replace(part, target)
-                        finally:
-                            part.unlink(missing_ok=True)
-                    array = np.load(
-                        target,
-                        mmap_mode="r" if member.file_size > 2**20 else None,
-                        allow_pickle=False,
-                    )
-                arrays[member.filename.removesuffix(".npy")] = array
+        self._members = {member.filename.removesuffix(".npy"): member for member in members}
+        self._is_large = sum(member.file_size for member in members) > storage.memory_bytes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        member = self._members[name]
+        with _reported(self.path), zipfile.ZipFile(self.path) as archive:
+            if not self._is_large:
+                with archive.open(member) as file:
+                    return np.lib.format.read_array(file, allow_pickle=False)
+            target = self.storage.path([stamp(self.path), member.filename], ".npy")
+            if not target.exists():
+                self.storage.reserve(member.file_size)
+                part = target.with_suffix(f".{os.getpid()}.part")
+                try:
+                    with archive.open(member) as file, part.open("wb") as copy:
+                        shutil.copyfileobj(file, copy, 2**20)
+                    os.replace(part, target)
+                finally:
+                    part.unlink(missing_ok=True)
+            return np.load(  # type: ignore[no-any-return]
+                target,
+                mmap_mode="r" if member.file_size > 2**20 else None,
+                allow_pickle=False,
+            )
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files.
         raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from error
-    return arrays
 
 
 def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
@@ -157,12 +174,13 @@ def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
     if labels is not None:
         if not labels.exists():
             raise FileNotFoundError(f"{labels}: there is no such file of labels")
-        return np.array(_load_npy(labels))
+        require_file(labels)
+        return np.array(read_npy(labels))
     names = [path.stem + "_labels"]
     if path.stem.endswith("images"):
         names.append(path.stem.removesuffix("images") + "labels")
-    beside = [file for name in names if (file := path.with_name(name + ".npy")).exists()]
-    return np.array(_load_npy(beside[0])) if beside and path.suffix == ".npy" else None
+    beside = [file for name in names if (file := path.with_name(name + ".npy")).is_file()]
+    return np.array(read_npy(beside[0])) if beside and path.suffix == ".npy" else None
 
 
 def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
@@ -179,7 +197,7 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
             f"{where} have shape {x.shape}, but (N, H, W), (N, H, W, C) or (N, C, H, W) is expected"
         )
     if 0 in x.shape:
-        raise DataError(f"{where} have shape {x.shape}, which holds no image")
+        raise DataError(f"{where} have shape {x.shape}, which contains no image")
     if x.ndim == 3:
         x = x[:, None]
     else:
@@ -196,8 +214,8 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = np.moveaxis(x, 3, 1) if is_last else x
     if channels not in (None, x.shape[1]):
         raise DataError(
-            f"{where} have {x.shape[1]} channels, but ‹channels={channels}› was given; leave it out,"
-            " or convert the images"
+            f"{where} have {x.shape[1]} channels, but ‹channels={channels}› was given; leave it"
+            " out, or convert the images"
         )
     return x
 
@@ -256,17 +274,14 @@ def _checked_labels(
 
 
 def _annotations(
-    arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, classes: int, path: Path
+    arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, path: Path
 ) -> dict[str, Any]:
-    """The labels, vectors, captions and maps beside the images of a split."""
+    """The vectors, captions and maps beside the images of a split."""
     found: dict[str, Any] = {
         field: arrays[prefix + field]
-        for field in ("labels", "vectors", "captions", "maps")
+        for field in ("vectors", "captions", "maps")
         if prefix + field in arrays
     }
-    if "labels" in found:
-        where = f"{split_of(prefix.removesuffix('_'))} labels of {path}"
-        found["labels"] = _checked_labels(found["labels"], count, classes, where)
     for field, values in found.items():
         if len(values) != count:
             raise DataError(

@@ -1,30 +1,48 @@
 """Hugging Face data sets: by name, or the folder of one."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.errors import DataError
 from nextpixel.data.pictures import Picture, decoded
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, optional_package, split_of
+from nextpixel.data.tables import (
+    ParquetRows,
+    SavedRows,
+    check_saved,
+    hub_caches,
+    is_saved,
+    parquet_files,
+    parquet_splits,
+    picture_file,
+)
 
 __all__ = ["is_saved_dataset", "read_dataset"]
 
 
 def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Stored:
-    """Read a Hugging Face data set: ``NAME``, ``NAME:CONFIGURATION``, or the folder of one."""
+    """Read a Hugging Face data set: ``NAME``, ``NAME:CONFIGURATION``, or the folder of one.
+
+    Of a folder, only files within it are read, and nothing is fetched, whatever its README.md says.
+    """
     datasets = optional_package("datasets", extra="data")
     path = Path(name).expanduser()
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{path} is not a folder; give that of a data set")
+    if files := parquet_files(path) if path.is_dir() else []:
+        return _read_tables(name, path, parquet_splits(path, files), preparation, storage)
     try:
-        if is_saved_dataset(path) and not any(path.glob("**/*.parquet")):
+        if path.is_dir():
+            check_saved(path)
             loaded = datasets.load_from_disk(str(path))
-        elif path.exists():
-            loaded = datasets.load_dataset(str(path))
         else:
             repository, _, configuration = name.partition(":")
             loaded = datasets.load_dataset(repository, configuration or None)
+    except DataError:
+        raise
     except Exception as error:  # The network, the hub, the cache and the formats raise many kinds.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
@@ -34,13 +52,22 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}
     tables = {split: table for key, table in loaded.items() if (split := split_of(str(key)))}
+    if len(loaded) == 1:
+        tables = {"train": next(iter(loaded.values()))}
+    return _read_tables(name, path, tables, preparation, storage)
+
+
+def _read_tables(
+    name: str, path: Path, tables: Mapping[str, Any], preparation: Preparation, storage: Storage
+) -> Stored:
+    datasets = optional_package("datasets", extra="data")
     if "train" not in tables:
-        if len(loaded) != 1:
+        if len(tables) != 1:
             raise DataError(
-                f"the data set {name!r} has the splits {', '.join(map(str, loaded))}, but none is"
+                f"the data set {name!r} has the splits {', '.join(tables) or '(none)'}, but none is"
                 " 'train'"
             )
-        tables = {"train": next(iter(loaded.values()))}
+        tables = {"train": next(iter(tables.values()))}
     features = tables["train"].features
     columns = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not columns:
@@ -51,11 +78,14 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
         key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)
     ]
     label_column = None if preparation.ignore_labels or not label_columns else label_columns[0]
+    roots = [path.resolve()] if path.is_dir() else hub_caches()
     parts = {}
     for split in SPLIT_NAMES:
         if split in tables and len(tables[split]):
-            table = tables[split].cast_column(columns[0], datasets.Image(decode=False))
-            parts[split] = _table_pictures(table, columns[0], label_column, f"{name} {split}")
+            rows = tables[split]
+            if not isinstance(rows, ParquetRows):
+                rows = SavedRows(rows.cast_column(columns[0], datasets.Image(decode=False)))
+            parts[split] = _table_pictures(rows, columns[0], label_column, f"{name} {split}", roots)
     if "train" not in parts:
         raise DataError(f"the data set {name!r} holds no pictures to train on")
     classes = tuple(features[label_column].names) if label_column else ()
@@ -64,33 +94,28 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
 
 def is_saved_dataset(path: Path) -> bool:
     """Tell whether a folder is a Hugging Face data set."""
-    saved = ("dataset_dict.json", "state.json")
-    return path.is_dir() and (
-        any((path / file).exists() for file in saved) or any(path.glob("**/*.parquet"))
-    )
+    return path.is_dir() and (is_saved(path) or bool(parquet_files(path)))
 
 
-def _table_pictures(table: Any, column: str, label_column: str | None, where: str) -> list[Picture]:
-    labels = table[label_column][:] if label_column else [None] * len(table)
-    only = table.select_columns([column])
+def _table_pictures(
+    rows: ParquetRows | SavedRows,
+    column: str,
+    label_column: str | None,
+    where: str,
+    roots: Sequence[Path],
+) -> list[Picture]:
+    labels = rows.column(label_column) if label_column else [None] * len(rows)
 
     def opener(k: int) -> Callable[[], Path | io.BytesIO]:
-        def open_it() -> Path | io.BytesIO:
-            cell = only[k][column]
-            if cell is None:
-                raise ImageError(f"{where} picture {k} is missing; remove its row")
-            return io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
+        return lambda: picture_file(rows.cell(k, column), roots, f"{where} picture {k}")
 
-        return open_it
-
-    stamp = table._fingerprint
     return [
         Picture(
             name=f"{k}",
             where=f"{where} picture {k}",
             open=opener(k),
-            stamp=f"{stamp} {k}",
+            stamp=f"{rows.stamp} {k}",
             label=labels[k],
         )
-        for k in range(len(table))
+        for k in range(len(rows))
     ]

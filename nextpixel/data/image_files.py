@@ -13,24 +13,28 @@ animations and stacks, the first frame is read. Colour profiles are not applied.
 
 import io
 import math
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from nextpixel.data.errors import ImageError
+from nextpixel.data.decoding import convert, grey_samples, natural_channels, orientation, upright
+from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers, within
 
 __all__ = [
+    "MOST_PIXELS",
     "grid",
     "image_shape",
     "read_image",
     "read_indices",
+    "taking_turns",
     "to_uint8",
     "write_gif",
     "write_image",
@@ -38,8 +42,16 @@ __all__ = [
 
 PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
 
-_GREY_MODES = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
-_ORIENTATION = 0x0112
+MOST_PIXELS = 2**26
+"""Pictures of more pixels are refused: a file of 22 kB can hold what takes gigabytes to decode."""
+
+# Of larger ones, one at a time is decoded, so that eight at once do not fill the memory.
+_LARGE_PIXELS = 2**25
+_one_large = RLock()
+
+# What is decoded here, with plug-ins that a user installed for some of them. Pillow would open many
+# more formats by their content, whatever a file is called, and gives PostScript to a program.
+_FORMATS = "PNG JPEG MPO WEBP BMP DIB GIF TIFF PPM AVIF JPEG2000 TGA PCX HEIF JXL".split()
 
 
 def read_image(
@@ -48,7 +60,8 @@ def read_image(
     """Read one picture as integers 0 ... 255.
 
     Args:
-        path: A file of any format that Pillow reads, or an open binary file.
+        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, or an open
+            binary file; the content decides, not the name.
         channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
             opacity 4 (a palette counts by its colours). Colours become grey by ITU-R 601 luma;
             transparent pixels are laid on white where opacity is not wanted.
@@ -59,8 +72,8 @@ def read_image(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImageError: If the file is no picture, is damaged or truncated, or holds floating-point
-            samples.
+        ImageError: If the file is not a picture, is damaged or truncated, holds floating-point
+            samples, or more than `MOST_PIXELS` pixels.
 
     Example:
         >>> import io
@@ -74,23 +87,22 @@ def read_image(
             f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
         )
     with _opened(path, name) as picture:
-        turn = _orientation(picture)
-        natural = _natural_channels(picture)
+        turn = orientation(picture)
+        natural = natural_channels(picture)
         if natural == 1:
-            x = _grey_samples(picture)[None]
+            x = grey_samples(picture)[None]
         else:
             mode = "RGB" if natural == 3 else "RGBA"
             x = np.moveaxis(
                 np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0
             )
-    return np.ascontiguousarray(_upright(_convert(x, channels or natural), turn))
+        return np.ascontiguousarray(upright(convert(x, channels or natural), turn))
 
 
 def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
-    """Read a picture with a palette as the numbers of its colours, (1, H, W); None if it has no
-    palette.
+    """Read a picture with a palette as colour indices, (1, H, W); None if it has no palette.
 
-    So segments are stored: the numbers are their names, and the colours are only for showing.
+    Segmentations are stored in this way: the indices are categories, the colours only display them.
 
     Args:
         path: As for `read_image`, which raises the same errors.
@@ -99,17 +111,22 @@ def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.ui
     with _opened(path, name) as picture:
         if picture.mode != "P":
             return None
-        turn, x = _orientation(picture), np.asarray(picture)[None]
-    return np.ascontiguousarray(_upright(x, turn))
+        turn, x = orientation(picture), np.asarray(picture)[None]
+    return np.ascontiguousarray(upright(x, turn))
 
 
 def image_shape(path: PictureFile, *, name: str | None = None) -> tuple[int, int, int]:
     """Find (C, H, W) that `read_image` would return, from the head of the file alone."""
     with _opened(path, name) as picture:
         width, height = picture.size
-        if _orientation(picture) >= 5:
+        if orientation(picture) >= 5:
             width, height = height, width
-        return _natural_channels(picture), height, width
+        return natural_channels(picture), height, width
+
+
+def taking_turns(pixels: int) -> AbstractContextManager[Any]:
+    """A block in which no other thread works on a large picture, if this one is large."""
+    return _one_large if pixels > _LARGE_PIXELS else nullcontext()
 
 
 def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
@@ -164,9 +181,7 @@ def write_gif(
 
 
 def to_uint8(x: Any, levels: int = 256) -> NDArray[np.uint8]:
-    """Spread levels 0 ... levels-1 evenly over 0 ... 255, for showing: 0 stays black, levels-1
-    becomes white.
-    """
+    """Spread levels 0 ... levels-1 evenly over 0 ... 255, from black to white, for display."""
     values = within(x, levels)
     return np.asarray(
         values if levels == 256 else np.rint(values * (255 / (levels - 1))), dtype=np.uint8
@@ -231,10 +246,23 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
         source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
     )
     try:
-        with Image.open(source) as picture:
-            yield picture
+        if isinstance(source, str | Path):
+            require_file(Path(source))
+        Image.init()
+        formats = [format for format in _FORMATS if format in Image.OPEN]
+        with Image.open(source, formats=formats) as picture:
+            pixels = picture.width * picture.height
+            if pixels > MOST_PIXELS:
+                raise ImageError(
+                    f"holds {picture.width}x{picture.height} pixels, more than the"
+                    f" {MOST_PIXELS:,} that are accepted; reduce it"
+                )
+            with taking_turns(pixels):
+                yield picture
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
+    except DataError as error:  # Not a regular file.
+        raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: cannot be read as a picture (unknown or damaged format); remove it"
@@ -244,72 +272,6 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
         raise ImageError(
             f"{name}: cannot be read as a picture ({reason}); repair it or remove it"
         ) from error
-
-
-def _orientation(picture: Image.Image) -> int:
-    """Find the EXIF orientation 1 ... 8 that reading must still apply."""
-    # Pillow turns TIFF by itself; for PNG, `getexif` would decode all the pixels to look behind
-    # them.
-    if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
-        return 1
-    try:
-        turn = picture.getexif().get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
-        return 1  # Damaged metadata says nothing of the orientation, and the pixels may be sound.
-    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
-
-
-def _upright(x: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    if turn >= 5:
-        x = x.swapaxes(1, 2)
-    if turn in (3, 4, 7, 8):
-        x = x[:, ::-1]
-    if turn in (2, 3, 6, 7):
-        x = x[:, :, ::-1]
-    return x
-
-
-def _natural_channels(picture: Image.Image) -> int:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return 1
-    if picture.has_transparency_data:
-        return 4
-    if picture.mode == "P":
-        red, green, blue = np.array(picture.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3).T
-        return 1 if (red == green).all() and (green == blue).all() else 3
-    return 1 if picture.mode in _GREY_MODES else 3
-
-
-def _grey_samples(picture: Image.Image) -> NDArray[np.uint8]:
-    if picture.mode == "F":
-        raise ImageError(
-            "holds floating-point samples, whose range is unknown; convert it to 8 or 16 bits"
-        )
-    if not picture.mode.startswith("I"):
-        return np.asarray(picture.convert("L"))
-    samples = np.asarray(picture)
-    if samples.min() < 0 or samples.max() > 65535:
-        raise ImageError(
-            f"holds samples from {samples.min()} to {samples.max()}, beyond 16 bits; convert it to"
-            " 8 or 16 bits"
-        )
-    return (samples >> 8).astype(np.uint8)
-
-
-def _convert(x: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    if len(x) == channels:
-        return x
-    if len(x) == 4:
-        alpha = x[3].astype(np.uint16)
-        x = ((x[:3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    if channels == 1 and len(x) == 3:
-        red, green, blue = x.astype(np.uint32)
-        x = ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16).astype(np.uint8)[None]
-    if channels >= 3 and len(x) == 1:
-        x = np.repeat(x, 3, axis=0)
-    if channels == 4:
-        x = np.concatenate([x, np.full_like(x[:1], 255)])
-    return x
 
 
 def _image(x: Any) -> Integers:

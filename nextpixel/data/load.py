@@ -19,6 +19,7 @@ from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.arrays import read_arrays, read_digits
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
+from nextpixel.data.folders import require_file
 from nextpixel.data.huggingface import is_saved_dataset, read_dataset
 from nextpixel.data.mapped import MappedImages
 from nextpixel.data.maps import checked_maps, map_levels
@@ -156,6 +157,7 @@ def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
         if is_saved_dataset(path):
             return read_dataset(str(path), preparation, storage)
         return read_folder(path, preparation, storage)
+    require_file(path)
     if path.suffix.lower() in (".npz", ".npy"):
         labels = None if source.labels is None else Path(source.labels).expanduser()
         return read_arrays(path, labels, preparation, storage)
@@ -165,7 +167,7 @@ def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
 
 
 def _common_shape(stored: Stored, source: Source) -> tuple[int, tuple[int, int] | None]:
-    """The channels and (H, W) that all images share; (H, W) is None where sizes may differ and do."""
+    """The channels and (H, W) that all images share; (H, W) is None if sizes differ."""
     shapes: dict[tuple[int, ...], str] = {}
     ragged = False
     for name, split in stored.splits.items():
@@ -214,9 +216,9 @@ def _inferred_levels(arrays: list[Integers], levels: int | None, source: Source)
         return 65536
     if levels is not None or highest >= 65536:
         raise DataError(
-            f"{source} holds values up to {highest}, which are not below ‹levels={levels or 65536}›;"
-            " if they measure brightness, give ‹from_levels› (a power of two"
-            f" above {highest}, at most 65536) to quantise them"
+            f"{source} holds values up to {highest}, which are not below"
+            f" ‹levels={levels or 65536}›; if they measure brightness, give ‹from_levels› (a power"
+            f" of two above {highest}, at most 65536) to quantise them"
         )
     return max(2, highest + 1)
 

@@ -79,8 +79,9 @@ class MappedImages:
     def windows(
         self, indices: NDArray[np.int64], crop: tuple[int, int], corners: NDArray[np.int64]
     ) -> Integers:
-        """Take one window of each image; only the windows are read, except for a draw, which is of
-        whole images.
+        """Take one window of each image.
+
+        Only the windows are read, unless values are drawn, which is done for whole images.
         """
         if self._preparation.binarise == "draw" and len(indices):
             first = zip(indices, corners, strict=True)

@@ -1,4 +1,4 @@
-"""Maps beside images: what they may be, and how pictures of them are brought to the images' size."""
+"""Maps of images: what they may hold, and how pictures of them are resized with their images."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.folders import files_below
 from nextpixel.data.image_files import read_image, read_indices
 from nextpixel.data.pixels import Integers, resize, subsample
 from nextpixel.data.splits import Split
@@ -18,10 +19,10 @@ __all__ = ["checked_maps", "fraction", "map_levels", "pictured_maps"]
 def checked_maps(
     maps: NDArray[Any], where: str, size: tuple[int, int] | None = None
 ) -> NDArray[Any]:
-    """Maps (N, M, h, w); of axes 1 and 3 the channels are that without which (h, w) fits the
-    images' size.
+    """Check maps, and arrange them as (N, M, h, w).
 
-    If both or neither fits, the shorter.
+    Of axes 1 and 3, the channels are the one that leaves (h, w) a fraction of the images' size; if
+    both do or neither does, the shorter one.
     """
     if maps.dtype == np.bool_:
         maps = maps.view(np.uint8)
@@ -50,9 +51,7 @@ def checked_maps(
 
 
 def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
-    """How many times smaller the second size is, rounded up, in both directions; None if it is no
-    such fraction.
-    """
+    """The integer k for which the second size is 1/k of the first, rounded up; None without one."""
     scale = -(-size[0] // smaller[0])
     return scale if tuple(-(-side // scale) for side in size) == smaller else None
 
@@ -77,15 +76,18 @@ def map_levels(maps: Sequence[NDArray[Any] | None], where: str) -> int | None:
 
 
 def pictured_maps(split: Split, folder: Path) -> NDArray[Any]:
-    """The pictures of a folder that are called as the images of a split are, of one size."""
+    """The pictures of a folder that have the names of a split's images, in one array."""
     if not split.names or not isinstance(split.images, np.ndarray):
         raise DataError(
             f"maps from the folder {folder} need a folder of images of one size; give ‹size›"
         )
+
+    def stem(path: Path) -> str:
+        return path.relative_to(folder).with_suffix("").as_posix()
+
+    wanted = {Path(name).with_suffix("").as_posix() for name in split.names}
     found = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        stem(path): path for path in files_below(folder, folder, lambda path: stem(path) in wanted)
     }
     size = split.images.shape[2], split.images.shape[3]
     maps: list[Integers] = []
@@ -97,7 +99,7 @@ def pictured_maps(split: Split, folder: Path) -> NDArray[Any]:
             indices = read_indices(path)
             if indices is None:
                 x = _as_image(read_image(path), own, size, resize)
-            else:  # Bytes are amounts of 256 levels; wider integers have the levels that occur.
+            else:  # Bytes would count as 256 ordinal levels; wider integers as those that occur.
                 x = _as_image(indices, own, size, subsample).astype(np.int16)
         except ImageError as error:
             raise DataError(str(error)) from error
@@ -122,9 +124,7 @@ def _as_image(
     size: tuple[int, int],
     reduce: Callable[[Integers, tuple[int, int]], Integers],
 ) -> Integers:
-    """Crop and reduce a map as its image was, if it shows the same and is not of fewer pixels than
-    wanted.
-    """
+    """Crop and reduce a map as its image was, unless it has another shape or fewer pixels."""
     height, width = x.shape[1:]
     same = fraction(own, (height, width)) is not None or fraction((height, width), own) is not None
     return reduce(x, size) if same and height >= size[0] and width >= size[1] else x

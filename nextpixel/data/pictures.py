@@ -1,15 +1,15 @@
-"""Sets of pictures: folders, single files, and Hugging Face data sets, decoded once into one array.
+"""Pictures in files, decoded once into one array.
 
-Decoding is two passes. The first reads only the heads of the files, and settles what all pictures
-must agree on: channels and size. The second decodes in parallel straight into place, in memory or
-in a memory-mapped file. Files are taken in the order of their names, so that a set does not depend
-on how a disk lists it.
+Decoding takes two passes. The first reads only the headers of the files, and determines what all
+pictures share: channels and size. The second decodes in parallel into place, in memory or in a
+memory-mapped file. Files are sorted by name, so that a set does not depend on how a disk lists it.
 """
 
 import io
+import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nextpixel.data.errors import DataError, ImageError
-from nextpixel.data.image_files import image_shape, read_image
+from nextpixel.data.folders import Seen, files_below, listing, require_file
+from nextpixel.data.image_files import image_shape, read_image, taking_turns
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, pair
+from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import (
     SPLIT_NAMES,
     Progress,
     Storage,
     Stored,
-    automatic_size,
     split_of,
     stamp,
 )
@@ -44,8 +44,6 @@ _PICTURES = set(
 )
 # Left out in silence, half of somebody's photographs would be missing: so they are errors.
 _PICTURES_WITHOUT_DECODER = set(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
-# Thumbnails and resource forks that archives and network disks leave behind.
-_FOREIGN_FOLDERS = {"__MACOSX", "@eaDir"}
 _BLOCK = 1024
 
 
@@ -75,7 +73,8 @@ def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Sto
     ``valid`` and ``test`` are the splits, and their sub-folders the classes. Hidden files and what
     is no picture are skipped.
     """
-    labels, entries = not preparation.ignore_labels, _listing(folder)
+    labels, entries = not preparation.ignore_labels, listing(folder)
+    seen: Seen = {}
     parts: dict[str, list[Picture]] = {}
     named = {
         split: entry for entry in entries if entry.is_dir() and (split := split_of(entry.name))
@@ -84,7 +83,7 @@ def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Sto
         strays = [
             entry
             for entry in entries
-            if entry not in named.values() and next(_pictures_below(entry), None)
+            if entry not in named.values() and next(files_below(entry, folder, is_picture), None)
         ]
         if strays:
             raise DataError(
@@ -93,9 +92,9 @@ def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Sto
             )
         for split in SPLIT_NAMES:
             if split in named:
-                parts[split] = _folder_pictures(named[split], folder, labels)
+                parts[split] = _folder_pictures(named[split], folder, labels, seen)
     else:
-        parts["train"] = _folder_pictures(folder, folder, labels)
+        parts["train"] = _folder_pictures(folder, folder, labels, seen)
     if not parts["train"]:
         raise DataError(
             f"{named.get('train', folder)} holds no pictures ({', '.join(sorted(_PICTURES))})"
@@ -107,12 +106,15 @@ def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Sto
 
 def read_picture(path: Path, preparation: Preparation, storage: Storage) -> Stored:
     """Read a set of one picture."""
+    require_file(path)
     return decoded({"train": [_file_picture(path, path.name, None)]}, (), preparation, storage)
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by its name whether a file is a picture, and raise `DataError` for one that cannot be
-    decoded.
+    """Tell by its name whether a file is a picture.
+
+    Raises:
+        DataError: If it is one in a format that cannot be decoded.
     """
     suffix = path.suffix.lower()
     if suffix in _PICTURES_WITHOUT_DECODER and suffix not in Image.registered_extensions():
@@ -180,9 +182,10 @@ def _images(
     def fill(flat: Integers) -> None:
         def decode(k: int) -> None:
             picture = pictures[k]
-            x: Integers = read_image(picture.open(), channels=channels, name=picture.where)
-            if size is not None:
-                x = resize(x, size, alpha=channels == 4)
+            with taking_turns(math.prod(own[k])):
+                x: Integers = read_image(picture.open(), channels=channels, name=picture.where)
+                if size is not None:
+                    x = resize(x, size, alpha=channels == 4)
             flat[ends[k] - x.size : ends[k]] = x.ravel()
 
         _attempt(decode, range(len(pictures)), pool, storage.progress)
@@ -204,7 +207,7 @@ def _attempt(
     pool: ThreadPoolExecutor,
     progress: Progress | None = None,
 ) -> list[Result]:
-    """Do all, and report all that failed in one error: who has many files mends them in one go."""
+    """Do all, and report all failures in one error, so that many files can be mended at once."""
     results: list[Result] = []
     failures: list[str] = []
 
@@ -253,9 +256,7 @@ def _choose_channels(pictures: list[Picture], natural: list[int]) -> int:
 
 
 def _sound(picture: Picture, channels: int) -> NDArray[np.uint8] | None:
-    """Decode a picture; None if it is broken, which decoding all of them reports together with
-    others.
-    """
+    """Decode a picture; None if it is broken, which decoding all pictures reports."""
     try:
         return read_image(picture.open(), channels=channels, name=picture.where)
     except (ImageError, FileNotFoundError):
@@ -302,11 +303,11 @@ def _labels(pictures: list[Picture], classes: tuple[str, ...]) -> NDArray[np.int
     return labels.astype(np.int64)
 
 
-def _folder_pictures(folder: Path, root: Path, labels: bool) -> list[Picture]:
+def _folder_pictures(folder: Path, root: Path, labels: bool, seen: Seen) -> list[Picture]:
     loose: list[Picture] = []
     labelled: list[Picture] = []
-    for entry in _listing(folder):
-        for path in _pictures_below(entry):
+    for entry in listing(folder):
+        for path in files_below(entry, root, is_picture, seen):
             label = entry.name if labels and path != entry else None
             (loose if path == entry else labelled).append(
                 _file_picture(path, path.relative_to(root).as_posix(), label)
@@ -326,28 +327,3 @@ def _file_picture(path: Path, name: str, label: str | None) -> Picture:
     except OSError:
         stamped = ""  # A dangling link: reading it will say so.
     return Picture(name=name, where=str(path), open=lambda: path, stamp=stamped, label=label)
-
-
-def _pictures_below(entry: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    if not entry.is_dir():
-        if is_picture(entry):
-            yield entry
-        return
-    real = entry.resolve()
-    if real not in above:  # A link to a folder above would never end.
-        for inner in _listing(entry):
-            yield from _pictures_below(inner, (*above, real))
-
-
-def _listing(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away"
-        ) from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
-    ]

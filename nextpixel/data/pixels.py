@@ -1,9 +1,10 @@
-"""Fewer pixels and fewer levels: how images are reduced before a model sees them, in whole numbers.
+"""Exact arithmetic on pixels: resize, quantise and binarise images of integers.
 
 An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
 256 levels.
 """
 
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -44,7 +45,9 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
         return np.ascontiguousarray(x)
     if alpha and channels == 4:
         weights = x[3].astype(np.uint32)
-        totals = _area_sums(np.concatenate([x[:3] * weights, weights[None]]), height, width)
+        # One channel after the other: the products are four times as wide as the image.
+        layers = chain((x[c : c + 1] * weights for c in range(3)), [weights[None]])
+        totals = np.concatenate([_area_sums(layer, height, width) for layer in layers])
         colours = _rounded_ratio(totals[:3], np.maximum(totals[3:], 1))
         opacity = _rounded_ratio(totals[3:], np.array(crop_height * crop_width))
         return np.concatenate([colours, opacity]).astype(x.dtype)
@@ -54,8 +57,7 @@ def resize(x: Integers, size: int | tuple[int, int], *, alpha: bool = False) -> 
 
 
 def subsample(x: Integers, size: int | tuple[int, int]) -> Integers:
-    """Crop as `resize` does, then take the middle pixel of every area: for values that are names
-    and have no mean.
+    """Crop as `resize` does, then take the middle pixel of every area: for categorical values.
 
     Args:
         x: An image (C, H, W), at least as large as `size` in both directions.
@@ -149,9 +151,7 @@ def binarise(
 
 
 def within(x: Any, levels: int) -> Integers:
-    """Require integers 0 ... levels-1; reading the values is needed only if the type could hold
-    others.
-    """
+    """Require integers 0 ... levels-1. Values are read only if their type can hold others."""
     values: NDArray[Any] = np.asarray(x)
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
@@ -187,16 +187,13 @@ def _cropped(x: Integers, height: int, width: int) -> Integers:
 
 
 def _area_sums(x: Integers, height: int, width: int) -> NDArray[np.int64]:
-    """Integrate (C, H, W) over height x width equal rectangles, in units of 1 / (height * width):
-    whole numbers.
-    """
+    """Sum (C, H, W) over height x width equal rectangles, in units of 1 / (height * width)."""
     sums = x
     for axis, parts in ((1, height), (2, width)):
         length = sums.shape[axis]
         ends = np.arange(1, parts) * length
         begins = np.concatenate([[0], ends // parts])
-        # The pixel that an edge divides belongs to the part it begins; the share before the edge is
-        # moved.
+        # A pixel that an edge divides belongs to the part after it; the share before it is moved.
         shared = sums.take(begins[1:], axis=axis) * (ends % parts).reshape(
             (-1, 1) if axis == 1 else (-1,)
         )

@@ -1,4 +1,4 @@
-"""Preparation: how the values that are stored become those that a model sees."""
+"""Preparation: how stored values become the integers that a model sees, and how they are split."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.errors import UsageError
 
-__all__ = ["Preparation", "Size", "pair"]
+__all__ = ["Preparation", "Size", "automatic_size", "pair"]
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 
@@ -27,9 +27,9 @@ class Preparation:
     Example:
         >>> Preparation(size=32, levels=8).size
         (32, 32)
-        >>> Preparation(validation=float("inf"))
+        >>> Preparation(levels=1)
         Traceback (most recent call last):
-        nextpixel.errors.UsageError: validation=inf must be a fraction from 0 to below 1, or a number of images
+        nextpixel.errors.UsageError: levels=1 must be a whole number from 2 to 65536
     """
 
     size: Size = None
@@ -130,6 +130,17 @@ class Preparation:
         return read_record(cls, record)
 
 
+def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """The size that "auto" stands for.
+
+    None, to keep the sizes, if all are equal and at most 64; else a square of at most 32.
+    """
+    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
+        return None
+    side = min(32, *map(min, sizes))
+    return side, side
+
+
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
     """Read a side, or (height, width), as (height, width)."""
     height, width = (size, size) if isinstance(size, int) else size
@@ -137,14 +148,15 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _checked_size(size: Any) -> Any:
-    if size is None or size == "auto":
+    if size is None or (isinstance(size, str) and size == "auto"):
         return size
     sides = [size, size] if not isinstance(size, list | tuple) else list(size)
+    shown = f"{size[0]}x{size[1]}" if isinstance(size, list | tuple) and len(size) == 2 else size
     if len(sides) != 2 or not all(
         _is_integer(side) and 1 <= side <= _LONGEST_SIDE for side in sides
     ):
         raise UsageError(
-            f"‹size={size!r}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
+            f"‹size={shown}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
             " (height, width)"
         )
     return int(sides[0]), int(sides[1])

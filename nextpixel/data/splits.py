@@ -36,7 +36,7 @@ Crop: TypeAlias = int | tuple[int, int]
 Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
 ANNOTATIONS = ("labels", "vectors", "maps", "captions")
-"""What may accompany images: the fields of a `Split` that models are conditioned on."""
+"""The fields of a `Split` that a model can be conditioned on."""
 
 _ARRAYS, _TUPLES = ("labels", "vectors", "maps"), ("captions", "names", "stored_sizes")
 
@@ -175,8 +175,7 @@ def joined(splits: Sequence[Split]) -> Split:
 def crop_offsets(
     split: Split, indices: Rows, *, crop: Crop, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw the upper left corners of random windows, uniformly over those that fit: (n, 2) for
-    `Split.batch`.
+    """Draw the upper left corners of random windows, (n, 2), uniformly over those that fit.
 
     Args:
         split: Its images tell where windows fit.

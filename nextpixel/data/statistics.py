@@ -1,6 +1,4 @@
-"""What a data set holds, and how well a histogram models it: the figures to read before training,
-and to beat.
-"""
+"""Statistics of a data set: what it contains, and the bits/dim of histograms, which models beat."""
 
 import hashlib
 import math

@@ -1,11 +1,11 @@
-"""What readers of sources give, `Stored`, and where decoded images are kept, `Storage`."""
+"""Stored data before their preparation, and where decoded images are kept."""
 
 import hashlib
 import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +21,6 @@ __all__ = [
     "Progress",
     "Storage",
     "Stored",
-    "automatic_size",
     "optional_package",
     "split_of",
     "stamp",
@@ -88,9 +87,7 @@ class Storage:
     def build(
         self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
     ) -> Integers:
-        """Make a flat array of `size` values with `fill`, or find the file that an earlier call
-        left for `key`.
-        """
+        """Make a flat array of `size` values with `fill`, or open the one kept for `key`."""
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:
             flat = np.empty(size, dtype)
@@ -124,16 +121,6 @@ class Storage:
                 f" {free / 1e9:.1f} GB free; reduce ‹size›, or choose another folder: cache_folder="
                 " in Python, XDG_CACHE_HOME in the environment"
             )
-
-
-def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """What `size="auto"` means for these sizes: None if all are equal and at most 64, else a square
-    of at most 32.
-    """
-    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
-        return None
-    side = min(32, *map(min, sizes))
-    return side, side
 
 
 def split_of(name: str) -> str | None:

@@ -1,103 +1,242 @@
-"""Files of one row for each image: vectors and captions."""
+"""Data sets of the Hugging Face kind that lie in a folder: parquet files, and sets saved to disk.
 
-import csv
+Only what lies in the folder is read, and nothing is fetched. A folder's README.md may name
+addresses, scripts and files elsewhere for the package `datasets` to follow; it is not opened here.
+Parquet files are read a row group at a time, which fits into memory where a file might not.
+"""
+
+import io
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nextpixel.data.errors import DataError
+from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.folders import files_below, require_file
+from nextpixel.data.storage import optional_package, split_of
 
-__all__ = ["caption_table", "checked_vectors", "read_npy", "vector_table"]
+__all__ = [
+    "ParquetRows",
+    "SavedRows",
+    "check_saved",
+    "hub_caches",
+    "is_saved",
+    "parquet_files",
+    "parquet_splits",
+    "picture_file",
+]
 
-_NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
-_TEXT_COLUMNS = ("text", "caption", "captions", "description")
-
-
-def read_npy(path: Path) -> NDArray[Any]:
-    """Read the array of an ``.npy`` file."""
-    try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except Exception as error:  # numpy raises many kinds on damaged files.
-        raise DataError(
-            f"{path}: cannot be read as a .npy file ({' '.join(str(error).split())})"
-        ) from error
+_SAVED = ("dataset_dict.json", "state.json")
 
 
-def vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
-    """The names of the images, if the file holds them, and their vectors (N, size)."""
-    if path.suffix == ".npy":
-        return None, checked_vectors(read_npy(path), str(path))
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: vectors come from an .npy or a .csv file")
-    columns, names = _columns(path)
-    try:
-        numbers = [
-            [float(cell) if cell.strip() else np.nan for cell in cells]
-            for cells in columns.values()
+@dataclass(kw_only=True)
+class ParquetRows:
+    """The rows of parquet files of one split.
+
+    Attributes:
+        files: In the order of their rows.
+        features: What `datasets` knows of the columns, by name.
+        stamp: Changes when a file does.
+    """
+
+    files: Sequence[Path]
+    features: Any
+    stamp: str
+    _groups: list[tuple[Path, int]] = field(default_factory=list)
+    _ends: list[int] = field(default_factory=list)
+    _recent: dict[tuple[int, str], Any] = field(default_factory=dict)
+    _lock: Any = field(default_factory=Lock)
+
+    @classmethod
+    def of(cls, files: Sequence[Path]) -> "ParquetRows":
+        """Read the heads of the files.
+
+        Raises:
+            DataError: If one is damaged, or has other columns than the first.
+        """
+        datasets = optional_package("datasets", extra="data")
+        parquet = optional_package("pyarrow.parquet", extra="data")
+        rows, first = cls(files=files, features=None, stamp=""), None
+        for path in files:
+            try:
+                with parquet.ParquetFile(path) as file:
+                    schema = file.schema_arrow
+                    counts = [
+                        file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)
+                    ]
+                    found = datasets.Features.from_arrow_schema(schema)
+            except Exception as error:  # Damaged heads raise many kinds.
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise DataError(f"{path}: cannot be read as a parquet file ({reason})") from error
+            if first is not None and found != first:
+                raise DataError(f"{path} has other columns than {files[0]}; keep one kind")
+            first = found
+            rows._groups += [(path, k) for k in range(len(counts))]
+            rows._ends += (np.cumsum(counts, dtype=np.int64) + len(rows)).tolist()
+            status = path.stat()
+            rows.stamp += f"{path.resolve()} {status.st_size} {status.st_mtime_ns} "
+        rows.features = first
+        return rows
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def column(self, name: str) -> list[Any]:
+        """All values of a column."""
+        return [
+            value
+            for group in range(len(self._groups))
+            for value in self._read(group, name).to_pylist()
         ]
-    except ValueError as error:
-        raise DataError(
-            f"{path} holds something that is not a number ({error}); leave that column out"
-        ) from error
-    if not numbers:
-        raise DataError(f"{path} has no columns of numbers")
-    return names, checked_vectors(np.array(numbers, np.float32).T, str(path))
 
+    def cell(self, row: int, name: str) -> Any:
+        """One value of a column; neighbouring rows are read from the disk together."""
+        group = bisect_right(self._ends, row)
+        begin = self._ends[group - 1] if group else 0
+        with self._lock:
+            values = self._recent.get((group, name))
+            if values is None:
+                values = self._read(group, name)
+                while len(self._recent) > 1:
+                    del self._recent[next(iter(self._recent))]
+                self._recent[group, name] = values
+        return values[row - begin].as_py()
 
-def caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
-    """The names of the images, if the file holds them, and their captions."""
-    if path.suffix == ".txt":
+    def _read(self, group: int, name: str) -> Any:
+        parquet = optional_package("pyarrow.parquet", extra="data")
+        path, number = self._groups[group]
         try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}: cannot be read as UTF-8 text ({error}); save it as such"
-            ) from error
-        lines = text.replace("\r\n", "\n").removesuffix("\n")
-        return None, tuple(lines.split("\n")) if lines else ()
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: captions come from a .txt or a .csv file")
-    columns, names = _columns(path)
-    named = [column for column in columns if column.lower() in _TEXT_COLUMNS]
-    if len(named) != 1:
-        raise DataError(
-            f"{path} has the columns {', '.join(columns)}; one of them must be called text"
-        )
-    return names, tuple(columns[named[0]])
+            with parquet.ParquetFile(path) as file:
+                return file.read_row_group(number, columns=[name]).column(name)
+        except Exception as error:  # Damaged pages raise many kinds.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{path}: cannot be read as a parquet file ({reason})") from error
 
 
-def _columns(path: Path) -> tuple[dict[str, list[str]], list[str] | None]:
-    """The columns of a table by their names, and apart from them the names of the images."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table of UTF-8 text ({error})") from error
-    if len(rows) < 2:
-        raise DataError(f"{path} holds no rows below its head")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
+class SavedRows:
+    """The rows of a table of `datasets`, as `ParquetRows` gives its own."""
+
+    def __init__(self, table: Any) -> None:
+        self.table, self.stamp = table, str(table._fingerprint)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def column(self, name: str) -> list[Any]:
+        """All values of a column."""
+        return list(self.table.select_columns([name])[:][name])
+
+    def cell(self, row: int, name: str) -> Any:
+        """One value of a column."""
+        return self.table.select_columns([name])[row][name]
+
+
+def picture_file(cell: Any, roots: Sequence[Path], where: str) -> io.BytesIO | Path:
+    """The picture of a cell: its bytes, or the file that it names in one of some folders.
+
+    Raises:
+        ImageError: If there is none, or it names a file anywhere else.
+    """
+    if cell is None:
+        raise ImageError(f"{where} is missing; remove its row")
+    if not isinstance(cell, dict):
+        raise ImageError(f"{where} is not a picture; remove its row")
+    if cell.get("bytes") is not None:
+        return io.BytesIO(cell["bytes"])
+    named = cell.get("path")
+    if not isinstance(named, str) or "\0" in named:
+        raise ImageError(f"{where} is missing; remove its row")
+    path = (roots[0] / named).resolve()  # An absolute path stays what it is.
+    if not any(path.is_relative_to(root) for root in roots):
+        raise ImageError(f"{where} is in the file {named}, which is not in the data set; embed it")
+    return path
+
+
+def hub_caches() -> list[Path]:
+    """The folders that `datasets` downloads to."""
+    config = optional_package("datasets", extra="data").config
+    return [Path(config.HF_CACHE_HOME).resolve(), Path(config.HF_DATASETS_CACHE).resolve()]
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Find the parquet files in a folder, by name."""
+    return list(files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet"))
+
+
+def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows]:
+    """Assign parquet files to splits by the last word of their paths that is a split's name.
+
+    ``data/train-00000-of-00001.parquet`` is for training. Without such a word, all files are.
+    """
+    splits: dict[str | None, list[Path]] = {}
+    for path in files:
+        words = re.findall(r"[a-z]+", path.relative_to(folder).with_suffix("").as_posix().lower())
+        found = [split for word in reversed(words) if (split := split_of(word))]
+        splits.setdefault(found[0] if found else None, []).append(path)
+    if None in splits:
+        if len(splits) > 1:
+            named = next(part[0] for split, part in splits.items() if split)
             raise DataError(
-                f"{path}, row {number}: {len(row)} cells, but the head has {len(rows[0])}"
+                f"{splits[None][0]} lies beside {named}, but its name says no split; put train,"
+                " valid or test into it"
             )
-    columns = {head: [row[k] for row in rows[1:]] for k, head in enumerate(rows[0])}
-    named = [head for head in columns if head.lower() in _NAME_COLUMNS]
-    return columns, columns.pop(named[0]) if named else None
+        splits = {"train": splits[None]}
+    return {str(split): ParquetRows.of(part) for split, part in splits.items()}
 
 
-def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
-    """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole."""
-    if vectors.dtype.kind not in "fiub" or vectors.ndim != 2 or not vectors.shape[1]:
-        raise DataError(
-            f"{where} hold {vectors.dtype} of shape {vectors.shape}, but numbers (images, size) are"
-            " expected"
-        )
-    result = vectors.astype(np.float32)
-    if np.isinf(result).any():
-        raise DataError(
-            f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known"
-        )
-    result[np.isnan(result).any(axis=1)] = np.nan
-    return result
+def is_saved(folder: Path) -> bool:
+    """Tell whether a folder is a data set that `datasets` saved to disk."""
+    return any((folder / name).exists() for name in _SAVED)
+
+
+def check_saved(folder: Path) -> None:
+    """Raise `DataError` if a data set saved to disk names files that do not lie in its folder."""
+    if "::" in str(folder.resolve()) or "://" in str(folder.resolve()):
+        raise DataError(f"{folder} has a name that reads as an address; rename it")
+    parts = [folder] if (folder / "state.json").exists() else []
+    if (folder / "dataset_dict.json").exists():
+        splits = _list(_json(folder / "dataset_dict.json"), "splits", folder)
+        parts += [folder / _plain(name, folder) for name in splits]
+    for part in parts:
+        state = _json(part / "state.json")
+        entries = [
+            entry
+            for key in ("_data_files", "_indices_files", "_indices_data_files")
+            for entry in _list(state, key, part)
+        ]
+        names = [_plain(e.get("filename") if isinstance(e, dict) else e, part) for e in entries]
+        for name in [*names, "state.json", "dataset_info.json"]:
+            if not (part / name).resolve().is_relative_to(folder.resolve()):
+                raise DataError(f"{part / name} is a link that leaves {folder}; copy the file")
+            require_file(part / name)
+
+
+def _list(values: dict[str, Any], key: str, folder: Path) -> list[Any]:
+    found = values.get(key) or []
+    if not isinstance(found, list):
+        raise DataError(f"{folder} is damaged: its {key} is not a list")
+    return found
+
+
+def _plain(name: Any, folder: Path) -> str:
+    """The name of something directly in a folder."""
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:"):
+        raise DataError(f"{folder} names {name!r}, which is not a file of its own; do not use it")
+    return name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    require_file(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: holds no JSON object")
+    return value

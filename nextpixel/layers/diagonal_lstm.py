@@ -1,15 +1,14 @@
-"""Diagonal BiLSTM (Pixel Recurrent Neural Networks, section 3.2): two LSTMs that go through the map
-by diagonals.
+"""Diagonal BiLSTM: two LSTMs that go through the map by diagonals.
 
-One direction starts in the upper left corner, the other in the upper right; a cell reads the states
-above it and before it (left or right of it) and the cell state before it. Input-to-state is 1×1
-with mask "B". So that no future pixel is seen, the second direction's map is shifted down one row
-before it is added to the first's.
+Pixel Recurrent Neural Networks, section 3.2. One direction starts in the upper left corner, the
+other in the upper right; a cell reads the states above it and before it (left or right of it) and
+the cell state before it. Input-to-state is 1×1 with mask "B". The second direction's map is shifted
+down one row before it is added to the first's, so that no future pixel is seen.
 
-That leaves a gap in the published construction: the last pixel of the row above (its last colour)
-is seen only through features of that row right of the current column, which neither direction may
+The published construction has a gap: the last pixel of the row above (its last colour) is seen
+only through features of that row to the right of the current column, which neither direction may
 read. With `complete_context` the second direction of the first layer also reads the image itself,
-the pixel included: after the shift that is past.
+the current pixel included, which is past after the shift.
 """
 
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         features: h; the input has 2h maps.
         channels: number of colours C that are predicted one after another.
         widths: of what the model is conditioned on, or None.
-        image_channels: channels of the image that the second direction reads, too; 0 for none, as
+        image_channels: channels of the image that the second direction also reads; 0 for none, as
             published.
     """
 
@@ -133,9 +132,7 @@ class DiagonalBiLSTMLayer(nn.Module):
     def _take_in_finished_row(
         self, condition: Encoded | None, cache: Cache, state: "_State", image: Image
     ) -> None:
-        """A row walked site by site is complete: the second direction goes through it (and the
-        first does again).
-        """
+        """Runs both directions over a row that was walked site by site and is complete."""
         row = None if state.sites is None else state.sites.inputs.take()
         if row is not None:
             self._over_rows(
@@ -145,9 +142,7 @@ class DiagonalBiLSTMLayer(nn.Module):
     def _from_above(
         self, x: Tensor, condition: Encoded | None, cache: Cache, state: "_State", image: Image
     ) -> list[Tensor]:
-        """What the row above contributes to the first direction's gates, and the second direction's
-        states there.
-        """
+        """What the row above adds to the first direction's gates, and the second's states there."""
         self._take_in_finished_row(condition, cache, state, image)
         left = state.above[0]
         matrix = self.state_to_state.detach()[0, _ABOVE].T[:, :, None, None]
@@ -197,24 +192,23 @@ class DiagonalBiLSTMLayer(nn.Module):
 
 @dataclass
 class _State:
-    """Both directions' states in the row above, (B, h, 1, W) each, and what a walk at sites keeps."""
+    """Both directions' states in the row above, (B, h, 1, W) each, and what sites keep."""
 
     above: tuple[Tensor, Tensor]
     begun: bool = False
     sites: "_SiteState | None" = None
 
     def shifted(self, like: Tensor) -> Tensor:
-        """The second direction's map, one row down, in the row below `above`: zeros in the first
-        row.
-        """
+        """The second direction's map, one row down, below `above`; zeros in the first row."""
         right = self.above[1]
         return right if self.begun else torch.zeros_like(right, dtype=like.dtype)
 
 
 @dataclass
 class _SiteState:
-    """The current row of the input and of the first direction's states; those before each column
-    (views); matrices.
+    """The current row of the input and of the first direction's states.
+
+    Also the states before each column, as views, and a matrix for each colour.
     """
 
     inputs: RowInProgress

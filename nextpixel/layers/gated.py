@@ -1,17 +1,16 @@
 """The gated layer with two stacks and no blind spot.
 
 Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1 to 2.3
-and figure 2:
+and figure 2::
 
-    vertical in ─► k×k conv (F → 2F) ─┬─ + V·h ─────────────► gate ─► vertical out
-                                      └─► 1×1 (2F → 2F) ─┐
-    horizontal in ─► 1×k conv (F → 2F) ────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+ horizontal
-    in)─► horizontal out
+    vertical in ───► k×k conv (F → 2F) ─┬─ + V·h ────────► gate ─► vertical out
+                                        └─► 1×1 (2F → 2F) ─┐
+    horizontal in ─► 1×k conv (F → 2F) ──────────────────(+)─ + V·h ─► gate ─► 1×1 ─(+)─► out
 
-The link leaves the vertical stack before its gate; only the horizontal stack has a residual;
-nothing flows from the horizontal to the vertical stack. The vertical input is one row behind: at
-row r it knows rows above r only, so every tap of the vertical convolution and of the link is past,
-for all colours.
+The link leaves the vertical stack before its gate. Only the horizontal stack has a residual: the
+last sum adds its input. Nothing flows from the horizontal to the vertical stack. The vertical input
+is one row behind: at row r it knows only rows above r, so every tap of the vertical convolution and
+of the link is past, for all colours.
 """
 
 import torch
@@ -28,9 +27,8 @@ __all__ = ["GatedBlock", "gate"]
 def gate(y: Tensor) -> Tensor:
     """tanh(a) ⊙ σ(b), where a and b are the two halves of the channels of y (equation 2)."""
     a, b = y.chunk(2, dim=1)
-    if (
-        y.ndim == 4
-    ):  # Over whole maps, strided halves cost two to three times what contiguous copies do.
+    # Over whole maps, strided halves cost two to three times what contiguous copies do.
+    if y.ndim == 4:
         channels_last = y.is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if channels_last else torch.contiguous_format
         a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
@@ -119,11 +117,13 @@ class GatedBlock(nn.Module):
     def horizontal(
         self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The horizontal stack, over rows or at a site; returns its output and the sum of skips so
-        far.
+        """The horizontal stack, over rows or at a site.
+
+        Returns:
+            Its output, and the sum of skips so far.
         """
-        # `forward` by name: at a site, the bookkeeping of a module's call costs as much as the
-        # product it makes.
+        # `forward` by name: at a site, the bookkeeping of a module's call costs as much as its
+        # product.
         gated = self._gate(self.horizontal_conv.forward(h, cache, onto=link))
         if self.skip is not None:
             skips = self.skip.forward(gated, cache, onto=skips)

@@ -1,4 +1,4 @@
-"""From features to the conditional distribution of every sub-pixel.
+"""The conditional distributions of sub-pixels.
 
 Pixel Recurrent Neural Networks, sections 2.2 and 5.1: a softmax over all values of a sub-pixel, or
 for two values a Bernoulli. PixelCNN++ (Salimans et al., 2017): a discretised mixture of logistics,
@@ -27,25 +27,25 @@ class Distribution(Protocol):
     """The conditional distributions of a block of sub-pixels, each given its past."""
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats, same
-        shape.
+        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats.
 
         x holds integers 0 … levels-1; `nextpixel.score` checks that, this does not.
         """
         ...
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        """The log-probability of every value of one colour, given the earlier colours of x: (B,
-        levels, H, W).
+        """The log-probability of every value of one colour: (B, levels, H, W).
+
+        It is given the earlier colours of x.
         """
         ...
 
     def log_density(self, y: Tensor) -> Tensor:
-        """The log-density of each sub-pixel of y (B, C, H, W) in nats, same shape; y holds reals in
-        [0, levels).
+        """The log-density of each sub-pixel of y (B, C, H, W) in nats, same shape.
 
-        The past counts as integers, ⌊y⌋. For a distribution over integers this is the density that
-        is constant on [v, v+1), so that it equals the log-probability of ⌊y⌋.
+        y holds reals in [0, levels). The past counts as integers, ⌊y⌋. For a distribution over
+        integers this is the density that is constant on [v, v+1), so that it equals the
+        log-probability of ⌊y⌋.
         """
         ...
 
@@ -92,8 +92,9 @@ class Categorical:
         return -nats.view(values.shape).permute(0, 3, 1, 2)
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
-        """Log-probability of every value of one colour. The logits already know the earlier
-        colours: x is unused.
+        """Log-probability of every value of one colour; x is unused.
+
+        The logits already know the earlier colours.
         """
         return functional.log_softmax(_full_precision(_colour(self.logits, channel)), dim=1)
 
@@ -103,8 +104,7 @@ class Categorical:
 
 
 class Bernoulli:
-    """One logit for the value 1 of each two-valued sub-pixel: the sigmoid of the binary MNIST
-    experiments.
+    """One logit for the value 1 of each sub-pixel: the sigmoid of the binary MNIST experiments.
 
     Args:
         outputs: logits (B, C, H, W), or (B, 1, H, W) for a single colour.
@@ -150,14 +150,14 @@ _LOG_SCALES = -7.0, 7.0
 
 
 class LogisticMixture:
-    """A mixture of logistics over all colours of a pixel, discretised (PixelCNN++, section 2.1 and
-    2.2).
+    """A discretised mixture of logistics over all colours of a pixel.
 
-    Each component is a product of logistics, one per colour; the mean of a colour is linear in the
-    earlier colours of the pixel. Value v has the mass of [v - ½, v + ½] on the scale of -1 … 1, the
-    outermost values all beyond; so probabilities sum to one. `log_density` is the same mixture
-    without rounding: the continuous model. It has mass beyond the values that exist; a draw from
-    it, rounded to the nearest value, is a draw from the discretised mixture.
+    PixelCNN++, sections 2.1 and 2.2. Each component is a product of logistics, one per colour; the
+    mean of a colour is linear in the earlier colours of the pixel. Value v has the mass of [v - ½,
+    v + ½] on the scale of -1 … 1, the outermost values all beyond, so that probabilities sum to
+    one. `log_density` is the same mixture without rounding: the continuous model. It has mass
+    beyond the values that exist; a draw from it, rounded to the nearest value, is a draw from the
+    discretised mixture.
 
     Args:
         outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means,
@@ -183,9 +183,7 @@ class LogisticMixture:
 
     @staticmethod
     def outputs(channels: int, levels: int) -> int:  # noqa: ARG004 (the same for every number of levels)
-        """Per component a logit, and per colour a mean, a log-scale and the coefficients of earlier
-        colours.
-        """
+        """For each component a logit, and for each colour a mean, a log-scale and coefficients."""
         return _COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
 
     def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -209,9 +207,7 @@ class LogisticMixture:
         )
 
     def _chain(self, x: Tensor, component: Callable[[int], Tensor]) -> Tensor:
-        """Sums up log p(x_c | earlier colours) of all colours, from log p of each component (B, K,
-        H, W).
-        """
+        """Log p(x_c | earlier colours) of all colours, from that of each component (B, K, H, W)."""
         weights, nats = self.logits, []
         total = torch.zeros_like(x[:, 0], dtype=weights.dtype)
         for channel in range(self.channels):
@@ -225,7 +221,7 @@ class LogisticMixture:
         return values.to(self.means.dtype) * (2 / (self.levels - 1)) - 1
 
     def _mean(self, x: Tensor, channel: int) -> Tensor:
-        """The components' means of one colour, given the values of the earlier ones: (B, K, H, W)."""
+        """The components' means of one colour, given the earlier ones: (B, K, H, W)."""
         mean: Tensor = self.means[:, channel]
         first = channel * (channel - 1) // 2
         for earlier in range(channel):
@@ -233,8 +229,9 @@ class LogisticMixture:
         return mean
 
     def _mass(self, x: Tensor, values: Tensor, channel: int) -> Tensor:
-        """The log-probability of a value under each component; `values` broadcasts against (B, K,
-        H, W).
+        """The log-probability of values under each component.
+
+        `values` broadcasts against (B, K, H, W).
         """
         log_scale = self.log_scales[:, channel]
         half = 1 / (self.levels - 1)

@@ -76,6 +76,6 @@ def check_encoder(*, channels: int, levels: int, size: Sequence[int], **widths: 
     if last > LARGEST_WIDTH:
         raise UsageError(
             f"images of {size[0]}×{size[1]} pixels would need {last:,} features in the encoder's"
-            f" last convolution, more than {LARGEST_WIDTH:,}; give a smaller ‹{features}› or smaller"
-            " images"
+            f" last convolution, more than {LARGEST_WIDTH:,}; give a smaller ‹{features}› or"
+            " smaller images"
         )

@@ -1,7 +1,7 @@
 """From pixels to the features that the first layer reads.
 
-Ordinal values, such as brightness, are scaled to [-1, 1]. Categorical values, such as the codes of a
-vector-quantised auto-encoder, become learned features: an embedding table for each colour.
+Ordinal values, such as brightness, are scaled to [-1, 1]. Categorical values, such as the codes of
+a vector-quantised auto-encoder, become learned features: an embedding table for each colour.
 
 An input also knows the three views of an image that layers ask for: the rows of a pass, the same
 rows one row behind, and at a site what was decided just before it.

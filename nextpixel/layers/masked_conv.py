@@ -58,10 +58,10 @@ class VerticalConv2d(nn.Module):
 
 
 def unit_variance(mask: Tensor) -> Tensor:
-    """Random weights (outputs, inputs, ...) that keep the variance of their input; only unmasked
-    taps count.
+    """Random weights (outputs, inputs, …) that keep the variance of their input.
 
-    Biases start at zero beside them: then ReLUs are open or closed by what they see, not by chance.
+    Only unmasked taps count. Biases start at zero, so that ReLUs are open or closed by what they
+    see, not by chance.
     """
     fan_in = mask.flatten(1).sum(dim=1).clamp(min=1).view(-1, *[1] * (mask.ndim - 1))
     return (torch.rand(mask.shape) * 2 - 1) * (3 / fan_in).sqrt()
@@ -88,8 +88,7 @@ def _below_past_rows(layer: nn.Module, x: Tensor, count: int, cache: Cache | Non
 
 
 class MaskedConv2d(nn.Module):
-    """A convolution over the pixels to the left, as far as the mask type allows the pixel itself,
-    and rows above.
+    """A convolution over the pixels to the left, rows above, and what the mask allows of the pixel.
 
     With no rows above, kernel 1×k; k = 1 with mask "B" is the masked 1×1 convolution of residual
     blocks and heads. With k//2 rows above, the upper half of a k×k kernel, as in PixelCNN. The mask
@@ -136,8 +135,7 @@ class MaskedConv2d(nn.Module):
         if self.taps > self.reach:
             mask[:, :, -1, self.reach] = centre
         self.register_buffer("mask", mask, persistent=False)
-        # Decided without a look at the mask, so that models can be built where tensors hold
-        # nothing.
+        # Decided without reading the mask, so that models can be built on the meta device.
         self.masked = channels > 1 or (rows_above > 0 and kernel_size > 1)
         self.weight = nn.Parameter(unit_variance(mask))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -187,7 +185,7 @@ class MaskedConv2d(nn.Module):
         return y if onto is None else y.add_(onto)
 
     def _above(self, x: Tensor, cache: Cache) -> Tensor:
-        """What the rows above the current one contribute to it, and the bias: (B, outputs, 1, W)."""
+        """What the rows above add to the current one, and the bias: (B, outputs, 1, W)."""
         self._take_in_finished_row(cache)
         inputs = self.weight.shape[1]
         blank = x.new_zeros(x.shape[0], inputs, 1, cache.width)
@@ -232,8 +230,9 @@ class MaskedConv2d(nn.Module):
 
 @dataclass
 class _SiteState:
-    """One matrix per colour, and the current row of the input with its window for every column
-    (views).
+    """A matrix for each colour, and the current row of the input.
+
+    The row has a window for every column, as views.
     """
 
     weights: list[Tensor]
@@ -243,8 +242,9 @@ class _SiteState:
 
 
 class FirstConv2d(nn.Module):
-    """The k×k convolution of mask type "A" that reads the image: rows above, pixels to the left,
-    earlier colours.
+    """The k×k convolution of mask type "A" that reads the image.
+
+    It sees rows above, pixels to the left, and earlier colours of the pixel.
 
     Args:
         inputs: channels of the image.
@@ -266,8 +266,9 @@ class FirstConv2d(nn.Module):
             self.left.weight.mul_((left / (above + left)) ** 0.5)
 
     def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
-        """The rows of the image, or at a site the previous sub-pixel; and the same rows one row
-        behind.
+        """Convolves the rows of the image, or at a site the previous sub-pixel.
+
+        `above` gives the same rows one row behind.
         """
         (onto,) = once_per_row(cache, self, lambda: [self.above(above(), cache)])
         return self.left(x, cache, onto=onto)  # type: ignore[no-any-return]

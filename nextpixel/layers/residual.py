@@ -1,5 +1,6 @@
-"""How the layers of PixelCNN and PixelRNN are wired (Pixel Recurrent Neural Networks, section 3.3
-and figure 5).
+"""How the layers of PixelCNN, Row LSTM and Diagonal BiLSTM are connected.
+
+Pixel Recurrent Neural Networks, section 3.3 and figure 5::
 
     x (2h maps) ─► layer ─► h maps ─┬─► 1×1, to 2h maps ─(+ x)─► next layer
                                     └─► 1×1 ─► summed over layers, to the head
@@ -31,7 +32,7 @@ class ResidualBlock(nn.Module):
         features: h.
         channels: number of colours C that are predicted one after another.
         residual: whether to add the input.
-        skip: whether to feed the head, too.
+        skip: whether to also feed the head.
         dropout: share of the layer's output values that are dropped in training.
     """
 
@@ -74,16 +75,17 @@ class ResidualBlock(nn.Module):
 
 
 class ConvolutionalLayer(nn.Module):
-    """PixelCNN's layer: ReLU, 1×1 to h maps, ReLU, k×k with mask "B", ReLU; a condition biases the
-    k×k convolution.
+    """PixelCNN's layer: ReLU, 1×1 to h maps, ReLU, k×k with mask "B", ReLU.
+
+    A condition biases the k×k convolution.
 
     Args:
         features: h; the input has 2h maps.
         kernel_size: k, odd.
         channels: number of colours C that are predicted one after another.
         widths: of what the model is conditioned on, or None.
-        gated: whether the k×k convolution is to 2h maps and ends in a gate, as in Gated PixelCNN,
-            and not in a ReLU.
+        gated: whether the k×k convolution has 2h maps and ends in a gate, as in Gated PixelCNN,
+            instead of a ReLU.
     """
 
     def __init__(

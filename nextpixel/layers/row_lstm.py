@@ -1,9 +1,9 @@
-"""Row LSTM (Pixel Recurrent Neural Networks, section 3.1): an LSTM from row to row, with
-convolutions along the row.
+"""Row LSTM: an LSTM from row to row, with convolutions along the row.
 
-The input-to-state convolution, 1×k with mask "B", is computed for the whole map at once; the
-state-to-state convolution, 1×k and unmasked, reads the states of the row above. What is seen is a
-triangle above the pixel, and in the pixel's own row k//2 pixels more to the left with every layer.
+Pixel Recurrent Neural Networks, section 3.1. The input-to-state convolution, 1×k with mask "B", is
+computed for the whole map at once; the state-to-state convolution, 1×k and unmasked, reads the
+states of the row above. A pixel sees a triangle above it, and in its own row k//2 pixels more to
+the left with every layer.
 """
 
 from dataclasses import dataclass
@@ -106,9 +106,7 @@ class RowLSTMLayer(nn.Module):
 
 @dataclass
 class _State:
-    """States and cell states of the row above, (B, h, 1, W) each, and those of the row that is
-    walked at sites.
-    """
+    """States and cell states of the row above, (B, h, 1, W) each, and of the row in progress."""
 
     above: tuple[Tensor, Tensor]
     rows: tuple[RowInProgress, RowInProgress] | None = None
@@ -123,8 +121,9 @@ class _State:
 
 
 def open_forget_gates(input_to_state: MaskedConv2d, features: int) -> None:
-    """Lets memory last at first: a bias of one for the second of the gates o, f, i, g (the papers
-    do not say).
+    """Lets memory last at first: a bias of one for the second of the gates o, f, i, g.
+
+    The papers do not say how it starts.
     """
     assert input_to_state.bias is not None
     with torch.no_grad():

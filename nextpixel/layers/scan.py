@@ -2,10 +2,11 @@
 
 Row LSTM and Diagonal BiLSTM (Pixel Recurrent Neural Networks, sections 3.1 and 3.2) are one
 recurrence over fronts of cells that are computed together: the front is a row, or a diagonal. With
-the input-to-state map z, for every cell
+the input-to-state map z, for every cell::
 
-    [o, f, i, g] = z + Σ_taps h(tap) · W_tap;    c = σ(f) ⊙ c(carry) + σ(i) ⊙ tanh(g);    h = σ(o) ⊙
-    tanh(c)
+    [o, f, i, g] = z + Σ_taps h(tap) · W_tap
+    c = σ(f) ⊙ c(carry) + σ(i) ⊙ tanh(g)
+    h = σ(o) ⊙ tanh(c)
 
 where taps are neighbours on the previous front, and one of them, the carry, hands on its cell
 state. (The paper prints σ for all four gates; g is a tanh, as in every LSTM.)
@@ -75,11 +76,11 @@ def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
 
 @lru_cache(maxsize=32)
 def diagonal_fronts(height: int, width: int) -> Fronts:
-    """Fronts of the Diagonal BiLSTM: diagonals of equal row + column; taps are the cell above and
-    the one before.
+    """Fronts of the Diagonal BiLSTM: diagonals of equal row + column.
 
-    The second direction is that of the mirrored map. Border cells: the row above the map, column by
-    column as the direction goes, then the cell before each row.
+    Taps are the cell above and the one before. The second direction is that of the mirrored map.
+    Border cells: the row above the map, column by column as the direction goes, then the cell
+    before each row.
     """
     # Every front is packed as: the border above its successor's first cell, its cells, the border
     # before the successor's last row. The front before the first has borders only.
@@ -110,8 +111,9 @@ def diagonal_fronts(height: int, width: int) -> Fronts:
 
 
 def lstm_cell(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
-    """One step at one place: gates o, f, i, g (B, 4F), which it overwrites, and cell state (B, F)
-    to h and c.
+    """One step at one place: gates o, f, i, g (B, 4F) and cell state (B, F) to h and c.
+
+    It overwrites the gates.
     """
     width = carried.shape[1]
     gates[:, : 3 * width].sigmoid_()
@@ -162,8 +164,10 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
 
 @lru_cache(maxsize=32)
 def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Among cells and borders: the borders that the caller gives, the cells, and for each tap what
-    the cells read.
+    """Places among cells and borders.
+
+    Returns:
+        The borders that the caller gives, the cells, and for each tap what the cells read.
     """
     first = torch.cat(
         [

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import Conditions, Values, VectorCondition, forget
+from nextpixel.condition_values import Values, ValuesLike, as_values, forget
+from nextpixel.conditions import VectorCondition, of_kind
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
@@ -78,11 +79,12 @@ class PixelCNNAutoencoder(ImageModel):
         free_bits: float = 0.0,
     ) -> None:
         super().__init__(channels=decoder.channels, levels=decoder.levels)
-        if not isinstance(decoder.condition, VectorCondition):
+        codes = of_kind(decoder.conditions, VectorCondition)
+        if not codes or len(decoder.conditions) > 1:
             raise UsageError(
                 "‹decoder› must be conditioned on a code; give it condition=VectorCondition(size)"
             )
-        code_size = decoder.condition.size
+        code_size = codes[0].size
         check_encoder(
             channels=decoder.channels,
             levels=decoder.levels,
@@ -97,7 +99,7 @@ class PixelCNNAutoencoder(ImageModel):
         self.decoder, self.encoder_features = decoder, encoder_features
         self.size: tuple[int, int] = (size[0], size[1])
         self.variational, self.free_bits = variational, free_bits
-        self.condition: Conditions | None = decoder.condition
+        self.conditions = decoder.conditions
         self.code_size = code_size
         self.encoder = ImageEncoder(
             channels=self.channels,
@@ -120,8 +122,9 @@ class PixelCNNAutoencoder(ImageModel):
         return LOWER_BOUND if self.variational else EXACT
 
     @property
-    def given_by_data(self) -> None:
+    def given_by_data(self) -> tuple[()]:
         """Nothing: codes come from the images themselves."""
+        return ()
 
     def scales(self) -> Iterator[Scale]:
         """The decoder's."""
@@ -144,17 +147,18 @@ class PixelCNNAutoencoder(ImageModel):
         mean, log_deviation = _precise(self.encoder(x)).chunk(2, dim=1)
         return mean, log_deviation.clamp(-7, 7)
 
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:
+    def infer(self, x: Tensor, values: Values) -> Values:
         """The codes of images, unless some are given.
 
         Booleans (B,) instead of codes are true where a code is to be unknown.
         """
-        if isinstance(condition, Tensor) and condition.dtype == torch.bool:
-            return forget(self.encode(x.to(self.device)), condition)
-        return self.encode(x.to(self.device)) if condition is None else condition
+        if values and values[0].dtype != torch.bool:
+            return values
+        codes = (self.encode(x.to(self.device)),)
+        return forget(codes, values[0]) if values else codes
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel given its past and a code, by default that of x.
 
@@ -162,8 +166,9 @@ class PixelCNNAutoencoder(ImageModel):
         log-probability is then reduced by its share of the Kullback-Leibler divergence, so that
         their sum is the lower bound of log p(x).
         """
-        if condition is not None or not self.variational:
-            return self.decoder(x, self.infer(x, condition), cache)  # type: ignore[no-any-return]
+        values = as_values(condition)
+        if values or not self.variational:
+            return self.decoder(x, self.infer(x, values), cache)  # type: ignore[no-any-return]
         mean, log_deviation = self.posterior(x)
         code = mean + log_deviation.exp() * torch.randn_like(mean)
         divergence = gaussian_divergence(mean, log_deviation)
@@ -201,9 +206,9 @@ class _Bound:
 class ConvolutionalAutoencoder(Trainable):
     """The paper's baseline: the same encoder, a deconvolutional decoder, the squared error.
 
-    It reconstructs images but is not a distribution of them. It is trained as the mean of a Gaussian
-    of variance 1 on values scaled to [-1, 1], whose negative log-density is half the squared error
-    plus a constant.
+    It reconstructs images but is not a distribution of them. It is trained as the mean of a
+    Gaussian of variance 1 on values scaled to [-1, 1], whose negative log-density is half the
+    squared error plus a constant.
 
     Args:
         channels, levels: of the images.
@@ -220,7 +225,7 @@ class ConvolutionalAutoencoder(Trainable):
         torch.Size([2, 1, 8, 8])
     """
 
-    condition = None
+    conditions = ()
 
     def __init__(
         self,
@@ -269,12 +274,13 @@ class ConvolutionalAutoencoder(Trainable):
         return scaled * ((self.levels - 1) / 2) ** 2
 
     @property
-    def given_by_data(self) -> None:
+    def given_by_data(self) -> tuple[()]:
         """Nothing beside images."""
+        return ()
 
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
-        """None: the model has no condition."""
-        return condition
+    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
+        """Nothing: the model has no conditions."""
+        return values
 
     def encode(self, x: Tensor) -> Tensor:
         """The codes of images, (B, m)."""
@@ -285,7 +291,7 @@ class ConvolutionalAutoencoder(Trainable):
         inner = self.enter(code).unflatten(1, self.encoder.inner)
         return self.deconvolutions(inner)[:, :, : self.size[0], : self.size[1]]  # type: ignore[no-any-return]
 
-    def forward(self, x: Tensor, condition: Values | None = None) -> Objective:  # noqa: ARG002
+    def forward(self, x: Tensor, condition: ValuesLike = None) -> Objective:  # noqa: ARG002
         """The log-density of the Gaussian around the reconstruction."""
         return _Gaussian(self.decode(self.encode(x)), self.levels)
 

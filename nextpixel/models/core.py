@@ -18,21 +18,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
-from nextpixel.conditions import (
-    Conditions,
-    Values,
-    check_condition,
-    condition_config,
-    parse_condition,
-    parts_of,
-    tuple_of,
-)
+from nextpixel.condition_values import Values, ValuesLike, as_values, check_shapes
+from nextpixel.conditions import Condition, as_conditions, conditions_to_json
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
-from nextpixel.layers.sizes import LARGEST_WIDTH, check_between
 from nextpixel.models.settings import NetworkSettings
 from nextpixel.models.trainable import EXACT, Figure, Trainable
 
@@ -59,14 +51,12 @@ class Scale(NamedTuple):
     step: int
     coarser: int | None
 
-    def given(self, x: Tensor, condition: Values | None) -> Values | None:
-        """What this scale is conditioned on, for images x and the condition of the whole model."""
+    def given(self, x: Tensor, values: Values) -> Values:
+        """The values of this scale's conditions, of whole images x and the whole model's values."""
         if self.coarser is None:
-            return condition
-        few = x[:, :, :: self.coarser, :: self.coarser]
-        if len(parts_of(self.network.condition)) == 1:
-            return few
-        return few, *tuple_of(condition)
+            return values
+        small = x[:, :, :: self.coarser, :: self.coarser]
+        return (small,) if len(self.network.conditions) == 1 else (small, *values)
 
     def counts(self, row: int, column: int) -> bool:
         """Whether a pixel, by its row and column in this scale, is not one of the scale before."""
@@ -84,7 +74,7 @@ class ImageModel(Trainable):
 
     Attributes:
         channels, levels: as given.
-        condition: what the distribution is conditioned on, or None.
+        conditions: what the distribution is conditioned on; () for nothing.
     """
 
     def __init__(self, *, channels: int, levels: int) -> None:
@@ -93,7 +83,7 @@ class ImageModel(Trainable):
 
     @abstractmethod
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel of x given those before it."""
 
@@ -101,13 +91,14 @@ class ImageModel(Trainable):
     def scales(self) -> Iterator[Scale]:
         """The parts of the model, in the order in which they go through an image."""
 
-    def check(self, x: Tensor, condition: Values | None) -> None:
+    def check(self, x: Tensor, condition: ValuesLike) -> None:
         """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise UsageError(
                 f"‹x› has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
             )
-        check_condition(self.condition, condition, x.shape[0], (x.shape[2], x.shape[3]))
+        size = x.shape[2], x.shape[3]
+        check_shapes(self.conditions, as_values(condition), x.shape[0], size)
 
 
 def visiting_order(model: ImageModel, height: int, width: int) -> list[Site]:
@@ -148,7 +139,7 @@ class AutoregressiveModel(ImageModel):
 
     Attributes:
         settings: as given.
-        condition: what the distribution is conditioned on, or None.
+        conditions: what the distribution is conditioned on; () for nothing.
         values: the input.
         encoder: of what biases every layer, or None.
         colours: how many colours of a pixel are predicted one after another.
@@ -161,13 +152,10 @@ class AutoregressiveModel(ImageModel):
     ) -> None:
         super().__init__(channels=settings.channels, levels=settings.levels)
         self.settings, self.colours = settings, settings.colours
-        self.condition = parse_condition(settings.condition)
-        _check_sizes(self.condition)
-        self.values = _input(settings)
-        conditioned = self.condition is not None or settings.position_waves > 0
-        self.encoder = (
-            ConditionEncoder(self.condition, settings.position_waves) if conditioned else None
-        )
+        self.conditions = as_conditions(settings.condition)
+        self.values, waves = _input(settings), settings.position_waves
+        conditioned = bool(self.conditions) or waves > 0
+        self.encoder = ConditionEncoder(self.conditions, waves) if conditioned else None
         widths = None if self.encoder is None else self.encoder.widths
         for name, layer in layers(self.values.maps, widths).items():
             self.add_module(name, layer)
@@ -194,16 +182,15 @@ class AutoregressiveModel(ImageModel):
         """
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel of x given its past.
 
         Args:
             x: integers (B, C, H, W).
-            condition: a batch of what the model is conditioned on, see `nextpixel.conditions`: for
-                classes integers (B,), for vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉,
-                ⌈W / scale⌉); for several conditions a tuple. Classes of -1, vectors of NaN and maps
-                of -1 or NaN are unknown.
+            condition: a value of each condition for each image: for classes integers (B,), for
+                vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉, ⌈W / scale⌉); one tensor,
+                or a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown.
             cache: None for all sites in one pass. Otherwise the result covers only the place where
                 the cache is, while x is still the whole image, of which nothing later than that
                 place is read.
@@ -212,7 +199,7 @@ class AutoregressiveModel(ImageModel):
             self.check(x, condition)
         encoded: Encoded | None = None
         if self.encoder is not None:  # once in a walk
-            encode = partial(self.encoder, condition, x.shape[2], x.shape[3])
+            encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
             encoded = encode() if cache is None else cache.state(self.encoder, encode)
         again = self.recompute and self.training and torch.is_grad_enabled()
         y, skips = self.features(x, encoded, cache, _recomputed if again else _called)
@@ -224,7 +211,7 @@ class AutoregressiveModel(ImageModel):
         keywords = {
             field.name: getattr(self.settings, field.name) for field in fields(self.settings)
         }
-        return keywords | {"condition": condition_config(self.condition)}
+        return keywords | {"condition": conditions_to_json(self.conditions)}
 
     @property
     def figure(self) -> Figure:
@@ -232,13 +219,13 @@ class AutoregressiveModel(ImageModel):
         return EXACT
 
     @property
-    def given_by_data(self) -> Conditions | None:
-        """The condition."""
-        return self.condition
+    def given_by_data(self) -> tuple[Condition, ...]:
+        """All conditions."""
+        return self.conditions
 
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
-        """The condition that the data gives."""
-        return condition
+    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
+        """The values that the data gives."""
+        return values
 
     def scales(self) -> Iterator[Scale]:
         """Itself."""
@@ -263,26 +250,6 @@ def _input(settings: NetworkSettings) -> ImageInput:
     if settings.value_features is None:
         return OrdinalInput(**shared)
     return CategoricalInput(**shared, features=settings.value_features)
-
-
-# Far above anything in use; see `layers.sizes`. The kernels that enlarge a map grow with the square
-# of its scale.
-_LARGEST = {
-    "classes": 1 << 20,
-    "size": 1 << 20,
-    "maps": 1 << 12,
-    "scale": 256,
-    "levels": 1 << 20,
-    "features": LARGEST_WIDTH,
-}
-
-
-def _check_sizes(condition: Conditions | None) -> None:
-    """Raises UsageError for a condition whose network would be absurdly large."""
-    for part in parts_of(condition):
-        for name, value in vars(part).items():
-            if name in _LARGEST and value is not None:
-                check_between(name, value, 1, _LARGEST[name])
 
 
 def check_values(model: ImageModel, x: Tensor) -> None:

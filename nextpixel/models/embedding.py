@@ -33,7 +33,8 @@ class Embedding(nn.Module):
         UsageError: a value is out of range.
 
     Example:
-        >>> Embedding(levels=4, size=(8, 8), outputs=3)(torch.randint(4, (2, 1, 8, 8))).norm(dim=1).tolist()
+        >>> model = Embedding(levels=4, size=(8, 8), outputs=3)
+        >>> model(torch.randint(4, (2, 1, 8, 8))).norm(dim=1).tolist()
         [1.0, 1.0]
     """
 

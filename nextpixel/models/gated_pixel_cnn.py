@@ -1,4 +1,7 @@
-"""Gated PixelCNN (Conditional Image Generation with PixelCNN Decoders, van den Oord et al., 2016)."""
+"""Gated PixelCNN.
+
+Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.
+"""
 
 from collections.abc import Iterable
 from functools import partial

@@ -11,13 +11,13 @@ left out.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions import Conditions, MapCondition, Values, parts_of
+from nextpixel.condition_values import Values, ValuesLike, as_values
+from nextpixel.conditions import Condition, MapCondition, of_kind
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
@@ -46,7 +46,8 @@ class MultiScale(ImageModel):
         >>> import torch
         >>> from nextpixel import PixelCNN, RowLSTM
         >>> small = RowLSTM(levels=4, features=8, layers=2)
-        >>> large = PixelCNN(levels=4, features=8, layers=2, condition=MapCondition(1, scale=2, levels=4))
+        >>> given = MapCondition(1, scale=2, levels=4)
+        >>> large = PixelCNN(levels=4, features=8, layers=2, condition=given)
         >>> x = torch.randint(4, (2, 1, 6, 7))
         >>> MultiScale(small=small, large=large)(x).log_prob(x).shape
         torch.Size([2, 1, 6, 7])
@@ -54,8 +55,8 @@ class MultiScale(ImageModel):
 
     def __init__(self, *, small: ImageModel, large: ImageModel) -> None:
         super().__init__(channels=small.channels, levels=small.levels)
-        first, *others = parts_of(large.condition) or (None,)
-        if not isinstance(large, AutoregressiveModel) or not isinstance(first, MapCondition):
+        first = of_kind(large.conditions, MapCondition).get(0)
+        if not isinstance(large, AutoregressiveModel) or first is None:
             raise UsageError(
                 "‹large› must be conditioned on the small image; give it condition=MapCondition(…)"
             )
@@ -74,18 +75,14 @@ class MultiScale(ImageModel):
                 f"the condition of ‹large› has scale={first.scale}; it must be at least 2"
             )
         self.small, self.large, self.scale = small, large, first.scale
-        # A map is, seen from the large image, of even lower resolution.
-        further = tuple(
-            replace(part, scale=part.scale * self.scale) if isinstance(part, MapCondition) else part
-            for part in parts_of(small.condition)
-        )
-        if others and tuple(others) != further:
+        self.conditions = tuple(part.seen_from(self.scale) for part in small.conditions)
+        others = large.conditions[1:]
+        if others and others != self.conditions:
             raise UsageError(
-                f"beside the small image, ‹large› is conditioned on {tuple(others)}, but ‹small› on"
-                f" {parts_of(small.condition)}; give both the same conditions (maps with"
-                f" {self.scale} times the scale), or condition ‹large› on the small image alone"
+                f"beside the small image, ‹large› is conditioned on {others}, but ‹small› on"
+                f" {small.conditions}; give both the same conditions (maps with {self.scale} times"
+                " the scale), or condition ‹large› on the small image alone"
             )
-        self.condition = further if len(further) > 1 else further[0] if further else None
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -97,13 +94,13 @@ class MultiScale(ImageModel):
         return EXACT
 
     @property
-    def given_by_data(self) -> Conditions | None:
-        """The condition."""
-        return self.condition
+    def given_by_data(self) -> tuple[Condition, ...]:
+        """All conditions."""
+        return self.conditions
 
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:  # noqa: ARG002
-        """The condition that the data gives."""
-        return condition
+    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
+        """The values that the data gives."""
+        return values
 
     def scales(self) -> Iterator[Scale]:
         """The small model's scales, further apart, then the large model."""
@@ -112,24 +109,22 @@ class MultiScale(ImageModel):
         yield Scale(self.large, 1, self.scale)
 
     def forward(
-        self, x: Tensor, condition: Values | None = None, cache: Cache | None = None
+        self, x: Tensor, condition: ValuesLike = None, cache: Cache | None = None
     ) -> Distribution:
         """The distribution of every sub-pixel given those before it in this model's order.
 
         Args:
             x: integers (B, C, H, W).
-            condition: what the model is conditioned on.
+            condition: as for any model.
             cache: None; walks and scores go scale by scale, see `scales`.
         """
         if cache is not None:
             raise UsageError(
                 "a multi-scale model has no rows or sites of its own; walk each of its scales()"
             )
-        few, given = (
-            x[:, :, :: self.scale, :: self.scale],
-            Scale(self.large, 1, self.scale).given(x, condition),
-        )
-        return _TwoScales(self.small(few, condition), self.large(x, given), self.scale)
+        values, few = as_values(condition), x[:, :, :: self.scale, :: self.scale]
+        given = Scale(self.large, 1, self.scale).given(x, values)
+        return _TwoScales(self.small(few, values), self.large(x, given), self.scale)
 
 
 class _TwoScales:

@@ -38,8 +38,8 @@ class PixelCNN(AutoregressiveModel):
     such gap. The paper's CIFAR-10 model: 15 layers, features 128, head_features 1024.
 
     The keywords are the fields of `models.settings.PixelCNNSettings`, with their defaults. `gated`
-    is not in the papers: it is what `GatedPixelCNN` adds apart from its second stack, and tells what
-    gates and the blind spot are worth, each alone.
+    is not in the papers: it is what `GatedPixelCNN` adds apart from its second stack, and tells
+    what gates and the blind spot are worth, each alone.
 
     Raises:
         UsageError: a keyword is out of range, such as a width that is not a multiple of `channels`.

@@ -14,14 +14,16 @@ from nextpixel.models.trainable import Trainable
 __all__ = ["MODELS", "build"]
 
 MODELS: dict[str, type[Trainable] | type[Embedding]] = {
-    "ConvolutionalAutoencoder": ConvolutionalAutoencoder,
+    # distributions
     "DiagonalBiLSTM": DiagonalBiLSTM,
-    "Embedding": Embedding,
     "GatedPixelCNN": GatedPixelCNN,
     "MultiScale": MultiScale,
     "PixelCNN": PixelCNN,
     "PixelCNNAutoencoder": PixelCNNAutoencoder,
     "RowLSTM": RowLSTM,
+    # others
+    "ConvolutionalAutoencoder": ConvolutionalAutoencoder,
+    "Embedding": Embedding,
 }
 
 

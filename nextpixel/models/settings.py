@@ -8,8 +8,9 @@ same options.
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import update_wrapper
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from nextpixel.errors import UsageError
@@ -197,6 +198,8 @@ class DiagonalBiLSTMSettings(NetworkSettings):
 
 def _complete(settings: Any, **sides: int | None) -> None:
     """Checks all keywords and puts a value in the place of each None."""
+    for field in fields(settings):
+        _check_type(field.name, getattr(settings, field.name), field.default)
     for name in ("channels", "levels", "features", "layers", "position_waves", "value_features"):
         value = getattr(settings, name)
         if value is not None:
@@ -228,6 +231,23 @@ def _complete(settings: Any, **sides: int | None) -> None:
     for name, side in sides.items():
         assert side is not None
         check_kernel_size(name, side, at_least=3)
+
+
+def _check_type(name: str, value: object, default: object) -> None:
+    """Raises UsageError unless a value is of its keyword's type: files may hold anything."""
+    if name == "condition" or (value is None and default is None):
+        return
+    if isinstance(default, bool):
+        right, words = isinstance(value, bool), "True or False"
+    elif name == "head":
+        right, words = isinstance(value, str), "the name of a distribution"
+    elif isinstance(default, float):
+        right, words = isinstance(value, Real) and not isinstance(value, bool), "a number"
+    else:
+        right = isinstance(value, Integral) and not isinstance(value, bool)
+        words = "a whole number"
+    if not right:
+        raise UsageError(f"‹{name}› must be {words}, not {value!r}")
 
 
 P = ParamSpec("P")

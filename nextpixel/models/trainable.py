@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from nextpixel.conditions import Conditions, Values
+from nextpixel.condition_values import Values, ValuesLike
+from nextpixel.conditions import Condition
 from nextpixel.layers.inputs import CategoricalInput
 
 __all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "config_of"]
@@ -58,13 +59,13 @@ class Trainable(nn.Module, ABC):
     Attributes:
         channels: number of colours C.
         levels: number of values of a sub-pixel.
-        condition: what the model is conditioned on, or None.
+        conditions: what the model is conditioned on; () for nothing.
         size: (H, W) of the images that the model takes; None for any.
     """
 
     channels: int
     levels: int
-    condition: Conditions | None
+    conditions: tuple[Condition, ...]
     size: tuple[int, int] | None = None
     recompute: bool = False
     """Whether training computes each layer's maps again in the backward pass, to save memory."""
@@ -74,7 +75,7 @@ class Trainable(nn.Module, ABC):
         """The keywords that rebuild the model, as JSON: `registry.build(name, model.config())`."""
 
     @abstractmethod
-    def forward(self, x: Tensor, condition: Values | None = None) -> Objective:
+    def forward(self, x: Tensor, condition: ValuesLike = None) -> Objective:
         """What training maximises for images x, in one pass."""
 
     @property
@@ -84,12 +85,12 @@ class Trainable(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def given_by_data(self) -> Conditions | None:
-        """What a data set must give, beside images, to train and evaluate the model."""
+    def given_by_data(self) -> tuple[Condition, ...]:
+        """The conditions whose values a data set must give to train and evaluate the model."""
 
     @abstractmethod
-    def infer(self, x: Tensor, condition: Values | None) -> Values | None:
-        """The condition of images x, when the data gives `condition`."""
+    def infer(self, x: Tensor, values: Values) -> Values:
+        """The values of all conditions for images x, from those that the data gives."""
 
     @property
     def categorical_values(self) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import math
-import subprocess
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from nextpixel.data.load import load_data
 from nextpixel.data.splits import subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
+from nextpixel.papers.commit import commit
 from nextpixel.papers.recipe import DATA, Recipe, cost
 from nextpixel.papers.recipes import RECIPES
 from nextpixel.scoring import dequantised_score
@@ -189,22 +190,12 @@ def _result(
         "threads": torch.get_num_threads(),
         "cost": asdict(cost(recipe)),
         "choices": list(recipe.choices),
-        "command": f"nextpixel reproduce {recipe.name} --data {source.name}",
+        "command": f"nextpixel reproduce {recipe.name} --data {shlex.quote(source.name)}",
         "version": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "validations": [
             [line["step"], line["seconds"], line["valid_bits_per_dim"] * scale]
             for line in metrics
             if "valid_bits_per_dim" in line
         ],
     }
-
-
-def _commit() -> str | None:
-    """The commit of this code, if it is in a repository."""
-    command, here = ["git", "describe", "--always", "--dirty"], Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Batches for training and scoring. What is random in them is a pure function of (seed, step).
+"""Batches for training and scoring: a pure function of (seed, step).
 
 The whole batch is drawn first and divided among processes afterwards, so that it does not depend on
 their number.
@@ -13,19 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.conditions import (
-    ClassCondition,
-    Condition,
-    Conditions,
-    MapCondition,
-    Values,
-    VectorCondition,
-    each,
-    forget,
-    parts_of,
-)
+from nextpixel.condition_values import Values, forget, map_values
+from nextpixel.conditions import ClassCondition, Condition, MapCondition, VectorCondition
 from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
+from nextpixel.errors import UsageError
 from nextpixel.models.core import evaluating
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.config import TrainConfig
@@ -43,11 +35,9 @@ _ORDER, _AUGMENTATION, _DROPOUT = range(3)
 
 
 def batch_indices(images: int, batch_size: int, *, seed: int, step: int) -> NDArray[np.int64]:
-    """Which images make the batch of a step: every image once in each epoch, then all in a new
-    order.
+    """Which images make the batch of a step: each once in an epoch, in a new order every epoch.
 
-    A batch that an epoch does not fill goes on with the next one, so all batches have the same
-    size.
+    A batch that an epoch does not fill is filled from the next one, so all have the same size.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = places // images
@@ -70,17 +60,15 @@ def dropout_seed(seed: int, step: int, rank: int) -> int:
     return int(words[0]) >> 1
 
 
-def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> Conditions | None:
-    """Everything that a data set gives to condition a model on: its classes, vectors and maps; None
-    if nothing.
+def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> tuple[Condition, ...]:
+    """The conditions that a data set offers: its classes, vectors and maps, in this order.
 
     Args:
         data: what a model is to be trained on.
-        categorical_maps: whether the integers of maps are names, such as those of segments, and not
-            amounts.
+        categorical_maps: whether the integers of maps are categories, such as those of segments.
 
     Raises:
-        ValueError: the maps' size is not that of the images, or a fraction of it.
+        UsageError: the maps do not have the images' size or 1/2, 1/3 … of it.
     """
     parts: list[Condition] = [ClassCondition(len(data.classes))] if data.classes else []
     if data.train.vectors is not None:
@@ -89,20 +77,14 @@ def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> Conditi
         _, maps, *size = data.train.maps.shape
         scale = None if data.shape is None else fraction(data.shape, tuple(size))
         if scale is None:
-            raise ValueError(
-                f"the maps are {size[0]}×{size[1]}, which is no fraction 1, 1/2, 1/3 … of the"
-                f" images' size {data.shape}"
+            raise UsageError(
+                f"the maps are {size[0]}×{size[1]}, but the images {data.shape}; maps must have"
+                " their size, or 1/2, 1/3 … of it"
             )
         levels = data.map_levels
-        parts.append(
-            MapCondition(
-                maps,
-                scale=scale,
-                levels=levels,
-                categorical=categorical_maps and levels is not None,
-            )
-        )
-    return tuple(parts) if len(parts) > 1 else parts[0] if parts else None
+        categorical = categorical_maps and levels is not None
+        parts.append(MapCondition(maps, scale=scale, levels=levels, categorical=categorical))
+    return tuple(parts)
 
 
 def training_parts(
@@ -112,11 +94,11 @@ def training_parts(
     rank: int,
     processes: int,
     device: torch.device,
-    condition: Conditions | None,
-) -> Iterator[tuple[Tensor, Values | None]]:
+    conditions: tuple[Condition, ...],
+) -> Iterator[tuple[Tensor, Values]]:
     """This process's share of a batch, in `config.accumulate` parts.
 
-    Where the data gives no condition, but some are to be dropped, booleans tell which: see
+    Where the data gives no conditions, but some are to be dropped, booleans say which: see
     `PixelCNNAutoencoder.infer`.
     """
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
@@ -126,20 +108,18 @@ def training_parts(
         crop_offsets(split, rows, crop=crop, generator=generator) if crop is not None else None
     )
     mirrored = generator.random(len(rows)) < 0.5 if config.flip else None
-    forgotten = _forgotten(
-        len(parts_of(condition)) or 1, len(rows), config.condition_dropout, generator
-    )
+    forgotten = _forgotten(len(conditions) or 1, len(rows), config.condition_dropout, generator)
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
         x, values = tensors(
-            split, rows[part], device, condition, crop, None if offsets is None else offsets[part]
+            split, rows[part], device, conditions, crop, None if offsets is None else offsets[part]
         )
         if mirrored is not None:
             flips = _sent(mirrored[part], device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
-            values = each(partial(_mirrored_maps, flips), values)
+            values = map_values(partial(_mirrored_maps, flips), values)
         if forgotten is not None:
             dropped = _sent(forgotten[part], device)
-            values = dropped[:, 0] if values is None else forget(values, dropped)
+            values = forget(values, dropped) if values else (dropped[:, 0],)
         yield (x.to(memory_format=torch.channels_last) if config.channels_last else x), values
 
 
@@ -150,9 +130,7 @@ def _mirrored_maps(flips: Tensor, value: Tensor) -> Tensor:
 def _forgotten(
     conditions: int, images: int, share: float, generator: np.random.Generator
 ) -> NDArray[np.bool_] | None:
-    """Which conditions of which images are dropped: all of an image's with this probability, else
-    each with it.
-    """
+    """Which conditions of which images are dropped: all of an image, or each, by chance."""
     if not share:
         return None
     chances = generator.random((images, conditions + 1))
@@ -163,27 +141,21 @@ def tensors(
     split: Split,
     rows: NDArray[np.int64],
     device: torch.device,
-    condition: Conditions | None,
+    conditions: tuple[Condition, ...],
     crop: int | None = None,
     offsets: NDArray[np.int64] | None = None,
-) -> tuple[Tensor, Values | None]:
-    """Some images of a split, and what a model is conditioned on, on the device."""
+) -> tuple[Tensor, Values]:
+    """Some images of a split and the values of some conditions, on the device."""
     images = split.batch(rows, crop=crop, offsets=offsets)
     # torch does little with uint16.
     x = _sent(images if images.dtype == np.uint8 else images.astype(np.int32), device)
-    values = tuple(
-        _sent(_values(split, rows, part, crop, offsets), device) for part in parts_of(condition)
-    )
+    values = tuple(_sent(_values(split, rows, part, crop, offsets), device) for part in conditions)
     # One byte a sub-pixel travels; on the device they become the integers that models take.
-    return x.long(), values if isinstance(condition, tuple) else values[0] if values else None
+    return x.long(), values
 
 
-def conditioned(
-    model: Trainable, split: Split, rows: NDArray[np.int64]
-) -> tuple[Tensor, Values | None]:
-    """Some images of a split and their conditions, from the data or made by the model, on its
-    device.
-    """
+def conditioned(model: Trainable, split: Split, rows: NDArray[np.int64]) -> tuple[Tensor, Values]:
+    """Some images of a split and the values of the model's conditions, on its device."""
     x, given = tensors(split, rows, model.device, model.given_by_data)
     with torch.no_grad(), evaluating(model):
         return x, model.infer(x, given)
@@ -201,13 +173,13 @@ def _values(
     crop: int | None,
     offsets: NDArray[np.int64] | None,
 ) -> NDArray[Any]:
-    """One condition of some images; raises ValueError where the data does not give it."""
-    kind = {ClassCondition: "labels", VectorCondition: "vectors", MapCondition: "maps"}[type(part)]
-    given = getattr(split, kind)
+    """The values of one condition for some images; raises UsageError if the data has none."""
+    annotations = {"labels": split.labels, "vectors": split.vectors, "maps": split.maps}
+    given = annotations[part.annotation]
     if given is None:
-        raise ValueError(f"the model is conditioned on {kind}, which this data does not give")
+        raise UsageError(f"the model is conditioned on {part.annotation}, but the data has none")
     values: NDArray[Any] = given[rows]
-    if kind == "maps":
+    if part.per_pixel:
         if crop is not None:
             windows = Split(images=values)
             values = windows.batch(np.arange(len(rows)), crop=crop, offsets=offsets)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nextpixel.conditions import Condition, MapCondition, VectorCondition, parts_of
+from nextpixel.conditions import Condition, MapCondition, VectorCondition, of_kind
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
@@ -79,13 +79,13 @@ def _conditions(
         return ()
     if conditional is False:
         return ()
-    found = parts_of(conditions_of(data, categorical_maps=categorical_maps))
+    found = conditions_of(data, categorical_maps=categorical_maps)
     if conditional and not found:
         raise UsageError(
             f"‹conditional› was given, but {data.source} has no classes, vectors, captions or maps;"
             " leave it out"
         )
-    if choice.scale is not None and any(isinstance(part, MapCondition) for part in found):
+    if choice.scale is not None and of_kind(found, MapCondition):
         raise UsageError(
             "‹scale› does not go with maps as conditions; give only one of them, or build a"
             " MultiScale in Python"
@@ -108,8 +108,7 @@ def _built(
 
     def network(*given: Condition) -> Any:
         keywords = {"features": _default_features(choice.kind, data.channels)} | {**choice.network}
-        condition = given[0] if len(given) == 1 else given or None
-        return _CLASSES[choice.kind](condition=condition, **keywords, **images)
+        return _CLASSES[choice.kind](condition=given, **keywords, **images)
 
     if choice.model == "pixel-cnn-autoencoder":
         return PixelCNNAutoencoder(

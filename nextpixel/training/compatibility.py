@@ -1,9 +1,9 @@
-"""Whether a model, data and a configuration fit together, checked before any work starts."""
+"""Whether a model, data and a training configuration fit together, checked before any work."""
 
 import numpy as np
 import torch
 
-from nextpixel.conditions import ClassCondition, MapCondition, condition_shape, parts_of
+from nextpixel.conditions import MapCondition, of_kind
 from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
 from nextpixel.models.core import AutoregressiveModel
@@ -43,8 +43,8 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
     if config.crop is not None:
         if any(network.settings.position_waves for network in networks):
             raise UsageError(
-                "‹position_waves› tell where in a whole image a pixel is, which ‹crop› hides; give"
-                " only one of them"
+                "‹position_waves› encode the position of a pixel in the whole image, which ‹crop›"
+                " hides; leave out one"
             )
         # Asks for a window of every image, so that one that is too small is found now.
         every = np.arange(len(data.train))
@@ -55,8 +55,8 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
         )
     if config.batch_size < processes * config.accumulate:
         raise UsageError(
-            f"‹batch_size={config.batch_size}› must be at least processes × accumulate, {processes}"
-            f" × {config.accumulate}: no part may be empty"
+            f"‹batch_size={config.batch_size}› must be at least processes × accumulate,"
+            f" {processes} × {config.accumulate}: no part may be empty"
         )
     if config.patience is not None and not len(data.valid):
         raise UsageError(
@@ -66,39 +66,29 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
 
 
 def _check_condition(model: Trainable, data: ImageData, config: TrainConfig) -> None:
-    offered = {type(part): part for part in parts_of(conditions_of(data, categorical_maps=True))}
-    kinds = [type(part).__name__ for part in parts_of(model.given_by_data)]
+    offered = {part.annotation: part for part in conditions_of(data)}
+    kinds = [part.annotation for part in model.given_by_data]
     if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
         raise UsageError(
-            f"the model has {len(twice)} conditions of the kind {twice[0]}, but data gives one of"
-            " each kind; make them one"
+            f"the model has {len(twice)} conditions on {twice[0]}, but data has one of each kind;"
+            " make them one"
         )
-    for part in parts_of(model.given_by_data):
-        other = offered.get(type(part))
-        if (
-            isinstance(part, MapCondition)
-            and data.train.maps is not None
-            and data.shape is not None
-        ):
-            shape = condition_shape(part, len(data.train), data.shape)
-            same = data.train.maps.shape == shape and part.levels == data.map_levels
-            if same and config.crop is not None and part.scale > 1:
-                raise UsageError("‹crop› needs maps of the same size as the images; leave it out")
-        else:
-            same = part == other
-        if not same:
-            if isinstance(part, ClassCondition):
-                raise UsageError(
-                    f"the model is conditioned on {part.classes} classes but the data has"
-                    f" {len(data.classes)}; give the model ‹condition={other}›"
-                )
+    for part in model.given_by_data:
+        other = offered.get(part.annotation)
+        # Only the shape of maps depends on the size, and images of several sizes have no maps.
+        if not part.accepts(other, data.shape or (1, 1)):
+            has = "none" if other is None else other.describe()
             raise UsageError(
-                f"the model is conditioned on {part}, but the data gives {other}; make them equal"
+                f"the model is conditioned on {part.describe()}, but the data has {has}; make them"
+                " equal"
             )
-    if config.condition_dropout and model.condition is None:
+    maps = of_kind(model.given_by_data, MapCondition).values()
+    if config.crop is not None and any(part.scale > 1 for part in maps):
+        raise UsageError("‹crop› is only for maps of the images' own size; leave it out")
+    if config.condition_dropout and not model.conditions:
         raise UsageError(
-            f"‹condition_dropout={config.condition_dropout}› needs a model with a condition; leave"
-            " it out"
+            f"‹condition_dropout={config.condition_dropout}› needs a conditional model; leave it"
+            " out"
         )
     if config.condition_dropout and model.figure.kind == "bound":
         raise UsageError(
@@ -110,7 +100,7 @@ def _check_condition(model: Trainable, data: ImageData, config: TrainConfig) -> 
 
 
 def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> None:
-    """Raises unless an auto-encoder takes images of the size that it is to see."""
+    """Raises unless all images, or windows of them, have the size that an auto-encoder takes."""
     trained = data.train.sizes if config.crop is None else np.array([[config.crop, config.crop]])
     others = [
         seen for seen in np.concatenate([trained, data.valid.sizes]).tolist() if tuple(seen) != size

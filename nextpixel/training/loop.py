@@ -30,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.autoencoding import likelihood_of
-from nextpixel.conditions import Values, VectorCondition, parts_of
+from nextpixel.condition_values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
 from nextpixel.distributed import keep_freed_memory, rank_and_processes
@@ -273,16 +273,12 @@ def _replicate(state: TrainState) -> DistributedDataParallel:
 
 def _standardise(state: TrainState, data: ImageData) -> None:
     """Lets vectors of any scale be conditions."""
-    given = [
-        part for part in parts_of(state.model.given_by_data) if isinstance(part, VectorCondition)
-    ]
+    given = any(part.standardised for part in state.model.given_by_data)
     if given and data.train.vectors is not None:
         vectors = torch.from_numpy(data.train.vectors)
         for model in (state.model, state.average):
             for part in model.modules():
-                if isinstance(part, ConditionEncoder) and any(
-                    isinstance(p, VectorCondition) for p in part.parts
-                ):
+                if isinstance(part, ConditionEncoder):
                     part.standardise(vectors)
 
 
@@ -308,7 +304,7 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 def _gradient(
     network: nn.Module,
-    parts: Iterator[tuple[Tensor, Values | None]],
+    parts: Iterator[tuple[Tensor, Values]],
     config: TrainConfig,
     autocast: torch.autocast,
 ) -> tuple[float, float]:
@@ -328,11 +324,11 @@ def _gradient(
             wait = network.no_sync()
         with wait:
             with autocast:
-                law = network(x, condition)
+                distribution = network(x, condition)
                 nats = (
-                    -law.log_prob(x)
+                    -distribution.log_prob(x)
                     if config.objective == "probability"
-                    else -law.log_density(dequantised(x))
+                    else -distribution.log_density(dequantised(x))
                 )
             loss = nats.sum() / (config.batch_size * nats[0].numel() * math.log(2))
             # The processes' gradients are averaged, but their losses add up.
