@@ -158,7 +158,7 @@ def _whole(text: str) -> int:
         raise ValueError(f"{text:.40} is not a whole number") from None
 
 
-def _share_or_number(text: str) -> float:
+def _share_or_number(text: str) -> int | float:
     number = float(text)
     return int(number) if number >= 1 and number.is_integer() else number
 
