@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nextpixel.training.config import TrainConfig
     from nextpixel.training.loop import initial_state, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ClassCondition",
     "DiagonalBiLSTM",

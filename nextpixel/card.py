@@ -20,8 +20,7 @@ from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError, checked, read_record
 from nextpixel.files import FORMAT, TensorHeader
-from nextpixel.training.config import TrainConfig
-from nextpixel.training.embedding import EmbeddingConfig
+from nextpixel.training.config import EmbeddingConfig, TrainConfig
 
 __all__ = [
     "PLACES",

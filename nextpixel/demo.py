@@ -54,10 +54,12 @@ def demo(folder: Path) -> None:
     options = [word for name, value in RECIPE.items() for word in (f"--{name}", str(value))]
     _command("train", "digits", "--out", str(run), *options)
     _command("evaluate", str(run))
-    _command("sample", str(run), "--n", "100", "--scale", "4", "--out", str(folder / "samples.png"))
+    _command(
+        "sample", str(run), "--n", "100", "--enlarge", "4", "--out", str(folder / "samples.png")
+    )
     completions = str(folder / "completions.png")
     _command(
-        "complete", str(run), "--n", "10", "--draws", "6", "--scale", "4", "--out", completions
+        "complete", str(run), "--n", "10", "--draws", "6", "--enlarge", "4", "--out", completions
     )
     from nextpixel.data.load import load_data
 

@@ -1,12 +1,15 @@
-"""What differs from device to device: precision, random state."""
+"""Devices: which one to use, and what differs between them, precision and random state."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-__all__ = ["full_precision", "seeded", "widest"]
+from nextpixel.errors import UsageError
+
+__all__ = ["full_precision", "pick_device", "seeded", "widest"]
 
 
 @contextmanager
@@ -44,3 +47,27 @@ def seeded(seed: int) -> Iterator[None]:
 def widest(device: torch.device) -> torch.dtype:
     """The widest floating type of a device."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def pick_device(name: str | torch.device) -> torch.device:
+    """The device of that name; "auto" takes an accelerator if there is one.
+
+    Under torchrun each process gets the device of its local rank.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    try:
+        if name == "auto":
+            found = torch.accelerator.current_accelerator(check_available=True)
+            device = found or torch.device("cpu")
+        else:
+            device = torch.device(name)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.empty(0, device=device).cpu()  # "meta" has no data to compute with
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(
+            f"‹device={str(name)!r}› does not exist here; use auto, cpu, cuda or cuda:1"
+        ) from None
+    return device

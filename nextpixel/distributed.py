@@ -16,6 +16,7 @@ from torch import nn
 
 __all__ = [
     "any_process",
+    "is_first_process",
     "keep_freed_memory",
     "process_group",
     "rank_and_processes",
@@ -47,6 +48,11 @@ def rank_and_processes() -> tuple[int, int]:
         if dist.is_available() and dist.is_initialized()
         else (0, 1)
     )
+
+
+def is_first_process() -> bool:
+    """Whether this is the first process of torchrun, or the only one; known before they join."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

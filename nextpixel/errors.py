@@ -36,11 +36,15 @@ class UsageError(ValueError):
     def shown(self, name: Callable[[str], str]) -> str:
         """The sentence with each parameter under the name that `name` gives it.
 
-        A value follows after a space; a parameter that is True is shown by its name alone.
+        A value follows after a space, without quotes. A parameter that is True is shown by its name
+        alone, one that is False by `name("no_…")`.
         """
 
         def one(found: re.Match[str]) -> str:
-            value = "" if found[2] in (None, "True") else f" {found[2]}"
-            return name(found[1]) + value
+            if found[2] in (None, "True"):
+                return name(found[1])
+            if found[2] == "False":
+                return name(f"no_{found[1]}")
+            return f"{name(found[1])} {found[2].strip(chr(39))}"
 
         return _PARAMETER.sub(one, self.sentence)

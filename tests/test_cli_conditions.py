@@ -59,7 +59,9 @@ def test_captions_and_maps(
     captions: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "given the vector and the map" in said(["evaluate", captions], capsys)
-    assert "the right condition saves" in said(["information", captions, "--images", "6"], capsys)
+    assert "the right condition saves" in said(
+        ["condition-worth", captions, "--images", "6"], capsys
+    )
     out = tmp_path / "s.npy"
     main(
         [
@@ -118,7 +120,7 @@ def test_conditions_of_other_pictures(
     assert figures["images"] == 9 and figures["split"] == "all"
     main(["reconstruct", captions, "--n", "2", "--out", str(tmp_path / "r.png"), *both])
     main(["complete", captions, "--n", "2", "--out", str(tmp_path / "c.png"), *both])
-    main(["information", captions, "--images", "9", *both])
+    main(["condition-worth", captions, "--images", "9", *both])
     options = [
         "--caption",
         "black",
@@ -276,7 +278,7 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     embedding, run = str(runs / "e.safetensors"), str(runs / "portraits")
     options = ["--steps", "20", "--held-out", "3", "--outputs", "4", "--features", "4"]
     text = said(["embed", "digits", "--out", embedding, *options], capsys)
-    assert "7 classes learnt from, 3 held out" in text and "classes never seen: AUROC" in text
+    assert "trained on 7 classes, 3 held out" in text and "classes never seen: AUROC" in text
     figures = json.loads(said(["embed", "digits", "--out", embedding, "--json", *options], capsys))
     assert figures["known"]["auroc"] > 0.5 and figures["unseen"]["pairs"] > 0
     main(["train", "digits", "--embedding", embedding, "--steps", "2", "--out", run, *SMALL])
@@ -285,7 +287,7 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         main([command, run, "--n", "3", "--draws", "2", "--spread", "--out", str(picture)])
         assert picture.exists()
     main(["interpolate", run, "--between", "0", "100", "--out", str(tmp_path / "i.png")])
-    main(["information", run, "--images", "4", "--json"])
+    main(["condition-worth", run, "--images", "4", "--json"])
     main(["sample", run, "--data", "digits", "--n", "2", "--out", str(tmp_path / "s.png")])
     assert "its hidden part included" in fails(["complete", run], capsys)
     assert "is not there" in fails(["interpolate", run, "--between", "0", "10000"], capsys)
@@ -356,7 +358,7 @@ def test_auto_encoders(
     main(["reconstruct", other, "--n", "2", "--out", str(tmp_path / "r.png")])
     main(["interpolate", run, "--rows", "1", "--steps", "2", "--out", str(tmp_path / "i.png")])
     main(["sample", run, "--n", "2", "--out", str(tmp_path / "s.png")])
-    assert "code: " in said(["information", run, "--images", "4"], capsys)
+    assert "code: " in said(["condition-worth", run, "--images", "4"], capsys)
     assert "has no likelihood" in fails(["sample", other], capsys)
     assert "give a convolutional auto-encoder" in fails(
         ["reconstruct", run, "--beside", run], capsys
@@ -440,4 +442,4 @@ def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert load(f"{run}-2").config()["decoder"]["position_waves"] == 2
     message = fails(["train", "digits", "--out", f"{run}-3", "--crop", "4", *options], capsys)
-    assert "position_waves encode the position" in message
+    assert "--position-waves encode the position" in message

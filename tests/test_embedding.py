@@ -15,8 +15,8 @@ from nextpixel.cli.app import main
 from nextpixel.data.splits import Split
 from nextpixel.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
+from nextpixel.training.config import EmbeddingConfig
 from nextpixel.training.embedding import (
-    EmbeddingConfig,
     balanced_rows,
     train_embedding,
     triplet_loss,
@@ -164,12 +164,12 @@ def test_why_a_figure_is_missing_is_said(
         return capsys.readouterr().out
 
     text = said(four)
-    assert "2 classes learnt from, 2 held out" in text
-    assert "known classes, other pictures: no figure: verification needs pairs" in text
+    assert "trained on 2 classes, 2 held out" in text
+    assert "known classes, other images: no figure: verification needs pairs" in text
     assert "classes never seen: AUROC" in text and "at their own best threshold" in text
     figures = json.loads(said(four, "--json"))
     assert figures["unseen"]["own_threshold"] and "images of" in figures["known"]["missing"]
-    assert "3 classes learnt from, 0 held out" in (text := said(few))
+    assert "trained on 3 classes, 0 held out" in (text := said(few))
     assert "classes never seen: no figure: verification needs pairs" in text
     assert "1 held out" in (text := said(four, "--held-out", "1")) and "images of 1 classes" in text
     assert "never seen" not in said(four, "--held-out", "0")

@@ -6,14 +6,15 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from nextpixel import __version__
 from nextpixel.cli import terminal
-from nextpixel.cli.options import flag
-from nextpixel.cli.recipe_file import read_recipe
+from nextpixel.cli.config_file import read_config
+from nextpixel.cli.options import shown_default
 from nextpixel.errors import UsageError
 
 __all__ = ["app", "main"]
@@ -25,89 +26,114 @@ app = App(
     help_format="markdown",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=(), show_default=shown_default),
 )
 for _name, _help in {
-    "train": "Train a model on pictures.",
-    "evaluate": "Bits per dimension of a trained model on all of a split.",
-    "sample": "Draw pictures from a trained model.",
-    "complete": "Fill in hidden parts of pictures, several times each.",
-    "embed": "Learn an embedding of labelled pictures by triplets, for portraits.",
-    "reconstruct": "Draw pictures that share a picture's code, embedding or class.",
-    "interpolate": "Draw a row of pictures from one picture's condition to another's.",
-    "info": "What a checkpoint is, and how it was trained.",
-    "data": "Describe a source of pictures.",
-    "inspect": "What a trained model expects of chosen pixels, and how far it looks.",
-    "information": "What a model's condition is worth, in bits and as a classifier.",
-    "reproduce": "Train and evaluate what a row of the papers' tables reports.",
-    "check": (
-        "What a model leaks, what of the past it never sees, and whether its probabilities sum to"
-        " one."
-    ),
+    "train": "Train a model on images.",
+    "evaluate": "Measure the bits per dimension of a model on a whole split.",
+    "sample": "Draw images from a model.",
+    "complete": "Fill in hidden parts of images, several times each.",
+    "embed": "Train an embedding of labelled images, for portraits.",
+    "reconstruct": "Draw images that share the code, embedding or class of an image.",
+    "interpolate": "Draw a row of images from one image's condition to another's.",
+    "info": "Show what a checkpoint is and how it was trained.",
+    "data": "Describe a source of images.",
+    "inspect": "Show what a model expects of chosen pixels, and how far it looks.",
+    "condition-worth": "Measure how many bits the condition saves, and classify with it.",
+    "reproduce": "Train and evaluate a row of the papers' tables.",
+    "check": "Check a model for leaks, blind spots and normalisation.",
 }.items():
-    app.command(f"nextpixel.cli.{_name}:{_name}", name=_name, help=_help)
+    _function = _name.replace("-", "_")
+    app.command(f"nextpixel.cli.{_function}:{_function}", name=_name, help=_help)
 
-
-# Portraits are what `reconstruct` draws given embeddings; by that name they are found.
+# Given embeddings, reconstructions are portraits.
 app.command(
     "nextpixel.cli.reconstruct:reconstruct", name="portraits", help="The same as reconstruct."
 )
+# Names of version 0.1, for one version more.
+app.command("nextpixel.cli.condition_worth:condition_worth", name="information", show=False)
+_ENLARGE = {"--scale": "--enlarge"}
+_OLD_OPTIONS = {"train": {"--recipe": "--config"}}
+_OLD_OPTIONS |= dict.fromkeys(
+    ("sample", "complete", "reconstruct", "portraits", "interpolate"), _ENLARGE
+)
 
 
-# Errors name the keywords of Python functions; on the command line they are options.
-_OPTIONS = {
-    f"{name}=": f"--{name.replace('_', '-')}"
-    for name in ("size", "levels", "from_levels", "channels", "crop")
-}
-_OPTIONS |= {"labels=False": "--ignore-labels", "ragged=True": "--crop"}
-_KEYWORD = re.compile("|".join(rf"\b{re.escape(word)}(?![^\s,;)])" for word in _OPTIONS))
+_OPTION_OF = {"ragged": "--crop"}
+"""Options whose name is not that of the library's parameter."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command; a mistake in its use ends in one line and exit code 2."""
+    """Runs a command; a mistake in its use ends in one sentence and exit code 2."""
     with terminal.shown():
-        _main(list(sys.argv[1:] if arguments is None else arguments))
+        _main(_renamed(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _main(tokens: list[str]) -> None:
     try:
         if tokens[:1] == ["train"]:
-            recipe = _recipe(tokens)
+            config = _config(tokens)
             app["train"].config = (
-                Dict(read_recipe(recipe, tokens), source=recipe, use_commands_as_keys=False)
-                if recipe
+                Dict(read_config(config, tokens), source=config, use_commands_as_keys=False)
+                if config
                 else ()
             )
         app(
             tokens,
             exit_on_error=False,
+            print_error=False,
             console=terminal.console(),
             error_console=terminal.console(stderr=True),
         )
-    except CycloptsError:  # already printed
-        sys.exit(2)
+    except CycloptsError as error:
+        _refuse(str(error))
     except BrokenPipeError:  # whoever read our output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, ImportError) as error:
-        if isinstance(error, UsageError):
-            text = error.shown(lambda name: "--crop" if name == "ragged" else flag(name))
-        else:
-            text = _KEYWORD.sub(lambda match: _OPTIONS[match.group()], str(error))
-        if isinstance(error, OSError) and error.filename and error.strerror:
-            text = f"{error.filename}: {error.strerror}"
-        print(f"nextpixel: {' '.join(text.split())}", file=sys.stderr)
-        sys.exit(2)
+    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
+        if (sentence := _sentence(error)) is None:
+            raise
+        _refuse(sentence)
     except KeyboardInterrupt as stop:
         print(f"nextpixel: {stop or 'stopped'}", file=sys.stderr)
         sys.exit(130)
 
 
-def _recipe(tokens: Sequence[str]) -> str | None:
-    """The file given as --recipe: it must be known before the other flags are parsed, as they go
-    over it.
-    """
+def _refuse(sentence: str) -> NoReturn:
+    print(f"nextpixel: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a user did wrong, with parameters as options; None for a bug of ours."""
+    if isinstance(error, UsageError):
+        return error.shown(lambda name: _OPTION_OF.get(name) or f"--{name.replace('_', '-')}")
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+        return (
+            "there is not enough memory; use smaller images, a smaller model, or a smaller"
+            " --batch-size"
+        )
+    if isinstance(error, RuntimeError):
+        return None
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
+
+
+def _renamed(tokens: list[str]) -> list[str]:
+    """The tokens, with options under their present names."""
+    old = _OLD_OPTIONS.get(tokens[0], {}) if tokens else {}
+    split = [token.partition("=") for token in tokens]
+    return [old.get(name, name) + equals + value for name, equals, value in split]
+
+
+def _config(tokens: Sequence[str]) -> str | None:
+    """The file given as --config, which must be read before the options that override it."""
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        if token == "--recipe":
+        if token == "--config":
             return following
-        if token.startswith("--recipe="):
-            return token.removeprefix("--recipe=")
+        if token.startswith("--config="):
+            return token.removeprefix("--config=")
     return None

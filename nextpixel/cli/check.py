@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from nextpixel.errors import UsageError
+
 __all__ = ["check"]
 
 
@@ -34,7 +36,7 @@ def check(
     from nextpixel.data.image_files import write_image
 
     if field < 1:
-        raise ValueError(f"--field (={field}) must be at least 1")
+        raise UsageError(f"‹field={field}› must be at least 1")
     if picture is not None:
         check_out(picture, (".png",))
     network = load(model)

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.errors import UsageError
 
 __all__ = ["complete"]
 
@@ -25,7 +26,7 @@ def complete(
     out: Path = Path("completions.png"),
     temperature: float = 1.0,
     seed: int = 0,
-    scale: int = 1,
+    enlarge: int = 1,
     beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
 ) -> None:
@@ -61,7 +62,7 @@ def complete(
         1 draws from the model; less gives likelier completions.
     seed
         The same seed gives the same completions.
-    scale
+    enlarge
         Enlarge the pictures so many times.
     device
         auto, cpu, cuda, cuda:1 …
@@ -69,8 +70,9 @@ def complete(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.cli.opening import conditions_for, open_model, open_split, progress_bar
+    from nextpixel.cli.opening import conditions_for, open_model, open_split
     from nextpixel.cli.output import check_out, write_pictures
+    from nextpixel.cli.progress import progress_bar
     from nextpixel.conditions import ClassCondition, of_kind
     from nextpixel.data.image_files import read_image
     from nextpixel.training.batches import conditioned
@@ -88,9 +90,9 @@ def complete(
         card, data, split, labelled=conditional and class_ is None, beside=beside
     )
     n = min(n, len(part))
-    for name, number in (("n", n), ("scale", scale), ("draws", draws)):
+    for name, number in (("n", n), ("enlarge", enlarge), ("draws", draws)):
         if number < 1:
-            raise ValueError(f"--{name} (={number}) must be at least 1")
+            raise UsageError(f"‹{name}={number}› must be at least 1")
     if any(size != part.sizes[0].tolist() for size in part.sizes[:n].tolist()):
         raise ValueError(
             f"the first {n} pictures of {pictures.source} differ in size; complete them one by one,"
@@ -137,7 +139,7 @@ def complete(
         shown = np.where(known, x, network.levels // 2)
         rows = np.concatenate([x[:, None], shown[:, None], result], axis=1)
         write_pictures(
-            out, rows.reshape(-1, *x.shape[1:]), network.levels, columns=draws + 2, scale=scale
+            out, rows.reshape(-1, *x.shape[1:]), network.levels, columns=draws + 2, scale=enlarge
         )
     print(f"{draws} completions of {n} pictures of {_size(x.shape[2:])}: {out}")
 

@@ -1,11 +1,10 @@
-"""nextpixel data: describe a source of pictures."""
+"""nextpixel data: describe a source of images."""
 
 import json as json_format
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from nextpixel.cli.options import DataOptions
+from nextpixel.cli.options import Given
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
 
 __all__ = ["data"]
 
@@ -15,9 +14,10 @@ def data(
     /,
     *,
     json: bool = False,
-    options: Annotated[DataOptions | None, Parameter(name="*")] = None,
+    annotations: Given[Source] = Given(),  # noqa: B008
+    preparation: Given[Preparation] = Given(),  # noqa: B008
 ) -> None:
-    """Describe a source of pictures: sizes, values, classes, splits.
+    """Describe a source of images: sizes, values, classes, splits.
 
     Parameters
     ----------
@@ -28,14 +28,20 @@ def data(
     """
     from rich.table import Table
 
-    from nextpixel.cli.opening import counted_bar
+    from nextpixel.cli.opening import import_encoder
+    from nextpixel.cli.progress import counted_bar
     from nextpixel.cli.terminal import console, printable
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
-    options = options or DataOptions()
-    preparation = options.preparation(ragged=options.size is None)
+    given = preparation.values()
+    named = given.get("text_encoder")
     with counted_bar("Reading") as progress:
-        pictures = load_data(options.source(source), preparation, progress=progress)
+        pictures = load_data(
+            Source(source, **annotations.values()),
+            Preparation(**{"ragged": "size" not in given} | given),
+            text_encoder=None if named is None else import_encoder(named),
+            progress=progress,
+        )
     figures = describe(pictures)
     if pictures.shape is not None:
         figures["histogram_bits_per_dim"] = histogram_bits_per_dim(pictures)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nextpixel.cli.opening import counted_bar
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.progress import counted_bar
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
 from nextpixel.cli.terminal import printable
+from nextpixel.errors import UsageError
 
 __all__ = ["interpolate"]
 
@@ -24,7 +25,7 @@ def interpolate(
     temperature: float = 1.0,
     guidance: float = 1.0,
     seed: int = 0,
-    scale: int = 1,
+    enlarge: int = 1,
     beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
 ) -> None:
@@ -60,7 +61,7 @@ def interpolate(
         --condition-dropout.
     seed
         The same seed gives the same pictures.
-    scale
+    enlarge
         Enlarge the pictures so many times.
     device
         auto, cpu, cuda, cuda:1 …
@@ -77,7 +78,7 @@ def interpolate(
 
     check_out(out, (".png", ".npy"))
     if rows < 1:
-        raise ValueError(f"--rows (={rows}) must be at least 1")
+        raise UsageError(f"‹rows={rows}› must be at least 1")
     network, card = open_model(model, device)
     if not of_kind(network.conditions, VectorCondition):
         raise ValueError(
@@ -120,7 +121,7 @@ def interpolate(
         write_pictures(out, torch.stack(drawn).numpy(), network.levels)
     else:
         write_pictures(
-            out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=scale
+            out, torch.cat(shown).numpy(), network.levels, columns=steps + 2, scale=enlarge
         )
     print(
         f"{len(pairs)} rows of {steps} pictures between two of {printable(str(pictures.source))}: {out}"

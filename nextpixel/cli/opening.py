@@ -4,16 +4,14 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nextpixel.cli import terminal
 from nextpixel.cli.options import BesideOptions
+from nextpixel.cli.progress import counted_bar
 
 if TYPE_CHECKING:
     import torch
@@ -31,44 +29,19 @@ __all__ = [
     "class_indices",
     "condition_words",
     "conditions_for",
-    "counted_bar",
     "figure_words",
     "import_encoder",
     "open_model",
     "open_split",
     "open_trainable",
-    "pick_device",
-    "progress_bar",
     "size_words",
 ]
-
-Item = TypeVar("Item")
-
-
-def pick_device(name: str) -> "torch.device":
-    """The device of that name; "auto" takes an accelerator if there is one. Under torchrun each
-    process has one.
-    """
-    import torch
-
-    try:
-        if name == "auto":
-            device = torch.accelerator.current_accelerator(check_available=True) or torch.device(
-                "cpu"
-            )
-        else:
-            device = torch.device(name)
-        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"device {name!r} is not there; use auto, cpu, cuda or cuda:1") from None
-    return device
 
 
 def open_model(path: str, device: str) -> tuple["ImageModel", "ModelCard"]:
     """A trained model on its device, and its card."""
     from nextpixel.checkpoint import load
+    from nextpixel.devices import pick_device
     from nextpixel.training.record import own_card
 
     return load(path, device=pick_device(device)), own_card(path)
@@ -77,6 +50,7 @@ def open_model(path: str, device: str) -> tuple["ImageModel", "ModelCard"]:
 def open_trainable(path: str, device: str) -> tuple["Trainable", "ModelCard"]:
     """As `open_model`, also for what draws no images, such as a convolutional auto-encoder."""
     from nextpixel.checkpoint import load_trainable
+    from nextpixel.devices import pick_device
     from nextpixel.training.record import own_card
 
     return load_trainable(path, device=pick_device(device)), own_card(path)
@@ -377,54 +351,3 @@ def _rows(path: Path, n: int) -> "torch.Tensor":
         ) from error
     table = checked_vectors(table[None] if table.ndim == 1 else table, str(path))
     return torch.from_numpy(table[np.arange(n) % len(table)])
-
-
-def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[Item]]:
-    """Wraps an iteration of known length in a progress bar on standard error."""
-
-    def wrap(items: Iterable[Item], total: int) -> Iterator[Item]:
-        from rich.progress import track
-
-        screen = terminal.console(stderr=True)
-        yield from track(
-            items,
-            description,
-            total,
-            console=screen,
-            transient=True,
-            disable=not screen.is_terminal,
-        )
-
-    return wrap
-
-
-@contextmanager
-def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error that is told how many are done, and of how many; shown after
-    the first word.
-    """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    screen = terminal.console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns,
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from nextpixel.cli.options import BesideOptions
+from nextpixel.errors import UsageError
 
 __all__ = ["reconstruct"]
 
@@ -24,7 +25,7 @@ def reconstruct(
     temperature: float = 1.0,
     guidance: float = 1.0,
     seed: int = 0,
-    scale: int = 1,
+    enlarge: int = 1,
     device: str = "auto",
 ) -> None:
     """Draw new pictures that share with each given one what a model is conditioned on.
@@ -59,7 +60,7 @@ def reconstruct(
         --condition-dropout.
     seed
         The same seed gives the same pictures.
-    scale
+    enlarge
         Enlarge the pictures so many times.
     device
         auto, cpu, cuda, cuda:1 …
@@ -73,9 +74,9 @@ def reconstruct(
         condition_words,
         open_split,
         open_trainable,
-        progress_bar,
     )
     from nextpixel.cli.output import check_out, write_pictures
+    from nextpixel.cli.progress import progress_bar
     from nextpixel.condition_values import map_values
     from nextpixel.models.autoencoder import ConvolutionalAutoencoder
     from nextpixel.models.core import ImageModel
@@ -83,7 +84,7 @@ def reconstruct(
 
     check_out(out, (".png", ".npy"))
     if draws < 1:
-        raise ValueError(f"--draws (={draws}) must be at least 1")
+        raise UsageError(f"‹draws={draws}› must be at least 1")
     network, card = open_trainable(model, device)
     other = open_trainable(beside, device)[0] if beside else None
     if not network.conditions and isinstance(network, ImageModel):
@@ -101,7 +102,7 @@ def reconstruct(
     )
     n = min(n, len(part))
     if n < 1:
-        raise ValueError(f"--n (={n}) must be at least 1")
+        raise UsageError(f"‹n={n}› must be at least 1")
     # Different classes, people and so on lie together in many sources.
     rows = np.linspace(0, len(part) - 1, n).astype(np.int64) if spread else np.arange(n)
     x = torch.from_numpy(part.batch(rows).astype(np.int64))
@@ -127,7 +128,7 @@ def reconstruct(
     else:
         table = torch.cat(columns, dim=1)
         write_pictures(
-            out, table.flatten(0, 1).numpy(), network.levels, columns=table.shape[1], scale=scale
+            out, table.flatten(0, 1).numpy(), network.levels, columns=table.shape[1], scale=enlarge
         )
     given = condition_words(network) or "its code"
     print(

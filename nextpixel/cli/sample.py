@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from nextpixel.errors import UsageError
+
 __all__ = ["sample"]
 
 
@@ -26,7 +28,7 @@ def sample(
     guidance: float = 1.0,
     seed: int = 0,
     columns: int | None = None,
-    scale: int = 1,
+    enlarge: int = 1,
     batch_size: int = 256,
     device: str = "auto",
 ) -> None:
@@ -74,7 +76,7 @@ def sample(
         The same seed gives the same pictures.
     columns
         Pictures per row of the grid.
-    scale
+    enlarge
         Enlarge the pictures of a grid so many times.
     batch_size
         Pictures drawn at once.
@@ -84,14 +86,15 @@ def sample(
     import torch
 
     from nextpixel import sampling
-    from nextpixel.cli.opening import check_guidance, conditions_for, open_model, progress_bar
+    from nextpixel.cli.opening import check_guidance, conditions_for, open_model
     from nextpixel.cli.options import BesideOptions, parse_size
     from nextpixel.cli.output import check_out, write_pictures
+    from nextpixel.cli.progress import progress_bar
     from nextpixel.conditions import ClassCondition, of_kind
 
-    for name, number in (("n", n), ("scale", scale), ("columns", columns or 1)):
+    for name, number in (("n", n), ("enlarge", enlarge), ("columns", columns or 1)):
         if number < 1:
-            raise ValueError(f"--{name} (={number}) must be at least 1")
+            raise UsageError(f"‹{name}={number}› must be at least 1")
     check_out(out, (".png", ".npy", ""))
     network, card = open_model(model, device)
     shape = parse_size(size) if size else card.shape
@@ -128,5 +131,5 @@ def sample(
         batch_size=batch_size,
         progress=progress_bar("Drawing"),
     )
-    write_pictures(out, x.cpu().numpy(), network.levels, columns=columns, scale=scale)
+    write_pictures(out, x.cpu().numpy(), network.levels, columns=columns, scale=enlarge)
     print(f"{n} pictures of {shape[0]}×{shape[1]}: {out}")

@@ -25,25 +25,25 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
     if model.dtype not in (torch.float32, torch.float64):
         raise UsageError(
             f"the weights are {model.dtype}, in which small updates are lost; train model.float(),"
-            " and compute in half precision with ‹precision›'bf16'"
+            " and compute in half precision with ‹precision='bf16'›"
         )
     _check_condition(model, data, config)
     networks = [part for part in model.modules() if isinstance(part, AutoregressiveModel)]
     heads = {network.settings.head for network in networks}
     if config.objective == "density" and heads != {"logistic"}:
         other = (
-            f", but this one has ‹head›{min(map(str, heads))!r}, whose density is its probability"
+            f", but this one has ‹head={min(map(str, heads))!r}›, whose density is its probability"
             if heads
             else ""
         )
         raise UsageError(
-            f"‹objective›'density' is for models with ‹head›'logistic'{other}; use"
-            " ‹objective›'probability'"
+            f"‹objective='density'› is for models with ‹head='logistic'›{other}; use"
+            " ‹objective='probability'›"
         )
     if config.crop is not None:
         if any(network.settings.position_waves for network in networks):
             raise UsageError(
-                "position_waves encode the position of a pixel in the whole image, which ‹crop›"
+                "‹position_waves› encode the position of a pixel in the whole image, which ‹crop›"
                 " hides; leave out one"
             )
         # Asks for a window of every image, so that one that is too small is found now.
@@ -55,12 +55,12 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
         )
     if config.batch_size < processes * config.accumulate:
         raise UsageError(
-            f"batch_size (={config.batch_size}) must be at least processes x accumulate "
-            f"(={processes} x {config.accumulate}): no part may be empty"
+            f"‹batch_size={config.batch_size}› must be at least processes × accumulate,"
+            f" {processes} × {config.accumulate}: no part may be empty"
         )
     if config.patience is not None and not len(data.valid):
         raise UsageError(
-            f"patience (={config.patience}) needs a validation split, but the data has none; leave"
+            f"‹patience={config.patience}› needs a validation split, but the data has none; leave"
             " it out"
         )
 
@@ -87,12 +87,12 @@ def _check_condition(model: Trainable, data: ImageData, config: TrainConfig) -> 
         raise UsageError("‹crop› is only for maps of the images' own size; leave it out")
     if config.condition_dropout and not model.conditions:
         raise UsageError(
-            f"condition_dropout (={config.condition_dropout}) needs a conditional model; leave it"
+            f"‹condition_dropout={config.condition_dropout}› needs a conditional model; leave it"
             " out"
         )
     if config.condition_dropout and model.figure.kind == "bound":
         raise UsageError(
-            f"condition_dropout (={config.condition_dropout}) is not for variational auto-encoders,"
+            f"‹condition_dropout={config.condition_dropout}› is not for variational auto-encoders,"
             " which bound log p(x) themselves; leave it out"
         )
     if model.size is not None:
@@ -110,10 +110,10 @@ def _check_size(size: tuple[int, int], data: ImageData, config: TrainConfig) -> 
     words = f"{size[0]}×{size[1]} pixels"
     if config.crop is not None:
         raise UsageError(
-            f"crop (={config.crop}) does not go with this auto-encoder, which takes whole images of"
-            f" {words}; leave it out, and give ‹size›{size} when loading the data"
+            f"‹crop={config.crop}› does not go with this auto-encoder, which takes whole images of"
+            f" {words}; leave it out, and give ‹size={size[0]}x{size[1]}› when loading the data"
         )
     raise UsageError(
         f"this auto-encoder takes images of {words}, but the data has one of"
-        f" {others[0][0]}×{others[0][1]}; give ‹size›{size} when loading it"
+        f" {others[0][0]}×{others[0][1]}; give ‹size={size[0]}x{size[1]}› when loading it"
     )

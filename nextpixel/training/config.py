@@ -1,10 +1,25 @@
-"""How to train: lengths, batches, optimiser and schedule, checked before any work starts."""
+"""How to train: lengths, batches, optimiser and schedule, checked before any work starts.
+
+Each option is one field: its name, type, default, help text (the docstring under it) and check are
+here and nowhere else. Python fills the fields as keywords; `nextpixel train` makes its options of
+them, on the command line and in a file of options.
+"""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args, get_type_hints
 
-__all__ = ["LENGTHS", "MAY_CHANGE", "TrainConfig", "learning_rate", "total_steps"]
+from nextpixel.errors import UsageError
+
+__all__ = [
+    "LENGTHS",
+    "MAY_CHANGE",
+    "EmbeddingConfig",
+    "TrainConfig",
+    "learning_rate",
+    "total_steps",
+]
 
 LENGTHS = ("steps", "epochs", "minutes")
 
@@ -18,130 +33,140 @@ MAY_CHANGE = (
     "evaluate_every",
     "patience",
 )
-"""What may be another when a run is resumed: its length, and what mends a run that diverged."""
+"""What may change when a run is resumed: its length, and what rescues a run that diverged."""
+
+_MOST = 10**9
+"""More updates or epochs than this are a slip of the keyboard."""
+_MOST_IMAGES = 10**5
+"""More images per batch, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train. Give one of `steps`, `epochs` and `minutes`; none of them means ten minutes.
-
-    Args:
-        steps: length as a number of updates.
-        epochs: length as a number of passes over the training split.
-        minutes: length in wall-clock time, evaluations included except for the last one.
-        batch_size: images per update, over all processes.
-        accumulate: parts in which each process computes its share of a batch, to save memory; the
-            result is the same.
-        objective: "probability" of the integers, or "density" of dequantised images, x + uniform
-            noise, for a head that has a density of its own ("logistic"): the papers' continuous
-                alternative. Validations are of the former,
-            for which such a model's draws are rounded.
-        optimizer: "muon", which learns most from an image (see `nextpixel.training.muon`), "adamw",
-            or "rmsprop" as in the papers.
-        learning_rate: its highest value; None for 0.01 with Muon, 0.001 with the others. For more
-            than a few thousand updates with Muon take 0.003: see experiments/LOG.md.
-        weight_decay: decoupled for Muon and AdamW, an L2 penalty for RMSProp; not on biases, those
-            of conditions included.
-        warmup_steps: updates in which the learning rate rises linearly; None for a tenth of the
-            run, at most 100.
-        schedule: "cosine" falls to zero over the run (over its minutes, if that is its length);
-            "constant" stays.
-        clip_norm: greatest norm of the gradient, which is that of the loss in bits/dim; None for no
-            limit.
-        ema_decay: decay per step of the averaged weights, which are validated and saved as the
-            best; 0 for no average. It rises as min(ema_decay, (1 + t) / (10 + t)), so that short
-            runs forget their initial weights.
-        precision: "bf16" computes in bfloat16 where that is safe (autocast); "auto" does so where
-            there is hardware for it. Log-probabilities are always float32.
-        recompute: compute each layer's maps again in the backward pass instead of keeping them: two
-            to seven times less memory, about a quarter more time, the same gradients.
-        channels_last: memory layout of the feature maps, which makes convolutions faster on most
-            hardware.
-        crop: side of the random windows to train on, in pixels; None for whole images.
-        flip: mirror images left to right at random. The likelihood is then that of the mirrored
-            data, too.
-        condition_dropout: share of images whose conditions are unknown to the model in a step, so
-            that it is the unconditional model, too; of several conditions, each of the others is
-            with the same probability. For an auto-encoder, whose code is.
-        seed: of all that is random in training; not of the model's initial weights.
-        evaluate_every: updates between validations; None for about twenty in a run, fewer where
-            they would take more than a fifth of the `minutes`.
-        patience: stop after so many validations in a row without a new best; None to go on.
+    """How to train. Give one of `steps`, `epochs` and `minutes`; without any it is ten minutes.
 
     Raises:
-        ValueError: a value is out of range.
+        UsageError: a value is out of range.
     """
 
     steps: int | None = None
+    """Length as a number of updates."""
     epochs: int | None = None
+    """Length as a number of passes over the training split."""
     minutes: float | None = None
+    """Length in minutes of wall-clock time, validations included except for the last one. The
+    default length is 10 minutes."""
     batch_size: int = 32
+    """Images per update, over all processes."""
     accumulate: int = 1
+    """Parts in which each process computes its share of a batch: less memory, the same result."""
     objective: Literal["probability", "density"] = "probability"
+    """What to maximise: the probability of the integers, or the density of dequantised images (x
+    plus uniform noise), which needs a logistic head. Validation always measures probability."""
     optimizer: Literal["muon", "adamw", "rmsprop"] = "muon"
+    """Muon learns most from an image; RMSProp is what the papers used."""
     learning_rate: float | None = None
+    """Highest learning rate. Default: 0.01 for muon, 0.001 for the others. For more than a few
+    thousand updates with muon, 0.003 is better."""
     weight_decay: float = 0.0
+    """Decoupled for muon and adamw, an L2 penalty for rmsprop. Biases do not decay."""
     warmup_steps: int | None = None
+    """Updates during which the learning rate rises linearly. Default: a tenth of the run, at most
+    100."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """The learning rate falls to zero over the run as a cosine, or stays constant."""
     clip_norm: float | None = 1.0
+    """Largest norm of the gradient of the loss in bits/dim."""
     ema_decay: float = 0.999
+    """Decay per step of the averaged weights, which are validated and kept; 0 for no average. It
+    starts lower, so that short runs forget their initial weights."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
+    """bf16 computes in bfloat16 where that is safe; auto does so if the hardware supports it.
+    Likelihoods are always float32."""
     recompute: bool = False
+    """Recompute each layer's feature maps in the backward pass: two to seven times less memory, a
+    quarter more time, the same result."""
     channels_last: bool = True
+    """Memory layout of the feature maps: channels last is faster on most hardware."""
     crop: int | None = None
+    """Train on random windows of this side, in pixels. Default: whole images."""
     flip: bool = False
+    """Mirror images left to right at random. The likelihood is then that of the mirrored data,
+    too."""
     condition_dropout: float = 0.0
+    """Share of images whose condition is hidden from the model in training, so that it is an
+    unconditional model, too. Each of several conditions is also hidden alone as often."""
     seed: int = 0
+    """Seed of the initial weights and of everything random in training."""
     evaluate_every: int | None = None
+    """Updates between validations. Default: about twenty validations in a run."""
     patience: int | None = None
+    """Stop after this many validations in a row without a new best. Default: never."""
 
     def __post_init__(self) -> None:
-        lengths = {name: getattr(self, name) for name in LENGTHS}
-        given = {name: value for name, value in lengths.items() if value is not None}
+        given = [f"‹{name}={getattr(self, name)}›" for name in LENGTHS if _is_set(self, name)]
         if len(given) > 1:
-            received = " and ".join(f"{name}={value}" for name, value in given.items())
-            raise ValueError(f"give only one of steps, epochs and minutes; received {received}")
+            raise UsageError(f"{' and '.join(given)} both set the length; give only one of them")
         if not given:
             object.__setattr__(self, "minutes", 10.0)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", 1e-2 if self.optimizer == "muon" else 1e-3)
-        for name in (
-            "steps",
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "crop",
-            "evaluate_every",
-            "patience",
-        ):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} (={value}) must be a whole number of at least 1")
-        for name in ("minutes", "learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} (={value}) must be more than 0")
-        for name in ("warmup_steps", "weight_decay", "seed"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 2**63:
-                raise ValueError(f"{name} (={value}) must not be negative")
-        for name in ("ema_decay", "condition_dropout"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} (={value}) must be at least 0 and less than 1")
-        choices = {
-            "objective": ("probability", "density"),
-            "optimizer": ("muon", "adamw", "rmsprop"),
-            "schedule": ("cosine", "constant"),
-            "precision": ("auto", "float32", "bf16"),
-        }
-        for name, allowed in choices.items():
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} (={value!r}) must be {' or '.join(map(repr, allowed))}")
+        counts = ("steps", "epochs", "evaluate_every", "patience")
+        _check_whole(self, counts, least=1)
+        _check_whole(self, ("batch_size", "accumulate", "crop"), least=1, most=_MOST_IMAGES)
+        _check_whole(self, ("warmup_steps",), least=0)
+        _check_whole(self, ("seed",), least=0, most=2**63 - 1)
+        _check_positive(self, ("minutes", "learning_rate", "clip_norm"))
+        _check_shares(self, ("ema_decay", "condition_dropout"))
+        _check_choices(self)
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"‹weight_decay={self.weight_decay}› must not be negative")
+        if self.minutes is not None and self.minutes > _MOST:
+            raise UsageError(f"‹minutes={self.minutes:g}› must be at most {_MOST:,}")
         if self.accumulate > self.batch_size:
-            raise ValueError(
-                f"accumulate (={self.accumulate}) must be at most batch_size (={self.batch_size}):"
-                " no part may be empty"
+            raise UsageError(
+                f"‹accumulate={self.accumulate}› must be at most ‹batch_size={self.batch_size}›: no"
+                " part may be empty"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingConfig:
+    """How an embedding of labelled images is trained, by triplets.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    steps: int = 2000
+    """Number of updates."""
+    classes: int = 16
+    """Classes in a batch."""
+    each: int = 4
+    """Images of each class in a batch."""
+    margin: float = 0.2
+    """By how much other classes should be further away, in squared distance, at most 4."""
+    learning_rate: float = 1e-3
+    """Highest learning rate, from which it falls to zero as a cosine."""
+    weight_decay: float = 1e-4
+    """Weight decay of AdamW."""
+    flip: bool = False
+    """Mirror images left to right at random."""
+    shift: int = 0
+    """Shift images at random by up to this many pixels, repeating their border."""
+    seed: int = 0
+    """Seed of the held-out classes, the initial weights and everything random in training."""
+
+    def __post_init__(self) -> None:
+        _check_whole(self, ("steps",), least=1)
+        _check_whole(self, ("classes", "each"), least=2, most=10_000)
+        _check_whole(self, ("shift",), least=0, most=10_000)
+        _check_whole(self, ("seed",), least=0, most=2**62)
+        _check_positive(self, ("margin", "learning_rate"))
+        if self.margin > 4:
+            raise UsageError(f"‹margin={self.margin}› must be at most 4")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"‹weight_decay={self.weight_decay}› must not be negative")
 
 
 def total_steps(config: TrainConfig, images: int) -> int | None:
@@ -152,14 +177,47 @@ def total_steps(config: TrainConfig, images: int) -> int | None:
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float, total: int | None) -> float:
-    """That of the update after `step` updates, when the share `progress` of the run is done."""
-    warmup = (
-        config.warmup_steps
-        if config.warmup_steps is not None
-        else 100
-        if total is None
-        else min(100, total // 10)
-    )
-    assert config.learning_rate is not None  # it has become a number
+    """The learning rate of the update after `step` updates, with a share `progress` of the run done."""
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = 100 if total is None else min(100, total // 10)
+    assert config.learning_rate is not None  # __post_init__ has set it
     rate = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
     return rate * 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else rate
+
+
+def _is_set(config: Any, name: str) -> bool:
+    return getattr(config, name) is not None
+
+
+def _check_whole(config: Any, names: Iterable[str], *, least: int, most: int = _MOST) -> None:
+    """Raises unless the fields that are set hold integers of that range."""
+    for name in names:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(f"‹{name}={value}› must be a whole number of at least {least}")
+        if value > most:
+            raise UsageError(f"‹{name}={value}› must be at most {most:,}")
+
+
+def _check_positive(config: Any, names: Iterable[str]) -> None:
+    for name in names:
+        if _is_set(config, name) and not 0 < (value := getattr(config, name)) < math.inf:
+            raise UsageError(f"‹{name}={value}› must be more than 0 and finite")
+
+
+def _check_shares(config: Any, names: Iterable[str]) -> None:
+    for name in names:
+        if not 0 <= (value := getattr(config, name)) < 1:
+            raise UsageError(f"‹{name}={value}› must be at least 0 and less than 1")
+
+
+def _check_choices(config: Any) -> None:
+    """Raises unless every field of a Literal type holds one of its values."""
+    for name, kind in get_type_hints(type(config)).items():
+        choices = get_args(kind)
+        if choices and isinstance(choices[0], str) and getattr(config, name) not in choices:
+            words = " or ".join(map(repr, choices))
+            raise UsageError(f"‹{name}={getattr(config, name)!r}› must be {words}")

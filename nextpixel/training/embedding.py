@@ -19,10 +19,11 @@ from torch import Tensor
 
 from nextpixel.data.splits import Split
 from nextpixel.devices import seeded
+from nextpixel.errors import UsageError
 from nextpixel.models.embedding import Embedding
+from nextpixel.training.config import EmbeddingConfig
 
 __all__ = [
-    "EmbeddingConfig",
     "EmbeddingStep",
     "Verification",
     "balanced_rows",
@@ -30,49 +31,6 @@ __all__ = [
     "triplet_loss",
     "verify",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingConfig:
-    """How an embedding is trained.
-
-    Attributes:
-        steps: updates.
-        classes: how many classes make a batch …
-        each: … and how many images of each of them, at least 2.
-        margin: by how much further negatives should be than positives, in squared distance (at most
-            4).
-        learning_rate: its highest value, from which it falls to zero as a cosine.
-        weight_decay: of AdamW.
-        flip: mirror images left to right at random.
-        shift: move images at random by up to so many pixels; what comes in from the border repeats
-            it.
-        seed: of batches, mirrors, shifts and dropout.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    steps: int = 2000
-    classes: int = 16
-    each: int = 4
-    margin: float = 0.2
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    flip: bool = False
-    shift: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("classes", 2), ("each", 2), ("shift", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be at least {least}")
-        if not 0 < self.margin <= 4:
-            raise ValueError(f"margin (={self.margin}) must be more than 0 and at most 4")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate (={self.learning_rate}) must be more than 0")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay (={self.weight_decay}) must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +74,12 @@ def train_embedding(
     Classes with fewer than two images take no part.
 
     Raises:
-        ValueError: the split has no labels, or too few classes with two images.
+        UsageError: the split has no labels, or too few classes with two images.
     """
     if split.labels is None:
-        raise ValueError("the images have no classes; an embedding is learnt from labelled images")
+        raise UsageError("the images have no classes; an embedding is learnt from labelled images")
     if np.sum(np.bincount(split.labels) >= 2) < 2:
-        raise ValueError("fewer than two classes have two images; an embedding needs more")
+        raise UsageError("fewer than two classes have two images; an embedding needs more")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
@@ -176,7 +134,7 @@ def triplet_loss(
         The loss, and the share of pairs whose triplet is within the margin.
 
     Raises:
-        ValueError: there is no pair, or no negative.
+        UsageError: there is no pair, or no negative.
     """
     distances = torch.cdist(embeddings, embeddings).square()
     same = labels[:, None] == labels[None]
@@ -184,7 +142,7 @@ def triplet_loss(
         same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device)
     ).nonzero(as_tuple=True)
     if not len(anchors) or bool(same.all()):
-        raise ValueError("a batch for triplets needs two images of a class, and images of another")
+        raise UsageError("a batch for triplets needs two images of a class, and images of another")
     to_positive, to_all = distances[anchors, positives], distances[anchors]
     negative = ~same[anchors]
     beyond = negative & (to_all > to_positive[:, None])
@@ -218,14 +176,14 @@ def verify(
         seed: which ones, if there are more.
 
     Raises:
-        ValueError: there is no pair of the same class, or none of different classes.
+        UsageError: there is no pair of the same class, or none of different classes.
     """
     if len(labels) > most:
         drawn = np.sort(np.random.default_rng(seed).choice(len(labels), most, replace=False))
         embeddings, labels = embeddings[torch.from_numpy(drawn)], labels[drawn]
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2 or counts.max() < 2:
-        raise ValueError(
+        raise UsageError(
             "verification needs pairs of the same class and of different ones, but there are"
             f" {len(labels)} images of {len(counts)} classes"
         )

@@ -34,6 +34,7 @@ from nextpixel.condition_values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
 from nextpixel.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
@@ -57,7 +58,7 @@ _EVALUATIONS = 20
 _LEVELS_OF_BF16 = 256  # eight bits of mantissa
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UsageError):
     """The loss or its gradient is no longer a finite number."""
 
 
@@ -178,11 +179,11 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.optimizer.zero_grad()
             raise TrainingError(
-                f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and its gradient's norm"
-                f" {norm:.4g}, at a learning rate of {rate:.3g}; the update was not applied: go on"
-                " from the last checkpoint with a lower learning_rate (try"
-                f" {(config.learning_rate or 0) / 3:.2g}), more warmup_steps, or"
-                " precision='float32'"
+                f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and the norm of its"
+                f" gradient {norm:.4g}, at a learning rate of {rate:.3g}; the update was not"
+                " applied: resume from the last checkpoint with a lower learning rate, such as"
+                f" ‹learning_rate={(config.learning_rate or 0) / 3:.2g}›, more ‹warmup_steps›, or"
+                " ‹precision='float32'›"
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -230,11 +231,13 @@ def evaluate(
         nats_of: what to sum up; None for what `likelihood_of` gives.
 
     Raises:
-        ValueError: the split is empty, or does not fit the model.
+        UsageError: the split is empty, or does not fit the model.
     """
     nats_of = nats_of or likelihood_of(model)
     if not len(split):
-        raise ValueError("this split is empty: there is nothing to evaluate; choose another split")
+        raise UsageError(
+            "this split is empty, so there is nothing to evaluate; choose another ‹split›"
+        )
     rank, processes = rank_and_processes()
     sizes = split.sizes
     shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
@@ -356,7 +359,7 @@ def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
     if not math.isfinite(bits):
         raise TrainingError(
             f"step {state.step}: the averaged weights have {bits} bits/dim on the validation split;"
-            " go on from the last checkpoint with a lower learning_rate"
+            " resume from the last checkpoint with a lower ‹learning_rate›"
         )
     improved = state.best_bits_per_dim is None or bits < state.best_bits_per_dim
     state.stale = 0 if improved else state.stale + 1

@@ -1,4 +1,4 @@
-"""nextpixel information: what a model's condition is worth."""
+"""nextpixel condition-worth: how many bits a model's condition saves."""
 
 import json as json_format
 from dataclasses import asdict
@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from nextpixel.cli.options import BesideOptions
 from nextpixel.cli.terminal import printable
 
-__all__ = ["information"]
+__all__ = ["condition_worth"]
 
 
-def information(
+def condition_worth(
     model: str,
     *,
     data: str | None = None,
@@ -47,13 +47,14 @@ def information(
     device
         auto, cpu, cuda, cuda:1 …
     """
-    from nextpixel.analysis.condition_worth import condition_worth
-    from nextpixel.cli.opening import condition_words, counted_bar, open_model, open_split
+    from nextpixel.analysis import condition_worth as worth_of
+    from nextpixel.cli.opening import condition_words, open_model, open_split
+    from nextpixel.cli.progress import counted_bar
 
     network, card = open_model(model, device)
     pictures, part, what = open_split(card, data, split, labelled=True, beside=beside)
     with counted_bar("Scoring") as progress:
-        worth = condition_worth(
+        worth = worth_of.condition_worth(
             network,
             part,
             images=images,

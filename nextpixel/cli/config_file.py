@@ -1,6 +1,6 @@
-"""A recipe from a file: options of `nextpixel train` that somebody else may have written.
+"""Options of `nextpixel train` from a file, which somebody else may have written.
 
-A recipe chooses data, model and training. It never names code, never reaches the network, and
+A file chooses data, model and training. It never names code, never reaches the network, and
 writes only below the working folder: each of these needs the command line, where the user says it.
 """
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_recipe"]
+__all__ = ["read_config"]
 
 _CODE = {"textencoder"}
 _WRITTEN = {"out": "--out", "resume": "--resume"}
 
 
-def read_recipe(path: str, tokens: Sequence[str]) -> dict[str, Any]:
+def read_config(path: str, tokens: Sequence[str]) -> dict[str, Any]:
     """Read the options of a TOML file.
 
     Args:
@@ -23,18 +23,18 @@ def read_recipe(path: str, tokens: Sequence[str]) -> dict[str, Any]:
         tokens: The command line, whose options go over those of the file.
 
     Raises:
-        ValueError: If the file is not TOML, or sets what only the command line may set.
+        ValueError: If the file is not a TOML file, or sets what only the command line may set.
     """
     if Path(path).exists() and not Path(path).is_file():
         raise ValueError(f"{path} is not a regular file; give a TOML file")
     try:
         with open(path, "rb") as file:
-            recipe = tomllib.load(file)
+            options = tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
     said = {token.partition("=")[0] for token in tokens}
     values = {token.partition("=")[2] for token in tokens if token.startswith("--")} | set(tokens)
-    for keys, value in _leaves(recipe):
+    for keys, value in _leaves(options):
         names = {"".join(filter(str.isalnum, key)).lower() for key in keys}
         shown = ".".join(keys)
         if names & _CODE:
@@ -53,7 +53,7 @@ def read_recipe(path: str, tokens: Sequence[str]) -> dict[str, Any]:
                 f"{path} sets {shown} to {value}, which is not on this machine; give it on the"
                 " command line if you want that"
             )
-    return recipe
+    return options
 
 
 def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

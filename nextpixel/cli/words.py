@@ -1,0 +1,50 @@
+"""What a run is, in words."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nextpixel.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from nextpixel.models.trainable import Trainable
+    from nextpixel.training.start import TrainPlan
+
+__all__ = ["plan_lines"]
+
+_SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
+
+
+def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
+    """The data, the model, how it is trained, and where the run is, a line each."""
+    data, config = plan.data, plan.config
+    counts = " / ".join(f"{len(split):,}" for split in (data.train, data.valid, data.test))
+    counts += " (train / valid / test)"
+    if data.held_out:
+        counts += f", tested on {len(data.held_out)} classes that the embedding never saw"
+    size = "several sizes" if data.shape is None else f"{data.shape[0]}×{data.shape[1]}"
+    colours = f"{data.channels} channel{'s' * (data.channels > 1)}"
+    yield f"data      {printable(str(data.source))}: {counts}, {size}, {colours}, {data.levels} levels"
+    yield f"model     {_model_words(plan.model)}"
+    lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
+    length = next(f"{value:g} {name}" for name, value in lengths if value is not None)
+    crop = f", crops of {config.crop}" if config.crop else ""
+    rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
+    batches = f"batches of {config.batch_size}{crop}"
+    yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
+    yield f"run       {plan.folder}"
+
+
+def _model_words(model: "Trainable") -> str:
+    from nextpixel.models.core import AutoregressiveModel
+
+    networks: list[Trainable] = [
+        part for part in model.modules() if isinstance(part, AutoregressiveModel)
+    ] or [model]
+    last = networks[-1]
+    parts = ", ".join(f"{name} {value}" for name, value in last.config().items() if name in _SHOWN)
+    if len(networks) > 1:
+        parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
+    parameters = sum(p.numel() for p in model.parameters())
+    given = " and ".join(part.describe() for part in model.given_by_data)
+    conditions = f", conditioned on {given}" if given else ""
+    return f"{type(model).__name__}, {parameters:,} parameters: {parts}{conditions}"
