@@ -291,9 +291,9 @@ def test_numbers_that_are_too_small_are_named(
     )
     assert "--field 0 must be at least 1" in fails(["check", digits_run, "--field", "0"], capsys)
     message = fails(["train", "digits", "--model", "diagonal-bilstm", "--kernel-size", "0"], capsys)
-    assert "kernel_size (=0) must be an odd number" in message
+    assert "--kernel-size must be an odd number" in message
     message = fails(["train", "digits", "--model", "row-lstm", "--first-kernel-size", "2"], capsys)
-    assert "first_kernel_size (=2) must be an odd number" in message
+    assert "--first-kernel-size must be an odd number" in message
 
 
 def test_evaluate(digits_run: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ def resume_model(
     *,
     source: str | None = None,
     text_encoder: TextEncoder | None = None,
-    embedding: Path | None = None,
+    embedding: str | Path | None = None,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
@@ -180,7 +180,10 @@ def resume_model(
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
         raise UsageError(f"a run resumes as it began: leave out ‹{fixed[0]}›")
     network, data, config = reopen(
-        folder, source=source, text_encoder=text_encoder, embedding=embedding
+        folder,
+        source=source,
+        text_encoder=text_encoder,
+        embedding=None if embedding is None else Path(embedding),
     )
     other_length = dict.fromkeys(LENGTHS) if changes.keys() & set(LENGTHS) else {}
     plan = TrainPlan(
