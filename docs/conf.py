@@ -70,17 +70,21 @@ html_css_files = ["pages.css"]
 
 
 class Modules(SphinxDirective):
-    """A section for each module of a package that lists public names, or for each module named."""
+    """A section for each module that is named, and for each other one of a package that is named."""
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """The sections, in the order of their names, or as they are given."""
-        names = "\n".join(self.content).split()
-        if len(names) == 1:
-            package = import_module(names[0])
-            found = pkgutil.iter_modules(package.__path__, f"{names[0]}.")
-            names = sorted(module.name for module in found)
+        """The sections of modules with public names, in the order given, then of their names."""
+        names: list[str] = []
+        for name in "\n".join(self.content).split():
+            module = import_module(name)
+            if hasattr(module, "__path__"):
+                found = pkgutil.iter_modules(module.__path__, f"{name}.")
+                inside = sorted(each.name for each in found if not each.ispkg)
+                names += [each for each in inside if each not in names and "__" not in each]
+            else:
+                names.append(name)
         return [
             self.section(name) for name in names if getattr(import_module(name), "__all__", None)
         ]
@@ -111,7 +115,7 @@ class Commands(SphinxDirective):
             if not app[name].show:
                 continue
             printed = StringIO()
-            console = Console(file=printed, width=96, no_color=True, highlight=False)
+            console = Console(file=printed, width=88, no_color=True, highlight=False)
             app.help_print([name], console=console)
             section = nodes.section(ids=[nodes.make_id(f"nextpixel-{name}")])
             section += nodes.title("", "", nodes.literal("", f"nextpixel {name}"))

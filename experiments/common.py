@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nextpixel.checkpoint import load_trainable, read_metadata
-from nextpixel.training.runs import STATE
+from nextpixel.checkpoint import load_trainable, read_card
+from nextpixel.training.state import STATE
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -32,7 +32,7 @@ def description(run: Path) -> dict[str, Any]:
     """What a run is: parameters, and the figures of its training."""
     return {
         "parameters": sum(p.numel() for p in load_trainable(run).parameters()),
-        "training": read_metadata(run).get("training"),
+        "training": read_card(run).to_json().get("training"),
     }
 
 

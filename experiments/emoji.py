@@ -13,7 +13,7 @@ import torch
 from common import RESULTS, description, said, trained, write
 
 from nextpixel import load, sample
-from nextpixel.checkpoint import read_metadata
+from nextpixel.checkpoint import read_card
 from nextpixel.data.image_files import grid, write_image
 
 OPTIONS = (
@@ -32,7 +32,7 @@ def main() -> None:
     run = trained("emoji", source, OPTIONS)
     results = {"options": OPTIONS, **description(run), "test": said("evaluate", str(run))}
     results["category_is_worth"] = said("information", str(run), "--images", "201")
-    results["categories"] = read_metadata(run)["classes"]
+    results["categories"] = list(read_card(run).classes)
     categories = torch.arange(len(results["categories"])).repeat_interleave(EACH)
     x = sample(
         load(run),

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from nextpixel import Preparation, load, load_data
 from nextpixel.training.loop import evaluate
-from nextpixel.training.runs import read_metrics
+from nextpixel.training.metrics import read_metrics
 
 OPTIONS = (
     "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16"

@@ -41,7 +41,7 @@ from nextpixel import Preparation, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
-from nextpixel.training.runs import read_metrics
+from nextpixel.training.metrics import read_metrics
 
 # Validations would be taken off the PixelCNN's minutes, and choose its weights; the others have
 # none.

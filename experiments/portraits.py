@@ -20,7 +20,7 @@ import torch
 from common import description, said, trained, write
 
 from nextpixel import load, sample
-from nextpixel.checkpoint import load_embedding, read_metadata
+from nextpixel.checkpoint import load_embedding, read_card
 from nextpixel.models.embedding import embed
 from nextpixel.training.embedding import verify
 
@@ -57,7 +57,7 @@ def main() -> None:
     new = torch.from_numpy(arrays["newpeople_images"].astype(np.int64)).movedim(3, 1)
     people = arrays["newpeople_labels"].astype(np.int64)
     vectors = embed(network, new)
-    known = read_metadata(checkpoint)["verification"]["known"]
+    known = read_card(checkpoint).to_json()["verification"]["known"]
     results = {
         "options": {"embedding": EMBEDDING, "portraits": PORTRAITS},
         "known_people_other_pictures": known,

@@ -10,17 +10,16 @@ docs/guides/pretrained.md.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import said, trained
 
 import nextpixel
 from nextpixel import load, save
-from nextpixel.checkpoint import read_metadata
+from nextpixel.checkpoint import read_card
 
 FOLDER = Path(nextpixel.__file__).parent / "pretrained"
-OWN = ("format", "version", "model", "config")
 LARGEST = 5_000_000
 
 
@@ -93,19 +92,12 @@ def main() -> None:
     run = Path("runs") / entry.run
     if entry.options is not None:
         trained(entry.run, arguments.data, entry.options)
-    extra = {key: value for key, value in read_metadata(run).items() if key not in OWN}
     test = said("evaluate", str(run), "--data", arguments.data)
-    extra["source"] = {
-        key: Path(value).name if value is not None and "/" in value else value
-        for key, value in extra["source"].items()
-    }
+    card = read_card(run)
+    notes = {"about": entry.about, "data_terms": entry.terms, "test": test, **card.notes}
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{arguments.name}.safetensors"
-    save(
-        load(run),
-        path,
-        extra={"about": entry.about, "data_terms": entry.terms, "test": test} | extra,
-    )
+    save(load(run), path, card=replace(card, notes=notes))
     size = path.stat().st_size
     assert size <= LARGEST, (
         f"{path.name} has {size:,} bytes; at most {LARGEST:,} come with nextpixel"

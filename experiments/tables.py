@@ -20,7 +20,7 @@ from typing import Any
 import common
 
 from nextpixel import load
-from nextpixel.checkpoint import pretrained, read_metadata
+from nextpixel.checkpoint import pretrained, read_card
 from nextpixel.papers.recipes import RECIPES
 
 HERE = Path(__file__).parent
@@ -302,7 +302,7 @@ def models() -> str:
     """A card for each model that comes with nextpixel."""
     rows = []
     for name in pretrained():
-        m = read_metadata(name)
+        m = read_card(name).to_json()
         test, trained = m["test"], m["training"]
         given = "given the class" if test["conditional"] else ""
         figures = f"{test['bits_per_dim']:.4f} bits/dim, {test['nats_per_image']:.2f} nats {given}".strip()

@@ -135,8 +135,8 @@ def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
     """How training and evaluation score images: a function of (model, x, condition), in nats.
 
     The exact log p(x | condition), or for a model whose figure is a bound the lower bound of log
-    p(x), with the same draws each time. A model without a likelihood is scored by what it is trained
-    for.
+    p(x), with the same draws each time. A model without a likelihood is scored by its training
+    objective.
     """
     kinds: dict[str, Callable[..., Tensor]] = {
         "likelihood": score,

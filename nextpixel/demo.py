@@ -15,7 +15,7 @@ from nextpixel.analysis.plots import training_curve
 from nextpixel.cli.app import main
 from nextpixel.cli.terminal import printable
 from nextpixel.data.statistics import histogram_bits_per_dim
-from nextpixel.training.runs import read_metrics
+from nextpixel.training.metrics import read_metrics
 
 __all__ = ["demo"]
 

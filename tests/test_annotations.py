@@ -23,6 +23,7 @@ from nextpixel import (
     load_data,
     save,
 )
+from nextpixel.card import ModelCard
 from nextpixel.data.annotations import BagOfWords, encode_captions
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_image
@@ -560,8 +561,8 @@ def test_the_scale_of_vectors_does_not_matter() -> None:
 def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) -> None:
     network = Embedding(levels=17, size=(8, 8), outputs=3, features=2)
     whole = load_data("digits")
-    extra = {"source": whole.source.to_json(), "held_out": ["3", "7"]}
-    save(network, tmp_path / "e", extra=extra)
+    card = ModelCard(source=whole.source, held_out=("3", "7"))
+    save(network, tmp_path / "e", card=card)
     data = load_data(Source("digits", embedding=tmp_path / "e"))
     assert data.held_out == ("3", "7")
     assert (
@@ -575,7 +576,7 @@ def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) ->
     assert len(data.train) == len(whole.train) - np.isin(whole.train.labels, (3, 7)).sum()
     x = torch.from_numpy(np.asarray(data.test.images)).long()
     assert np.array_equal(data.test.vectors, embed(network, x).numpy())
-    save(network, tmp_path / "e", extra=extra | {"source": {"images": "elsewhere"}})
+    save(network, tmp_path / "e", card=replace(card, source=Source("elsewhere")))
     elsewhere = load_data(Source("digits", embedding=tmp_path / "e"))
     assert len(elsewhere.test) == len(whole.test) and elsewhere.held_out == ()
 
@@ -591,8 +592,8 @@ def test_an_embedding_knows_its_classes_wherever_they_lie(tmp_path: Path) -> Non
             write_image(folder / f"{k:02}.png", np.full((1, 8, 8), 10 * k, np.uint8))
     whole = load_data(tmp_path / "here")
     network = Embedding(size=(8, 8), outputs=3, features=2)
-    extra = {"source": whole.source.to_json(), "classes": whole.classes, "held_out": ["b", "d"]}
-    save(network, tmp_path / "e", extra=extra)
+    card = ModelCard(source=whole.source, classes=whole.classes, held_out=("b", "d"))
+    save(network, tmp_path / "e", card=card)
     for place in ("here", "there"):
         data = load_data(Source(tmp_path / place, embedding=tmp_path / "e"))
         assert data.held_out == ("b", "d")
@@ -615,14 +616,14 @@ def test_an_embedding_knows_its_classes_wherever_they_lie(tmp_path: Path) -> Non
     assert (
         load_data(Source(tmp_path / "there", embedding=tmp_path / "e")).held_out == ()
     )  # Other classes.
-    save(network, tmp_path / "e", extra=extra | {"held_out": []})
+    save(network, tmp_path / "e", card=replace(card, held_out=()))
     assert (
         load_data(
             Source(tmp_path / "here", embedding=tmp_path / "e"), Preparation(ignore_labels=True)
         ).held_out
         == ()
     )
-    save(network, tmp_path / "e", extra=extra | {"held_out": ["x", "y"]})
+    save(network, tmp_path / "e", card=replace(card, held_out=("x", "y")))
     with pytest.raises(
         DataError,
         match="never saw the classes x, y of .*here, but none of its classes is called so",

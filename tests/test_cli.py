@@ -13,7 +13,7 @@ from PIL import Image
 
 from nextpixel import load, sample
 from nextpixel.cli.app import main
-from nextpixel.training.runs import read_run
+from nextpixel.training.record import read_run
 
 SMALL = ["--features", "8", "--layers", "2", "--kernel-size", "3", "--batch-size", "32"]
 

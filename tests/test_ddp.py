@@ -12,10 +12,11 @@ import torch
 from test_training import dataset, network, weights
 
 from nextpixel import ClassCondition, load
-from nextpixel.checkpoint import read_metadata
+from nextpixel.checkpoint import read_card
 from nextpixel.distributed import rank_and_processes
 from nextpixel.training.loop import TrainConfig, evaluate
-from nextpixel.training.runs import read_metrics, run
+from nextpixel.training.metrics import read_metrics
+from nextpixel.training.runs import run
 
 # Seven images: the processes' shares are unequal, and so are the parts of a share.
 CONFIG = TrainConfig(
@@ -88,9 +89,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     assert torch.allclose(first_weights, expected_weights, atol=1e-4)
 
     valid = dataset(classes=2).valid
-    assert evaluate(load(two), valid) == pytest.approx(
-        read_metadata(two)["training"]["valid_bits_per_dim"], abs=1e-5
-    )
+    stated = read_card(two).to_json()["training"]["valid_bits_per_dim"]
+    assert evaluate(load(two), valid) == pytest.approx(stated, abs=1e-5)
     assert [line["step"] for line in read_metrics(two) if "train_bits_per_dim" in line] == list(
         range(1, 9)
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nextpixel import load, sample, score
-from nextpixel.checkpoint import pretrained, read_metadata
+from nextpixel.checkpoint import pretrained, read_card
 from nextpixel.cli.app import main
 from nextpixel.condition_values import random_values
 
@@ -17,7 +17,7 @@ def test_there_are_some() -> None:
 
 @pytest.mark.parametrize("name", pretrained())
 def test_a_pretrained_model_draws_and_scores(name: str) -> None:
-    model, metadata = load(name), read_metadata(name)
+    model, metadata = load(name), read_card(name).to_json()
     assert pretrained()[name].stat().st_size <= 5_000_000
     height, width = metadata["shape"]
     generator = torch.Generator().manual_seed(0)
@@ -34,7 +34,7 @@ def test_a_pretrained_model_draws_and_scores(name: str) -> None:
 
 @pytest.mark.parametrize("name", pretrained())
 def test_a_card_says_what_one_must_know(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    metadata = read_metadata(name)
+    metadata = read_card(name).to_json()
     assert metadata["about"] and metadata["data_terms"] and metadata["training"]["config"]
     assert metadata["test"]["split"] == "test" and metadata["test"]["images"] > 100
     paths = [

@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from test_training import dataset, network, ragged
 
 from nextpixel import load
-from nextpixel.checkpoint import read_tensors
 from nextpixel.data.splits import ImageData
+from nextpixel.files import read_header
 from nextpixel.training.loop import TrainConfig
-from nextpixel.training.runs import read_metrics, run
+from nextpixel.training.metrics import read_metrics
+from nextpixel.training.runs import run
 
 CONFIG = TrainConfig(
     steps=40,
@@ -116,7 +117,7 @@ def assert_loads(folder: Path) -> int:
     if (folder / "best.safetensors").exists():
         load(folder)
     return (
-        read_tensors(folder / "state.safetensors")[1]["state"]["step"]
+        read_header(folder / "state.safetensors").metadata["state"]["step"]
         if (folder / "run.json").exists()
         else 0
     )
@@ -174,11 +175,22 @@ def test_killed_within_a_save_it_goes_on_bit_identically(
 
 
 def test_what_a_killed_writer_leaves_is_removed(tmp_path: Path, uninterrupted: Path) -> None:
+    """And nothing of anybody else, whatever it is called."""
     folder = shutil.copytree(uninterrupted, tmp_path / "run")
-    left = folder / ".state.safetensors.123.tmp"
-    left.mkdir()
-    (left / ".tmpYZDJKf").write_bytes(b"half of a state")
+    process = start(tmp_path / "other", save_seconds=0.0)
+    process.kill()
+    process.join()
+    ours = folder / f".state.safetensors.nextpixel-{process.pid}-1-abc.tmp"
+    mine = folder / f".mine.nextpixel-{process.pid}-1-abc.tmp"
+    others = [folder / ".cache.tmp", folder / ".state.safetensors.123.tmp", mine]
+    for left in (ours, *others):
+        left.mkdir()
+        (left / ".tmpYZDJKf").write_bytes(b"half of a state")
+    (ours / "nextpixel").touch()
     finish(folder)
+    for left in others:
+        assert (left / ".tmpYZDJKf").exists()
+        shutil.rmtree(left)
     assert_same(folder, uninterrupted)
 
 

@@ -11,11 +11,14 @@ import torch
 from test_training import dataset, network, split, weights
 
 from nextpixel import ClassCondition, Preparation, Source, load, load_data
-from nextpixel.checkpoint import CheckpointError, read_metadata
-from nextpixel.data.recorded import recorded
+from nextpixel.checkpoint import CheckpointError, Training, read_card
 from nextpixel.data.splits import Split
+from nextpixel.errors import UsageError
 from nextpixel.training.loop import TrainConfig, TrainingError, evaluate, initial_state
-from nextpixel.training.runs import load_state, read_metrics, read_run, reopen, run, save_state
+from nextpixel.training.metrics import read_metrics
+from nextpixel.training.record import read_run
+from nextpixel.training.runs import reopen, run
+from nextpixel.training.state import load_state, save_state
 
 CONFIG = TrainConfig(steps=12, batch_size=8, evaluate_every=4, learning_rate=0.01)
 
@@ -49,10 +52,11 @@ def test_folder_holds_what_was_asked_and_what_came_out(tmp_path: Path) -> None:
 
     best = load(folder)
     assert evaluate(best, data.valid) == pytest.approx(min(validations.values()), abs=1e-6)
-    metadata = read_metadata(folder)
-    assert metadata["training"]["valid_bits_per_dim"] == min(validations.values())
-    assert recorded(metadata) == (Source("ramps"), Preparation())
-    assert metadata["classes"] == ["a", "b"]
+    card = read_card(folder)
+    assert isinstance(card.training, Training)
+    assert card.training.valid_bits_per_dim == min(validations.values())
+    assert (card.source, card.preparation) == (Source("ramps"), Preparation())
+    assert card.classes == ("a", "b")
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -184,12 +188,9 @@ def test_a_failing_loss_leaves_the_last_good_files(tmp_path: Path) -> None:
 
 def test_without_validation_the_last_weights_are_the_best(tmp_path: Path) -> None:
     list(run(tmp_path, network(), replace(dataset(), valid=split(0)), CONFIG))
-    assert read_metadata(tmp_path)["training"] | {"seconds": 0, "config": 0} == {
-        "step": 12,
-        "seconds": 0,
-        "valid_bits_per_dim": None,
-        "config": 0,
-    }
+    training = read_card(tmp_path).training
+    assert isinstance(training, Training)
+    assert training.step == 12 and training.valid_bits_per_dim is None
 
 
 def test_reopen_makes_everything_again_from_the_folder(tmp_path: Path) -> None:
@@ -213,9 +214,29 @@ def test_a_run_of_version_0_1_goes_on(tmp_path: Path) -> None:
     kept |= dict.fromkeys(("vectors", "captions", "embedding", "maps"))
     kept["source"] = asked["source"] = str(tmp_path / "images.npy")
     (tmp_path / "run" / "run.json").write_text(json.dumps(asked | {"data": kept}))
-    model, again, config = reopen(tmp_path / "run")
+    with pytest.raises(UsageError, match="images.npy.*give the place yourself"):
+        reopen(tmp_path / "run")
+    model, again, config = reopen(tmp_path / "run", source=str(tmp_path / "images.npy"))
     assert (again.source, again.preparation) == (data.source, data.preparation)
     assert len(list(run(tmp_path / "run", model, again, config, resume=True))) == 11
+
+
+def test_a_damaged_line_of_the_metrics_is_said_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in run(tmp_path, network(), dataset(), CONFIG, log_every=1):
+        if step.step == 6:
+            break
+    path = tmp_path / "metrics.jsonl"
+    before = read_metrics(tmp_path)
+    lines = path.read_text().splitlines(keepends=True)
+    damaged = [b"\xff{\n", b"[]\n", b'{"seconds": 1}\n', b'{"step": "1", "seconds": 1}\n']
+    damaged += [b'{"step": 1, "seconds": NaN}\n', b"[" * 9999 + b"\n"]
+    path.write_bytes("".join(lines[:2]).encode() + b"".join(damaged) + "".join(lines[2:]).encode())
+    assert read_metrics(tmp_path) == before and len(caplog.records) == len(damaged)
+    assert f"line 3 of {path}" in caplog.messages[0]
+    assert len(list(run(tmp_path, network(), dataset(), CONFIG, resume=True))) == 6
+    assert read_metrics(tmp_path)[: len(before)] == before
 
 
 def test_metrics_of_a_line_that_was_being_written_are_dropped(tmp_path: Path) -> None:

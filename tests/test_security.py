@@ -1,4 +1,7 @@
-"""What a stranger's file may do: nothing that runs, writes, phones or hangs. See docs/security.md."""
+"""What a stranger's file may do: nothing that runs, writes, phones or hangs.
+
+See docs/guides/security.md.
+"""
 
 import ast
 import io

@@ -75,20 +75,19 @@ def complete(
     from nextpixel.cli.progress import progress_bar
     from nextpixel.conditions import ClassCondition, of_kind
     from nextpixel.data.image_files import read_image
-    from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
-    network, metadata = open_model(model, device)
+    network, card = open_model(model, device)
     conditional = bool(network.conditions)
-    source, _ = recorded(metadata)
+    source = card.source
     if (conditional and not network.given_by_data) or (source and source.embedding):
         raise ValueError(
             f"{model} is conditioned on what is made of the whole picture, its hidden part"
             " included; use reconstruct"
         )
     pictures, part, _ = open_split(
-        metadata, data, split, labelled=conditional and class_ is None, beside=beside
+        card, data, split, labelled=conditional and class_ is None, beside=beside
     )
     n = min(n, len(part))
     for name, number in (("n", n), ("enlarge", enlarge), ("draws", draws)):
@@ -114,7 +113,7 @@ def complete(
             raise ValueError("--class all is for samples; give the one class of these pictures")
         if class_ is not None:
             condition = conditions_for(
-                network, metadata, n, class_=class_, data=data, split=split, beside=beside
+                network, card, n, class_=class_, data=data, split=split, beside=beside
             )
         else:
             if of_kind(network.conditions, ClassCondition) and part.labels is None:

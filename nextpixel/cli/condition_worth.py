@@ -51,12 +51,16 @@ def condition_worth(
     from nextpixel.cli.opening import condition_words, open_model, open_split
     from nextpixel.cli.progress import counted_bar
 
-    network, metadata = open_model(model, device)
-    pictures, part, what = open_split(metadata, data, split, labelled=True, beside=beside)
-    dropped = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
+    network, card = open_model(model, device)
+    pictures, part, what = open_split(card, data, split, labelled=True, beside=beside)
     with counted_bar("Scoring") as progress:
         worth = worth_of.condition_worth(
-            network, part, images=images, seed=seed, with_nothing=bool(dropped), progress=progress
+            network,
+            part,
+            images=images,
+            seed=seed,
+            with_nothing=card.condition_dropout > 0,
+            progress=progress,
         )
     if json:
         print(json_format.dumps({"source": str(pictures.source), "split": what} | asdict(worth)))

@@ -63,11 +63,11 @@ def evaluate(
     from nextpixel.scoring import dequantised_score, scale_scores
     from nextpixel.training.loop import evaluate as bits_per_dim_of
 
-    network, metadata = open_trainable(model, device)
+    network, card = open_trainable(model, device)
     if importance_samples < 0:
         raise ValueError(f"--importance-samples (={importance_samples}) must not be negative")
     pictures, part, what = open_split(
-        metadata, data, split, labelled=bool(network.conditions), beside=beside
+        card, data, split, labelled=bool(network.conditions), beside=beside
     )
     if pictures.channels != network.channels:
         raise ValueError(

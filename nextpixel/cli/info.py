@@ -6,7 +6,9 @@ __all__ = ["info"]
 
 
 def info(model: str, *, json: bool = False) -> None:
-    """What a checkpoint is, and how it was trained.
+    """Describe a checkpoint: its model, data and training.
+
+    The weights are checked against the SHA-256 that the checkpoint states.
 
     Parameters
     ----------
@@ -18,16 +20,21 @@ def info(model: str, *, json: bool = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nextpixel.checkpoint import load, read_metadata
+    from nextpixel.checkpoint import open_checkpoint
     from nextpixel.cli.terminal import console, printable
 
-    metadata = read_metadata(model)
-    metadata["parameters"] = sum(p.numel() for p in load(model).parameters())
+    network, card = open_checkpoint(model)
+    said = card.to_json() | {
+        "weights_sha256": card.weights_sha256,
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
     if json:
-        print(json_format.dumps(metadata))
+        print(json_format.dumps(said))
         return
+    if card.weights_sha256 is None:
+        said["weights_sha256"] = "none: written by version 0.1.0, so damage cannot be ruled out"
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in metadata.items():
+    for name, value in said.items():
         if isinstance(value, dict):
             shown = "\n".join(printable(f"{k} = {v}") for k, v in value.items())
         elif isinstance(value, list):

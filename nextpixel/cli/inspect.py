@@ -55,8 +55,8 @@ def inspect(
     from nextpixel.data.image_files import to_uint8
     from nextpixel.training.batches import conditioned
 
-    network, metadata = open_model(model, device)
-    pictures, part, what = open_split(metadata, data, split, labelled=bool(network.conditions))
+    network, card = open_model(model, device)
+    pictures, part, what = open_split(card, data, split, labelled=bool(network.conditions))
     if not 0 <= image < len(part):
         raise ValueError(
             f"--image {image} is not there: {pictures.source}, {what}, has images 0 …"

@@ -74,21 +74,20 @@ def interpolate(
     from nextpixel.cli.output import check_out, write_pictures
     from nextpixel.condition_values import index
     from nextpixel.conditions import ClassCondition, VectorCondition, of_kind
-    from nextpixel.data.recorded import recorded
     from nextpixel.training.batches import conditioned
 
     check_out(out, (".png", ".npy"))
     if rows < 1:
         raise UsageError(f"‹rows={rows}› must be at least 1")
-    network, metadata = open_model(model, device)
+    network, card = open_model(model, device)
     if not of_kind(network.conditions, VectorCondition):
         raise ValueError(
             f"{model} is not conditioned on a vector; give an auto-encoder, or train with"
             " --embedding"
         )
-    check_guidance(guidance, metadata)
+    check_guidance(guidance, card)
     labelled = bool(of_kind(network.conditions, ClassCondition))
-    pictures, part, what = open_split(metadata, data, split, labelled=labelled, beside=beside)
+    pictures, part, what = open_split(card, data, split, labelled=labelled, beside=beside)
     if between is None:
         places = np.arange(2 * rows) * max(1, len(part) // (2 * rows)) % len(part)
         pairs = [(int(places[k]), int(places[rows + k])) for k in range(rows)]
@@ -99,7 +98,7 @@ def interpolate(
             f"--between {between} is not there: {pictures.source}, {what}, has 0 … {len(part) - 1}"
         )
     if keep_length is None:
-        source, _ = recorded(metadata)
+        source = card.source
         keep_length = source is not None and source.embedding is not None
     shown, drawn = [], []
     for pair in pairs:

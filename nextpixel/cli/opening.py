@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nextpixel.cli.progress import counted_bar
 if TYPE_CHECKING:
     import torch
 
+    from nextpixel.card import ModelCard
     from nextpixel.condition_values import Values
     from nextpixel.conditions import Condition
     from nextpixel.data.annotations import TextEncoder
@@ -37,26 +38,27 @@ __all__ = [
 ]
 
 
-def open_model(path: str, device: str) -> tuple["ImageModel", dict[str, Any]]:
-    """A trained model on its device, and what its checkpoint says of it."""
-    from nextpixel.checkpoint import load, read_metadata
+def open_model(path: str, device: str) -> tuple["ImageModel", "ModelCard"]:
+    """A trained model on its device, and its card."""
+    from nextpixel.checkpoint import load
     from nextpixel.devices import pick_device
+    from nextpixel.training.record import own_card
 
-    return load(path, device=pick_device(device)), read_metadata(path)
+    return load(path, device=pick_device(device)), own_card(path)
 
 
-def open_trainable(path: str, device: str) -> tuple["Trainable", dict[str, Any]]:
+def open_trainable(path: str, device: str) -> tuple["Trainable", "ModelCard"]:
     """As `open_model`, also for what draws no images, such as a convolutional auto-encoder."""
-    from nextpixel.checkpoint import load_trainable, read_metadata
+    from nextpixel.checkpoint import load_trainable
     from nextpixel.devices import pick_device
+    from nextpixel.training.record import own_card
 
-    return load_trainable(path, device=pick_device(device)), read_metadata(path)
+    return load_trainable(path, device=pick_device(device)), own_card(path)
 
 
-def check_guidance(guidance: float, metadata: dict[str, Any]) -> None:
-    """Raises unless the model has learnt what guidance takes it away from."""
-    trained = ((metadata.get("training") or {}).get("config") or {}).get("condition_dropout", 0)
-    if guidance != 1 and not trained:
+def check_guidance(guidance: float, card: "ModelCard") -> None:
+    """Raises unless the model was trained with unknown conditions, which guidance needs."""
+    if guidance != 1 and not card.condition_dropout:
         raise ValueError(
             f"--guidance {guidance:g} needs a model that met unknown conditions; train one with"
             " --condition-dropout 0.1"
@@ -86,7 +88,7 @@ def import_encoder(name: str) -> "TextEncoder":
 
 
 def open_split(
-    metadata: dict[str, Any],
+    card: "ModelCard",
     source: str | None,
     split: str,
     *,
@@ -101,11 +103,12 @@ def open_split(
     that the model was trained on.
     """
     from nextpixel.data.load import load_data
-    from nextpixel.data.recorded import recorded
+    from nextpixel.data.preparation import Preparation
     from nextpixel.data.source import Source
     from nextpixel.errors import UsageError
+    from nextpixel.training.ownership import check_places
 
-    trained_on, preparation = recorded(metadata)
+    trained_on, preparation = card.source, card.preparation or Preparation()
     if source is None and trained_on is None:
         raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
     beside = beside or BesideOptions()
@@ -122,6 +125,11 @@ def open_split(
         raise UsageError(
             "‹embedding› was given, but this model was trained without one; leave it out"
         )
+    if trained_on is not None:
+        said = {name for name in ("embedding",) if beside.embedding is not None}
+        # Of other images only the embedding is still that of the training.
+        asked = trained_on if source is None else Source("digits", embedding=embedding)
+        check_places(asked, said, own=card.own, file="the checkpoint", source="data")
     embedding = beside.embedding or embedding
     if embedding is not None and not Path(embedding).expanduser().exists():
         raise UsageError(
@@ -153,7 +161,7 @@ def open_split(
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
-    known_classes = list(metadata.get("classes") or [])
+    known_classes = list(card.classes)
     if (
         labelled
         and source is not None
@@ -171,7 +179,7 @@ def open_split(
     return pictures, part, split
 
 
-def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) -> list[int]:
+def class_indices(network: "ImageModel", card: "ModelCard", name: str) -> list[int]:
     """The class of that name or number as --class gives it; "all" stands for all of them, "none"
     for unknown.
     """
@@ -182,7 +190,7 @@ def class_indices(network: "ImageModel", metadata: dict[str, Any], name: str) ->
         raise ValueError(
             "--class was given, but this model is not conditioned on classes; leave it out"
         )
-    classes, count = list(metadata.get("classes") or []), counts[0]
+    classes, count = list(card.classes), counts[0]
     if name == "all":
         return list(range(count))
     if name in classes:
@@ -223,7 +231,7 @@ def figure_words(network: "Trainable", bits: float) -> str:
 
 def conditions_for(
     network: "ImageModel",
-    metadata: dict[str, Any],
+    card: "ModelCard",
     n: int,
     *,
     class_: str | None = None,
@@ -244,7 +252,7 @@ def conditions_for(
 
     chosen_values: dict[str, torch.Tensor] = {}
     if class_ is not None:
-        chosen = class_indices(network, metadata, class_)
+        chosen = class_indices(network, card, class_)
         chosen_values[ClassCondition.annotation] = torch.tensor(chosen).repeat_interleave(
             -(-n // len(chosen))
         )[:n]
@@ -258,7 +266,7 @@ def conditions_for(
     pieces = [] if vectors is None else [_rows(vectors, n)]
     if caption is not None:
         text_encoder = None if beside is None else beside.text_encoder
-        pieces.append(_caption_vector(metadata, caption, text_encoder).expand(n, -1))
+        pieces.append(_caption_vector(card, caption, text_encoder).expand(n, -1))
     if pieces:
         chosen_values[VectorCondition.annotation] = vector = torch.cat(pieces, dim=1)
         if vector.shape[1] != sizes[0]:
@@ -275,14 +283,14 @@ def conditions_for(
         return (torch.randn(n, sizes[0], generator=generator),)  # codes from the prior
     missing = tuple(part for part in network.conditions if part.annotation not in chosen_values)
     if missing:
-        found = _of_split(network, metadata, n, data, split, beside, missing)
+        found = _of_split(network, card, n, data, split, beside, missing)
         chosen_values |= {p.annotation: value for p, value in zip(missing, found, strict=True)}
     return tuple(chosen_values[part.annotation] for part in network.conditions)
 
 
 def _of_split(
     network: "ImageModel",
-    metadata: dict[str, Any],
+    card: "ModelCard",
     n: int,
     data: str | None,
     split: str,
@@ -294,22 +302,19 @@ def _of_split(
     from nextpixel.training.batches import conditioned, tensors
 
     labelled = bool(of_kind(missing, ClassCondition))
-    _, part, _ = open_split(metadata, data, split, labelled=labelled, beside=beside)
+    _, part, _ = open_split(card, data, split, labelled=labelled, beside=beside)
     rows = np.arange(n) % len(part)
     if not network.given_by_data:
         return conditioned(network, part, rows)[1]
     return tensors(part, rows, network.device, missing)[1]
 
 
-def _caption_vector(
-    metadata: dict[str, Any], caption: str, text_encoder: str | None
-) -> "torch.Tensor":
+def _caption_vector(card: "ModelCard", caption: str, text_encoder: str | None) -> "torch.Tensor":
     import torch
 
     from nextpixel.data.annotations import BagOfWords, encode_captions
-    from nextpixel.data.recorded import recorded
 
-    words = recorded(metadata)[1].text_encoder
+    words = None if card.preparation is None else card.preparation.text_encoder
     if words is None:
         raise ValueError(
             "--caption was given, but this model was not trained on captions; leave it out"

@@ -85,7 +85,7 @@ def reconstruct(
     check_out(out, (".png", ".npy"))
     if draws < 1:
         raise UsageError(f"‹draws={draws}› must be at least 1")
-    network, metadata = open_trainable(model, device)
+    network, card = open_trainable(model, device)
     other = open_trainable(beside, device)[0] if beside else None
     if not network.conditions and isinstance(network, ImageModel):
         raise ValueError(
@@ -96,9 +96,9 @@ def reconstruct(
         raise ValueError(
             f"--beside {beside} holds a {type(other).__name__}; give a convolutional auto-encoder"
         )
-    check_guidance(guidance, metadata)
+    check_guidance(guidance, card)
     pictures, part, _ = open_split(
-        metadata, data, split, labelled=bool(network.given_by_data), beside=companions
+        card, data, split, labelled=bool(network.given_by_data), beside=companions
     )
     n = min(n, len(part))
     if n < 1:

@@ -96,13 +96,13 @@ def sample(
         if number < 1:
             raise UsageError(f"‹{name}={number}› must be at least 1")
     check_out(out, (".png", ".npy", ""))
-    network, metadata = open_model(model, device)
-    shape = parse_size(size) if size else metadata.get("shape")
+    network, card = open_model(model, device)
+    shape = parse_size(size) if size else card.shape
     if shape is None:
         raise ValueError(
             "the model was trained on pictures of several sizes; give --size, such as 32 or 48x64"
         )
-    check_guidance(guidance, metadata)
+    check_guidance(guidance, card)
     classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
     if classes and len(network.conditions) == 1 and class_ in (None, "all"):
         # A row of each class.
@@ -110,7 +110,7 @@ def sample(
         n, columns, class_ = per_class * classes[0], columns or per_class, "all"
     condition = conditions_for(
         network,
-        metadata,
+        card,
         n,
         class_=class_,
         caption=caption,

@@ -81,9 +81,8 @@ def train(
     named = preparation.values().get("text_encoder")
     encoder = None if named is None else import_encoder(named)
     if resume is not None:
-        given = annotations.values() | preparation.values() | model.values() | network.values()
+        given = preparation.values() | model.values() | network.values()
         given.pop("text_encoder", None)
-        embedding = given.pop("embedding", None)
         other = {"out": out, "conditional": conditional, "categorical_maps": categorical_maps}
         given |= {name: value for name, value in other.items() if value not in (None, False)}
         if conditional is False:
@@ -94,8 +93,8 @@ def train(
             resume,
             training.values(),
             source=source,
+            annotations=annotations.values(),
             text_encoder=encoder,
-            embedding=embedding,
             device=device,
             tensorboard=tensorboard,
             progress=progress,

@@ -170,8 +170,9 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows]:
-    """Assign parquet files to splits by the words of their paths, the last one that is a split's
-    name: ``data/train-00000-of-00001.parquet``. Without any such word, all are for training.
+    """Assign parquet files to splits by the last word of their paths that is a split's name.
+
+    ``data/train-00000-of-00001.parquet`` is for training. Without such a word, all files are.
     """
     splits: dict[str | None, list[Path]] = {}
     for path in files:

@@ -1,17 +1,18 @@
 """Vectors made by an embedding, and the classes that it never saw."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
-from nextpixel.data.recorded import recorded
 from nextpixel.data.source import Source
 from nextpixel.data.splits import Split, joined, subset
+
+if TYPE_CHECKING:
+    from nextpixel.card import ModelCard
 
 __all__ = ["embedded"]
 
@@ -39,12 +40,12 @@ def embedded(
     """
     import torch
 
-    from nextpixel.checkpoint import load_embedding, read_metadata
+    from nextpixel.checkpoint import load_embedding, read_card
     from nextpixel.models.embedding import embed
 
     path = Path(source.embedding or "").expanduser()
-    network, metadata = load_embedding(path), read_metadata(path)
-    held_out = _held_out(metadata, path, source, classes)
+    network, card = load_embedding(path), read_card(path)
+    held_out = _held_out(card, path, source, classes)
     if held_out:
         numbers = [classes.index(name) for name in held_out]
         labelled = [split for split in splits.values() if split.labels is not None and len(split)]
@@ -77,12 +78,14 @@ def embedded(
 
 
 def _held_out(
-    metadata: dict[str, Any], path: Path, source: Source, classes: tuple[str, ...]
+    card: "ModelCard", path: Path, source: Source, classes: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Which of these classes the embedding never saw; () if it was trained on other classes."""
-    unseen, known = metadata.get("held_out", []), metadata.get("classes", [])
-    trained_on, _ = recorded(metadata)
-    is_source = trained_on is not None and _place(trained_on) == _place(source)
+    from nextpixel.card import place_name
+
+    unseen, known = card.held_out, card.classes
+    # A checkpoint names its source without the folders above it.
+    is_source = card.source is not None and str(card.source) == place_name(str(source))
     if not unseen or not (is_source or (classes and set(classes) == set(known))):
         return ()
     found = tuple(name for name in unseen if name in classes)
@@ -97,11 +100,6 @@ def _held_out(
             " of its classes is called so now; train the embedding anew"
         )
     return found
-
-
-def _place(source: Source) -> str:
-    """What two spellings of one path share."""
-    return os.path.abspath(os.path.expanduser(str(source)))
 
 
 def _labels(split: Split) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nextpixel import __version__
-from nextpixel.checkpoint import load, read_metadata
+from nextpixel.checkpoint import Training, load, read_card
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import subset
 from nextpixel.devices import pick_device, seeded
@@ -22,8 +22,11 @@ from nextpixel.papers.recipe import DATA, Recipe, cost
 from nextpixel.papers.recipes import RECIPES
 from nextpixel.scoring import dequantised_score
 from nextpixel.training.loop import evaluate
-from nextpixel.training.runs import STATE, check_same, read_metrics, read_run, reopen
+from nextpixel.training.metrics import read_metrics
+from nextpixel.training.record import read_run
+from nextpixel.training.runs import check_same, reopen
 from nextpixel.training.start import Progress, TrainPlan, follow_plan
+from nextpixel.training.state import STATE
 
 __all__ = ["find_recipes", "find_source", "reproduce_recipe"]
 
@@ -165,6 +168,8 @@ def _result(
             bits = evaluate(model, split, nats_of=nats_of, progress=evaluating)
             figures[name] = bits * scale
     metrics, asked = read_metrics(run), read_run(run)
+    training = read_card(run).training
+    assert isinstance(training, Training)  # the run has written it
     return {
         "recipe": recipe.name,
         "source": recipe.source,
@@ -181,7 +186,7 @@ def _result(
         "parameters": sum(p.numel() for p in model.parameters()),
         "hours": metrics[-1]["seconds"] / 3600,
         "steps": metrics[-1]["step"],
-        "best_step": read_metadata(run)["training"]["step"],
+        "best_step": training.step,
         "seed": asked["training"]["seed"],
         "model": {"class": type(model).__name__, "config": model.config()},
         "training": asked["training"],

@@ -16,9 +16,7 @@ the same weights again.
 """
 
 import json
-import os
 import shlex
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -27,19 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nextpixel import __version__
-from nextpixel.checkpoint import (
-    BEST,
-    CheckpointError,
-    build,
-    load_weights,
-    read_tensors,
-    replace_file,
-    save,
-    write_tensors,
-)
+from nextpixel.card import PLACES, ModelCard, Training
+from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
@@ -53,6 +42,9 @@ from nextpixel.distributed import (
     wait_for_all,
 )
 from nextpixel.errors import UsageError
+from nextpixel.fields import CheckpointError
+from nextpixel.files import read_header, remove_left_over
+from nextpixel.models import registry
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import sample
@@ -60,24 +52,15 @@ from nextpixel.training.batches import tensors
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainState, initial_state, train
+from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
+from nextpixel.training.ownership import check_places
+from nextpixel.training.record import RUN, is_own, read_run, write_run
+from nextpixel.training.state import STATE, load_state, save_state
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = [
-    "STATE",
-    "check_same",
-    "load_state",
-    "read_metrics",
-    "read_run",
-    "reopen",
-    "run",
-    "save_state",
-]
-
-RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state.safetensors"
-
-_SCALARS = ("step", "seconds", "best_bits_per_dim", "stale", "next_evaluation")
+__all__ = ["check_same", "reopen", "run"]
 
 
 def run(
@@ -140,7 +123,7 @@ def run(
                 if first:
                     last = step.progress >= 1 or step.valid_bits_per_dim is not None
                     if step.step % log_every == 0 or step.step == 1 or last:
-                        _log(folder / METRICS, step, logged, config.batch_size, board)
+                        _log(folder, step, logged, config.batch_size, board)
                         logged = step.step, step.seconds
                     if step.improved:
                         _save_best(folder, state, step, asked)
@@ -169,138 +152,62 @@ def run(
             save_state(state, folder / STATE)
 
 
-def read_run(folder: str | Path) -> dict[str, Any]:
-    """What was asked of a run, as JSON.
-
-    Returns:
-        "version", "source" and "preparation" (as JSON), "classes", "shape" (of whole images, or of
-        crops), "model" (its "class" and "config"), "training" (the keywords of
-        `TrainConfig`), and if it was resumed "changes", what was changed after which "step".
-
-    Raises:
-        FileNotFoundError: the folder holds no run.
-    """
-    path = Path(folder).expanduser() / RUN
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path.parent} holds no run ({RUN} is missing); give the folder of a run"
-        )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}); start a new run in another folder"
-        ) from error
-
-
 def reopen(
     folder: str | Path,
     *,
     source: str | None = None,
+    labels: str | Path | None = None,
+    vectors: str | Path | None = None,
+    captions: str | Path | None = None,
+    maps: str | Path | None = None,
+    embedding: str | Path | None = None,
     text_encoder: TextEncoder | None = None,
-    embedding: Path | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
     """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
-    the data, and how.
+    the data and the configuration.
+
+    Places of data are taken from the run only if this user trained it here, and if they are on this
+    machine; all others must be given.
 
     Args:
         folder: of the run.
-        source: where the same data are now, if they were moved.
+        source: where the same images are now.
+        labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
+            likewise.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
-        embedding: where the same embedding is now, if it was moved.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        CheckpointError: a file of the run is damaged.
+        UsageError: a place of data must be given.
     """
+    folder = Path(folder).expanduser()
     asked = read_run(folder)
-    model = build(asked["model"]["class"], asked["model"]["config"], Path(folder) / RUN)
-    assert isinstance(model, Trainable)  # runs are of nothing else
+    given = {
+        "images": source,
+        "labels": labels,
+        "vectors": vectors,
+        "captions": captions,
+        "maps": maps,
+        "embedding": embedding,
+    }
+    said = {name: value for name, value in given.items() if value is not None}
     data_source, preparation = recorded(asked)
-    if data_source is None:
-        raise CheckpointError(f"{Path(folder) / RUN} does not say what data it is of")
-    moved = {"images": source, "embedding": embedding}
-    data_source = replace(data_source, **{k: v for k, v in moved.items() if v is not None})
+    assert data_source is not None  # `read_run` has looked
+    check_places(data_source, said, own=is_own(folder), file=str(folder), source="source")
+    data_source = replace(data_source, **said)
     if missing := data_source.missing:
         raise UsageError(
             f"the run is of {data_source}, but {missing} is not there, seen from {Path.cwd()}; say"
             " where it is: ‹source›"
         )
+    name, keywords = asked["model"]["class"], asked["model"]["config"]
+    build(name, keywords, folder / RUN, read_header(folder / STATE), part="model/")
+    model = registry.build(name, keywords)
+    if not isinstance(model, Trainable):
+        raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
     data = load_data(data_source, preparation, text_encoder=text_encoder)
     return model, data, TrainConfig(**asked["training"])
-
-
-def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of the metrics so far. Each has "step" and "seconds".
-
-    Logged steps further have "train_bits_per_dim" (of one batch, in training mode),
-    "learning_rate", "gradient_norm" and "images_per_second"; validations have "valid_bits_per_dim"
-    and "improved".
-    """
-    path = Path(folder).expanduser() / METRICS
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    # A line without its end was being written when the run was killed.
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def save_state(state: TrainState, path: str | Path) -> None:
-    """Writes a training state to one safetensors file, atomically."""
-    tensors = {f"model/{name}": tensor for name, tensor in state.model.state_dict().items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in state.average.state_dict().items()}
-    for name, parameter in state.model.named_parameters():
-        tensors |= {
-            f"optimizer/{name}/{key}": value
-            for key, value in state.optimizer.state[parameter].items()
-        }
-    scalars = {name: getattr(state, name) for name in _SCALARS}
-    write_tensors(
-        path,
-        tensors,
-        {
-            "format": 1,
-            "version": __version__,
-            "optimizer": type(state.optimizer).__name__,
-            "state": scalars,
-        },
-    )
-
-
-def load_state(state: TrainState, path: str | Path) -> None:
-    """Brings a state from `initial_state` to where the saved one was.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, foreign, or of another model or optimiser.
-    """
-    path = Path(path)
-    tensors, metadata = read_tensors(path)
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts.setdefault(part, {})[rest] = tensor
-    own_class = type(state.optimizer).__name__
-    if not isinstance(metadata.get("state"), dict) or metadata.get("optimizer") != own_class:
-        raise CheckpointError(
-            f"{path} is not the state of a training with {own_class}; give that of the same run"
-        )
-    load_weights(state.model, parts["model"], path)
-    load_weights(state.average, parts["average"], path)
-    moments: dict[int, dict[str, Tensor]] = {}
-    number_of = {
-        p: i
-        for i, p in enumerate(p for group in state.optimizer.param_groups for p in group["params"])
-    }
-    for name, parameter in state.model.named_parameters():
-        own = {
-            key.removeprefix(f"{name}/"): t
-            for key, t in parts["optimizer"].items()
-            if key.startswith(f"{name}/")
-        }
-        # Moments lie in memory as their parameters do, which fused updates rely on.
-        own = {
-            k: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t
-            for k, t in own.items()
-        }
-        if own:
-            moments[number_of[parameter]] = own
-    state.optimizer.load_state_dict(state.optimizer.state_dict() | {"state": moments})
-    for name in _SCALARS:
-        setattr(state, name, metadata["state"][name])
 
 
 def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
@@ -339,21 +246,16 @@ def _prepare(
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.tmp"):
-            shutil.rmtree(left)
-        kept = (
-            [line for line in read_metrics(folder) if line["step"] <= state.step] if resume else []
-        )
-        with replace_file(folder / METRICS) as path:
-            path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        remove_left_over(folder)
+        kept = read_metrics(folder) if resume else []
+        rewrite(folder, (line for line in kept if line["step"] <= state.step))
         if not resume:
             save_state(state, folder / STATE)
-        with replace_file(folder / RUN) as path:
-            path.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+        write_run(folder, asked)
     return state
 
 
-_MAY_MOVE = ("source", "images"), ("source", "embedding")
+_MAY_MOVE = tuple(("source", name) for name in PLACES)
 
 
 def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
@@ -408,33 +310,15 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _log(
-    path: Path,
+    folder: Path,
     step: Step,
     before: tuple[int, float],
     batch_size: int,
     board: "SummaryWriter | None",
 ) -> None:
     """Appends to the metrics."""
-    images_per_second = (step.step - before[0]) * batch_size / max(step.seconds - before[1], 1e-9)
-    lines: list[dict[str, Any]] = [
-        {
-            "step": step.step,
-            "seconds": round(step.seconds, 3),
-            "train_bits_per_dim": step.bits_per_dim,
-            "learning_rate": step.learning_rate,
-            "gradient_norm": step.gradient_norm,
-            "images_per_second": round(images_per_second, 2),
-        }
-    ]
-    if step.valid_bits_per_dim is not None:
-        head = {"step": step.step, "seconds": round(step.seconds, 3)}
-        lines.append(
-            head | {"valid_bits_per_dim": step.valid_bits_per_dim, "improved": step.improved}
-        )
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
+    lines = lines_of(step, before, batch_size)
+    append(folder, lines)
     if board is not None:
         for name, value in (
             item for line in lines for item in line.items() if item[0] not in ("step", "improved")
@@ -442,14 +326,22 @@ def _log(
             board.add_scalar(name, value, step.step)
 
 
-def _save_best(folder: Path, state: TrainState, step: Step, asked: dict[str, Any]) -> None:
-    figures = {name: getattr(step, name) for name in ("step", "seconds", "valid_bits_per_dim")}
-    extra = {name: asked[name] for name in ("source", "preparation", "classes", "shape")}
-    save(
-        state.average,
-        folder / BEST,
-        extra=extra | {"training": figures | {"config": asked["training"]}},
+def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, Any]) -> None:
+    training = Training(
+        step=step.step,
+        seconds=step.seconds,
+        valid_bits_per_dim=step.valid_bits_per_dim,
+        config=TrainConfig(**asked["training"]),
     )
+    source, preparation = recorded(asked)
+    card = ModelCard(
+        source=source,
+        preparation=preparation,
+        classes=tuple(asked["classes"]),
+        shape=asked["shape"] and tuple(asked["shape"]),
+        training=training,
+    )
+    save(state.average, folder / BEST, card=card)
 
 
 def _summary_writer() -> "type[SummaryWriter]":

@@ -153,8 +153,8 @@ def resume_model(
     changes: Mapping[str, Any] | None = None,
     *,
     source: str | None = None,
+    annotations: Mapping[str, str | Path] | None = None,
     text_encoder: TextEncoder | None = None,
-    embedding: str | Path | None = None,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
@@ -166,8 +166,8 @@ def resume_model(
         changes: fields of `TrainConfig` to change, among `MAY_CHANGE`: the length of the run, and
             what rescues one that diverged.
         source: where the same images are now, if they moved.
+        annotations: where the same files of annotations are now, fields of a `Source`.
         text_encoder: the function that encodes captions, unless it is the default.
-        embedding: where the same embedding is now, if it moved.
         device: as in `train_model`.
         tensorboard: as in `train_model`.
         progress: as in `train_model`.
@@ -180,10 +180,7 @@ def resume_model(
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
         raise UsageError(f"a run resumes as it began: leave out ‹{fixed[0]}›")
     network, data, config = reopen(
-        folder,
-        source=source,
-        text_encoder=text_encoder,
-        embedding=None if embedding is None else Path(embedding),
+        folder, source=source, text_encoder=text_encoder, **dict(annotations or {})
     )
     other_length = dict.fromkeys(LENGTHS) if changes.keys() & set(LENGTHS) else {}
     plan = TrainPlan(

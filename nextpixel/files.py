@@ -1,0 +1,260 @@
+"""Files on the disk: replaced whole, and tensors that say what they are.
+
+A file of tensors is a safetensors file with one JSON object in its metadata. The object holds the
+format's number and two SHA-256 digests, of the tensors and of the rest of the object, so that a
+changed bit is found. Files of format 1, written by version 0.1.0, have no digests.
+
+A file is replaced in one move and only after its bytes are on the disk. Whatever happens, power
+failures included, a path holds either the previous file or the new one.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nextpixel import __version__
+from nextpixel.fields import CheckpointError, parsed
+
+__all__ = [
+    "FORMAT",
+    "TensorHeader",
+    "json_digest",
+    "read_header",
+    "read_tensors",
+    "remove_left_over",
+    "replace_file",
+    "write_tensors",
+]
+
+FORMAT = 2
+"""What this version writes. It reads formats 1 and 2."""
+
+_KEY = "nextpixel"
+_MARK = "nextpixel"
+_LEFT_OVER = re.compile(r"\..*\.nextpixel-(\d+)-(\w+)-\w+\.tmp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorHeader:
+    """What a file of tensors says without its tensors.
+
+    Attributes:
+        metadata: the JSON object, without the digests.
+        shapes: of each tensor by its name.
+        dtypes: of each tensor, as safetensors spells them: "F32".
+        sha256: the digest of the tensors that the file states; None in format 1.
+    """
+
+    metadata: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]
+    sha256: str | None
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Writes tensors and a JSON object to one file, atomically; adds "format" and the digests."""
+    # safetensors refuses channels-last tensors.
+    plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    stated = {"format": FORMAT, **metadata}
+    weights = _tensor_digest(plain)
+    digests = {"weights": weights, "metadata": json_digest(stated | {"weights": weights})}
+    text = json.dumps(stated | {"sha256": digests}, allow_nan=False)
+    with replace_file(path) as temporary:
+        save_file(plain, temporary, {_KEY: text})
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], TensorHeader]:
+    """Reads what `write_tensors` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, foreign or of a newer version.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        header = _header(path, file)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if header.sha256 is not None and _tensor_digest(tensors) != header.sha256:
+        raise CheckpointError(
+            f"{path} is damaged: its tensors are not those that were written (their SHA-256"
+            " differs); restore the file from a copy"
+        )
+    return tensors, header
+
+
+def read_header(path: str | Path) -> TensorHeader:
+    """Reads what a file says, without its tensors; as `read_tensors`."""
+    path = Path(path)
+    with _opened(path) as file:
+        return _header(path, file)
+
+
+def json_digest(value: Any) -> str:
+    """The SHA-256 of JSON, whatever its spacing and the order of its fields."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 over names, shapes, types and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; give a checkpoint or the folder of a run")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is truncated, damaged, or not a safetensors file ({error})"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _header(path: Path, file: Any) -> TensorHeader:
+    text = (file.metadata() or {}).get(_KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not of nextpixel: it has no '{_KEY}' metadata"
+        )
+    metadata = parsed(text, f"the metadata of {path}")
+    number = metadata.get("format")
+    if type(number) is not int or number < 1:
+        raise CheckpointError(f"{path} is damaged: its metadata has no format number")
+    if number > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {number}, written by nextpixel {metadata.get('version')!r:.20}, but"
+            f" this version ({__version__}) reads up to {FORMAT}; install a newer nextpixel"
+        )
+    digests = metadata.pop("sha256", None)
+    sha256 = None
+    if number > 1 or digests is not None:
+        stated = digests if isinstance(digests, dict) else {}
+        sha256 = stated.get("weights")
+        expected = {"weights": sha256, "metadata": json_digest(metadata | {"weights": sha256})}
+        if number == 1 or not isinstance(sha256, str) or stated != expected:
+            raise CheckpointError(
+                f"{path} is damaged: its metadata are not those that were written (their SHA-256"
+                " differs); restore the file from a copy"
+            )
+    slices = {name: file.get_slice(name) for name in file.keys()}
+    return TensorHeader(
+        metadata=metadata,
+        shapes={name: tuple(part.get_shape()) for name, part in slices.items()},
+        dtypes={name: part.get_dtype() for name, part in slices.items()},
+        sha256=sha256,
+    )
+
+
+@contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary file to write; it takes the place of `path` when all is on the disk.
+
+    If anything is raised, the temporary file disappears and `path` is as it was. A file that was
+    there keeps its permissions; a new one has those of any new file.
+
+    The temporary file lies in a hidden folder beside `path`. Its name is random, it is made
+    exclusively, and only this user may enter it, so that nobody else can put a link in its place.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {path.parent} of {path.name} does not exist; make it first"
+        )
+    process = os.getpid()
+    prefix = f".{path.name}.nextpixel-{process}-{_started(process)}-"
+    workplace = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=path.parent))
+    try:
+        (workplace / _MARK).touch()
+        permissions = _permissions(path, workplace)
+        temporary = workplace / path.name
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(descriptor, permissions)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+    # The move itself is on the disk only when the folder is.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Removes the temporary folders of `replace_file` whose process was killed, and nothing else.
+
+    They have the mark inside, or nothing yet. A folder whose process lives is left alone.
+    """
+    for place in folder.glob(".*.tmp"):
+        named = _LEFT_OVER.fullmatch(place.name)
+        if named is None or place.is_symlink() or not place.is_dir():
+            continue
+        if _started(int(named[1])) == named[2]:
+            continue
+        if (place / _MARK).exists() or not any(place.iterdir()):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _permissions(path: Path, workplace: Path) -> int:
+    """Those of the file that is replaced; otherwise those that a new file gets here."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        pass
+    else:
+        if stat.S_ISREG(there.st_mode):
+            return stat.S_IMODE(there.st_mode) & 0o777
+    # Only making a file tells what the process's umask leaves, without changing the umask.
+    probe = workplace / ".permissions"
+    probe.touch(exist_ok=False)
+    permissions = stat.S_IMODE(probe.lstat().st_mode)
+    probe.unlink()
+    return permissions
+
+
+def _started(process: int) -> str:
+    """When a process began, "gone" if it has ended: numbers of processes are used again."""
+    if Path("/proc/self/stat").exists():
+        try:
+            state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return "gone"
+        return "gone" if state == "Z" else rest[18]
+    try:  # without /proc
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return "gone"
+    except OSError:
+        pass
+    return "unknown"
