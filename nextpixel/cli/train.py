@@ -56,8 +56,8 @@ def train(
     resume
         Go on with the run in this folder as if it had not stopped. The length of the run may
         change, and what rescues a run that diverged: learning rate, warm-up, clipping, precision,
-        recomputation, how often it validates and its patience. Give SOURCE, or the option of an annotation, if the
-        images or annotations moved.
+        recomputation, how often it validates and its patience. Give SOURCE, or the option of an
+        annotation, if the images or annotations moved.
     config
         A TOML file with any of these options: `batch_size = 64` is `--batch-size 64`. Options on
         the command line take precedence.
