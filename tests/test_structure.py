@@ -12,6 +12,7 @@ ROOT = Path(nextpixel.__file__).parent
 # line.
 ORDER = [
     ["errors", "fields", "conditions", "condition_values", "cache", "devices", "distributed"],
+    ["replacing"],
     ["files"],
     ["layers"],
     ["models"],
@@ -19,7 +20,7 @@ ORDER = [
     ["sampling", "autoencoding", "interpolation"],
     # A card records how data were prepared and a model was trained; an embedding, which is read
     # from a checkpoint, gives data their vectors. The modules of these rooms form no circle.
-    ["card", "checkpoint", "data", "training"],
+    ["card", "checkpoint", "data", "publishing", "training"],
     ["analysis"],
     ["papers"],
     ["cli"],

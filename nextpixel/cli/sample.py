@@ -88,7 +88,7 @@ def sample(
     from nextpixel import sampling
     from nextpixel.cli.opening import check_guidance, conditions_for, open_model
     from nextpixel.cli.options import BesideOptions, parse_size
-    from nextpixel.cli.output import check_out, write_pictures
+    from nextpixel.cli.output import check_out, check_rows, write_pictures
     from nextpixel.cli.progress import progress_bar
     from nextpixel.conditions import ClassCondition, of_kind
 
@@ -106,6 +106,8 @@ def sample(
     classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
     if classes and len(network.conditions) == 1 and class_ in (None, "all"):
         # A row of each class.
+        if class_ is None:
+            check_rows(classes[0], n)
         per_class = max(1, n // classes[0]) if class_ is None else n
         n, columns, class_ = per_class * classes[0], columns or per_class, "all"
     condition = conditions_for(

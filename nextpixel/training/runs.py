@@ -43,10 +43,11 @@ from nextpixel.distributed import (
 )
 from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError
-from nextpixel.files import read_header, remove_left_over
+from nextpixel.files import read_header
 from nextpixel.models import registry
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.replacing import remove_left_over
 from nextpixel.sampling import sample
 from nextpixel.training.batches import tensors
 from nextpixel.training.compatibility import check_fit
