@@ -1,13 +1,22 @@
 """nextpixel export: a copy of a checkpoint to publish."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from nextpixel.errors import UsageError
 
 __all__ = ["export"]
 
 
-def export(model: str, *, out: Path, keep_classes: bool = False, keep_words: bool = False) -> None:
+def export(
+    model: str,
+    *,
+    out: Annotated[Path, Parameter(alias="-o")],
+    keep_classes: bool = False,
+    keep_words: bool = False,
+) -> None:
     """Write a copy of a checkpoint without names of files, folders, classes and people.
 
     What is dropped and what stays is printed. The weights are the same, and can still remember
