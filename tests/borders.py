@@ -69,7 +69,7 @@ def decisive(name: str, n: int, shape: tuple[int, int]) -> tuple[ImageModel, Giv
 def enlarged(condition: MapCondition, value: Tensor, height: int, width: int) -> Tensor:
     """What the layers see of a map (B, M, h, w), (B, features, height, width)."""
     torch.manual_seed(0)
-    encoded = ConditionEncoder(condition, 0).double()(value, height, width)
+    encoded = ConditionEncoder((condition,), 0).double()((value,), height, width)
     assert encoded.maps is not None
     return encoded.maps.detach()
 

@@ -294,7 +294,7 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "holds an embedding, which draws and scores nothing" in fails(
         ["sample", embedding], capsys
     )
-    assert "which is no embedding" in fails(["train", "digits", "--embedding", run], capsys)
+    assert "not an embedding" in fails(["train", "digits", "--embedding", run], capsys)
     assert "leaves fewer than two" in fails(["embed", "digits", "--held-out", "9"], capsys)
     before = json.loads(said(["evaluate", run, "--json"], capsys))
     moved = str(Path(embedding).rename(tmp_path / "moved.safetensors"))

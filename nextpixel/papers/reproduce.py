@@ -169,7 +169,7 @@ def _result(
             figures[name] = bits * scale
     metrics, asked = read_metrics(run), read_run(run)
     training = read_card(run).training
-    assert isinstance(training, Training)  # `run` wrote it
+    assert isinstance(training, Training)  # the run has written it
     return {
         "recipe": recipe.name,
         "source": recipe.source,

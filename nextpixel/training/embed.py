@@ -18,7 +18,7 @@ from nextpixel.checkpoint import save
 from nextpixel.data.load import load_data
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
-from nextpixel.data.splits import ImageData, Split, joined, subset
+from nextpixel.data.splits import Split, joined, subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
 from nextpixel.models.embedding import Embedding
@@ -168,7 +168,16 @@ def learn_embedding(
         unseen=_verified(model, unseen, threshold) if held_out else None,
     )
     if out is not None:
-        save(model, out, card=_card(data, training, result))
+        card = ModelCard(
+            source=data.source,
+            preparation=data.preparation,
+            classes=data.classes,
+            shape=data.shape,
+            training=training,
+            held_out=result.held_out,
+            verification=result.figures(),
+        )
+        save(model, out, card=card)
     return result
 
 
@@ -209,19 +218,6 @@ def _verified(model: Embedding, split: Split, threshold: float | None) -> Verifi
     except UsageError as error:
         return Verified(images=len(split), missing=str(error))
     return Verified(images=len(split), found=found, own_threshold=own)
-
-
-def _card(data: ImageData, training: EmbeddingConfig, result: EmbeddingResult) -> ModelCard:
-    """What the checkpoint says of the embedding."""
-    return ModelCard(
-        source=data.source,
-        preparation=data.preparation,
-        classes=data.classes,
-        shape=data.shape,
-        held_out=result.held_out,
-        verification=result.figures(),
-        training=training,
-    )
 
 
 def _of_classes(split: Split, numbers: NDArray[np.int64], *, inside: bool) -> Split:
