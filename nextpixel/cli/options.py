@@ -10,7 +10,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, fields, is_dataclass, make_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -22,7 +22,18 @@ from nextpixel.errors import UsageError
 from nextpixel.models.choice import DECIDED_BY_DATA, NETWORKS
 from nextpixel.models.settings import NetworkSettings
 
-__all__ = ["BesideOptions", "Given", "flag", "parse_size", "shown_default"]
+__all__ = [
+    "Device",
+    "Enlarge",
+    "Given",
+    "Json",
+    "Model",
+    "Out",
+    "Whole",
+    "flag",
+    "parse_size",
+    "shown_default",
+]
 
 Settings = TypeVar("Settings")
 
@@ -86,9 +97,12 @@ _NO_OPTIONS = {
 _GROUPS = {
     name: Group(title, sort_key=key)
     for key, title, names in (
-        (1, "Data", ("Source", "Preparation")),
+        (1, "Data", ("Source", "Preparation", "DataRequest")),
         (2, "Model", ("ModelChoice", "NetworkSettings")),
         (3, "Training", ("EmbeddingConfig", "TrainConfig")),
+        (3, "Drawing", ("SampleConfig",)),
+        (0, "Images", ("SampleRequest", "CompletionRequest", "ReconstructionRequest")),
+        (0, "Images", ("InterpolationRequest", "InspectionRequest")),
     )
     for name in names
 }
@@ -121,12 +135,22 @@ def _option(name: str, hint: Any, default: str | None, text: str) -> Any:
     if isinstance(kinds[0], str):  # a Literal
         kinds = (hint,)
     kind, read = _READERS.get(name) or _READERS.get(kinds) or (kinds[0], None)
-    converter = None if read is None else lambda _, tokens: read(tokens[0].value)
-    negative = f"--no-{name.replace('_', '-')}" if kind is bool else None
+    negative = flag(f"no_{name}") if kind is bool else ()
     parameter = Parameter(
-        help=text, show_default=default or False, converter=converter, negative=negative
+        name=flag(name),
+        help=text,
+        show_default=default or False,
+        converter=None if read is None else _converter(read, several=kind is _Several),
+        negative=negative,
     )
+    kind = tuple[str, ...] if kind is _Several else kind
     return Annotated[kind | None, parameter]
+
+
+def _converter(read: Callable[[str], Any], *, several: bool) -> Callable[[Any, Any], Any]:
+    if several:
+        return lambda _, tokens: tuple(read(token.value) for token in tokens)
+    return lambda _, tokens: read(tokens[0].value)
 
 
 def shown_default(default: Any) -> str | None:
@@ -150,6 +174,10 @@ def _docstrings(kind: type) -> dict[str, str]:
     return found
 
 
+class _Several:
+    """An option that may be repeated."""
+
+
 def _whole(text: str) -> int:
     """An integer; cyclopts would round 1.5."""
     try:
@@ -165,7 +193,7 @@ def _share_or_number(text: str) -> int | float:
 
 def _size(text: str) -> tuple[int, int]:
     sides = text.lower().replace("×", "x").split("x")
-    if not (len(sides) in (1, 2) and all(side.isdecimal() for side in sides)):
+    if not (len(sides) in (1, 2) and all(side.isdecimal() and len(side) < 10 for side in sides)):
         raise ValueError(
             f"{text} is not a size; use one side such as 32, or height and width such as 48x64"
         )
@@ -173,6 +201,13 @@ def _size(text: str) -> tuple[int, int]:
     if not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
         raise ValueError(f"{text} is not a size; sides are from 1 to {_LONGEST_SIDE} pixels")
     return height, width
+
+
+def _pixel(text: str) -> tuple[int, int]:
+    sides = text.lower().replace("×", "x").split("x")
+    if not (len(sides) == 2 and all(side.isdecimal() and len(side) < 10 for side in sides)):
+        raise ValueError(f"{text:.40} is not a pixel; give its row and column, such as 14x3")
+    return int(sides[0]), int(sides[1])
 
 
 def _size_or_auto(text: str) -> tuple[int, int] | str:
@@ -193,11 +228,17 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def flag(name: str) -> str:
     """A parameter of a function as the command line shows it."""
-    return f"--{name.replace('_', '-')}"
+    return f"--{_RENAMED.get(name, name).strip('_').replace('_', '-')}"
+
+
+_RENAMED = {"ragged": "crop"}
+"""Parameters that are no options of their own, and the options that decide them."""
 
 
 _READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
     "size": (str, _size_or_auto),
+    "pixels": (_Several, _pixel),
+    "field_pixel": (str, _pixel),
     "validation": (float, _share_or_number),
     "test": (float, _share_or_number),
     (int,): (int, _whole),
@@ -205,20 +246,14 @@ _READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
 """How text becomes a value, by the field's name or type, where cyclopts does not know or rounds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BesideOptions:
-    """What accompanies the images of --data, for a model that is conditioned on it."""
-
-    vectors: Path | None = None
-    """A vector for each image of --data: an .npy file in their order, or a .csv table with a
-    column file."""
-    captions: Path | None = None
-    """A text for each image of --data: a .txt file with a line each, or a .csv table with the
-    columns file and text."""
-    maps: Path | None = None
-    """A map for each image of --data: an .npy file in their order, or a folder of images with the
-    same names."""
-    text_encoder: str | None = None
-    """MODULE:FUNCTION that encoded the captions in training, unless that was the default."""
-    embedding: Path | None = None
-    """Where the checkpoint that the model was trained with (--embedding) is now, if it moved."""
+Model = Annotated[
+    str, Parameter(help="A run folder, a checkpoint, or the name of a pretrained model.")
+]
+Device = Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `cuda:1` …")]
+Json = Annotated[bool, Parameter(help="Print one JSON object.")]
+Out = Annotated[Path, Parameter(help="A `.png` for a picture, or an `.npy` for the integers.")]
+Whole = Annotated[int, Parameter(converter=_converter(_whole, several=False))]
+Enlarge = Annotated[
+    Whole, Parameter(help="The side in the picture of the square that shows a pixel.")
+]
+"""Parameters that several commands share."""
