@@ -131,9 +131,7 @@ def test_conditions_of_other_pictures(
     ]
     main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
     assert "but the data has none" in fails(["evaluate", captions, *other], capsys)
-    assert "--captions goes with other images" in fails(
-        ["evaluate", captions, *other[2:]], capsys
-    )
+    assert "--captions goes with other images" in fails(["evaluate", captions, *other[2:]], capsys)
 
 
 def test_resuming_takes_the_same_conditions(

@@ -21,8 +21,7 @@ _MAY_MOVE = tuple(("source", name) for name in PLACES)
 
 
 def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
-    """Raises ValueError, naming the difference, if the run in a folder is of another model, other
-    data or training.
+    """Raises ValueError if the run in a folder is of another model, other data or training.
 
     What `MAY_CHANGE` lists may differ.
     """
@@ -30,16 +29,14 @@ def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainCon
 
 
 def changes_of(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dict[str, Any]]:
-    """What `MAY_CHANGE` lists was changed after which updates, in the order of time: [before,
-    after].
-    """
+    """What of `MAY_CHANGE` was changed after which updates, in order: [before, after]."""
     old, new = asdict(TrainConfig()) | before["training"], now["training"]
     changed = {name: [old[name], new[name]] for name in MAY_CHANGE if old[name] != new[name]}
     return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
 
 
 def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
+    """Raises ValueError if a run is resumed with another model, other data or training."""
     source, preparation = recorded(before)
     before = before | {
         "source": {} if source is None else source.to_json(),

@@ -22,13 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
-from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
@@ -43,11 +39,9 @@ from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError
 from nextpixel.files import read_header, remove_left_over
 from nextpixel.models import registry
-from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
-from nextpixel.sampling import sample
 from nextpixel.training.asked import asked_of, changes_of, check_asked
-from nextpixel.training.batches import tensors
+from nextpixel.training.board import show_samples, summary_writer
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.loop import Step, TrainState, initial_state, train
@@ -73,8 +67,9 @@ def run(
     save_seconds: float = 60.0,
     tensorboard: bool = False,
 ) -> Iterator[Step]:
-    """Trains in a run folder: yields every step, and writes metrics, the best weights and the state
-    on the way.
+    """Trains in a run folder, and yields every step.
+
+    Metrics, the best weights and the state are written on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
     its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
@@ -82,10 +77,10 @@ def run(
     caller leaves the loop.
 
     Args:
-        folder: made if need be.
+        folder: made if necessary.
         model: a new model; if resumed, one of the same configuration, whose weights are replaced.
         data: what to train and validate on.
-        config: how; if resumed, what it was, but for what `MAY_CHANGE` lists: the length, the
+        config: how; if resumed, the same, except for what `MAY_CHANGE` lists: the length, the
             learning rate ...
         resume: go on from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
@@ -108,14 +103,14 @@ def run(
     folder = Path(folder).expanduser()
     if log_every < 1:
         raise ValueError(f"log_every (={log_every}) must be at least 1")
-    summary_writer = _summary_writer() if tensorboard else None
+    writer = summary_writer() if tensorboard else None
     asked = asked_of(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
         state = _prepare(folder, asked, model, data, config, resume=resume, first=first)
         board = None
-        if first and summary_writer is not None:
-            board = summary_writer(str(folder / "tensorboard"), purge_step=state.step + 1)
+        if first and writer is not None:
+            board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
         logged, saved = (state.step, state.seconds), time.monotonic()
         try:
             for step in train(state, data, config):
@@ -127,7 +122,7 @@ def run(
                     if step.improved:
                         _save_best(folder, state, step, asked)
                         if board is not None:
-                            _show_samples(board, state, data, config)
+                            show_samples(board, state, data, config)
                     if last or time.monotonic() - saved >= save_seconds:
                         save_state(state, folder / STATE)
                         saved = time.monotonic()
@@ -162,8 +157,7 @@ def reopen(
     embedding: str | Path | None = None,
     text_encoder: TextEncoder | str | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
-    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
-    the data and the configuration.
+    """Makes again what `run(folder, …, resume=True)` needs: model, data and configuration.
 
     Places of data are taken from the run only if this user trained it here, and if they are on this
     machine; all others must be given.
@@ -273,37 +267,3 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
         training=training,
     )
     save(state.average, folder / BEST, card=card)
-
-
-def _summary_writer() -> "type[SummaryWriter]":
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "TensorBoard is not installed; install nextpixel[tensorboard], or leave tensorboard out"
-        ) from error
-    return SummaryWriter
-
-
-def _show_samples(
-    board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig
-) -> None:
-    """Draws sixteen images from the averaged weights, given what is given of the first training
-    images.
-    """
-    if not isinstance(state.average, ImageModel):
-        return  # it draws no images
-    shape = data.shape or (config.crop or 32, config.crop or 32)
-    rows = np.arange(16) % len(data.train)
-    x, given = tensors(
-        data.train, rows, state.average.device, state.average.given_by_data, config.crop
-    )
-    condition = state.average.infer(x, given)
-    drawn = sample(
-        state.average,
-        16,
-        shape,
-        condition=condition,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    board.add_image("samples", grid(drawn.cpu().numpy(), levels=data.levels), state.step)
