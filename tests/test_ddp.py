@@ -13,7 +13,7 @@ from test_training import dataset, network, weights
 
 from nextpixel import ClassCondition, load
 from nextpixel.checkpoint import read_card
-from nextpixel.distributed import rank_and_processes
+from nextpixel.training.distributed import rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import TrainConfig
 from nextpixel.training.metrics import read_metrics

@@ -19,7 +19,6 @@ ORDER = [
         "condition_values",
         "cache",
         "devices",
-        "distributed",
     ],
     ["files"],
     ["layers"],

@@ -13,7 +13,7 @@ from cyclopts.config import Dict
 
 from nextpixel.cli import terminal
 from nextpixel.cli.config_file import read_config
-from nextpixel.cli.options import flag, shown_default
+from nextpixel.cli.helps import flag, shown_default
 from nextpixel.errors import UsageError
 from nextpixel.version import __version__
 

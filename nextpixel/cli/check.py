@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nextpixel.cli.options import Model, Whole, parse_size
+from nextpixel.cli.readers import Model, Whole, parse_size
 
 __all__ = ["check"]
 

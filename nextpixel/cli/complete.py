@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from nextpixel.cli.options import Device, Enlarge, Given, Model, Out
+from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, progress_bar
+from nextpixel.cli.readers import Device, Enlarge, Model, Out
 from nextpixel.cli.words import images_words
 from nextpixel.inference.requests import (
     CompletionRequest,

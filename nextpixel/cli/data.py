@@ -2,7 +2,8 @@
 
 import json as json_format
 
-from nextpixel.cli.options import Given, Json
+from nextpixel.cli.options import Given
+from nextpixel.cli.readers import Json
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 

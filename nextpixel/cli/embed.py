@@ -5,7 +5,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextpixel.cli.options import Device, Given, Json, Whole
+from nextpixel.cli.options import Given
+from nextpixel.cli.readers import Device, Json, Whole
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.training.config import EmbeddingConfig

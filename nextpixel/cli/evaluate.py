@@ -3,8 +3,9 @@
 import json as json_format
 from typing import TYPE_CHECKING
 
-from nextpixel.cli.options import Device, Given, Json, Model, Whole
+from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
+from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
 from nextpixel.inference.requests import DataRequest
 

@@ -2,7 +2,7 @@
 
 import json as json_format
 
-from nextpixel.cli.options import Json, Model
+from nextpixel.cli.readers import Json, Model
 
 __all__ = ["info"]
 

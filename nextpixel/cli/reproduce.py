@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextpixel.cli.options import Device, Whole
+from nextpixel.cli.readers import Device, Whole
 
 if TYPE_CHECKING:
     from nextpixel.training.loop import Step

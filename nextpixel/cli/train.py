@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from nextpixel.cli.options import Device, Given
+from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
+from nextpixel.cli.readers import Device
 from nextpixel.cli.words import figure_words, images_words, plan_lines
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
@@ -72,7 +73,7 @@ def train(
     quiet
         Print only the result.
     """
-    from nextpixel.distributed import is_first_process
+    from nextpixel.training.distributed import is_first_process
     from nextpixel.training.start import resume_model, train_model
 
     progress = _show if is_first_process() and not quiet else None

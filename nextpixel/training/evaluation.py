@@ -10,10 +10,10 @@ from torch import Tensor
 
 from nextpixel.autoencoding import likelihood_of
 from nextpixel.data.splits import Split
-from nextpixel.distributed import rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.batches import conditioned
+from nextpixel.training.distributed import rank_and_processes
 
 __all__ = ["evaluate"]
 

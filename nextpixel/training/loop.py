@@ -31,7 +31,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from nextpixel.condition_values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
-from nextpixel.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
@@ -39,6 +38,7 @@ from nextpixel.scoring import dequantised
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig, learning_rate, total_steps
+from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.muon import Muon
 

@@ -28,13 +28,6 @@ from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
-from nextpixel.distributed import (
-    any_process,
-    process_group,
-    rank_and_processes,
-    stop_requests,
-    wait_for_all,
-)
 from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError
 from nextpixel.files import read_header, remove_left_over
@@ -44,6 +37,13 @@ from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig
+from nextpixel.training.distributed import (
+    any_process,
+    process_group,
+    rank_and_processes,
+    stop_requests,
+    wait_for_all,
+)
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places

@@ -27,12 +27,12 @@ from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
-from nextpixel.distributed import is_first_process, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.models.choice import ModelChoice
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.build import build_model, memory_bytes
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
+from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import Step, TrainingError
 from nextpixel.training.runs import reopen, run
