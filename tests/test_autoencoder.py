@@ -37,7 +37,7 @@ from nextpixel.layers.image_encoder import ImageEncoder
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.loop import evaluate
+from nextpixel.training.evaluation import evaluate
 
 
 def autoencoder(
