@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from nextpixel import __version__
 from nextpixel.card import ModelCard, Training, card_of
 from nextpixel.fields import CheckpointError, checked_keywords
 from nextpixel.files import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
@@ -22,6 +21,7 @@ from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
 from nextpixel.models.trainable import Trainable
+from nextpixel.version import __version__
 
 __all__ = [
     "BEST",

@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nextpixel import __version__
 from nextpixel.fields import CheckpointError, parsed
 from nextpixel.replacing import replace_file
+from nextpixel.version import __version__
 
 __all__ = [
     "FORMAT",

@@ -26,10 +26,10 @@ from PIL import Image
 import nextpixel
 from nextpixel.cli import terminal
 from nextpixel.cli.app import main
-from nextpixel.cli.opening import import_encoder
 from nextpixel.data.dataset_folders import picture_file
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import MOST_PIXELS, read_image, taking_turns
+from nextpixel.data.text_encoders import import_encoder
 from nextpixel.demo import demo
 from nextpixel.papers.commit import commit
 
@@ -721,7 +721,7 @@ MODULES = {"pickle", "dill", "cloudpickle", "joblib", "subprocess", "marshal", "
 ALLOWED = {
     ("__init__", "import_module"): "the module is a value of a literal table",
     ("data.storage", "import_module"): "callers name the module by a literal; checked below",
-    ("cli.opening", "import_module"): "what the user gives as --text-encoder",
+    ("data.text_encoders", "import_module"): "what the user gives as --text-encoder",
     ("data.hub", "load_dataset"): "hf:NAME, which the user asks for",
     ("distributed", "ctypes"): "sets one number of the C library's; no name comes from data",
 }

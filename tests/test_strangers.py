@@ -24,11 +24,11 @@ from nextpixel.analysis.plots import training_curve
 from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
-from nextpixel.cli.output import write_pictures
 from nextpixel.conditions import ClassCondition
 from nextpixel.data import kept
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_gif, write_image
+from nextpixel.data.image_output import write_images
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
 from nextpixel.publishing import publish
@@ -302,8 +302,8 @@ GREY = np.zeros((2, 1, 4, 4), np.uint8)
 WRITERS: dict[str, Any] = {
     "x.png": lambda path: write_image(path, GREY[0]),
     "x.gif": lambda path: write_gif(path, GREY),
-    "x.npy": lambda path: write_pictures(path, GREY, 4),
-    "grid.png": lambda path: write_pictures(path, GREY, 4),
+    "x.npy": lambda path: write_images(path, GREY, 4),
+    "grid.png": lambda path: write_images(path, GREY, 4),
     "curve.svg": lambda path: training_curve([{"step": 1, "train_bits_per_dim": 1.0}], path),
     "model.safetensors": lambda path: save(GatedPixelCNN(**SMALL), path),
 }
@@ -358,7 +358,7 @@ def test_a_folder_of_pictures_is_written_file_by_file(tmp_path: Path) -> None:
     precious.write_text("years of work")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.png").symlink_to(precious)
-    write_pictures(tmp_path / "out", GREY, 4)
+    write_images(tmp_path / "out", GREY, 4)
     assert precious.read_text() == "years of work"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
 

@@ -11,7 +11,15 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "fields", "conditions", "condition_values", "cache", "devices", "distributed"],
+    [
+        "errors",
+        "version",
+        "fields",
+        "conditions",
+        "condition_values",
+        "cache",
+        "devices",
+    ],
     ["replacing"],
     ["files"],
     ["layers"],
@@ -22,6 +30,7 @@ ORDER = [
     # from a checkpoint, gives data their vectors. The modules of these rooms form no circle.
     ["card", "checkpoint", "data", "publishing", "training"],
     ["analysis"],
+    ["inference"],
     ["papers"],
     ["cli"],
     ["demo", "__main__"],

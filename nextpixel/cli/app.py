@@ -11,11 +11,11 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from nextpixel import __version__
 from nextpixel.cli import terminal
 from nextpixel.cli.config_file import read_config
-from nextpixel.cli.options import shown_default
+from nextpixel.cli.helps import flag, shown_default
 from nextpixel.errors import UsageError
+from nextpixel.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -61,10 +61,6 @@ _OLD_OPTIONS |= dict.fromkeys(
 )
 
 
-_OPTION_OF = {"ragged": "--crop"}
-"""Options whose name is not that of the library's parameter."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one sentence and exit code 2."""
     with terminal.shown():
@@ -108,7 +104,7 @@ def _refuse(sentence: str) -> NoReturn:
 def _sentence(error: Exception) -> str | None:
     """What a user did wrong, with parameters as options; None for a bug of ours."""
     if isinstance(error, UsageError):
-        return error.shown(lambda name: _OPTION_OF.get(name) or f"--{name.replace('_', '-')}")
+        return error.shown(flag)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return (
             "there is not enough memory; use smaller images, a smaller model, or a smaller"

@@ -15,43 +15,36 @@ run is killed, the state is the oldest of the three, and going on from it writes
 the same weights again.
 """
 
-import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from nextpixel import __version__
-from nextpixel.card import PLACES, ModelCard, Training
+from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
-from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
-from nextpixel.distributed import (
+from nextpixel.errors import UsageError
+from nextpixel.fields import CheckpointError
+from nextpixel.files import read_header
+from nextpixel.models import registry
+from nextpixel.models.trainable import Trainable
+from nextpixel.replacing import remove_left_over
+from nextpixel.training.asked import asked_of, changes_of, check_asked
+from nextpixel.training.board import show_samples, summary_writer
+from nextpixel.training.compatibility import check_fit
+from nextpixel.training.config import TrainConfig
+from nextpixel.training.distributed import (
     any_process,
     process_group,
     rank_and_processes,
     stop_requests,
     wait_for_all,
 )
-from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError
-from nextpixel.files import read_header
-from nextpixel.models import registry
-from nextpixel.models.core import ImageModel
-from nextpixel.models.trainable import Trainable
-from nextpixel.replacing import remove_left_over
-from nextpixel.sampling import sample
-from nextpixel.training.batches import tensors
-from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
@@ -61,7 +54,7 @@ from nextpixel.training.state import STATE, load_state, save_state
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["check_same", "reopen", "run"]
+__all__ = ["reopen", "run"]
 
 
 def run(
@@ -75,8 +68,9 @@ def run(
     save_seconds: float = 60.0,
     tensorboard: bool = False,
 ) -> Iterator[Step]:
-    """Trains in a run folder: yields every step, and writes metrics, the best weights and the state
-    on the way.
+    """Trains in a run folder, and yields every step.
+
+    Metrics, the best weights and the state are written on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
     its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
@@ -84,10 +78,10 @@ def run(
     caller leaves the loop.
 
     Args:
-        folder: made if need be.
+        folder: made if necessary.
         model: a new model; if resumed, one of the same configuration, whose weights are replaced.
         data: what to train and validate on.
-        config: how; if resumed, what it was, but for what `MAY_CHANGE` lists: the length, the
+        config: how; if resumed, the same, except for what `MAY_CHANGE` lists: the length, the
             learning rate ...
         resume: go on from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
@@ -110,14 +104,14 @@ def run(
     folder = Path(folder).expanduser()
     if log_every < 1:
         raise ValueError(f"log_every (={log_every}) must be at least 1")
-    summary_writer = _summary_writer() if tensorboard else None
-    asked = _describe(model, data, config)
+    writer = summary_writer() if tensorboard else None
+    asked = asked_of(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
         state = _prepare(folder, asked, model, data, config, resume=resume, first=first)
         board = None
-        if first and summary_writer is not None:
-            board = summary_writer(str(folder / "tensorboard"), purge_step=state.step + 1)
+        if first and writer is not None:
+            board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
         logged, saved = (state.step, state.seconds), time.monotonic()
         try:
             for step in train(state, data, config):
@@ -129,7 +123,7 @@ def run(
                     if step.improved:
                         _save_best(folder, state, step, asked)
                         if board is not None:
-                            _show_samples(board, state, data, config)
+                            show_samples(board, state, data, config)
                     if last or time.monotonic() - saved >= save_seconds:
                         save_state(state, folder / STATE)
                         saved = time.monotonic()
@@ -162,10 +156,9 @@ def reopen(
     captions: str | Path | None = None,
     maps: str | Path | None = None,
     embedding: str | Path | None = None,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
-    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
-    the data and the configuration.
+    """Makes again what `run(folder, …, resume=True)` needs: model, data and configuration.
 
     Places of data are taken from the run only if this user trained it here, and if they are on this
     machine; all others must be given.
@@ -211,20 +204,6 @@ def reopen(
     return model, data, TrainConfig(**asked["training"])
 
 
-def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
-    """What is asked, as JSON."""
-    asked = {
-        "version": __version__,
-        "source": data.source.to_json(),
-        "preparation": data.preparation.to_json(),
-        "classes": data.classes,
-        "shape": data.shape or (config.crop and (config.crop, config.crop)),
-        "model": {"class": type(model).__name__, "config": model.config()},
-        "training": asdict(config),
-    }
-    return json.loads(json.dumps(asked))  # type: ignore[no-any-return]
-
-
 def _prepare(
     folder: Path,
     asked: dict[str, Any],
@@ -240,9 +219,9 @@ def _prepare(
     state = initial_state(model, config)
     if resume:
         before = read_run(folder)
-        _check_same(folder, before, asked)
+        check_asked(folder, before, asked)
         load_state(state, folder / STATE)
-        asked = asked | {"changes": _changes(before, asked, state.step)}
+        asked = asked | {"changes": changes_of(before, asked, state.step)}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
@@ -254,60 +233,6 @@ def _prepare(
             save_state(state, folder / STATE)
         write_run(folder, asked)
     return state
-
-
-_MAY_MOVE = tuple(("source", name) for name in PLACES)
-
-
-def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
-    """Raises ValueError, naming the difference, if the run in a folder is of another model, other
-    data or training.
-
-    What `MAY_CHANGE` lists may differ.
-    """
-    _check_same(folder, read_run(folder), _describe(model, data, config))
-
-
-def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dict[str, Any]]:
-    """What `MAY_CHANGE` lists was changed after which updates, in the order of time: [before,
-    after].
-    """
-    old, new = asdict(TrainConfig()) | before["training"], now["training"]
-    changed = {name: [old[name], new[name]] for name in MAY_CHANGE if old[name] != new[name]}
-    return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
-
-
-def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
-    source, preparation = recorded(before)
-    before = before | {
-        "source": {} if source is None else source.to_json(),
-        "preparation": preparation.to_json(),
-    }
-    for part in ("source", "preparation", "model", "training"):
-        # What the version that began the run did not know yet was as it is by default.
-        default = asdict(TrainConfig()) if part == "training" else {}
-        old, new = _flat(default | before.get(part, {})), _flat(now[part])
-        for key in sorted(old.keys() | new.keys()):
-            if key not in old and not new[key]:
-                continue
-            may_change = key in MAY_CHANGE if part == "training" else (part, key) in _MAY_MOVE
-            if old.get(key) != new.get(key) and not may_change:
-                raise ValueError(
-                    f"{folder} was run with {part} {key}={old.get(key)!r}, but is resumed with"
-                    f" {new.get(key)!r}; give the same, or start a new run in another folder"
-                )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
-    return flat
 
 
 def _log(
@@ -343,37 +268,3 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
         training=training,
     )
     save(state.average, folder / BEST, card=card)
-
-
-def _summary_writer() -> "type[SummaryWriter]":
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "TensorBoard is not installed; install nextpixel[tensorboard], or leave tensorboard out"
-        ) from error
-    return SummaryWriter
-
-
-def _show_samples(
-    board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig
-) -> None:
-    """Draws sixteen images from the averaged weights, given what is given of the first training
-    images.
-    """
-    if not isinstance(state.average, ImageModel):
-        return  # it draws no images
-    shape = data.shape or (config.crop or 32, config.crop or 32)
-    rows = np.arange(16) % len(data.train)
-    x, given = tensors(
-        data.train, rows, state.average.device, state.average.given_by_data, config.crop
-    )
-    condition = state.average.infer(x, given)
-    drawn = sample(
-        state.average,
-        16,
-        shape,
-        condition=condition,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    board.add_image("samples", grid(drawn.cpu().numpy(), levels=data.levels), state.step)
