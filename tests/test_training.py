@@ -22,6 +22,7 @@ from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import batch_indices, training_parts
+from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import learning_rate, total_steps
 from nextpixel.training.loop import (
     Step,
@@ -141,6 +142,16 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         fit(TrainConfig(steps=1, **config), data, **model)
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(1, 4), (2, 2), (4, 1)])
+def test_no_part_of_any_process_may_be_empty(processes: int, accumulate: int) -> None:
+    config = TrainConfig(steps=1, batch_size=4, accumulate=accumulate)
+    check_fit(network(), dataset(), config, processes)
+    with pytest.raises(ValueError, match="no part may be empty"):
+        check_fit(network(), dataset(), replace(config, batch_size=accumulate), processes + 1)
+    with pytest.raises(ValueError, match="no part may be empty"):
+        check_fit(network(), dataset(), config, processes + 1)
 
 
 @pytest.mark.parametrize(("images", "batch"), [(10, 4), (3, 8), (7, 7)])
