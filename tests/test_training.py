@@ -210,6 +210,21 @@ def test_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     assert learning_rate(replace(config, warmup_steps=None), 0, 0.0, None) == pytest.approx(2 / 101)
 
 
+@pytest.mark.parametrize(
+    ("total", "updates"), [(5, 0), (10, 1), (999, 99), (1000, 100), (1010, 100), (50_000, 100)]
+)
+def test_the_rate_rises_for_a_tenth_of_the_run_and_a_hundred_updates_at_most(
+    total: int, updates: int
+) -> None:
+    for config, length in (
+        (TrainConfig(steps=total, schedule="constant", learning_rate=1.0), total),
+        (TrainConfig(minutes=1.0, schedule="constant", learning_rate=1.0), None),
+    ):
+        end = updates if length else 100
+        rates = [learning_rate(config, step, 0.0, length) for step in range(end + 2)]
+        assert rates == pytest.approx([min(1, (k + 1) / (end + 1)) for k in range(end + 2)])
+
+
 def test_total_steps() -> None:
     assert total_steps(TrainConfig(steps=7), 100) == 7
     assert total_steps(TrainConfig(epochs=3, batch_size=8), 10) == 4
