@@ -1,5 +1,6 @@
-"""The command line: parses, calls one function, prints. Commands are loaded when they are called,
-torch even later.
+"""The command line: a command parses, calls one function of the library, and prints.
+
+Commands are loaded when they are called, and torch when they need it.
 """
 
 import os

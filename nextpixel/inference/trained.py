@@ -54,7 +54,7 @@ class Trained:
         return given_words(self.model)
 
     def check_guidance(self, guidance: float) -> None:
-        """Raise UsageError for guidance if the model has not seen unknown conditions in training."""
+        """Raise UsageError if guidance needs unknown conditions, but the model has not seen any."""
         if guidance != 1 and not self.card.condition_dropout:
             raise UsageError(
                 f"‹guidance={guidance:g}› needs a model that has seen unknown conditions in"
