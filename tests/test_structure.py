@@ -20,6 +20,7 @@ ORDER = [
         "cache",
         "devices",
     ],
+    ["replacing"],
     ["files"],
     ["layers"],
     ["models"],
@@ -27,7 +28,7 @@ ORDER = [
     ["sampling", "autoencoding", "interpolation"],
     # A card records how data were prepared and a model was trained; an embedding, which is read
     # from a checkpoint, gives data their vectors. The modules of these rooms form no circle.
-    ["card", "checkpoint", "data", "training"],
+    ["card", "checkpoint", "data", "publishing", "training"],
     ["analysis"],
     ["inference"],
     ["papers"],

@@ -41,6 +41,8 @@ for _name, _help in {
     "data": "Describe a source of images.",
     "inspect": "Show what a model expects of chosen pixels, and how far it looks.",
     "condition-worth": "Measure how many bits the condition saves, and classify with it.",
+    "export": "Copy a checkpoint without private names, to publish it.",
+    "cache": "List or clear the decoded images that are kept.",
     "reproduce": "Train and evaluate a row of the papers' tables.",
     "check": "Check a model for leaks, blind spots and normalisation.",
 }.items():

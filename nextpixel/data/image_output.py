@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nextpixel.data.image_files import grid, write_image
 from nextpixel.errors import UsageError
+from nextpixel.replacing import check_links, replace_file
 
 __all__ = ["check_output", "write_images"]
 
@@ -22,7 +23,7 @@ def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) ->
         endings: The endings that are accepted; "" is a folder.
 
     Raises:
-        UsageError: If the name ends otherwise.
+        UsageError: If the name ends otherwise, or the folder is another user's link.
         PermissionError: If the folder is read-only.
     """
     path = Path(path)
@@ -30,6 +31,7 @@ def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) ->
         known = ", ".join(ending or "the name of a folder" for ending in endings)
         raise UsageError(f"‹out={path}› ends in {path.suffix or 'nothing'}; use {known}")
     folder = path.parent if path.suffix else path
+    check_links(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(
@@ -56,7 +58,8 @@ def write_images(
     """
     path = Path(path)
     if path.suffix == ".npy":
-        np.save(path, x.astype(np.uint8 if levels <= 256 else np.uint16))
+        with replace_file(path) as place:
+            np.save(place, x.astype(np.uint8 if levels <= 256 else np.uint16))
     elif path.suffix == ".png":
         write_image(path, grid(x, columns=columns, levels=levels, scale=enlarge))
     else:

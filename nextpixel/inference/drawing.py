@@ -27,6 +27,8 @@ from nextpixel.models.core import ImageModel
 
 __all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
 
+_MOST_ROWS = 1024
+
 Reading = Callable[[int, int], None]
 
 
@@ -105,6 +107,13 @@ def draw_images(
     trained.check_guidance(config.guidance)
     classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
     if classes and len(network.conditions) == 1 and class_ in (None, "all"):
+        if class_ is None and classes[0] > max(n, _MOST_ROWS):
+            # How many classes there are is up to whoever made the checkpoint.
+            raise UsageError(
+                f"the model has {classes[0]:,} classes, so that an image of each is"
+                f" {classes[0]:,} images; choose one with ‹class_›, or draw them all with"
+                " ‹class_=all›"
+            )
         per_class = max(1, n // classes[0]) if class_ is None else n
         n, columns, class_ = per_class * classes[0], columns or per_class, "all"
     condition = conditions_of_request(

@@ -19,6 +19,7 @@ from nextpixel.errors import UsageError
 from nextpixel.papers.commit import commit
 from nextpixel.papers.recipe import DATA, Recipe, cost
 from nextpixel.papers.recipes import RECIPES
+from nextpixel.replacing import replace_file
 from nextpixel.scoring import dequantised_score
 from nextpixel.training.asked import check_same
 from nextpixel.training.evaluation import evaluate
@@ -110,7 +111,8 @@ def reproduce_recipe(
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        (results / f"{recipe.name}.json").write_text(text, encoding="utf-8")
+        with replace_file(results / f"{recipe.name}.json") as place:
+            place.write_text(text, encoding="utf-8")
     return result
 
 
