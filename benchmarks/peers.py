@@ -62,7 +62,7 @@ class MaskedSquare(nn.Conv2d):
     def __init__(
         self, inputs: int, outputs: int, size: tuple[int, int], channels: int, kind: str
     ) -> None:
-        """Mask by `kind`: "rows above", "A" or "B"; channel k belongs to colour k mod `channels`."""
+        """Mask by `kind`, "rows above", "A" or "B"; channel k has colour k mod `channels`."""
         super().__init__(inputs, outputs, size, padding=(size[0] // 2, size[1] // 2))
         mask = torch.ones_like(self.weight)
         row, column = size[0] // 2, size[1] // 2
@@ -132,7 +132,7 @@ class UsualGatedPixelCNN(nn.Module):
 
 @dataclass
 class Peer:
-    """An implementation: parameters, logits of integer images, and passes for a pixel of a sample."""
+    """An implementation: its parameters, its logits, and its passes for a pixel of a sample."""
 
     model: nn.Module
     logits: Callable[[Tensor], Tensor]

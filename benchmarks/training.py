@@ -123,7 +123,7 @@ def steps(
 def in_turn(
     runs: dict[str, Iterator[Step]], turns: int, each: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds of each step, taking turns: `each` steps of one run, then of the next, after a warm-up."""
+    """Seconds of each step after a warm-up, `each` steps of one run and then of the next."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         for _ in range(2):
@@ -139,7 +139,7 @@ def in_turn(
 
 
 def grouped(run: Iterator[Step], count: int = 5) -> dict[str, float]:
-    """Milliseconds of a step by group of operators, without what they call, and the largest others."""
+    """Milliseconds of a step by group of operators, and of the largest other operators."""
     for _ in range(3):
         next(run)
     with profile(activities=[ProfilerActivity.CPU]) as trace:

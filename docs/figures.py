@@ -1,7 +1,8 @@
 """The figures of the pages: `python docs/figures.py` writes all of them into docs/figures.
 
 Receptive fields come from `nextpixel.analysis.receptive_fields` on real models, and the curves and
-pictures from short trainings on the digits. One thread and fixed seeds make the same figures each time, in about a minute.
+pictures from short trainings on the digits. One thread and fixed seeds make the same figures each
+time, in about a minute.
 """
 
 import math
@@ -294,7 +295,7 @@ def field(axis: Axes, seen: Tensor, pixel: tuple[int, int], inner: Tensor | None
 
 
 def cells(axis: Axes, colours: np.ndarray, width: float = 1.0) -> None:
-    """Draw coloured cells with white lines; a run of one colour is one rectangle, to keep files small."""
+    """Draw coloured cells with white lines; a run of one colour is one rectangle."""
     height, columns = colours.shape
     for row in range(height):
         starts = [c for c in range(columns) if c == 0 or colours[row, c] != colours[row, c - 1]]

@@ -28,7 +28,7 @@ def scaled(x: Tensor, levels: int) -> Tensor:
 def classifier(
     path: Path, x: Tensor, labels: Tensor, *, levels: int, epochs: int = 3
 ) -> nn.Sequential:
-    """A small classifier with 64 features before its last layer, from PATH, or trained and kept there."""
+    """A small classifier with 64 features before its last layer, kept in PATH."""
     torch.manual_seed(0)
     convolutions = [
         nn.Conv2d(1, 16, 3, stride=2, padding=1),

@@ -1,5 +1,6 @@
-"""Tiny instances of every model, by name. Each law is asserted over all of them: a new model is one
-new line.
+"""Tiny instances of every model, by name.
+
+Each law is asserted over all of them: a new model is one new line.
 """
 
 import copy
@@ -301,7 +302,7 @@ def build(name: str, *, seed: int = 0) -> ImageModel:
 
 
 def trained(name: str, *, steps: int = 20) -> ImageModel:
-    """A case after a few steps on random images: moved weights, which masks must still hold back."""
+    """A case after a few steps on random images: weights have moved, and masks must still hold."""
     return copy.deepcopy(_trained(name, steps))
 
 

@@ -219,9 +219,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 
 @contextmanager
 def unchecked_types() -> Iterator[None]:
-    """As for users: annotations are checked in tests alone, and there before our own checks are
-    reached.
-    """
+    """As for users: type annotations are checked in tests only, before our own checks."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield

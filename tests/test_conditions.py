@@ -1,4 +1,4 @@
-"""Conditions: one, several or none at every border, the values of each kind, and what is refused."""
+"""Conditions: one, several or none at every border, their values, and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -344,7 +344,7 @@ REFUSED: dict[str, tuple[str, object, type[Exception], str]] = {
         "ordinal maps",
         torch.zeros(2, 2, 6, 4).long(),
         UsageError,
-        r"shape \(2, 2, 6, 4\).*images of values 0 … 3 as an integer tensor of shape \(2, 2, 3, 2\)",
+        r"shape \(2, 2, 6, 4\).*values 0 … 3 as an integer tensor of shape \(2, 2, 3, 2\)",
     ),
     "a map of other channels": (
         "ordinal maps",

@@ -47,7 +47,7 @@ def transparent_palette() -> Image.Image:
     return picture
 
 
-# ---------------------------------------------------------------------------------------------------------- reading
+# --- reading ---
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_damage_gives_a_picture_or_our_error(suffix: str, data: st.DataObject) -
         assert "damaged" in str(error)
 
 
-# ---------------------------------------------------------------------------------------------------------- resizing
+# --- resizing ---
 
 
 @given(
@@ -334,7 +334,7 @@ def test_resize_errors(size: Any, message: str) -> None:
         resize(np.zeros((1, 4, 8), np.uint8), size)
 
 
-# ------------------------------------------------------------------------------------------------------------ levels
+# --- levels ---
 
 
 @given(st.integers(2, 65536), st.data())
@@ -418,7 +418,7 @@ def test_binarise_errors() -> None:
         binarise(np.full((1, 1), 2, np.uint8), method="threshold", from_levels=2)
 
 
-# ----------------------------------------------------------------------------------------------------------- showing
+# --- showing ---
 
 
 @given(st.integers(2, 600))

@@ -1,4 +1,4 @@
-"""An option has one home: each field of a configuration is an option, a key of a file, and a keyword."""
+"""An option has one home: a field is an option, a key of a file, and a keyword."""
 
 from dataclasses import fields
 from pathlib import Path

@@ -62,7 +62,7 @@ def values(source: Path, cache: Path, **options: Any) -> list[int]:
     return sorted(int(v) for v in np.asarray(data.train.images)[:, 0, 0, 0])
 
 
-# ------------------------------------------------------------------------------------------ caches
+# --- caches ---
 
 
 @posix
@@ -296,7 +296,7 @@ def test_the_cache_is_listed_and_cleared(
     assert not kept.kept_files() and all(path.exists() for path in others)
 
 
-# ------------------------------------------------------------------------------------------ outputs
+# --- outputs ---
 
 GREY = np.zeros((2, 1, 4, 4), np.uint8)
 WRITERS: dict[str, Any] = {
@@ -388,7 +388,7 @@ def test_a_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------------------ models
+# --- models ---
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "run", "link"])
@@ -426,7 +426,7 @@ def test_the_name_space_has_bundled_models_alone(
         load(name)
 
 
-# ------------------------------------------------------------------------------------------ publishing
+# --- publishing ---
 
 SECRETS = ("Mustermann", "clinic", "secret", "diagnosis", "lesion", "helper:f")
 
@@ -521,7 +521,7 @@ def test_metadata_of_pictures_never_travels(out: str, tmp_path: Path) -> None:
             assert not picture.getexif() and not picture.info
 
 
-# ------------------------------------------------------------------------------------------ bounds
+# --- bounds ---
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "names"])
@@ -597,7 +597,7 @@ def test_a_histogram_is_read_in_few_passes(
     assert len(passes) <= 4 + 2 * (2 * images * side * side // 2**14)
 
 
-# ------------------------------------------------------------------------------------------ the Hub
+# --- the Hub ---
 
 
 class Hub:
@@ -700,7 +700,7 @@ def test_a_folder_here_is_not_taken_for_a_data_set_of_the_hub(
     assert not asked
 
 
-# ------------------------------------------------------------------------------------------ fuzz
+# --- fuzz ---
 
 
 def fuzzed(cases: int, seed: int) -> dict[str, int]:

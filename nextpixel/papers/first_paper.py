@@ -190,7 +190,7 @@ def imagenet_row_lstm(
 
 
 def imagenet_multi_scale() -> Recipe:
-    """[1], section 3.6: Multi-Scale PixelRNN, 64×64 from 32×32. The paper has samples, no figure."""
+    """[1], section 3.6: Multi-Scale PixelRNN, 64×64 from 32×32. The paper has no figure."""
     shared = _cifar_model(12, **_BOTH)
     small_image = {"maps": 3, "scale": 2, "levels": 256, "features": 32, "categorical": False}
     return _first_paper(

@@ -122,9 +122,9 @@ def triplet_loss(
 ) -> tuple[Tensor, float]:
     """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class.
 
-    d is the squared distance, and n a semi-hard negative for each pair. Semi-hard is the nearest negative that is further from a than p is;
-    if there is none, the furthest one: the hardest of all, taken from the start, lets the embedding
-    collapse (Schroff et al., section 3.2).
+    d is the squared distance, and n a semi-hard negative for each pair: the nearest negative that
+    is further from a than p is; if there is none, the furthest one. The hardest negatives, taken
+    from the start, let the embedding collapse (Schroff et al., section 3.2).
 
     Returns:
         The loss, and the share of pairs whose triplet is within the margin.

@@ -28,7 +28,8 @@ def evaluate(
 ) -> float:
     """Bits per sub-pixel on all of a split: sum of nats / (number of sub-pixels · ln 2).
 
-    Scores are in float32 or better, with dropout off. Images of different sizes are taken one size at a time and count by their number of sub-pixels.
+    Scores are in float32 or better, with dropout off. Images of different sizes are taken one size
+    at a time and count by their number of sub-pixels.
     In several processes, each scores its share, and all get the result.
 
     Args:

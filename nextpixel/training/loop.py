@@ -227,7 +227,7 @@ def _standardise(state: TrainState, data: ImageData) -> None:
 
 
 def _in_bf16(precision: str, model: Trainable) -> bool:
-    """Whether to compute in bfloat16; "auto" if hardware has it and it can tell the levels apart."""
+    """Whether to compute in bfloat16; "auto" if the device has it and it separates the levels."""
     if precision != "auto":
         return precision == "bf16"
     told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
@@ -248,7 +248,7 @@ def _gradient(
     config: TrainConfig,
     autocast: torch.autocast,
 ) -> tuple[float, float]:
-    """The gradient of the mean loss over the whole batch; returns that loss in bits/dim and the norm.
+    """Computes the gradient over the whole batch; returns the loss in bits/dim and the norm.
 
     One transfer from the device per step, for a gradient that is not finite must be known before it
     is applied.
