@@ -20,8 +20,8 @@ from nextpixel import (
     RowLSTM,
     VectorCondition,
 )
-from nextpixel.condition_values import Values, random_values
-from nextpixel.conditions import of_kind
+from nextpixel.conditions.kinds import of_kind
+from nextpixel.conditions.values import Values, random_values
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nextpixel import ClassCondition, GatedPixelCNN
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import CategoricalInput

@@ -23,7 +23,7 @@ from nextpixel import (
     score,
 )
 from nextpixel.cache import Cache
-from nextpixel.condition_values import forget
+from nextpixel.conditions.values import forget
 from nextpixel.models import registry
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig

@@ -7,7 +7,7 @@ from cases import images
 
 from nextpixel import GatedPixelCNN, VectorCondition, complete, sample
 from nextpixel.autoencoding import reconstruct
-from nextpixel.interpolation import interpolate
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map

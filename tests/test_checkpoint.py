@@ -18,10 +18,10 @@ from nextpixel.card import ModelCard, place_name
 from nextpixel.checkpoint import BEST, CheckpointError, Training, read_card
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
-from nextpixel.files import read_header, read_tensors, write_tensors
+from nextpixel.files.replacing import replace_file
+from nextpixel.files.tensors import read_header, read_tensors, write_tensors
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
-from nextpixel.replacing import replace_file
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.embedding import EmbeddingConfig
 

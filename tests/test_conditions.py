@@ -22,7 +22,13 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.analysis.condition_worth import class_log_probabilities
-from nextpixel.condition_values import (
+from nextpixel.conditions.kinds import (
+    Condition,
+    as_conditions,
+    conditions_to_json,
+    of_kind,
+)
+from nextpixel.conditions.values import (
     Values,
     as_values,
     broadcast,
@@ -31,14 +37,8 @@ from nextpixel.condition_values import (
     random_values,
     unknown,
 )
-from nextpixel.conditions import (
-    Condition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
 from nextpixel.errors import UsageError
-from nextpixel.interpolation import interpolate
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map

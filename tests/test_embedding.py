@@ -13,7 +13,7 @@ from cases import build
 from nextpixel import sample
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split
-from nextpixel.interpolation import between, interpolate
+from nextpixel.inference.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
 from nextpixel.training.config import EmbeddingConfig
 from nextpixel.training.embedding import (

@@ -18,7 +18,7 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import Cache, raster_order
-from nextpixel.condition_values import Values, forget, index, unknown
+from nextpixel.conditions.values import Values, forget, index, unknown
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry

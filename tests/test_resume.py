@@ -18,7 +18,7 @@ from test_training import dataset, network, ragged
 
 from nextpixel import load
 from nextpixel.data.splits import ImageData
-from nextpixel.files import read_header
+from nextpixel.files.tensors import read_header
 from nextpixel.training.loop import TrainConfig
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.runs import run

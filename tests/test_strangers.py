@@ -24,15 +24,15 @@ from nextpixel.analysis.plots import training_curve
 from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
-from nextpixel.conditions import ClassCondition
+from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.data import kept
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.publishing import publish
-from nextpixel.replacing import check_links, replace_file
+from nextpixel.files.replacing import check_links, replace_file
+from nextpixel.inference.publishing import publish
 
 posix = pytest.mark.skipif(os.name != "posix", reason="owners, permissions and links of POSIX")
 root = pytest.mark.skipif(

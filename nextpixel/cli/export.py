@@ -34,7 +34,7 @@ def export(
         Keep the words that captions are made of, or the name of their encoder; otherwise the copy
         takes no captions.
     """
-    from nextpixel.publishing import publish
+    from nextpixel.inference.publishing import publish
 
     if out.suffix != ".safetensors":
         raise UsageError(f"‹out={out}› must end in .safetensors")

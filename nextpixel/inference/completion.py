@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel import sampling
-from nextpixel.conditions import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.image_files import read_image
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers

@@ -15,7 +15,7 @@ from nextpixel.card import ModelCard
 from nextpixel.checkpoint import load_trainable, open_checkpoint
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError
+from nextpixel.files.fields import CheckpointError
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.record import own_card
