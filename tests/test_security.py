@@ -726,7 +726,10 @@ ALLOWED = {
     ("data.storage", "import_module"): "callers name the module by a literal; checked below",
     ("data.text_encoders", "import_module"): "what the user gives as --text-encoder",
     ("data.hub", "load_dataset"): "hf:NAME, which the user asks for",
-    ("distributed", "ctypes"): "sets one number of the C library's; no name comes from data",
+    (
+        "training.distributed",
+        "ctypes",
+    ): "sets one number of the C library's; no name comes from data",
 }
 
 
