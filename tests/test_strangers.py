@@ -24,15 +24,15 @@ from nextpixel.analysis.plots import training_curve
 from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
-from nextpixel.conditions import ClassCondition
+from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.data import kept
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.publishing import publish
-from nextpixel.replacing import check_links, replace_file
+from nextpixel.files.replacing import check_links, replace_file
+from nextpixel.inference.publishing import publish
 
 posix = pytest.mark.skipif(os.name != "posix", reason="owners, permissions and links of POSIX")
 root = pytest.mark.skipif(
@@ -62,7 +62,7 @@ def values(source: Path, cache: Path, **options: Any) -> list[int]:
     return sorted(int(v) for v in np.asarray(data.train.images)[:, 0, 0, 0])
 
 
-# ------------------------------------------------------------------------------------------ caches
+# --- caches ---
 
 
 @posix
@@ -296,7 +296,7 @@ def test_the_cache_is_listed_and_cleared(
     assert not kept.kept_files() and all(path.exists() for path in others)
 
 
-# ------------------------------------------------------------------------------------------ outputs
+# --- outputs ---
 
 GREY = np.zeros((2, 1, 4, 4), np.uint8)
 WRITERS: dict[str, Any] = {
@@ -388,7 +388,7 @@ def test_a_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------------------ models
+# --- models ---
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "run", "link"])
@@ -426,7 +426,7 @@ def test_the_name_space_has_bundled_models_alone(
         load(name)
 
 
-# ------------------------------------------------------------------------------------------ publishing
+# --- publishing ---
 
 SECRETS = ("Mustermann", "clinic", "secret", "diagnosis", "lesion", "helper:f")
 
@@ -521,7 +521,7 @@ def test_metadata_of_pictures_never_travels(out: str, tmp_path: Path) -> None:
             assert not picture.getexif() and not picture.info
 
 
-# ------------------------------------------------------------------------------------------ bounds
+# --- bounds ---
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "names"])
@@ -632,7 +632,7 @@ def test_a_run_folder_writes_nothing_elsewhere(
         assert precious.read_bytes() == before and not place.is_symlink()
 
 
-# ------------------------------------------------------------------------------------------ the Hub
+# --- the Hub ---
 
 
 class Hub:
@@ -735,7 +735,7 @@ def test_a_folder_here_is_not_taken_for_a_data_set_of_the_hub(
     assert not asked
 
 
-# ------------------------------------------------------------------------------------------ fuzz
+# --- fuzz ---
 
 
 def fuzzed(cases: int, seed: int) -> dict[str, int]:

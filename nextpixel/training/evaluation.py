@@ -1,4 +1,4 @@
-"""The figure of a model on all images of a split: bits per sub-pixel, exact, a bound, or an error."""
+"""The figure of a model on a split, in bits per sub-pixel: exact, a bound, or an error."""
 
 import math
 from collections.abc import Callable
@@ -26,10 +26,10 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     nats_of: Callable[..., Tensor] | None = None,
 ) -> float:
-    """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in
-    float32, dropout off.
+    """Bits per sub-pixel on all of a split: sum of nats / (number of sub-pixels · ln 2).
 
-    Images of different sizes are taken one size at a time and count by their number of sub-pixels.
+    Scores are in float32 or better, with dropout off. Images of different sizes are taken one size
+    at a time and count by their number of sub-pixels.
     In several processes, each scores its share, and all get the result.
 
     Args:

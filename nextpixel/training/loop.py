@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
@@ -208,9 +208,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
 
 
 def _replicate(state: TrainState) -> DistributedDataParallel:
-    """The model with gradients averaged over all processes, which all start from the weights of the
-    first.
-    """
+    """The model with gradients averaged over all processes, which start from the first one."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
     # Masks never change, and what conditions are scaled by is the same everywhere.
@@ -229,9 +227,7 @@ def _standardise(state: TrainState, data: ImageData) -> None:
 
 
 def _in_bf16(precision: str, model: Trainable) -> bool:
-    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the
-    levels apart.
-    """
+    """Whether to compute in bfloat16; "auto" if the device has it and it separates the levels."""
     if precision != "auto":
         return precision == "bf16"
     told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
@@ -239,9 +235,7 @@ def _in_bf16(precision: str, model: Trainable) -> bool:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times
-    slower.
-    """
+    """Whether a device has instructions for bfloat16; emulation makes products ten times slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -254,8 +248,7 @@ def _gradient(
     config: TrainConfig,
     autocast: torch.autocast,
 ) -> tuple[float, float]:
-    """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim
-    and the norm.
+    """Computes the gradient over the whole batch; returns the loss in bits/dim and the norm.
 
     One transfer from the device per step, for a gradient that is not finite must be known before it
     is applied.
