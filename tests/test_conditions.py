@@ -103,6 +103,17 @@ def test_one_value_and_a_tuple_of_one_are_the_same(name: str) -> None:
         assert torch.equal(one, several)
 
 
+@conditional_case
+def test_a_single_value_is_that_of_every_image(name: str) -> None:
+    """With its axis of one image or without, of one condition or of several."""
+    model = build(name)
+    x, values = images(model, 3, (4, 5)), conditions(model, 1, (4, 5))
+    repeated = tuple(value.expand(3, *value.shape[1:]) for value in values)
+    wanted = score(model, x, repeated)
+    assert torch.equal(score(model, x, values), wanted)
+    assert torch.equal(score(model, x, index(values, 0)), wanted)
+
+
 @pytest.mark.parametrize("name", ["gated-classes", "gated-vector", "gated-map"])
 def test_what_looks_at_one_image_takes_a_value_or_a_tuple_of_one(name: str) -> None:
     model, shape = build(name), (3, 4)

@@ -30,6 +30,7 @@ from nextpixel.data.load import (
     load_data,
 )
 from nextpixel.data.pixels import binarise, resize
+from nextpixel.data.preparation import automatic_size
 from nextpixel.errors import UsageError
 
 RNG = np.random.default_rng(0)
@@ -1128,6 +1129,24 @@ def test_automatic_size_leaves_small_equal_images_and_makes_others_squares(tmp_p
     assert load_data(tmp_path, Preparation(size="auto")).shape == (20, 20)
     with pytest.raises(UsageError, match="give one of the two"):
         load_data(tmp_path, Preparation(size="auto", ragged=True))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"),
+    [
+        ([(64, 64)] * 2, None),
+        ([(3, 64)] * 2, None),
+        ([(64, 65)] * 2, (32, 32)),
+        ([(65, 64)] * 2, (32, 32)),
+        ([(31, 65)] * 2, (31, 31)),
+        ([(64, 64), (64, 63)], (32, 32)),
+        ([(40, 33), (50, 20)], (20, 20)),
+    ],
+)
+def test_automatic_sizes_at_their_borders(
+    sizes: list[tuple[int, int]], wanted: tuple[int, int] | None
+) -> None:
+    assert automatic_size(sizes) == wanted
 
 
 def test_automatic_size_never_averages_codes(tmp_path: Path) -> None:

@@ -597,6 +597,41 @@ def test_a_histogram_is_read_in_few_passes(
     assert len(passes) <= 4 + 2 * (2 * images * side * side // 2**14)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 10_000, "a." * 8000 + "b = 1", "a." * 50_000 + "b = 1", "steps = " + "9" * 5000,
+     "# " + "x" * 2**14, "a = 1\n" * 2, "\udcff", "\0", "[[a]]\na = 1"],
+)  # fmt: skip
+def test_a_file_of_options_is_read_or_refused(text: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(f"source = 'digits'\n{text}\n".encode(errors="surrogateescape"))
+    said = fails(["train", "--config", str(path), "--out", str(tmp_path / "run")], capsys)
+    assert "r.toml is not a TOML file" in said and not (tmp_path / "run").exists()
+
+
+@posix
+@pytest.mark.parametrize("name", ["metrics.jsonl", "run.json", "state.safetensors"])
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_run_folder_writes_nothing_elsewhere(
+    kind: str, name: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).integers(0, 4, (20, 4, 4)).astype(np.uint8))
+    small = ["--features", "4", "--layers", "1", "--kernel-size", "3", "--quiet"]
+    main(["train", "x.npy", "--steps", "1", "--out", "run", *small])
+    precious, place = tmp_path / "precious", Path("run") / name
+    precious.write_bytes(place.read_bytes())
+    place.unlink()
+    if kind == "fifo":
+        os.mkfifo(place)
+        fails(["train", "x.npy", "--resume", "run", "--steps", "2", "--quiet"], capsys)
+    else:
+        before = precious.read_bytes()
+        place.symlink_to(precious)
+        main(["train", "x.npy", "--resume", "run", "--steps", "2", "--quiet"])
+        assert precious.read_bytes() == before and not place.is_symlink()
+
+
 # --- the Hub ---
 
 

@@ -135,7 +135,7 @@ def _renamed(tokens: list[str]) -> list[str]:
 def _config(tokens: Sequence[str]) -> str | None:
     """The file given as --config, which must be read before the options that override it."""
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        if token == "--config":
+        if token == "--config":  # nosec B105
             return following
         if token.startswith("--config="):
             return token.removeprefix("--config=")
