@@ -103,10 +103,11 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     recorded = trained.card.source
     if recorded is None and request.data is None:
         raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
-    if request.data is None and trained.name in pretrained() and not trained.card.own:
+    name = trained.name.removeprefix("nextpixel:")
+    if request.data is None and name in pretrained() and not trained.card.own:
         terms = str(trained.card.notes.get("data_terms", recorded))
         raise UsageError(
-            f"the pretrained model {trained.name} was trained on {recorded}, made of {terms}; its"
+            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its"
             " images are not included: give them, or other images, as ‹data›"
         )
     embedding = None if recorded is None else recorded.embedding
