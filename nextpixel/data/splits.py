@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
+from nextpixel.data.fingerprints import Fingerprints
 from nextpixel.data.mapped import MappedImages, sizes_of, taken, windows_of
 from nextpixel.data.pixels import Integers
 from nextpixel.data.preparation import Preparation, pair
@@ -27,8 +28,6 @@ __all__ = [
     "annotations_of",
     "crop_offsets",
     "joined",
-    "shuffled",
-    "split_rows",
     "subset",
 ]
 
@@ -38,7 +37,8 @@ Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 ANNOTATIONS = ("labels", "vectors", "maps", "captions")
 """The fields of a `Split` that a model can be conditioned on."""
 
-_ARRAYS, _TUPLES = ("labels", "vectors", "maps"), ("captions", "names", "stored_sizes")
+_ARRAYS = ("labels", "vectors", "maps", "fingerprints")
+_TUPLES = ("captions", "names", "stored_sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ class Split:
         captions: A text for each image, or ().
         names: What each image is called in its source (the path below the folder), or ().
         stored_sizes: Height and width of each picture before it was resized, or ().
+        fingerprints: (N,) uint64, see `nextpixel.data.fingerprints`; or None.
     """
 
     images: Integers | MappedImages | Sequence[Integers]
@@ -64,6 +65,7 @@ class Split:
     captions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     stored_sizes: tuple[tuple[int, int], ...] = ()
+    fingerprints: Fingerprints | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -114,11 +116,13 @@ class ImageData:
         channels: The number of channels C.
         shape: (H, W), or None where sizes differ.
         classes: Their names, label k is ``classes[k]``; () without labels.
-        train: Never empty.
+        train: Empty only if the source has splits of its own, and none for training.
         valid: May be empty.
         test: May be empty.
         map_levels: The number of levels of integer maps; None without maps, or where they hold
             floats.
+        notes: What was assumed, and what was passed over, a sentence each; parameters stand in them
+            as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.
         preparation: How it was prepared, resolved: `load_data(source, preparation)` makes the same
@@ -136,6 +140,7 @@ class ImageData:
     preparation: Preparation
     map_levels: int | None = None
     held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:
@@ -192,49 +197,6 @@ def crop_offsets(
     rows = _checked_rows(indices, len(split))
     room = _room(sizes_of(split.images, rows), rows, pair(crop))
     return np.floor(generator.random((len(rows), 2)) * (room + 1)).astype(np.int64)
-
-
-def split_rows(present: dict[str, int], preparation: Preparation) -> dict[str, NDArray[np.int64]]:
-    """Choose the rows of each split. Those of a split that the source has are all of its rows.
-
-    The test split is chosen first, so that it does not depend on the validation split.
-
-    Args:
-        present: The number of images in each split of the source.
-        preparation: Says how many images become the splits that the source does not have.
-    """
-    count = present["train"]
-    left = shuffled(count, preparation.split_seed)
-    rows: dict[str, NDArray[np.int64]] = {}
-    for name, amount in (("test", preparation.test), ("valid", preparation.validation)):
-        if name in present:
-            rows[name] = np.arange(present[name])
-            continue
-        size = int(amount) if amount >= 1 else int(count * amount)
-        if size >= len(left):
-            raise DataError(
-                f"‹validation={preparation.validation}› and ‹test={preparation.test}› leave none of"
-                f" the {count} images to train on; use less"
-            )
-        rows[name], left = np.sort(left[:size]), left[size:]
-    return {"train": np.sort(left), **rows}
-
-
-def shuffled(count: int, seed: int) -> NDArray[np.int64]:
-    """Order 0 ... count-1 by a hash of (seed, index), the finaliser of splitmix64.
-
-    It is the same in every version of numpy: a checkpoint is compared on its test split years
-    later.
-    """
-
-    def mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-    keys = mixed(mixed(np.array([seed], np.uint64)) ^ np.arange(count, dtype=np.uint64))
-    return np.argsort(keys, kind="stable")
 
 
 def _checked_rows(indices: Rows, count: int) -> NDArray[np.int64]:
