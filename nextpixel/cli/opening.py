@@ -102,7 +102,7 @@ def open_split(
     split if the source has splits of its own, otherwise all of it. If `labelled`, classes are those
     that the model was trained on.
     """
-    from nextpixel.data.load import load_data
+    from nextpixel.data.again import load_again
     from nextpixel.data.preparation import Preparation
     from nextpixel.data.source import Source
     from nextpixel.errors import UsageError
@@ -141,9 +141,7 @@ def open_split(
         images = Source(source, **annotations, embedding=embedding)
         # What an embedding held out is known by its classes.
         ignored = preparation.ignore_labels if embedding is not None else not labelled
-        preparation = replace(
-            preparation, validation=0, test=0, from_levels=None, ignore_labels=ignored
-        )
+        preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
     elif beyond := next((name for name in annotations if annotations[name] is not None), None):
         raise UsageError(f"‹{beyond}› goes with other pictures: give ‹data› too, or leave it out")
     else:
@@ -155,12 +153,13 @@ def open_split(
                 f" {Path.cwd()}; say where such images are: ‹data›"
             )
     with counted_bar("Reading") as progress:
-        pictures = load_data(images, preparation, text_encoder=encoder, progress=progress)
+        pictures = load_again(images, preparation, text_encoder=encoder, progress=progress)
     part: Split = getattr(pictures, split)
     if source is not None and not len(pictures.valid) and not len(pictures.test):
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
+    part = _untrained(card, pictures, part, split, same=source is None)
     known_classes = list(card.classes)
     if (
         labelled
@@ -177,6 +176,30 @@ def open_split(
         numbers = np.array([known_classes.index(name) for name in pictures.classes])
         part = replace(part, labels=numbers[part.labels])
     return pictures, part, split
+
+
+def _untrained(
+    card: "ModelCard", pictures: "ImageData", part: "Split", split: str, *, same: bool
+) -> "Split":
+    """A split without pictures that the model was trained on; says how the data differ."""
+    from nextpixel.data.digest import DataDigest
+
+    if card.digest is None or (now := DataDigest.of(pictures)) is None:
+        return part
+    then = DataDigest.from_json(card.digest)
+    if same and (difference := then.difference(now)):
+        print(f"note      the data have changed since the training: {difference}", file=sys.stderr)
+    if split in ("train", "all"):
+        return part
+    part, left_out = then.without_trained(split, part)
+    if left_out:
+        were = "was" if left_out == 1 else "were"
+        print(f"note      {left_out} {split} pictures {were} trained on: left out", file=sys.stderr)
+    if not len(part):
+        raise ValueError(
+            f"all {split} pictures of {pictures.source} were trained on; choose another --split"
+        )
+    return part
 
 
 def class_indices(network: "ImageModel", card: "ModelCard", name: str) -> list[int]:

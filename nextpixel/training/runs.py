@@ -30,6 +30,7 @@ from nextpixel import __version__
 from nextpixel.card import PLACES, ModelCard, Training
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
+from nextpixel.data.digest import DataDigest
 from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
@@ -70,6 +71,7 @@ def run(
     config: TrainConfig,
     *,
     resume: bool = False,
+    other_data: bool = False,
     log_every: int = 10,
     save_seconds: float = 60.0,
     tensorboard: bool = False,
@@ -91,6 +93,7 @@ def run(
         resume: go on from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
             changed or the length is in minutes.
+        other_data: resume with data that have changed since the run began.
         log_every: steps between lines in the metrics.
         save_seconds: least time between two saves of the state, apart from those at validations and
             at the end.
@@ -113,7 +116,7 @@ def run(
     asked = _describe(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
-        state = _prepare(folder, asked, model, data, config, resume=resume, first=first)
+        state = _prepare(folder, asked, model, data, config, resume=resume, other_data=other_data, first=first)
         board = None
         if first and summary_writer is not None:
             board = summary_writer(str(folder / "tensorboard"), purge_step=state.step + 1)
@@ -212,10 +215,13 @@ def reopen(
 
 def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
     """What is asked, as JSON."""
+    digest = DataDigest.of(data)
     asked = {
         "version": __version__,
         "source": data.source.to_json(),
         "preparation": data.preparation.to_json(),
+        "digest": None if digest is None else digest.to_json(),
+        "notes": data.notes,
         "classes": data.classes,
         "shape": data.shape or (config.crop and (config.crop, config.crop)),
         "model": {"class": type(model).__name__, "config": model.config()},
@@ -232,6 +238,7 @@ def _prepare(
     config: TrainConfig,
     *,
     resume: bool,
+    other_data: bool,
     first: bool,
 ) -> TrainState:
     """The state to start from. The first process also brings the folder there."""
@@ -240,6 +247,7 @@ def _prepare(
     if resume:
         before = read_run(folder)
         _check_same(folder, before, asked)
+        asked = asked | _digest(folder, before, asked, other_data=other_data)
         load_state(state, folder / STATE)
         asked = asked | {"changes": _changes(before, asked, state.step)}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
@@ -253,6 +261,24 @@ def _prepare(
             save_state(state, folder / STATE)
         write_run(folder, asked)
     return state
+
+
+def _digest(
+    folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, other_data: bool
+) -> dict[str, Any]:
+    """The digest of the data that a run goes on with; raises UsageError if they are other data."""
+    if before.get("digest") is None or now["digest"] is None:
+        return {}  # version 0.1.0 kept none
+    old, new = DataDigest.from_json(before["digest"]), DataDigest.from_json(now["digest"])
+    difference = old.difference(new)
+    if difference is None:
+        return {}
+    if not other_data:
+        raise UsageError(
+            f"the data of {folder} have changed since the run began: {difference}; give the same"
+            " data, or go on with these: ‹other_data=True›"
+        )
+    return {"digest": new.joined(old).to_json()}
 
 
 _MAY_MOVE = tuple(("source", name) for name in PLACES)
@@ -283,6 +309,11 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         "source": {} if source is None else source.to_json(),
         "preparation": preparation.to_json(),
     }
+    if before.get("classes") is not None and list(before["classes"]) != list(now_classes):
+        raise UsageError(
+            f"{folder} was run with the classes {', '.join(before['classes'])}, but the data have"
+            f" {', '.join(now_classes) or 'none'} now; give the same data"
+        )
     for part in ("source", "preparation", "model", "training"):
         # What the version that began the run did not know yet was as it is by default.
         default = asdict(TrainConfig()) if part == "training" else {}
@@ -337,6 +368,7 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
     card = ModelCard(
         source=source,
         preparation=preparation,
+        digest=asked.get("digest"),
         classes=tuple(asked["classes"]),
         shape=asked["shape"] and tuple(asked["shape"]),
         training=training,
