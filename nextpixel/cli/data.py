@@ -31,6 +31,7 @@ def data(
     from nextpixel.cli.opening import import_encoder
     from nextpixel.cli.progress import counted_bar
     from nextpixel.cli.terminal import console, printable
+    from nextpixel.cli.words import note_lines
     from nextpixel.data.load import describe, histogram_bits_per_dim, load_data
 
     given = preparation.values()
@@ -53,6 +54,8 @@ def data(
     print(
         f"{printable(str(pictures.source))}: {size}, {pictures.channels} channel{plural}, {pictures.levels} levels"
     )
+    for line in note_lines(pictures.notes):
+        print(line)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("split", "images", "smallest", "largest", "values", "mean"):
         table.add_column(column, justify="left" if column == "split" else "right")

@@ -103,6 +103,7 @@ def open_split(
     that the model was trained on.
     """
     from nextpixel.data.again import load_again
+    from nextpixel.data.digest import without_trained
     from nextpixel.data.preparation import Preparation
     from nextpixel.data.source import Source
     from nextpixel.errors import UsageError
@@ -159,7 +160,9 @@ def open_split(
         part, split = pictures.train, "all"
     if not len(part):
         raise ValueError(f"{pictures.source} has no {split} images; choose another --split")
-    part = _untrained(card, pictures, part, split, same=source is None)
+    part, notes = without_trained(card.digest, pictures, part, split, same=source is None)
+    for note in notes:
+        print(f"note      {note}", file=sys.stderr)
     known_classes = list(card.classes)
     if (
         labelled
@@ -176,30 +179,6 @@ def open_split(
         numbers = np.array([known_classes.index(name) for name in pictures.classes])
         part = replace(part, labels=numbers[part.labels])
     return pictures, part, split
-
-
-def _untrained(
-    card: "ModelCard", pictures: "ImageData", part: "Split", split: str, *, same: bool
-) -> "Split":
-    """A split without pictures that the model was trained on; says how the data differ."""
-    from nextpixel.data.digest import DataDigest
-
-    if card.digest is None or (now := DataDigest.of(pictures)) is None:
-        return part
-    then = DataDigest.from_json(card.digest)
-    if same and (difference := then.difference(now)):
-        print(f"note      the data have changed since the training: {difference}", file=sys.stderr)
-    if split in ("train", "all"):
-        return part
-    part, left_out = then.without_trained(split, part)
-    if left_out:
-        were = "was" if left_out == 1 else "were"
-        print(f"note      {left_out} {split} pictures {were} trained on: left out", file=sys.stderr)
-    if not len(part):
-        raise ValueError(
-            f"all {split} pictures of {pictures.source} were trained on; choose another --split"
-        )
-    return part
 
 
 def class_indices(network: "ImageModel", card: "ModelCard", name: str) -> list[int]:

@@ -19,7 +19,7 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints
 from nextpixel.data.splits import ImageData, Split, subset
 
-__all__ = ["DataDigest"]
+__all__ = ["DataDigest", "without_trained"]
 
 _SPLITS = ("train", "valid", "test")
 _MOST_EXACT = 2**20
@@ -134,6 +134,40 @@ class DataDigest:
         """Which images of a split were not in it then."""
         prints = self.kept[name][self.kept[name] <= limit]
         return ~np.isin(prints, then.kept[name])
+
+
+def without_trained(
+    record: object, data: ImageData, split: Split, name: str, *, same: bool
+) -> tuple[Split, tuple[str, ...]]:
+    """A split of some data without images that a model was trained on, and notes of what differs.
+
+    Args:
+        record: The digest in the model's card; None if it has none.
+        data: The data now.
+        split: A split of them.
+        name: What it is called; of "train", and of "all" images of other data, none is left out.
+        same: Whether the data are those of the training, so that a difference is worth a note.
+
+    Raises:
+        DataError: If all images were trained on.
+    """
+    now = DataDigest.of(data)
+    if record is None or now is None:
+        return split, ()
+    then, notes = DataDigest.from_json(record), []
+    if same and (difference := then.difference(now)):
+        notes.append(f"the data have changed since the training: {difference}")
+    if name in ("train", "all"):
+        return split, tuple(notes)
+    part, left_out = then.without_trained(name, split)
+    if left_out:
+        were = "was" if left_out == 1 else "were"
+        notes.append(f"{_pictures(left_out)} of the {name} split {were} trained on: left out")
+    if not len(part):
+        raise DataError(
+            f"all {name} images of {data.source} were trained on; choose another ‹split›"
+        )
+    return part, tuple(notes)
 
 
 def _lowest(prints: Fingerprints) -> Fingerprints:

@@ -23,15 +23,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from nextpixel import __version__
 from nextpixel.card import PLACES, ModelCard, Training
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import DataDigest
-from nextpixel.data.image_files import grid
 from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
@@ -46,16 +42,15 @@ from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError
 from nextpixel.files import read_header, remove_left_over
 from nextpixel.models import registry
-from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
-from nextpixel.sampling import sample
-from nextpixel.training.batches import tensors
+from nextpixel.training.board import show_samples, summary_writer
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
 from nextpixel.training.record import RUN, is_own, read_run, write_run
+from nextpixel.training.same_data import check_classes, digest_to_go_on_with
 from nextpixel.training.state import STATE, load_state, save_state
 
 if TYPE_CHECKING:
@@ -76,8 +71,9 @@ def run(
     save_seconds: float = 60.0,
     tensorboard: bool = False,
 ) -> Iterator[Step]:
-    """Trains in a run folder: yields every step, and writes metrics, the best weights and the state
-    on the way.
+    """Trains in a run folder, and yields every step.
+
+    Metrics, the best weights and the state are written on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
     its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
@@ -85,10 +81,10 @@ def run(
     caller leaves the loop.
 
     Args:
-        folder: made if need be.
+        folder: made if necessary.
         model: a new model; if resumed, one of the same configuration, whose weights are replaced.
         data: what to train and validate on.
-        config: how; if resumed, what it was, but for what `MAY_CHANGE` lists: the length, the
+        config: how; if resumed, the same, except for what `MAY_CHANGE` lists: the length, the
             learning rate ...
         resume: go on from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
@@ -112,14 +108,16 @@ def run(
     folder = Path(folder).expanduser()
     if log_every < 1:
         raise ValueError(f"log_every (={log_every}) must be at least 1")
-    summary_writer = _summary_writer() if tensorboard else None
+    writer = summary_writer() if tensorboard else None
     asked = _describe(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
-        state = _prepare(folder, asked, model, data, config, resume=resume, other_data=other_data, first=first)
+        state = _prepare(
+            folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
+        )
         board = None
-        if first and summary_writer is not None:
-            board = summary_writer(str(folder / "tensorboard"), purge_step=state.step + 1)
+        if first and writer is not None:
+            board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
         logged, saved = (state.step, state.seconds), time.monotonic()
         try:
             for step in train(state, data, config):
@@ -131,7 +129,7 @@ def run(
                     if step.improved:
                         _save_best(folder, state, step, asked)
                         if board is not None:
-                            _show_samples(board, state, data, config)
+                            show_samples(board, state, data, config)
                     if last or time.monotonic() - saved >= save_seconds:
                         save_state(state, folder / STATE)
                         saved = time.monotonic()
@@ -166,8 +164,7 @@ def reopen(
     embedding: str | Path | None = None,
     text_encoder: TextEncoder | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
-    """Makes again what `run(folder, model, data, config, resume=True)` needs: an untrained model,
-    the data and the configuration.
+    """Makes again what `run(folder, …, resume=True)` needs: model, data and configuration.
 
     Places of data are taken from the run only if this user trained it here, and if they are on this
     machine; all others must be given.
@@ -247,7 +244,7 @@ def _prepare(
     if resume:
         before = read_run(folder)
         _check_same(folder, before, asked)
-        asked = asked | _digest(folder, before, asked, other_data=other_data)
+        asked = asked | digest_to_go_on_with(folder, before, asked, other_data=other_data)
         load_state(state, folder / STATE)
         asked = asked | {"changes": _changes(before, asked, state.step)}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
@@ -263,30 +260,11 @@ def _prepare(
     return state
 
 
-def _digest(
-    folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, other_data: bool
-) -> dict[str, Any]:
-    """The digest of the data that a run goes on with; raises UsageError if they are other data."""
-    if before.get("digest") is None or now["digest"] is None:
-        return {}  # version 0.1.0 kept none
-    old, new = DataDigest.from_json(before["digest"]), DataDigest.from_json(now["digest"])
-    difference = old.difference(new)
-    if difference is None:
-        return {}
-    if not other_data:
-        raise UsageError(
-            f"the data of {folder} have changed since the run began: {difference}; give the same"
-            " data, or go on with these: ‹other_data=True›"
-        )
-    return {"digest": new.joined(old).to_json()}
-
-
 _MAY_MOVE = tuple(("source", name) for name in PLACES)
 
 
 def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
-    """Raises ValueError, naming the difference, if the run in a folder is of another model, other
-    data or training.
+    """Raises ValueError if the run in a folder is of another model, other data or training.
 
     What `MAY_CHANGE` lists may differ.
     """
@@ -294,26 +272,20 @@ def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainCon
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dict[str, Any]]:
-    """What `MAY_CHANGE` lists was changed after which updates, in the order of time: [before,
-    after].
-    """
+    """What of `MAY_CHANGE` was changed after which updates, in order: [before, after]."""
     old, new = asdict(TrainConfig()) | before["training"], now["training"]
     changed = {name: [old[name], new[name]] for name in MAY_CHANGE if old[name] != new[name]}
     return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
 
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ValueError if a run is resumed with another model, other data, or trained another way."""
+    """Raises ValueError if a run is resumed with another model, other data or training."""
     source, preparation = recorded(before)
     before = before | {
         "source": {} if source is None else source.to_json(),
         "preparation": preparation.to_json(),
     }
-    if before.get("classes") is not None and list(before["classes"]) != list(now_classes):
-        raise UsageError(
-            f"{folder} was run with the classes {', '.join(before['classes'])}, but the data have"
-            f" {', '.join(now_classes) or 'none'} now; give the same data"
-        )
+    check_classes(folder, before, now)
     for part in ("source", "preparation", "model", "training"):
         # What the version that began the run did not know yet was as it is by default.
         default = asdict(TrainConfig()) if part == "training" else {}
@@ -374,37 +346,3 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
         training=training,
     )
     save(state.average, folder / BEST, card=card)
-
-
-def _summary_writer() -> "type[SummaryWriter]":
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "TensorBoard is not installed; install nextpixel[tensorboard], or leave tensorboard out"
-        ) from error
-    return SummaryWriter
-
-
-def _show_samples(
-    board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig
-) -> None:
-    """Draws sixteen images from the averaged weights, given what is given of the first training
-    images.
-    """
-    if not isinstance(state.average, ImageModel):
-        return  # it draws no images
-    shape = data.shape or (config.crop or 32, config.crop or 32)
-    rows = np.arange(16) % len(data.train)
-    x, given = tensors(
-        data.train, rows, state.average.device, state.average.given_by_data, config.crop
-    )
-    condition = state.average.infer(x, given)
-    drawn = sample(
-        state.average,
-        16,
-        shape,
-        condition=condition,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    board.add_image("samples", grid(drawn.cpu().numpy(), levels=data.levels), state.step)

@@ -49,6 +49,7 @@ class TrainPlan:
         data: what it is trained on.
         config: how.
         resume: whether the folder holds a run to go on with.
+        other_data: whether it may go on with data that have changed.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class TrainPlan:
     data: ImageData
     config: TrainConfig
     resume: bool = False
+    other_data: bool = False
 
 
 Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
@@ -131,6 +133,8 @@ def train_model(
     if not isinstance(preparation, Preparation):
         preparation = _preparation(dict(preparation or {}), model, training)
     data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
+    if not len(data.train):
+        raise UsageError(f"{data.source} has no training images, only a split for testing")
     with seeded(training.seed):
         network = build_model(
             data,
@@ -155,6 +159,7 @@ def resume_model(
     source: str | None = None,
     annotations: Mapping[str, str | Path] | None = None,
     text_encoder: TextEncoder | None = None,
+    other_data: bool = False,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
@@ -169,6 +174,7 @@ def resume_model(
         annotations: where the files that belong to them are now, if they moved, by the fields of
             `Source`: labels, vectors, captions, maps, embedding.
         text_encoder: the function that encodes captions, unless it is the default.
+        other_data: go on although the data have changed since the run began.
         device: as in `train_model`.
         tensorboard: as in `train_model`.
         progress: as in `train_model`.
@@ -190,6 +196,7 @@ def resume_model(
         data=data,
         config=TrainConfig(**asdict(config) | other_length | changes),
         resume=True,
+        other_data=other_data,
     )
     return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
 
@@ -212,6 +219,7 @@ def follow_plan(
         plan.data,
         plan.config,
         resume=plan.resume,
+        other_data=plan.other_data,
         tensorboard=tensorboard,
     )
     best: float | None = None

@@ -1,0 +1,52 @@
+"""What a run writes for TensorBoard, if that is asked for and installed."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from nextpixel.data.image_files import grid
+from nextpixel.data.splits import ImageData
+from nextpixel.models.core import ImageModel
+from nextpixel.sampling import sample
+from nextpixel.training.batches import tensors
+from nextpixel.training.config import TrainConfig
+from nextpixel.training.loop import TrainState
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["show_samples", "summary_writer"]
+
+
+def summary_writer() -> "type[SummaryWriter]":
+    """The class that writes; raises ModuleNotFoundError if it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "TensorBoard is not installed; install nextpixel[tensorboard], or leave tensorboard out"
+        ) from error
+    return SummaryWriter
+
+
+def show_samples(
+    board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig
+) -> None:
+    """Draws sixteen images from the averaged weights, conditioned as the first training images."""
+    if not isinstance(state.average, ImageModel):
+        return  # it draws no images
+    shape = data.shape or (config.crop or 32, config.crop or 32)
+    rows = np.arange(16) % len(data.train)
+    x, given = tensors(
+        data.train, rows, state.average.device, state.average.given_by_data, config.crop
+    )
+    condition = state.average.infer(x, given)
+    drawn = sample(
+        state.average,
+        16,
+        shape,
+        condition=condition,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    board.add_image("samples", grid(drawn.cpu().numpy(), levels=data.levels), state.step)
