@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints
@@ -60,9 +59,11 @@ class DataDigest:
         """What is other data now, in words; None if nothing is."""
         limit = min(self.limit, now.limit)
         then, present = self._up_to(limit), now._up_to(limit)
-        new = int((~np.isin(present, then)).sum())
-        missing = int((~np.isin(then, present)).sum())
-        moved = sum(int(now._moved(name, self, limit).sum()) for name in _SPLITS) - new
+        new, missing = _excess(present, then), _excess(then, present)
+        gone = sum(
+            _excess(*(d.kept[name][d.kept[name] <= limit] for d in (self, now))) for name in _SPLITS
+        )
+        moved = gone - missing  # What left a split and is still there is in another.
         parts = []
         about = "" if limit == _HIGHEST else "about "
         share = 1.0 if limit == _HIGHEST else sum(now.images.values()) / max(1, len(present))
@@ -130,11 +131,6 @@ class DataDigest:
         prints = np.concatenate([self.kept[name] for name in _SPLITS])
         return prints[prints <= limit]
 
-    def _moved(self, name: str, then: "DataDigest", limit: np.uint64) -> NDArray[np.bool_]:
-        """Which images of a split were not in it then."""
-        prints = self.kept[name][self.kept[name] <= limit]
-        return ~np.isin(prints, then.kept[name])
-
 
 def without_trained(
     record: object, data: ImageData, split: Split, name: str, *, same: bool
@@ -173,6 +169,16 @@ def without_trained(
 def _lowest(prints: Fingerprints) -> Fingerprints:
     ordered = np.sort(prints)
     return ordered if len(ordered) <= _MOST_EXACT else ordered[:_SAMPLE]
+
+
+def _excess(prints: Fingerprints, others: Fingerprints) -> int:
+    """How many fingerprints are more than the others have, copies counted."""
+    values, counts = np.unique(prints, return_counts=True)
+    known, numbers = np.unique(others, return_counts=True)
+    held = np.zeros(len(values), np.int64)
+    _, here, there = np.intersect1d(values, known, assume_unique=True, return_indices=True)
+    held[here] = numbers[there]
+    return int(np.maximum(counts - held, 0).sum())
 
 
 def _pictures(count: int) -> str:

@@ -31,7 +31,7 @@ def fingerprint(x: Integers, *, alpha: bool = False) -> int:
         low, high = x.min(), x.max()
         x = x.astype(np.uint8 if low >= 0 and high < 256 else "<i8", copy=False)
     digest = hashlib.blake2b(repr(x.shape).encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(x))
+    digest.update(np.ascontiguousarray(x).data)
     return int.from_bytes(digest.digest(), "little")
 
 

@@ -149,7 +149,7 @@ def _with_train(stored: Stored) -> Stored:
     other = next(iter(stored.splits.values()))
     empty = np.arange(0)
     images = other.images[:0]
-    train = Split(images=images, **annotations_of(other, empty))  # type: ignore[arg-type]
+    train = Split(images=images, **annotations_of(other, empty))
     return replace(stored, splits={"train": train, **stored.splits})
 
 

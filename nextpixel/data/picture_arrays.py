@@ -101,7 +101,7 @@ def _found(
     notes: list[str],
 ) -> list[Picture]:
     """Read the heads of all files; of a stack every page is a picture."""
-    reading, failures = preparation.reading, []
+    reading = preparation.reading
 
     def pages(file: Picture) -> list[Picture]:
         heads = image_heads(file.open(), name=file.where, reading=reading)
@@ -273,7 +273,7 @@ def _depth(
 
 def _levels_of(highest: int, notes: list[str]) -> int:
     """The depth of 16-bit samples: the least number of bits that holds them all."""
-    levels = 2 ** max(1, highest.bit_length())
+    levels = 1 << max(1, highest.bit_length())
     notes.append(
         f"the 16-bit pictures hold values up to {highest}: taken for {levels} levels; if that is"
         " not their depth, give ‹from_levels›"

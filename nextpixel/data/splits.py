@@ -100,7 +100,9 @@ class Split:
             if offsets is not None:
                 raise DataError("offsets are of windows; give their size as ‹crop› too")
             return taken(self.images, rows)
-        corners = _checked_corners(sizes_of(self.images, rows), rows, pair(crop), offsets)
+        corners = _checked_corners(
+            sizes_of(self.images, rows), rows, pair(crop), offsets, self.names
+        )
         if isinstance(self.images, MappedImages):
             return self.images.windows(rows, pair(crop), corners)
         return windows_of(self.images, rows, pair(crop), corners)
@@ -195,7 +197,7 @@ def crop_offsets(
         (3, 1, 2, 2)
     """
     rows = _checked_rows(indices, len(split))
-    room = _room(sizes_of(split.images, rows), rows, pair(crop))
+    room = _room(sizes_of(split.images, rows), rows, pair(crop), split.names)
     return np.floor(generator.random((len(rows), 2)) * (room + 1)).astype(np.int64)
 
 
@@ -218,8 +220,9 @@ def _checked_corners(
     rows: NDArray[np.int64],
     crop: tuple[int, int],
     offsets: Integers | None,
+    names: tuple[str, ...],
 ) -> NDArray[np.int64]:
-    room = _room(sizes, rows, crop)
+    room = _room(sizes, rows, crop, names)
     if offsets is None:
         return room // 2
     corners = np.asarray(offsets)
@@ -240,7 +243,10 @@ def _checked_corners(
 
 
 def _room(
-    sizes: NDArray[np.int64], rows: NDArray[np.int64], crop: tuple[int, int]
+    sizes: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    crop: tuple[int, int],
+    names: tuple[str, ...],
 ) -> NDArray[np.int64]:
     """How far a window can move down and to the right, (n, 2)."""
     if min(crop) < 1:
@@ -248,9 +254,11 @@ def _room(
     room: NDArray[np.int64] = sizes - np.array(crop)
     small = (room < 0).any(axis=1)
     if small.any():
-        k = int(np.argmax(small))
+        k, count = int(np.argmax(small)), int(small.sum())
+        which = names[rows[k]] if names else f"image {rows[k]}"
+        others = f" and {count - 1} others" if count > 1 else ""
         raise DataError(
-            f"‹crop={crop[0]}x{crop[1]}› is larger than image {rows[k]} of"
-            f" {sizes[k][0]}x{sizes[k][1]} pixels; use a smaller crop, or remove that image"
+            f"‹crop={crop[0]}x{crop[1]}› is larger than {which} of {sizes[k][0]}x{sizes[k][1]}"
+            f" pixels{others}; use a smaller crop, or remove them"
         )
     return room

@@ -34,6 +34,7 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.training.build import build_model, memory_bytes
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainingError, evaluate
+from nextpixel.training.memory import is_out_of_memory, parts_that_fit
 from nextpixel.training.runs import reopen, run
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
@@ -230,7 +231,30 @@ def follow_plan(
                 best = found if best is None else min(best, found)
     except TrainingError as error:
         raise TrainingError(f"{error.sentence}; the run is kept in {plan.folder}") from error
-    return best
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # The traceback holds on to all that filled the memory.
+        steps, error.__traceback__, error.__context__ = iter(()), None, None
+    else:
+        return best
+    raise TrainingError(_out_of_memory(plan))
+
+
+def _out_of_memory(plan: TrainPlan) -> str:
+    """What fits, in a sentence."""
+    config = plan.config
+    plan.model.zero_grad()
+    parts = None if rank_and_processes()[1] > 1 else parts_that_fit(plan.model, plan.data, config)
+    fact = f"‹batch_size={config.batch_size}› does not fit into memory"
+    if parts is None:
+        return f"{fact}; use smaller images, a smaller ‹crop› or a smaller model"
+    size = -(-config.batch_size // parts)
+    return (
+        f"{fact}, but {size} image{'s' * (size > 1)} at a time do; go on in {plan.folder} with"
+        f" ‹resume› and ‹accumulate={parts}›, which trains the same, or start anew with"
+        f" ‹batch_size={size}›"
+    )
 
 
 def _check_memory(plan: TrainPlan) -> None:
