@@ -253,6 +253,8 @@ def _any_from(arrays: list[Integers], limit: int) -> bool:
 
 def _blocks(array: Integers) -> Iterator[Integers]:
     """Go through a memory map in pieces that fit into memory."""
+    if not len(array):
+        return iter(())
     step = max(1, _BLOCK_BYTES // (array[0].size * array.itemsize))
     return (array[begin : begin + step] for begin in range(0, len(array), step))
 

@@ -66,7 +66,7 @@ def decoded(
         warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             pictures = _found(files, preparation, pool, storage.progress, notes)
-            pictures, size = _sized(pictures, preparation, notes)
+            pictures, size, skipped = _sized(pictures, preparation, notes)
             asked = replace(preparation, size=size)
             images, trailer, levels = _images(pictures, asked, storage, pool, notes)
     names = classes
@@ -89,8 +89,7 @@ def decoded(
         )
         begin = end
     splits = {split: part for split, part in splits.items() if len(part)}
-    small = preparation.skip_small or len(pictures) < len(files) and size is not None
-    return Stored(splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=small)
+    return Stored(splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=skipped)
 
 
 def _found(
@@ -144,8 +143,8 @@ def _found(
 
 def _sized(
     pictures: list[Picture], preparation: Preparation, notes: list[str]
-) -> tuple[list[Picture], tuple[int, int] | None]:
-    """The pictures that are large enough, and the size that all are brought to."""
+) -> tuple[list[Picture], tuple[int, int] | None, bool]:
+    """The pictures that are large enough, their common size, and whether others are passed over."""
     asked, small = preparation.size, []
     if asked == "auto":
         sizes = [picture.head.shape[1:] for picture in pictures]
@@ -171,7 +170,7 @@ def _sized(
             raise DataError(f"all {len(passed)} pictures are {words}; reduce ‹size›")
     if size is None and not preparation.ragged:
         require_equal(pictures)
-    return pictures, size
+    return pictures, size, bool(small)
 
 
 def _images(

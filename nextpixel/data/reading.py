@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from nextpixel.data.decoding import (
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers
-from nextpixel.data.tiff import TiffPage, read_bands, tiff_pages
+from nextpixel.data.tiff import TiffFile, TiffPage, read_bands, tiff_pages
 
 __all__ = [
     "MOST_PIXELS",
@@ -185,7 +185,7 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _stream(source: PictureFile) -> Iterator[BinaryIO]:
+def _stream(source: PictureFile) -> Iterator[TiffFile]:
     """The file, from its beginning."""
     if isinstance(source, str | Path):
         with open(source, "rb") as file:

@@ -12,17 +12,20 @@ References:
     TIFF, Revision 6.0, Adobe, 1992.
 """
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import ImageError
 
-__all__ = ["TiffPage", "read_bands", "tiff_pages"]
+__all__ = ["TiffFile", "TiffPage", "read_bands", "tiff_pages"]
+
+TiffFile = io.BytesIO | io.BufferedReader
 
 _SIZES = {1: (1, "B"), 3: (2, "H"), 4: (4, "I")}
 _MOST_PAGES = 2**16
@@ -90,7 +93,7 @@ class TiffPage:
         return self.has_bands or deep_colours
 
 
-def tiff_pages(file: BinaryIO) -> list[TiffPage]:
+def tiff_pages(file: TiffFile) -> list[TiffPage]:
     """The pages of a classic TIFF file; [] for any other file, and for damaged tags."""
     try:
         file.seek(0)
@@ -116,7 +119,7 @@ def tiff_pages(file: BinaryIO) -> list[TiffPage]:
         file.seek(0)
 
 
-def read_bands(file: BinaryIO, page: TiffPage) -> NDArray[Any]:
+def read_bands(file: TiffFile, page: TiffPage) -> NDArray[Any]:
     """The samples of a page as they are stored, (C, H, W), before its orientation is applied.
 
     Raises:
@@ -164,7 +167,7 @@ def read_bands(file: BinaryIO, page: TiffPage) -> NDArray[Any]:
     return np.moveaxis(out, 2, 0)
 
 
-def _entry(file: BinaryIO, order: str, entry: bytes) -> tuple[int, tuple[int, ...]] | None:
+def _entry(file: TiffFile, order: str, entry: bytes) -> tuple[int, tuple[int, ...]] | None:
     """A tag and its integers; None if it holds anything else."""
     tag, kind, count = struct.unpack(order + "HHI", entry[:8])
     if kind not in _SIZES or count > _MOST_ENTRIES:
