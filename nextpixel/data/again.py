@@ -1,8 +1,8 @@
 """Data prepared as a model's training data were: the recorded preparation, repeated in full."""
 
+from nextpixel.data import load
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.errors import DataError
-from nextpixel.data.load import load_data
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
@@ -26,7 +26,7 @@ def load_again(
             as the model has settled them all.
     """
     try:
-        return load_data(source, preparation, text_encoder=text_encoder, progress=progress)
+        return load.load_data(source, preparation, text_encoder=text_encoder, progress=progress)
     except DataError as error:
         raise DataError(_without_parameters(error.sentence, preparation)) from error
 

@@ -89,7 +89,9 @@ def decoded(
         )
         begin = end
     splits = {split: part for split, part in splits.items() if len(part)}
-    return Stored(splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=skipped)
+    return Stored(
+        splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=skipped
+    )
 
 
 def _found(
