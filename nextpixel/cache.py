@@ -79,9 +79,7 @@ class Cache:
         self.site = site
 
     def state(self, key: Hashable, create: Callable[[], State]) -> State:
-        """What a layer keeps under `key`, such as itself; made by `create` when it is first asked
-        for.
-        """
+        """What a layer keeps under `key`, such as itself; `create` makes it at the first call."""
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = create()
@@ -90,7 +88,7 @@ class Cache:
     def at_site(
         self, layer: nn.Module, row_maps: Callable[[], Sequence[Tensor]]
     ) -> tuple[Tensor, ...]:
-        """Maps that are computed once per row, (B, F, 1, W) each, cut to the site: (B, F / C) each."""
+        """Maps computed once per row, (B, F, 1, W) each, cut to the site: (B, F / C) each."""
         assert self.site is not None
         channel, row, column = self.site
         kept = self._row_maps.get(layer)
@@ -109,7 +107,7 @@ class Cache:
         return kept[1][column * self.channels + channel]
 
     def previous_site(self) -> Site | None:
-        """The sub-pixel just before the current site in its row, or None at the start of the row."""
+        """The sub-pixel before the current site in its row, or None at the start of the row."""
         assert self.site is not None
         channel, row, column = self.site
         if channel:
@@ -154,7 +152,5 @@ class RowInProgress:
 def once_per_row(
     cache: Cache | None, layer: nn.Module, maps: Callable[[], Sequence[Tensor]]
 ) -> Sequence[Tensor]:
-    """Maps over the rows that a pass works on; at a site, their cuts there, of maps computed as the
-    row is entered.
-    """
+    """Maps over the rows of a pass; at a site, the cuts of maps that were computed for its row."""
     return maps() if cache is None or cache.site is None else cache.at_site(layer, maps)

@@ -14,7 +14,7 @@ __all__ = ["full_precision", "pick_device", "seeded", "widest"]
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Neither half precision, should the caller have asked for it, nor the short products of TF32."""
+    """Compute without autocast and without TF32, whatever the caller has asked for."""
     with torch.autocast(device.type, enabled=False):
         if device.type != "cuda":
             yield

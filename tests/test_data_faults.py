@@ -34,7 +34,7 @@ def names(data: ImageData) -> dict[str, set[str]]:
     return {name: set(getattr(data, name).names) for name in ("train", "valid", "test")}
 
 
-# ------------------------------------------------------------------------------- F1: stored integers
+# ---------------------------------------- F1: stored integers
 
 
 @pytest.mark.parametrize(("top", "levels"), [(4095, 4096), (20, 32), (1, 2), (65535, 65536)])
@@ -140,7 +140,7 @@ def test_models_of_version_0_1_read_as_it_did(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images[0, 0], x >> 8)
 
 
-# --------------------------------------------------------------------- F2, F11: the same preparation
+# ---------------------------------------- F2, F11: the same preparation
 
 
 def test_a_preparation_is_repeated_in_full(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_huge_picture_is_not_to_be_repaired(tmp_path: Path) -> None:
         load_data(tmp_path / "big.png")
 
 
-# ----------------------------------------------------------------------------- F3: a picture's split
+# ---------------------------------------- F3: a picture's split
 
 
 def test_a_split_is_a_function_of_the_picture(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_large_set_has_a_sample_for_a_digest(
     assert 120 <= new <= 300  # 200 are; the sample is of a third of them
 
 
-# ------------------------------------------------------------------------------------- F4, F9: TIFF
+# ---------------------------------------- F4, F9: TIFF
 
 
 def tiff(bands: np.ndarray, extra: tuple[int, ...] | None, photometric: int = 2) -> bytes:
@@ -344,7 +344,7 @@ def test_pages_are_pictures_and_frames_are_told(tmp_path: Path) -> None:
     assert len(moving.train) == 1 and "4 others are passed over" in moving.notes[0]
 
 
-# -------------------------------------------------------------------- F6, F12: odd and broken pictures
+# ---------------------------------------- F6, F12: odd and broken pictures
 
 
 def test_one_thin_picture_does_not_decide_the_size(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_broken_pictures_are_all_named_or_passed_over(tmp_path: Path) -> None:
     assert all(f"bad{k}.png" in data.notes[0] for k in range(9))
 
 
-# ------------------------------------------------------------------------------------ F7: split names
+# ---------------------------------------- F7: split names
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_a_test_split_alone(tmp_path: Path) -> None:
     assert len(load_data(tmp_path / "x.npz").test) == 5
 
 
-# -------------------------------------------------------------------------------- F8, F10: classes
+# ---------------------------------------- F8, F10: classes
 
 
 def test_only_classes_that_occur(tmp_path: Path) -> None:

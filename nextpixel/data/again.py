@@ -15,7 +15,7 @@ def load_again(
     source: Source,
     preparation: Preparation,
     *,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
     progress: Progress | None = None,
 ) -> ImageData:
     """`load_data` for a model that is already trained: nothing about its preparation is open.

@@ -1,12 +1,13 @@
 """Images in arrays: ``.npy`` and ``.npz`` files, and scikit-learn's digits."""
 
-import os
+import hashlib
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from nextpixel.data.classes import numbered
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
+from nextpixel.data.kept import keep, open_kept
 from nextpixel.data.pixels import Integers, resize
 from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
@@ -28,6 +30,10 @@ from nextpixel.data.storage import (
 )
 
 __all__ = ["read_arrays", "read_digits"]
+
+_MOST_CLASSES = 2**16
+_SMALL_BYTES = 2**20
+"""Arrays up to this are read into memory, however large the others of their file are."""
 
 
 def read_digits(preparation: Preparation, storage: Storage) -> Stored:
@@ -59,10 +65,10 @@ def read_arrays(
     """
     if path.suffix.lower() == ".npy":
         return _one_array(path, read_npy(path), label_file, preparation, storage)
-    arrays: Mapping[str, NDArray[Any]] = _ZippedArrays(path, storage)
+    arrays = _ZippedArrays(path, storage)
     if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
         (images,) = arrays.values()
-        return _one_array(path, images, label_file, preparation, storage)
+        return _one_array(path, images, label_file, preparation, storage, arrays.stamp)
     if label_file is not None:
         raise DataError(
             f"‹labels={label_file}› are for a file of one array, but {path} holds its own; leave"
@@ -71,6 +77,11 @@ def read_arrays(
     names: tuple[str, ...] = ()
     if "label_names" in arrays and not preparation.ignore_labels:
         names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
+        if len(set(names)) != len(names) or len(names) > _MOST_CLASSES:
+            raise DataError(
+                f"label_names of {path} are {len(names)}, {len(set(names))} of them different; name"
+                f" each class once, and at most {_MOST_CLASSES}"
+            )
     splits: dict[str, Split] = {}
     raw: dict[str, NDArray[Any] | None] = {}
     for key in arrays:
@@ -83,7 +94,7 @@ def read_arrays(
         if prefix + "labels" in arrays and not preparation.ignore_labels:
             raw[split] = arrays[prefix + "labels"]
         splits[split] = Split(
-            images=_resized(x, preparation, where, [stamp(path), split], storage),
+            images=_resized(x, preparation, where, [arrays.stamp, split], storage),
             fingerprints=fingerprints(x),
             **_annotations(arrays, prefix, len(x), path),
         )
@@ -103,12 +114,13 @@ def _one_array(
     labels: Path | None,
     preparation: Preparation,
     storage: Storage,
+    stamped: object = None,
 ) -> Stored:
     """A file of one array, and its labels."""
     x = _arrange(images, str(path), preparation.channels)
     given = None if preparation.ignore_labels else _load_labels(path, labels)
     split = Split(
-        images=_resized(x, preparation, str(path), [stamp(path), "train"], storage),
+        images=_resized(x, preparation, str(path), [stamped or stamp(path), "train"], storage),
         fingerprints=fingerprints(x),
     )
     splits, classes = numbered(
@@ -120,7 +132,8 @@ def _one_array(
 class _ZippedArrays(Mapping[str, NDArray[Any]]):
     """The arrays of an ``.npz`` file, each read when it is asked for.
 
-    Those of a file beyond the memory limit are then unpacked once, and mapped.
+    The large ones of a file beyond the memory limit are unpacked once, and mapped. They are named
+    by the content of the archive, so that a copy of it, or a new time stamp, unpacks nothing.
     """
 
     def __init__(self, path: Path, storage: Storage) -> None:
@@ -139,27 +152,37 @@ class _ZippedArrays(Mapping[str, NDArray[Any]]):
     def __contains__(self, name: object) -> bool:
         return name in self._members
 
+    @cached_property
+    def digest(self) -> str:
+        """What the archive holds, in short."""
+        with _reported(self.path), self.path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+
+    @property
+    def stamp(self) -> object:
+        """What changes when the arrays do; the digest if something of them is kept."""
+        return self.digest if self._is_large or self.storage.keep else stamp(self.path)
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         member = self._members[name]
         with _reported(self.path), zipfile.ZipFile(self.path) as archive:
-            if not self._is_large:
+            if not self._is_large or member.file_size <= _SMALL_BYTES:
                 with archive.open(member) as file:
                     return np.lib.format.read_array(file, allow_pickle=False)
-            target = self.storage.path([stamp(self.path), member.filename], ".npy")
-            if not target.exists():
-                self.storage.reserve(member.file_size)
-                part = target.with_suffix(f".{os.getpid()}.part")
-                try:
-                    with archive.open(member) as file, part.open("wb") as copy:
-                        shutil.copyfileobj(file, copy, 2**20)
-                    os.replace(part, target)
-                finally:
-                    part.unlink(missing_ok=True)
-            return np.load(  # type: ignore[no-any-return]
-                target,
-                mmap_mode="r" if member.file_size > 2**20 else None,
-                allow_pickle=False,
-            )
+            target = self.storage.path([self.digest, member.filename])
+            if (kept := open_kept(target, member.file_size, None)) is not None:
+                return kept
+
+            def unpack(copy: IO[bytes]) -> None:
+                with archive.open(member) as file:
+                    shutil.copyfileobj(file, copy, 2**20)
+
+            what = f"{member.filename} of {self.path}"
+            keep(target, member.file_size, what, unpack)
+            if (kept := open_kept(target, member.file_size, None)) is None:
+                target.unlink(missing_ok=True)
+                raise DataError(f"{what} is not an array; remove it")
+            return kept
 
 
 @contextmanager

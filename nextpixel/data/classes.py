@@ -13,7 +13,7 @@ from nextpixel.data.splits import Split
 
 __all__ = ["named_classes", "natural_order", "numbered", "unseen_classes"]
 
-_MOST_CLASSES = 2**20
+_MOST_CLASSES = 2**16
 
 
 def natural_order(name: str) -> tuple[Any, ...]:
@@ -75,6 +75,8 @@ def numbered(
         }
     elif reading == 1:
         highest = int(everything.max(initial=-1))
+        if highest >= _MOST_CLASSES:
+            raise DataError(f"{where} has the label {highest}; at most {_MOST_CLASSES:,} are read")
         classes = names or tuple(str(k) for k in range(highest + 1))
         found = labels
     else:

@@ -30,6 +30,8 @@ from nextpixel.data.reading import (
     read_indices,
     taking_turns,
 )
+from nextpixel.errors import UsageError
+from nextpixel.files.replacing import replace_file
 
 __all__ = [
     "MOST_PIXELS",
@@ -60,8 +62,9 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
     """
     picture = _as_picture(x, levels)
     try:
-        picture.save(path)
-    except FileNotFoundError:
+        with replace_file(path, to_disk=False) as place:
+            picture.save(place)
+    except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
         raise ImageError(
@@ -86,14 +89,15 @@ def write_gif(
     pictures = [
         _as_picture(_enlarge(to_uint8(_image(frame), levels), scale), 256) for frame in frames
     ]
-    pictures[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 * seconds),
-        loop=0,
-    )
+    with replace_file(path) as place:
+        pictures[0].save(
+            place,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * seconds),
+            loop=0,
+        )
 
 
 def to_uint8(x: Any, levels: int = 256) -> NDArray[np.uint8]:

@@ -137,8 +137,8 @@ def _found(
     if frames := [p for p in pictures if p.head.frames > 1]:
         passed = sum(p.head.frames - 1 for p in frames)
         notes.append(
-            f"{files_words(len(frames))} with animations: the first frame is read, {passed} others are"
-            " passed over"
+            f"{files_words(len(frames))} with animations: the first frame is read, {passed} others"
+            " are passed over"
         )
     return pictures
 
@@ -266,8 +266,8 @@ def _depth(
             " it is not clear what is white; convert it to 8 bits, or use pictures of one depth"
         )
     notes.append(
-        f"{files_words(len(deep))} with 16-bit grey beside {others} of 8 bits: only the upper 8 bits"
-        " are kept"
+        f"{files_words(len(deep))} with 16-bit grey beside {others} of 8 bits: only the upper 8"
+        " bits are kept"
     )
     return 256, 8
 

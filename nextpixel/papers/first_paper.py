@@ -1,4 +1,7 @@
-"""The experiments of Pixel Recurrent Neural Networks, [1], arXiv 1601.06759: one function for each kind of row in its tables."""
+"""The experiments of [1], Pixel Recurrent Neural Networks, arXiv 1601.06759.
+
+There is a function for each kind of row in its tables.
+"""
 
 from typing import Any
 
@@ -187,9 +190,7 @@ def imagenet_row_lstm(
 
 
 def imagenet_multi_scale() -> Recipe:
-    """[1], section 3.6: Multi-Scale PixelRNN of 64×64 pixels from 32×32; the paper has samples of
-    it, and no figure.
-    """
+    """[1], section 3.6: Multi-Scale PixelRNN, 64×64 from 32×32. The paper has no figure."""
     shared = _cifar_model(12, **_BOTH)
     small_image = {"maps": 3, "scale": 2, "levels": 256, "features": 32, "categorical": False}
     return _first_paper(

@@ -21,9 +21,7 @@ _POSITIONS = (
 
 
 def mnist_small(kind: str) -> Recipe:
-    """Binary MNIST in one to two hours of one core for each model: better optimised than published,
-    see `choices`.
-    """
+    """Binary MNIST in one to two hours of a core, with a better optimiser: see `choices`."""
     two_stacks = {
         "layers": 6,
         "features": 32,

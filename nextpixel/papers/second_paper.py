@@ -1,4 +1,7 @@
-"""The experiments of Conditional Image Generation with PixelCNN Decoders, [2], arXiv 1606.05328: one function for each kind of row in its tables."""
+"""The experiments of [2], Conditional Image Generation with PixelCNN Decoders, arXiv 1606.05328.
+
+There is a function for each kind of row in its tables.
+"""
 
 from typing import Any
 
@@ -33,9 +36,7 @@ _LARGE = RGB | _GATED | {"layers": 20, "features": 384}
 
 
 def imagenet_gated(side: int, which: str, published: float | None) -> Recipe:
-    """[2], table 2: ImageNet, the old down-sampling: 60 hours on 32 GPUs in the paper; and the same
-    for the new one.
-    """
+    """[2], table 2: ImageNet, old or new down-sampling. The paper took 60 hours on 32 GPUs."""
     return _second_paper(
         name=f"imagenet{side}{which}-gated-pixel-cnn",
         source="[2], table 2",
@@ -78,9 +79,7 @@ def imagenet_classes() -> Recipe:
 
 
 def autoencoder(code: int) -> Recipe:
-    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet; the paper shows
-    pictures alone.
-    """
+    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 ImageNet. The paper has no figure."""
     decoder = {"model": "GatedPixelCNN", **_LARGE, "condition": {"size": code}}
     return _second_paper(
         name=f"autoencoder-{code}",

@@ -179,7 +179,7 @@ def total_steps(config: TrainConfig, images: int) -> int | None:
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float, total: int | None) -> float:
-    """The learning rate of the update after `step` updates, with a share `progress` of the run done."""
+    """The learning rate after `step` updates, when a share `progress` of the run is done."""
     warmup = config.warmup_steps
     if warmup is None:
         warmup = 100 if total is None else min(100, total // 10)

@@ -1,7 +1,7 @@
-"""An embedding from labelled images to a verified checkpoint in one call, as `nextpixel embed` makes it.
+"""An embedding of labelled images in one call, trained, verified and saved.
 
-Some classes are held out of training, and measure how well the embedding tells apart classes that it
-never saw.
+`nextpixel embed` makes this call. Some classes are held out of training, to measure how well the
+embedding tells apart classes that it has not seen.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Verified:
         images: number of images, some of which were compared.
         found: the figures; None if there are none.
         missing: why there are none.
-        own_threshold: whether the threshold was chosen on these images, which flatters the accuracy.
+        own_threshold: whether the threshold was chosen on these images, which raises the accuracy.
     """
 
     images: int

@@ -1,5 +1,4 @@
-"""Learning an embedding by triplets: images of one class near each other, all others further by a
-margin.
+"""An embedding learnt by triplets: images of one class lie close together.
 
 FaceNet (Schroff et al., 2015), which Conditional Image Generation with PixelCNN Decoders takes for
 its portraits (section 3.3): Σ [‖f(a) - f(p)‖² - ‖f(a) - f(n)‖² + margin]₊ over anchors a, positives
@@ -35,9 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingStep:
-    """One update: its number from 1, the mean loss of its triplets, and the share of them within
-    the margin.
-    """
+    """One update: its number from 1, the mean loss, and the share of triplets within the margin."""
 
     step: int
     loss: float
@@ -123,12 +120,11 @@ def balanced_rows(
 def triplet_loss(
     embeddings: Float[Tensor, "B size"], labels: Int[Tensor, " B"], *, margin: float = 0.2
 ) -> tuple[Tensor, float]:
-    """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class, with a semi-hard
-    negative n for each.
+    """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class.
 
-    d is the squared distance. Semi-hard is the nearest negative that is further from a than p is;
-    if there is none, the furthest one: the hardest of all, taken from the start, lets the embedding
-    collapse (Schroff et al., section 3.2).
+    d is the squared distance, and n a semi-hard negative for each pair: the nearest negative that
+    is further from a than p is; if there is none, the furthest one. The hardest negatives, taken
+    from the start, let the embedding collapse (Schroff et al., section 3.2).
 
     Returns:
         The loss, and the share of pairs whose triplet is within the margin.
@@ -161,8 +157,7 @@ def verify(
     most: int = 5000,
     seed: int = 0,
 ) -> Verification:
-    """Compares every image with every other one, or `most` images drawn at random if there are
-    more.
+    """Compare every image with every other one; of more than `most`, some drawn at random.
 
     Memory and time grow with the square of the number compared: for 5000 images 0.7 GB and a few
     seconds.

@@ -17,30 +17,29 @@ DistributedDataParallel, weighted so that the result is that of one process with
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.autoencoding import likelihood_of
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
-from nextpixel.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
-from nextpixel.training.batches import conditioned, dropout_seed, training_parts
+from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig, learning_rate, total_steps
+from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.training.evaluation import evaluate
 from nextpixel.training.muon import Muon
 
 __all__ = [
@@ -48,7 +47,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainingError",
-    "evaluate",
     "initial_state",
     "multiplies_bf16",
     "train",
@@ -209,62 +207,8 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
         )
 
 
-def evaluate(
-    model: Trainable,
-    split: Split,
-    *,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
-    nats_of: Callable[..., Tensor] | None = None,
-) -> float:
-    """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in
-    float32, dropout off.
-
-    Images of different sizes are taken one size at a time and count by their number of sub-pixels.
-    In several processes, each scores its share, and all get the result.
-
-    Args:
-        model: any model; what it is conditioned on comes from the split.
-        split: not empty.
-        batch_size: images per pass. The result does not depend on it but for rounding.
-        progress: called with how many images are scored, and of how many (of this process).
-        nats_of: what to sum up; None for what `likelihood_of` gives.
-
-    Raises:
-        UsageError: the split is empty, or does not fit the model.
-    """
-    nats_of = nats_of or likelihood_of(model)
-    if not len(split):
-        raise UsageError(
-            "this split is empty, so there is nothing to evaluate; choose another ‹split›"
-        )
-    rank, processes = rank_and_processes()
-    sizes = split.sizes
-    shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
-    groups = [
-        np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))
-    ]
-    sums, done, count = [], 0, sum(map(len, groups))
-    for rows in groups:
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            x, condition = conditioned(model, split, part)
-            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
-            done += len(part)
-            if progress is not None:
-                progress(done, count)
-    nats = torch.tensor(
-        -math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu"
-    )
-    if processes > 1:
-        dist.all_reduce(nats)
-    return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
-
-
 def _replicate(state: TrainState) -> DistributedDataParallel:
-    """The model with gradients averaged over all processes, which all start from the weights of the
-    first.
-    """
+    """The model with gradients averaged over all processes, which start from the first one."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
     # Masks never change, and what conditions are scaled by is the same everywhere.
@@ -283,9 +227,7 @@ def _standardise(state: TrainState, data: ImageData) -> None:
 
 
 def _in_bf16(precision: str, model: Trainable) -> bool:
-    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the
-    levels apart.
-    """
+    """Whether to compute in bfloat16; "auto" if the device has it and it separates the levels."""
     if precision != "auto":
         return precision == "bf16"
     told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
@@ -293,9 +235,7 @@ def _in_bf16(precision: str, model: Trainable) -> bool:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times
-    slower.
-    """
+    """Whether a device has instructions for bfloat16; emulation makes products ten times slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -308,8 +248,7 @@ def _gradient(
     config: TrainConfig,
     autocast: torch.autocast,
 ) -> tuple[float, float]:
-    """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim
-    and the norm.
+    """Computes the gradient over the whole batch; returns the loss in bits/dim and the norm.
 
     One transfer from the device per step, for a gradient that is not finite must be known before it
     is applied.

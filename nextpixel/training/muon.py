@@ -1,5 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied; AdamW for all that is
-no hidden matrix.
+"""Muon: momentum made orthogonal before it is applied; AdamW for all but hidden matrices.
 
 Jordan et al., 2024 (Muon), with the scale of Liu et al., 2025 (Muon is scalable for LLM training,
 section 2.2): the update of a matrix has the root mean square that AdamW's has, so both parts go by
@@ -21,10 +20,9 @@ _MOMENTUM = 0.95
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest matrices with orthogonal rows or columns, (…, m, n): all singular values
-    near 1.
+    """Nearly the nearest matrices (…, m, n) with orthogonal rows or columns.
 
-    Newton-Schulz iterations with a quintic that lifts small singular values fast and leaves all in
+    Newton-Schulz iterations with a quintic that lifts small singular values fast and brings all to
     about 0.7 … 1.2.
     """
     a, b, c = _QUINTIC

@@ -1,6 +1,4 @@
-"""This process: its memory, its rank among others, torchrun's group, agreement with the others,
-signals to stop.
-"""
+"""This process among those of torchrun: its rank, agreement with the others, signals, memory."""
 
 import ctypes
 import os
@@ -94,8 +92,10 @@ def wait_for_all() -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Takes SIGINT and SIGTERM as wishes to stop, which the yielded function tells; a second SIGINT
-    stops at once.
+    """Take SIGINT and SIGTERM as requests to stop, which the yielded function reports.
+
+    A second SIGINT stops at once.
+
     """
     requested = False
 
