@@ -33,7 +33,9 @@ OTHER: dict[str, Any] = {
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("scale", [None, 3])
 @pytest.mark.parametrize("categorical", [False, True])
-def test_every_option_reaches_every_network(kind: Any, scale: int | None, categorical: bool) -> None:
+def test_every_option_reaches_every_network(
+    kind: Any, scale: int | None, categorical: bool
+) -> None:
     names = {field.name for field in fields(NETWORKS[kind])} - {*DECIDED_BY_DATA}
     if kind == "diagonal-bilstm":
         names -= {"kernel_size"}  # another name of the first kernel's

@@ -196,7 +196,9 @@ def test_every_colour_of_every_opacity_is_rounded_to_the_nearest(tmp_path: Path)
     value, alpha = np.mgrid[:256, :256].astype(np.uint8)
     picture = Image.fromarray(np.dstack([value, value, value, alpha]))
     picture.save(tmp_path / "all.png")
-    wanted = np.rint(value.astype(float) * alpha / 255 + 255 - alpha)  # 255 is odd: there are no ties
+    wanted = np.rint(
+        value.astype(float) * alpha / 255 + 255 - alpha
+    )  # 255 is odd: there are no ties
     for channels in (1, 3):
         found = read_image(tmp_path / "all.png", channels=channels)
         np.testing.assert_array_equal(found, np.stack([wanted] * channels))

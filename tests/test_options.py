@@ -200,7 +200,9 @@ def test_names_of_options_are_words_and_hyphens(command: str) -> None:
     """Also those that say no: each flag has one."""
     for argument in app[command].assemble_argument_collection():
         for name in (*argument.names, *argument.negatives):
-            assert re.fullmatch("--[a-z][a-z0-9]*(-[a-z0-9]+)*|-[a-z]", name) or name[0] != "-", name
+            assert re.fullmatch("--[a-z][a-z0-9]*(-[a-z0-9]+)*|-[a-z]", name) or name[0] != "-", (
+                name
+            )
         if argument.negatives:
             positive = next(name for name in argument.names if name.startswith("--"))
             assert f"--no-{positive[2:]}" in argument.names, positive

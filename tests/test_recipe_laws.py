@@ -56,7 +56,9 @@ def test_every_figure_of_a_result_is_found_again(
 ) -> None:
     generator, source = np.random.default_rng(0), tmp_path / "x.npz"
     numbers = {"train": 40, "valid": 41, "test": 42}
-    arrays = {f"{name}_images": generator.integers(4, size=(n, 4, 5)) for name, n in numbers.items()}
+    arrays = {
+        f"{name}_images": generator.integers(4, size=(n, 4, 5)) for name, n in numbers.items()
+    }
     np.savez(source, **{name: images.astype(np.uint8) for name, images in arrays.items()})
     recipe = recipe_of(unit, objective, **keywords)
     result = reproduce_recipe(recipe, source, runs=tmp_path)
