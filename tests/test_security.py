@@ -27,9 +27,9 @@ import nextpixel
 from nextpixel.cli import terminal
 from nextpixel.cli.app import main
 from nextpixel.cli.opening import import_encoder
-from nextpixel.data.tables import ParquetRows, picture_file
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import MOST_PIXELS, read_image, taking_turns
+from nextpixel.data.tables import ParquetRows, picture_file
 from nextpixel.demo import demo
 from nextpixel.papers.commit import commit
 
