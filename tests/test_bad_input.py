@@ -235,6 +235,26 @@ def test_mistakes_are_explained(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_integers_of_any_type_are_images(dtype: torch.dtype) -> None:
+    x = torch.tensor([0, 3, 1, 2]).view(1, 1, 2, 2)
+    assert torch.equal(score(GREY, x.to(dtype)), score(GREY, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.float16, torch.complex64])
+def test_nothing_but_integers_are_images(dtype: torch.dtype) -> None:
+    x = torch.ones(1, 1, 2, 2).to(dtype)
+    known = torch.tensor([[True, True], [False, False]])
+    for use in (
+        lambda: score(GREY, x),
+        lambda: bits_per_dim(GREY, x),
+        lambda: complete(GREY, x, known),
+        lambda: next(walk(GREY, x)),
+    ):
+        with unchecked_types(), pytest.raises(TypeError, match="give integers"):
+            use()
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
 def test_integers_of_any_type_are_conditions(dtype: torch.dtype) -> None:
     """Also where some become -1, unknown, which a byte cannot hold."""

@@ -162,6 +162,32 @@ def test_weights_that_were_exchanged_are_found(path: Path, tmp_path: Path) -> No
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"dtype":"F16"', '"dtype":"BF16"'),
+        ('"dtype":"F16"', '"dtype":"I16"'),
+        ('"shape":[2,3]', '"shape":[3,2]'),
+        ('"shape":[2,3]', '"shape":[6]'),
+        ('"one":{', '"two":{'),
+    ],
+)
+def test_the_same_bytes_read_otherwise_are_other_tensors(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    """Names, shapes and types are part of what the digest is of."""
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"one": torch.arange(6).view(2, 3).half()}, {})
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, rest = data[8 : 8 + size].decode(), data[8 + size :]
+    assert before in header
+    header = header.replace(before, after)
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + rest)
+    with pytest.raises(CheckpointError, match="its tensors are not those that were written"):
+        read_tensors(path)
+
+
 def test_digests_cannot_be_left_out(path: Path) -> None:
     metadata = dict(read_header(path).metadata)
     tensors = load_file(path)

@@ -26,9 +26,9 @@ from PIL import Image
 import nextpixel
 from nextpixel.cli import terminal
 from nextpixel.cli.app import main
-from nextpixel.data.dataset_folders import picture_file
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import MOST_PIXELS, read_image, taking_turns
+from nextpixel.data.tables import ParquetRows, picture_file
 from nextpixel.data.text_encoders import import_encoder
 from nextpixel.demo import demo
 from nextpixel.papers.commit import commit
@@ -313,6 +313,21 @@ def test_parquet_files_are_read_by_row_groups_and_splits(
     (tmp_path / "data" / "other.parquet").write_bytes(b"PAR1broken")
     with pytest.raises(DataError, match=r"says no split|cannot be read as a parquet file"):
         loaded(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cell_is_that_of_its_row_and_column_in_any_order(
+    tmp_path: Path, quiet_datasets: Any
+) -> None:
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for file, values in zip(files, (range(8), range(8, 13)), strict=True):
+        table(quiet_datasets, list(values)).to_parquet(file, batch_size=3)
+    rows = ParquetRows.of(files)
+    columns = {name: rows.column(name) for name in ("image", "label")}
+    assert len(rows) == 13 and [len(column) for column in columns.values()] == [13, 13]
+    for row in (0, 0, 2, 3, 7, 8, 12, 1, 11, 4):
+        for name, column in columns.items():
+            assert rows.cell(row, name) == column[row], (row, name)
 
 
 @pytest.mark.parametrize(
