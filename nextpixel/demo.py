@@ -1,7 +1,6 @@
-"""The main job end to end on scikit-learn's digits, in about a minute: `python -m nextpixel.demo
-[FOLDER]`.
+"""A demonstration on scikit-learn's digits in about a minute: `python -m nextpixel.demo [FOLDER]`.
 
-Trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
+It trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
 samples, completions and the training curve.
 """
 

@@ -1,4 +1,4 @@
-"""Files on the disk: replaced whole, and tensors that say what they are.
+"""Files that are replaced in one move, and files of tensors with digests.
 
 A file of tensors is a safetensors file with one JSON object in its metadata. The object holds the
 format's number and two SHA-256 digests, of the tensors and of the rest of the object, so that a
@@ -50,7 +50,7 @@ _LEFT_OVER = re.compile(r"\..*\.nextpixel-(\d+)-(\w+)-\w+\.tmp")
 
 @dataclass(frozen=True, kw_only=True)
 class TensorHeader:
-    """What a file of tensors says without its tensors.
+    """What a file of tensors says apart from its tensors.
 
     Attributes:
         metadata: the JSON object, without the digests.
@@ -98,7 +98,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], TensorHeader]:
 
 
 def read_header(path: str | Path) -> TensorHeader:
-    """Reads what a file says, without its tensors; as `read_tensors`."""
+    """Like `read_tensors`, but reads only what a file says, without its tensors."""
     path = Path(path)
     with _opened(path) as file:
         return _header(path, file)
@@ -172,7 +172,7 @@ def _header(path: Path, file: Any) -> TensorHeader:
 
 @contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary file to write; it takes the place of `path` when all is on the disk.
+    """Gives a temporary file to write, which replaces `path` when all of it is on the disk.
 
     If anything is raised, the temporary file disappears and `path` is as it was. A file that was
     there keeps its permissions; a new one has those of any new file.

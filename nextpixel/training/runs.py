@@ -70,7 +70,7 @@ def run(
 ) -> Iterator[Step]:
     """Trains in a run folder, and yields every step.
 
-    Metrics, the best weights and the state are written on the way.
+    It writes metrics, the best weights and the state on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
     its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
@@ -83,7 +83,7 @@ def run(
         data: what to train and validate on.
         config: how; if resumed, the same, except for what `MAY_CHANGE` lists: the length, the
             learning rate ...
-        resume: go on from the state in the folder. On the CPU, in one process, the weights and
+        resume: continue from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
             changed or the length is in minutes.
         log_every: steps between lines in the metrics.
@@ -158,7 +158,7 @@ def reopen(
     embedding: str | Path | None = None,
     text_encoder: TextEncoder | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
-    """Makes again what `run(folder, …, resume=True)` needs: model, data and configuration.
+    """Builds what `run(folder, …, resume=True)` needs: model, data and configuration.
 
     Places of data are taken from the run only if this user trained it here, and if they are on this
     machine; all others must be given.
@@ -205,7 +205,7 @@ def reopen(
 
 
 def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
-    """What is asked, as JSON."""
+    """The request, as JSON."""
     asked = {
         "version": __version__,
         "source": data.source.to_json(),
@@ -275,7 +275,7 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         "preparation": preparation.to_json(),
     }
     for part in ("source", "preparation", "model", "training"):
-        # What the version that began the run did not know yet was as it is by default.
+        # An option that the run's version did not have yet counts as the default.
         default = asdict(TrainConfig()) if part == "training" else {}
         old, new = _flat(default | before.get(part, {})), _flat(now[part])
         for key in sorted(old.keys() | new.keys()):
