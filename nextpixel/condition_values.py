@@ -91,7 +91,7 @@ def check_shapes(
         UsageError: the number of values, a shape or a type does not fit.
     """
     if not conditions and values:
-        raise UsageError("this model is unconditional; leave ‹condition›None")
+        raise UsageError("this model is unconditional; leave ‹condition=None›")
     wanted = ", then ".join(part.wanted(batch, size) for part in conditions)
     if not values and conditions:
         kinds = " and ".join(part.plural for part in conditions)

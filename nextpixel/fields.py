@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 __all__ = ["CheckpointError", "checked", "checked_keywords", "parsed", "read_record"]
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 _LARGEST = 2**63
 _DEEPEST = 64
 

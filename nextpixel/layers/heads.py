@@ -123,7 +123,7 @@ class Bernoulli:
         """One logit per colour; raises ValueError unless there are two values."""
         if levels != 2:
             raise ValueError(
-                f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'"
+                f"a Bernoulli head is for two values, but levels is {levels}; use head='softmax'"
             )
         return channels
 

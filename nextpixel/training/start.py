@@ -180,7 +180,7 @@ def resume_model(
     """
     changes = dict(changes or {})
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
-        raise UsageError(f"a run resumes as it began: leave out ‹{fixed[0]}›")
+        raise UsageError(f"‹{fixed[0]}› cannot change when a run is resumed; leave it out")
     network, data, config = reopen(
         folder, source=source, text_encoder=text_encoder, **dict(annotations or {})
     )
