@@ -17,7 +17,7 @@ from common import RESULTS, description, trained, write
 from matplotlib.figure import Figure
 
 from nextpixel import Preparation, load, load_data
-from nextpixel.training.loop import evaluate
+from nextpixel.training.evaluation import evaluate
 from nextpixel.training.metrics import read_metrics
 
 OPTIONS = (

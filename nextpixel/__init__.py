@@ -7,6 +7,8 @@ loading torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nextpixel.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from nextpixel.analysis.causality import check_causality
     from nextpixel.checkpoint import load, save
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from nextpixel.training.config import TrainConfig
     from nextpixel.training.loop import initial_state, train
 
-__version__ = "0.2.0"
 __all__ = [
     "ClassCondition",
     "DiagonalBiLSTM",

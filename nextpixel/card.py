@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nextpixel import __version__
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.recorded import recorded
 from nextpixel.data.source import Source
@@ -21,6 +20,7 @@ from nextpixel.errors import UsageError
 from nextpixel.fields import CheckpointError, checked, read_record
 from nextpixel.files import FORMAT, TensorHeader
 from nextpixel.training.config import EmbeddingConfig, TrainConfig
+from nextpixel.version import __version__
 
 __all__ = [
     "PLACES",

@@ -5,6 +5,7 @@ looked up in `MODELS`. The card is compared with the names, shapes and types of 
 any memory of the size that it states is allocated, so that a small file costs little.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from nextpixel import __version__
 from nextpixel.card import ModelCard, Training, card_of
 from nextpixel.fields import CheckpointError, checked_keywords
 from nextpixel.files import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
@@ -21,6 +21,7 @@ from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
 from nextpixel.models.trainable import Trainable
+from nextpixel.version import __version__
 
 __all__ = [
     "BEST",
@@ -40,6 +41,9 @@ __all__ = [
 
 BEST = "best.safetensors"
 """The file in a run folder that commands take when they are given the folder."""
+
+_BUNDLED = "nextpixel:"
+"""What the name of a model that comes with nextpixel may begin with."""
 
 _DTYPES = {
     "F16": torch.float16,
@@ -87,8 +91,9 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     """Reads a model from a checkpoint, in evaluation mode.
 
     Args:
-        path_or_name: a checkpoint; the folder of a run, whose best weights it takes; or the name of
-            a pretrained model, see `pretrained`.
+        path_or_name: a checkpoint; the folder of a run, whose best weights it takes; or a
+            pretrained model, such as "nextpixel:mnist", see `pretrained`. "mnist" is the same model
+            where no file or folder is called so; where one is, it is refused.
         device: where to put the model.
 
     Raises:
@@ -206,7 +211,7 @@ def check_tensors(model: nn.Module, header: TensorHeader, path: Path, part: str 
 
 
 def pretrained() -> dict[str, Path]:
-    """The models that come with nextpixel, by name."""
+    """The models that come with nextpixel, by name without "nextpixel:"."""
     folder = Path(__file__).parent / "pretrained"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
@@ -259,8 +264,17 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 def _resolve(path_or_name: str | Path) -> Path:
     path = Path(path_or_name).expanduser()
-    if not path.exists() and isinstance(path_or_name, str) and path_or_name in pretrained():
-        return pretrained()[path_or_name]
+    if isinstance(path_or_name, str):
+        if path_or_name.startswith(_BUNDLED):
+            return _bundled(path_or_name.removeprefix(_BUNDLED))
+        if path_or_name in pretrained():
+            if os.path.lexists(path):
+                # The folder may be somebody else's, and take the place of the model unnoticed.
+                raise CheckpointError(
+                    f"{path_or_name} is both something in this folder and a model that comes with"
+                    f" nextpixel; give ./{path_or_name} or {_BUNDLED}{path_or_name}"
+                )
+            return _bundled(path_or_name)
     if path.is_dir():
         if not (path / BEST).exists():
             raise CheckpointError(
@@ -274,6 +288,15 @@ def _resolve(path_or_name: str | Path) -> Path:
             f"{path} does not exist; give a checkpoint or the folder of a run{known}"
         )
     return path
+
+
+def _bundled(name: str) -> Path:
+    if name not in pretrained():
+        raise CheckpointError(
+            f"{_BUNDLED}{name:.40} is not a model that comes with nextpixel; those are"
+            f" {', '.join(pretrained())}"
+        )
+    return pretrained()[name]
 
 
 def _known() -> str:

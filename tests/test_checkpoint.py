@@ -18,9 +18,10 @@ from nextpixel.card import ModelCard, place_name
 from nextpixel.checkpoint import BEST, CheckpointError, Training, read_card
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
-from nextpixel.files import read_header, read_tensors, replace_file, write_tensors
+from nextpixel.files import read_header, read_tensors, write_tensors
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
+from nextpixel.replacing import replace_file
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.embedding import EmbeddingConfig
 
@@ -319,7 +320,7 @@ def test_only_known_classes_are_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="notes use the name 'config'"):
         ModelCard(notes={"config": {}})
     with pytest.raises(
-        FileNotFoundError, match="folder .*absent of own.safetensors does not exist"
+        FileNotFoundError, match="own.safetensors: the folder .*absent does not exist"
     ):
         save(build("gated"), tmp_path / "absent" / "own.safetensors")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from nextpixel.cli.app import app, main
-from nextpixel.cli.options import Given, shown_default
+from nextpixel.cli.helps import shown_default
+from nextpixel.cli.options import Given
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.errors import UsageError

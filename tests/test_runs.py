@@ -14,7 +14,8 @@ from nextpixel import ClassCondition, Preparation, Source, load, load_data
 from nextpixel.checkpoint import CheckpointError, Training, read_card
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
-from nextpixel.training.loop import TrainConfig, TrainingError, evaluate, initial_state
+from nextpixel.training.evaluation import evaluate
+from nextpixel.training.loop import TrainConfig, TrainingError, initial_state
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.record import read_run
 from nextpixel.training.runs import reopen, run

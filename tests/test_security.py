@@ -26,10 +26,10 @@ from PIL import Image
 import nextpixel
 from nextpixel.cli import terminal
 from nextpixel.cli.app import main
-from nextpixel.cli.opening import import_encoder
 from nextpixel.data.dataset_folders import picture_file
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.image_files import MOST_PIXELS, read_image, taking_turns
+from nextpixel.data.text_encoders import import_encoder
 from nextpixel.demo import demo
 from nextpixel.papers.commit import commit
 
@@ -563,7 +563,7 @@ def test_large_pictures_are_decoded_as_small_ones(monkeypatch: pytest.MonkeyPatc
 def test_arrays_are_unpacked_when_asked_for(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, shape in (
-            ("train_images", (20, 4, 4)),
+            ("train_images", (20, 256, 256)),
             ("bomb", (2**26,)),
             ("train_vectors", (20, 2)),
         ):
@@ -573,9 +573,9 @@ def test_arrays_are_unpacked_when_asked_for(tmp_path: Path) -> None:
         archive.writestr("../../outside.npy", b"x")
     cache = tmp_path / "cache" / "inner"
     data = loaded(tmp_path / "x.npz", memory_bytes=2**20, cache_folder=cache)
-    assert np.asarray(data.train.images).shape[1:] == (1, 4, 4)
+    assert np.asarray(data.train.images).shape[1:] == (1, 256, 256)
     assert data.train.vectors is not None and data.train.vectors.shape[1] == 2
-    assert sum(path.stat().st_size for path in cache.rglob("*")) < 10_000
+    assert 2**20 < sum(path.stat().st_size for path in cache.rglob("*")) < 2**21
     assert sorted(path.name for path in tmp_path.rglob("*.npy")) == sorted(
         path.name for path in cache.iterdir()
     )
@@ -721,8 +721,8 @@ MODULES = {"pickle", "dill", "cloudpickle", "joblib", "subprocess", "marshal", "
 ALLOWED = {
     ("__init__", "import_module"): "the module is a value of a literal table",
     ("data.storage", "import_module"): "callers name the module by a literal; checked below",
-    ("cli.opening", "import_module"): "what the user gives as --text-encoder",
-    ("data.huggingface", "load_dataset"): "hf:NAME, which the user asks for",
+    ("data.text_encoders", "import_module"): "what the user gives as --text-encoder",
+    ("data.hub", "load_dataset"): "hf:NAME, which the user asks for",
     ("distributed", "ctypes"): "sets one number of the C library's; no name comes from data",
 }
 

@@ -26,7 +26,7 @@ from nextpixel.scoring import (
     log_prob_map,
     scale_scores,
 )
-from nextpixel.training.loop import evaluate
+from nextpixel.training.evaluation import evaluate
 
 NAMES = [
     "gated-rgb",

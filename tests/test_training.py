@@ -441,7 +441,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_applied(bad: float) -> None:
     before = weights(state.model)
     with pytest.raises(
         TrainingError,
-        match=r"step 2: the loss is \S+ bits/dim .* learning rate of 0.\d+.*\(try 0.1\)",
+        match=r"step 2: the loss is \S+ bits/dim .* learning rate of 0.\d+.* such as learning_rate=0.1",
     ):
         next(steps)
     assert torch.equal(weights(state.model).nan_to_num(), before.nan_to_num())

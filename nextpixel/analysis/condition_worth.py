@@ -24,6 +24,9 @@ from nextpixel.training.batches import conditioned
 
 __all__ = ["ConditionWorth", "class_log_probabilities", "condition_worth"]
 
+_MANY_CLASSES = 4096
+_MOST_LIKELIHOODS = 2_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionWorth:
@@ -75,7 +78,8 @@ def condition_worth(
         progress: called with how many images are scored, and of how many.
 
     Raises:
-        ValueError: the model is unconditional, or there are fewer than two images.
+        ValueError: the model is unconditional, there are fewer than two images, or the model has
+            more than 4096 classes and they are more than two million likelihoods.
     """
     if not model.conditions:
         raise ValueError("this model is unconditional: there is no condition to weigh")
@@ -87,6 +91,7 @@ def condition_worth(
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(split))[:count]
     place = _place_of_class(model)
+    _check_work(model, count, place)
     given, shuffled, nothing, right, information = [], [], [], [], []
     batch = 64 if len(np.unique(split.sizes[rows], axis=0)) == 1 else 1
     for start in range(0, count, batch):
@@ -117,6 +122,17 @@ def condition_worth(
         accuracy=float(torch.cat(right).mean()) if right else None,
         class_bits=-_bits(information) if information else None,
     )
+
+
+def _check_work(model: ImageModel, images: int, place: int | None) -> None:
+    """Raises UsageError if a classifier of very many classes would take days."""
+    part = None if place is None else model.conditions[place]
+    classes = part.classes if isinstance(part, ClassCondition) else 0
+    if classes > _MANY_CLASSES and classes * images > _MOST_LIKELIHOODS:
+        raise UsageError(
+            f"{images:,} images given each of {classes:,} classes are {images * classes:,}"
+            f" likelihoods; use at most ‹images={max(2, _MOST_LIKELIHOODS // classes)}›"
+        )
 
 
 def class_log_probabilities(

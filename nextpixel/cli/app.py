@@ -11,11 +11,11 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from nextpixel import __version__
 from nextpixel.cli import terminal
 from nextpixel.cli.config_file import read_config
-from nextpixel.cli.options import shown_default
+from nextpixel.cli.helps import flag, shown_default
 from nextpixel.errors import UsageError
+from nextpixel.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -40,6 +40,8 @@ for _name, _help in {
     "data": "Describe a source of images.",
     "inspect": "Show what a model expects of chosen pixels, and how far it looks.",
     "condition-worth": "Measure how many bits the condition saves, and classify with it.",
+    "export": "Copy a checkpoint without private names, to publish it.",
+    "cache": "List or clear the decoded images that are kept.",
     "reproduce": "Train and evaluate a row of the papers' tables.",
     "check": "Check a model for leaks, blind spots and normalisation.",
 }.items():
@@ -57,10 +59,6 @@ _OLD_OPTIONS = {"train": {"--recipe": "--config"}}
 _OLD_OPTIONS |= dict.fromkeys(
     ("sample", "complete", "reconstruct", "portraits", "interpolate"), _ENLARGE
 )
-
-
-_OPTION_OF = {"ragged": "--crop"}
-"""Options whose name is not that of the library's parameter."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -106,7 +104,7 @@ def _refuse(sentence: str) -> NoReturn:
 def _sentence(error: Exception) -> str | None:
     """What a user did wrong, with parameters as options; None for a bug of ours."""
     if isinstance(error, UsageError):
-        return error.shown(lambda name: _OPTION_OF.get(name) or f"--{name.replace('_', '-')}")
+        return error.shown(flag)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return (
             "there is not enough memory; use smaller images, a smaller model, or a smaller"

@@ -1,4 +1,4 @@
-"""What a run is, in words."""
+"""What a run and its result are, in words."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -9,9 +9,26 @@ if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["plan_lines"]
+__all__ = ["figure_words", "images_words", "plan_lines"]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
+
+
+def images_words(count: int) -> str:
+    """A number of images, such as "1 image" and "1,797 images"."""
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def figure_words(model: "Trainable", bits: float) -> str:
+    """What an evaluation found: an exact likelihood, a bound, or an error of reconstruction."""
+    from nextpixel.inference.trained import given_words
+
+    figure = model.figure
+    if figure.kind == "error":
+        return f"{figure.name.replace('_', ' ')} {figure.value(bits):.3f} {figure.unit}"
+    if figure.kind == "bound":
+        return f"at most {bits:.4f} bits/dim (a bound)"
+    return f"{bits:.4f} bits/dim" + (f" given {words}" if (words := given_words(model)) else "")
 
 
 def plan_lines(plan: "TrainPlan") -> "Iterator[str]":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.data.errors import DataError
+from nextpixel.data.hub import load_from_hub
 from nextpixel.data.pictures import Picture, decoded
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, optional_package, split_of
@@ -39,8 +40,7 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
             check_saved(path)
             loaded = datasets.load_from_disk(str(path))
         else:
-            repository, _, configuration = name.partition(":")
-            loaded = datasets.load_dataset(repository, configuration or None)
+            loaded = load_from_hub(name)
     except DataError:
         raise
     except Exception as error:  # The network, the hub, the cache and the formats raise many kinds.

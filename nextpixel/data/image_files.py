@@ -27,6 +27,8 @@ from nextpixel.data.decoding import convert, grey_samples, natural_channels, ori
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers, within
+from nextpixel.errors import UsageError
+from nextpixel.replacing import replace_file
 
 __all__ = [
     "MOST_PIXELS",
@@ -144,8 +146,9 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
     """
     picture = _as_picture(x, levels)
     try:
-        picture.save(path)
-    except FileNotFoundError:
+        with replace_file(path, to_disk=False) as place:
+            picture.save(place)
+    except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
         raise ImageError(
@@ -170,14 +173,15 @@ def write_gif(
     pictures = [
         _as_picture(_enlarge(to_uint8(_image(frame), levels), scale), 256) for frame in frames
     ]
-    pictures[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 * seconds),
-        loop=0,
-    )
+    with replace_file(path) as place:
+        pictures[0].save(
+            place,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * seconds),
+            loop=0,
+        )
 
 
 def to_uint8(x: Any, levels: int = 256) -> NDArray[np.uint8]:

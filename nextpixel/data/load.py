@@ -37,6 +37,7 @@ from nextpixel.data.splits import (
 )
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress, Storage, Stored
+from nextpixel.data.text_encoders import import_encoder
 
 __all__ = [
     "DataError",
@@ -62,7 +63,7 @@ def load_data(
     source: str | Path | Source,
     preparation: Preparation = Preparation(),  # noqa: B008  # It is frozen.
     *,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
     memory_bytes: int = 2**31,
     cache_folder: str | Path | None = None,
     progress: Progress | None = None,
@@ -74,7 +75,7 @@ def load_data(
             captions or maps lie in files of their own.
         preparation: How they are prepared.
         text_encoder: The function that makes vectors of captions: of a list of texts an array (n,
-            size), or of one text (size,). If None, the words of the preparation, or the 512 most
+            size), or of one text (size,); or MODULE:FUNCTION, to import it. If None, the words of the preparation, or the 512 most
             frequent words of the training captions.
         memory_bytes: Beyond this, images stay in a memory map, and are prepared batch by batch.
         cache_folder: Where decoded pictures are kept, so that only the first call decodes them. If
@@ -97,6 +98,8 @@ def load_data(
         (256, 1)
     """
     source = source if isinstance(source, Source) else Source(source)
+    if isinstance(text_encoder, str):
+        text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)
     stored = annotated(_read(source, preparation, storage), source)
     channels, shape = _common_shape(stored, source)

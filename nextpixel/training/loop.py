@@ -17,30 +17,29 @@ weighted so that the result is that of one process with the whole batch.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.autoencoding import likelihood_of
 from nextpixel.condition_values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
-from nextpixel.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
-from nextpixel.training.batches import conditioned, dropout_seed, training_parts
+from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig, learning_rate, total_steps
+from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.training.evaluation import evaluate
 from nextpixel.training.muon import Muon
 
 __all__ = [
@@ -48,7 +47,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainingError",
-    "evaluate",
     "initial_state",
     "multiplies_bf16",
     "train",
@@ -207,58 +205,6 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
             valid_bits_per_dim=valid,
             improved=improved,
         )
-
-
-def evaluate(
-    model: Trainable,
-    split: Split,
-    *,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
-    nats_of: Callable[..., Tensor] | None = None,
-) -> float:
-    """Bits per sub-pixel over a whole split: the sum of nats / (number of sub-pixels · ln 2).
-
-    They are computed in float32, without dropout. Images of different sizes are taken one size at a
-    time and weighted by their number of sub-pixels. With several processes, each scores its share,
-    and all get the result.
-
-    Args:
-        model: any model; what it is conditioned on comes from the split.
-        split: not empty.
-        batch_size: images per pass. The result does not depend on it but for rounding.
-        progress: called with how many images are scored, and of how many (of this process).
-        nats_of: what to sum up; None for what `likelihood_of` gives.
-
-    Raises:
-        UsageError: the split is empty, or does not fit the model.
-    """
-    nats_of = nats_of or likelihood_of(model)
-    if not len(split):
-        raise UsageError(
-            "this split is empty, so there is nothing to evaluate; choose another ‹split›"
-        )
-    rank, processes = rank_and_processes()
-    sizes = split.sizes
-    shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
-    groups = [
-        np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))
-    ]
-    sums, done, count = [], 0, sum(map(len, groups))
-    for rows in groups:
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            x, condition = conditioned(model, split, part)
-            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
-            done += len(part)
-            if progress is not None:
-                progress(done, count)
-    nats = torch.tensor(
-        -math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu"
-    )
-    if processes > 1:
-        dist.all_reduce(nats)
-    return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
 
 
 def _replicate(state: TrainState) -> DistributedDataParallel:

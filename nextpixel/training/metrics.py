@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.fields import CheckpointError, checked, parsed
-from nextpixel.files import replace_file
+from nextpixel.replacing import replace_file
 from nextpixel.training.loop import Step
 
 __all__ = ["METRICS", "append", "lines_of", "read_metrics", "rewrite"]

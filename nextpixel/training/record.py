@@ -10,7 +10,8 @@ from nextpixel.card import ModelCard, checked_source
 from nextpixel.checkpoint import BEST, read_card
 from nextpixel.data.recorded import recorded
 from nextpixel.fields import CheckpointError, checked, parsed, read_record
-from nextpixel.files import FORMAT, json_digest, replace_file
+from nextpixel.files import FORMAT, json_digest
+from nextpixel.replacing import replace_file
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.ownership import is_signed, signature
 

@@ -27,13 +27,14 @@ from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
-from nextpixel.distributed import is_first_process, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.models.choice import ModelChoice
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.build import build_model, memory_bytes
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
-from nextpixel.training.loop import Step, TrainingError, evaluate
+from nextpixel.training.distributed import is_first_process, rank_and_processes
+from nextpixel.training.evaluation import evaluate
+from nextpixel.training.loop import Step, TrainingError
 from nextpixel.training.runs import reopen, run
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
@@ -75,7 +76,7 @@ class TrainResult:
         valid_bits_per_dim: the best validation during this call; None if there was none.
         split: "test", or "valid" if there are no test images; None if there are neither.
         images: number of images in that split.
-        bits_per_dim: `nextpixel.training.loop.evaluate` of the model on all of that split;
+        bits_per_dim: `nextpixel.training.evaluation.evaluate` of the model on all of that split;
             `model.figure` tells what it means. None without a split.
     """
 
@@ -95,7 +96,7 @@ def train_model(
     training: TrainConfig | None = None,
     *,
     preparation: Preparation | Mapping[str, Any] | None = None,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
     out: str | Path | None = None,
     conditional: bool | None = None,
     categorical_maps: bool = False,
@@ -155,7 +156,7 @@ def resume_model(
     *,
     source: str | None = None,
     annotations: Mapping[str, str | Path] | None = None,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nextpixel import __version__
 from nextpixel.checkpoint import check_tensors
 from nextpixel.fields import CheckpointError, read_record
 from nextpixel.files import TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.training.loop import TrainState
 from nextpixel.training.muon import Muon
+from nextpixel.version import __version__
 
 __all__ = ["STATE", "load_state", "save_state"]
 
