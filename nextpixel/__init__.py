@@ -12,7 +12,7 @@ from nextpixel.version import __version__ as __version__
 if TYPE_CHECKING:
     from nextpixel.analysis.causality import check_causality
     from nextpixel.checkpoint import load, save
-    from nextpixel.conditions import ClassCondition, MapCondition, VectorCondition
+    from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.load import load_data
     from nextpixel.data.preparation import Preparation
     from nextpixel.data.source import Source
@@ -50,17 +50,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClassCondition": "conditions",
+    "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
     "GatedPixelCNN": "models.gated_pixel_cnn",
-    "MapCondition": "conditions",
+    "MapCondition": "conditions.kinds",
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
     "Preparation": "data.preparation",
     "RowLSTM": "models.pixel_rnn",
     "Source": "data.source",
     "TrainConfig": "training.config",
-    "VectorCondition": "conditions",
+    "VectorCondition": "conditions.kinds",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",
     "complete": "sampling",

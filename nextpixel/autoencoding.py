@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
 from nextpixel.models.core import check_values, evaluating
 from nextpixel.models.trainable import Trainable

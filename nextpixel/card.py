@@ -17,8 +17,8 @@ from nextpixel.data.preparation import Preparation
 from nextpixel.data.recorded import recorded
 from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError, checked, read_record
-from nextpixel.files import FORMAT, TensorHeader
+from nextpixel.files.fields import CheckpointError, checked, read_record
+from nextpixel.files.tensors import FORMAT, TensorHeader
 from nextpixel.training.config import EmbeddingConfig, TrainConfig
 from nextpixel.version import __version__
 

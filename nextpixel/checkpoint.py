@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from nextpixel.card import ModelCard, Training, card_of
-from nextpixel.fields import CheckpointError, checked_keywords
-from nextpixel.files import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
+from nextpixel.files.fields import CheckpointError, checked_keywords
+from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS

@@ -15,7 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Site
-from nextpixel.condition_values import (
+from nextpixel.conditions.values import (
     Values,
     ValuesLike,
     broadcast,

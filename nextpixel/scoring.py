@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.condition_values import Values, ValuesLike, broadcast, index
+from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
     AutoregressiveModel,

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nextpixel.cache import Cache, Site
-from nextpixel.condition_values import Values, ValuesLike, broadcast
+from nextpixel.conditions.values import Values, ValuesLike, broadcast
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
     AutoregressiveModel,

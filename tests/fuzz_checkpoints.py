@@ -24,7 +24,7 @@ from nextpixel.checkpoint import CheckpointError, load_trainable, read_card, sav
 from nextpixel.cli.app import main
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
-from nextpixel.files import read_tensors, write_tensors
+from nextpixel.files.tensors import read_tensors, write_tensors
 from nextpixel.training.config import TrainConfig
 
 SECONDS = 20

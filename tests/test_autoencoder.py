@@ -1,6 +1,4 @@
-"""Auto-encoders: exact given a code, bounded without one, and learning what only the encoder can
-see.
-"""
+"""Auto-encoders: exact given a code, bounded without, learning what only the encoder sees."""
 
 import math
 from dataclasses import replace
@@ -90,9 +88,7 @@ def test_the_encoder_learns_what_the_decoder_cannot_know() -> None:
 
 
 def test_with_dropped_codes_it_is_the_unconditional_model_too() -> None:
-    """Images of one shade each: without a code they cost their entropy at least, a little more if
-    that was learnt.
-    """
+    """Images of one shade each: without a code they cost at least their entropy."""
     shades = torch.randint(4, (64, 1, 1, 1), generator=generator()).expand(64, 1, 6, 5).contiguous()
     data = replace(dataset(64), train=Split(images=shades.numpy().astype(np.uint8)))
     worths = []

@@ -1,13 +1,16 @@
 """Images of a batch know nothing of each other, and each keeps what belongs to it."""
 
+from collections.abc import Iterable, Iterator
+
 import pytest
 import torch
 from borders import Given, decisive, rows_of
-from cases import images
+from cases import build, conditions, images
 
 from nextpixel import GatedPixelCNN, VectorCondition, complete, sample
 from nextpixel.autoencoding import reconstruct
-from nextpixel.interpolation import interpolate
+from nextpixel.cache import Site
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map
@@ -139,3 +142,26 @@ def test_the_steps_of_an_interpolation_are_drawn_by_their_own_vectors() -> None:
         own[vector] = line.to(values[vector].dtype)
         assert torch.equal(step[None], likeliest(model, 1, tuple(own)))
     assert len(row.flatten(1).unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("name", ["gated-rgb", "multi-scale", "gated-logistic"])
+@pytest.mark.parametrize("batch_size", [2, 3, 5, 9])
+def test_progress_counts_what_it_says(name: str, batch_size: int) -> None:
+    """As many sites as announced, of all batches, when all is drawn and when some rows are."""
+    model = build(name)
+    x, values = images(model, 5, SHAPE), conditions(model, 5, SHAPE)
+    announced: list[int] = []
+    counted: list[int] = []
+
+    def progress(sites: Iterable[Site], length: int) -> Iterator[Site]:
+        announced.append(length)
+        counted.append(0)
+        for site in sites:
+            counted[-1] += 1
+            yield site
+
+    shared = {"condition": values, "batch_size": batch_size, "progress": progress}
+    sample(model, 5, SHAPE, **shared)  # type: ignore[arg-type]
+    known = torch.tensor([True, False, False])[:, None].expand(SHAPE)
+    complete(model, x, known, **shared)  # type: ignore[arg-type]
+    assert announced == counted and counted[0] > counted[1] > 0

@@ -18,10 +18,10 @@ from nextpixel.card import ModelCard, place_name
 from nextpixel.checkpoint import BEST, CheckpointError, Training, read_card
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
-from nextpixel.files import read_header, read_tensors, write_tensors
+from nextpixel.files.replacing import replace_file
+from nextpixel.files.tensors import read_header, read_tensors, write_tensors
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
-from nextpixel.replacing import replace_file
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.embedding import EmbeddingConfig
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, change: dict[str, Any] | str) -> None:
-    """Replaces the metadata, or some of its JSON, as someone would who knows how digests are made."""
+    """Replaces the metadata, or some of its JSON, with the digests that belong to it."""
     if isinstance(change, str):
         save_file(load_file(path), path, {"nextpixel": change})
     else:
@@ -355,7 +355,7 @@ def test_permissions_stay(path: Path, tmp_path: Path) -> None:
 def test_nobody_else_can_prepare_the_temporary_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its folder is new, private and has a name that cannot be foreseen; the umask is left alone."""
+    """Its folder is new, private and has an unpredictable name; the umask does not change."""
     monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask was changed"))
     names = set()
     for _ in range(3):

@@ -416,9 +416,7 @@ def test_codes_of_a_vector_quantised_auto_encoder(tmp_path: Path) -> None:
 
 
 def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Kept with the run, read by all that scores and draws, of another size too; for the decoder of
-    a code as well.
-    """
+    """Positions are kept with the run and used in scores and draws, also by auto-encoders."""
     run = str(tmp_path / "run")
     options = ["--position-waves", "2", "--steps", "1", "--no-conditional", *SMALL]
     main(["train", "digits", "--out", run, *options])

@@ -1,4 +1,4 @@
-"""Conditions: one, several or none at every border, the values of each kind, and what is refused."""
+"""Conditions: one, several or none at every border, their values, and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,13 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.analysis.condition_worth import class_log_probabilities
-from nextpixel.condition_values import (
+from nextpixel.conditions.kinds import (
+    Condition,
+    as_conditions,
+    conditions_to_json,
+    of_kind,
+)
+from nextpixel.conditions.values import (
     Values,
     as_values,
     broadcast,
@@ -31,14 +37,8 @@ from nextpixel.condition_values import (
     random_values,
     unknown,
 )
-from nextpixel.conditions import (
-    Condition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
 from nextpixel.errors import UsageError
-from nextpixel.interpolation import interpolate
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map
@@ -101,6 +101,17 @@ def test_one_value_and_a_tuple_of_one_are_the_same(name: str) -> None:
 
     for one, several in zip(results(given), results(values), strict=True):
         assert torch.equal(one, several)
+
+
+@conditional_case
+def test_a_single_value_is_that_of_every_image(name: str) -> None:
+    """With its axis of one image or without, of one condition or of several."""
+    model = build(name)
+    x, values = images(model, 3, (4, 5)), conditions(model, 1, (4, 5))
+    repeated = tuple(value.expand(3, *value.shape[1:]) for value in values)
+    wanted = score(model, x, repeated)
+    assert torch.equal(score(model, x, values), wanted)
+    assert torch.equal(score(model, x, index(values, 0)), wanted)
 
 
 @pytest.mark.parametrize("name", ["gated-classes", "gated-vector", "gated-map"])
@@ -344,7 +355,7 @@ REFUSED: dict[str, tuple[str, object, type[Exception], str]] = {
         "ordinal maps",
         torch.zeros(2, 2, 6, 4).long(),
         UsageError,
-        r"shape \(2, 2, 6, 4\).*images of values 0 … 3 as an integer tensor of shape \(2, 2, 3, 2\)",
+        r"shape \(2, 2, 6, 4\).*values 0 … 3 as an integer tensor of shape \(2, 2, 3, 2\)",
     ),
     "a map of other channels": (
         "ordinal maps",

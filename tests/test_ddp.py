@@ -1,4 +1,4 @@
-"""Two processes on the CPU (gloo), as torchrun starts them, against one with the same global batch."""
+"""Two processes on the CPU (gloo), as torchrun starts them, against one with the same batch."""
 
 import json
 import os

@@ -13,13 +13,12 @@ from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import full_precision, seeded
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
+from nextpixel.walk import walk
 
 
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])
 def test_full_precision_is_restored(chosen: str) -> None:
-    """TF32 is off in between, for products and convolutions; afterwards all is as the caller had
-    chosen.
-    """
+    """TF32 is off inside, for products and convolutions, and restored afterwards."""
     backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul
     before = [backend.fp32_precision for backend in backends]
     try:
@@ -48,11 +47,28 @@ def test_a_seed_is_for_a_while() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("end", ["the last site", "broken off", "an error"])
+def test_a_walk_gives_the_threads_back(end: str) -> None:
+    """One thread while it goes, and then as many as the caller had, however it ends."""
+    model = build("gated")
+    x = images(model, 2, (3, 3))
+    torch.set_num_threads(3)  # a fixture sets one thread before every test
+    sites = walk(model, x)
+    next(sites)
+    assert torch.get_num_threads() == 1
+    if end == "the last site":
+        list(sites)
+    elif end == "broken off":
+        sites.close()  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(KeyError):
+            sites.throw(KeyError)  # type: ignore[attr-defined]
+    assert torch.get_num_threads() == 3
+
+
 @pytest.mark.parametrize("name", ["row-lstm", "diagonal", "gated-positions"])
 def test_what_is_kept_between_calls_suits_every_caller(name: str) -> None:
-    """Neither another default device nor inference mode, when it was made, is in the way
-    afterwards.
-    """
+    """A model made under another default device or in inference mode works afterwards."""
     row_fronts.cache_clear()
     diagonal_fronts.cache_clear()
     model = build(name)

@@ -47,7 +47,7 @@ def transparent_palette() -> Image.Image:
     return picture
 
 
-# ---------------------------------------------------------------------------------------------------------- reading
+# --- reading ---
 
 
 @pytest.mark.parametrize(
@@ -191,6 +191,19 @@ def test_conversion_of_channels(tmp_path: Path) -> None:
         read_image(path, channels=2)
 
 
+def test_every_colour_of_every_opacity_is_rounded_to_the_nearest(tmp_path: Path) -> None:
+    """On white: v·a/255 + 255 - a, for all 65,536 pairs; and luma of all greys is the grey."""
+    value, alpha = np.mgrid[:256, :256].astype(np.uint8)
+    picture = Image.fromarray(np.dstack([value, value, value, alpha]))
+    picture.save(tmp_path / "all.png")
+    wanted = np.rint(
+        value.astype(float) * alpha / 255 + 255 - alpha
+    )  # 255 is odd: there are no ties
+    for channels in (1, 3):
+        found = read_image(tmp_path / "all.png", channels=channels)
+        np.testing.assert_array_equal(found, np.stack([wanted] * channels))
+
+
 def test_transparent_pixels_become_white_where_opacity_is_not_wanted(tmp_path: Path) -> None:
     path = tmp_path / "clear.png"
     Image.new("RGBA", (3, 2), (10, 20, 30, 0)).save(path)
@@ -265,7 +278,7 @@ def test_damage_gives_a_picture_or_our_error(suffix: str, data: st.DataObject) -
         assert "damaged" in str(error)
 
 
-# ---------------------------------------------------------------------------------------------------------- resizing
+# --- resizing ---
 
 
 @given(
@@ -334,7 +347,7 @@ def test_resize_errors(size: Any, message: str) -> None:
         resize(np.zeros((1, 4, 8), np.uint8), size)
 
 
-# ------------------------------------------------------------------------------------------------------------ levels
+# --- levels ---
 
 
 @given(st.integers(2, 65536), st.data())
@@ -418,7 +431,7 @@ def test_binarise_errors() -> None:
         binarise(np.full((1, 1), 2, np.uint8), method="threshold", from_levels=2)
 
 
-# ----------------------------------------------------------------------------------------------------------- showing
+# --- showing ---
 
 
 @given(st.integers(2, 600))

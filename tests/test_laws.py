@@ -18,7 +18,7 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import Cache, raster_order
-from nextpixel.condition_values import Values, forget, index, unknown
+from nextpixel.conditions.values import Values, forget, index, unknown
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
@@ -345,6 +345,25 @@ def test_what_is_unknown_adds_nothing(name: str) -> None:
 
 
 @conditional_case
+def test_what_is_unknown_teaches_nothing(name: str) -> None:
+    """Every gradient is finite, even if an unknown value is NaN.
+
+    The gradient of the encoder does not depend on images whose values are unknown.
+    """
+    model = build(name)
+    x, condition = images(model, 3, (6, 6)), conditions(model, 3, (6, 6))
+    given = forget(condition, torch.tensor([False, True, True]))
+    (-model(x, given).log_prob(x)).sum().backward()
+    found = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    assert all(gradient.isfinite().all() for gradient in found.values())
+    of_encoder = {key for key in found if "upsampling" in key and "large" not in key}
+    model.zero_grad()
+    (-model(x[:1], index(condition, slice(1))).log_prob(x[:1])).sum().backward()
+    for key in of_encoder:
+        torch.testing.assert_close(found[key], model.get_parameter(key).grad, rtol=1e-9, atol=1e-9)
+
+
+@conditional_case
 def test_guidance_of_one_and_of_nought(name: str) -> None:
     """1 draws given the condition, 0 without, with the same noise."""
     model, shape = build(name), (4, 3)
@@ -372,6 +391,15 @@ def test_guidance_is_the_published_combination() -> None:
     assert _chi_squared_ok(draws.flatten().bincount(minlength=3).double(), expected)
 
 
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 3.0])
+def test_guidance_never_draws_what_is_impossible(guidance: float) -> None:
+    """A value without probability, whatever the condition, has none under any guidance."""
+    model = build("gated-classes")
+    torch.nn.init.constant_(model.head_out.bias[:1], -math.inf)  # type: ignore[index]
+    x = sample(model, 200, (1, 2), condition=torch.tensor([1]), guidance=guidance)
+    assert set(x.flatten().tolist()) == {1, 2}
+
+
 @every_case
 def test_common_noise_gives_equal_pictures_for_equal_conditions(name: str) -> None:
     model, shape = build(name), (4, 3)
@@ -394,7 +422,7 @@ def test_a_uniform_model_scores_log2_levels(name: str) -> None:
 
 @every_case
 def test_nothing_beats_the_entropy_of_noise(name: str) -> None:
-    """Trained on fresh uniform noise, a model that saw its target would score below log2(levels)."""
+    """On fresh uniform noise, a model that sees its target would score below log2(levels)."""
     model = trained(name, steps=60)
     x = images(model, 500, (4, 4), torch.Generator().manual_seed(99))
     # A cheat gains whole bits; chance, over 8000 values and more, less than a hundredth.
@@ -428,10 +456,12 @@ def test_the_public_check_agrees(name: str) -> None:
 @every_case
 def test_training_mode_is_left_as_it_was(name: str) -> None:
     model = build(name).train()
-    sample(model, 1, (2, 2), condition=_first(model, (2, 2)))
-    bits_per_dim(model, images(model, 1, (2, 2)), _first(model, (2, 2)))
     check_causality(model, shape=(2, 2), draws=1)
-    assert model.training
+    for training in (True, False):
+        model.train(training)
+        sample(model, 1, (2, 2), condition=_first(model, (2, 2)))
+        bits_per_dim(model, images(model, 1, (2, 2)), _first(model, (2, 2)))
+        assert {part.training for part in model.modules()} == {training}
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
 
 
@@ -481,9 +511,7 @@ def test_a_tiny_temperature_takes_the_likeliest_value() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_learns_a_source_to_its_entropy(channels: int) -> None:
-    """A Markov chain along the sites: each value repeats the previous one with probability 0.8,
-    else is uniform.
-    """
+    """A Markov chain of sites: a value repeats the last one with probability 0.8, or is uniform."""
     levels, shape = 4, (6, 6)
     generator = torch.Generator().manual_seed(0)
 

@@ -1,8 +1,7 @@
-"""Masks by literal expectation and by property; layers against plain loops, in full, over rows and
-at sites.
-"""
+"""Masks by expectation and property; layers against plain loops, in full, by rows and by sites."""
 
 import itertools
+import math
 
 import pytest
 import reference
@@ -11,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextpixel.cache import Cache, raster_order
+from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d, VerticalConv2d
 from nextpixel.layers.masks import MaskType, colour_mask
+from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.layers.scan import Fronts, diagonal_fronts, lstm_scan, row_fronts
 from nextpixel.layers.sizes import check_kernel_size, check_width
 
@@ -242,6 +243,38 @@ def test_initial_weights_keep_the_variance(channels: int, reach: int, mask_type:
     assert (
         0.7 < float(y.detach().var()) < 1.4
     )  # 300,000 outputs of 512 random filters: 6 standard deviations and more
+
+
+@pytest.mark.parametrize(("channels", "kernel_size"), [(1, 3), (1, 7), (3, 5)])
+def test_both_parts_of_a_first_convolution_have_weights_of_one_size(
+    channels: int, kernel_size: int
+) -> None:
+    """They are one kernel, whose parts above and to the left are told apart for speed alone."""
+    conv = FirstConv2d(channels, 300 * channels, kernel_size, channels=channels)
+    reach = kernel_size // 2
+    left = conv.left.weight[..., :reach].detach()
+    above = conv.above.weight.detach()
+    assert above[0, 0].numel() == reach * kernel_size
+    assert float(left.std() / above.std()) == pytest.approx(1, abs=0.1 if channels == 1 else 0.3)
+    x = torch.randn(8, channels, 9, 40)
+    below = torch.nn.functional.pad(x, (0, 0, 1, 0))[:, :, :-1]
+    y = conv(x, lambda: below)[:, :, reach:, reach:-reach]
+    assert 0.7 < float(y.detach().var()) < 1.4
+
+
+@pytest.mark.parametrize("kind", [RowLSTMLayer, DiagonalBiLSTMLayer])
+def test_memory_lasts_at_first(kind: type[RowLSTMLayer] | type[DiagonalBiLSTMLayer]) -> None:
+    """Without weights, a cell keeps σ(1) of its state at every step, and adds nothing."""
+    kernels = {"kernel_size": 3} if kind is RowLSTMLayer else {}
+    layer = kind(4, channels=1, widths=None, **kernels)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if "bias" not in name:
+                parameter.zero_()
+        layer.initial_c.fill_(2.0)
+    y = layer(torch.randn(2, 8, 3, 1), None, None, lambda _: torch.zeros(2, 1, 3, 1)).detach()
+    kept = 2.0 * torch.sigmoid(torch.tensor(1.0))  # of a map of one column, whose first row is new
+    torch.testing.assert_close(y[:, :, 0], torch.full((2, 4, 1), 0.5 * math.tanh(kept)))
 
 
 def test_gate_is_equation_2() -> None:

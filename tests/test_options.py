@@ -1,5 +1,6 @@
-"""An option has one home: each field of a configuration is an option, a key of a file, and a keyword."""
+"""An option has one home: a field is an option, a key of a file, and a keyword."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,16 @@ def test_options_that_mean_nothing_to_a_model_are_refused() -> None:
         ModelChoice(model="row-lstm", network={"gated": True})
     with pytest.raises(UsageError, match="code_size= does not apply"):
         ModelChoice(code_size=3)
+
+
+@pytest.mark.parametrize("command", ["train", "embed"])
+def test_names_of_options_are_words_and_hyphens(command: str) -> None:
+    """Also those that say no: each flag has one."""
+    for argument in app[command].assemble_argument_collection():
+        for name in (*argument.names, *argument.negatives):
+            assert re.fullmatch("--[a-z][a-z0-9]*(-[a-z0-9]+)*|-[a-z]", name) or name[0] != "-", (
+                name
+            )
+        if argument.negatives:
+            positive = next(name for name in argument.names if name.startswith("--"))
+            assert f"--no-{positive[2:]}" in argument.names, positive

@@ -8,7 +8,7 @@ import torch
 from nextpixel import load, sample, score
 from nextpixel.checkpoint import pretrained, read_card
 from nextpixel.cli.app import main
-from nextpixel.condition_values import random_values
+from nextpixel.conditions.values import random_values
 
 
 def test_there_are_some() -> None:

@@ -276,7 +276,7 @@ def test_files_are_plain(tmp_path: Path) -> None:
 
 
 def test_patience_counts_on_where_the_run_stopped(tmp_path: Path) -> None:
-    """Trained on white, validated on black: after the first validation or so, every one is worse."""
+    """Trained on white, validated on black: soon every validation is worse than the first."""
     white, black = (Split(images=np.full((4, 1, 6, 5), value, np.uint8)) for value in (3, 0))
     data = replace(dataset(), train=white, valid=black)
     config = TrainConfig(steps=100, batch_size=4, learning_rate=0.01, evaluate_every=2, patience=3)

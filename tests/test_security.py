@@ -81,7 +81,7 @@ def connections() -> Iterator[tuple[int, list[Any]]]:
     server.close()
 
 
-# ------------------------------------------------------------------------------------------ recipes
+# --- recipes ---
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_the_commit_is_that_of_a_repository_that_tracks_the_package(tmp_path: Pa
         assert commit(package) is None
 
 
-# ------------------------------------------------------------------------------------------ folders
+# --- folders ---
 
 
 @pytest.fixture
@@ -465,7 +465,7 @@ def test_only_regular_files_are_read(
     assert "not a regular file" in fails(["data", str(tmp_path / "source.png")], capsys)
 
 
-# ------------------------------------------------------------------------------------------ formats
+# --- formats ---
 
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -604,10 +604,13 @@ def test_no_array_is_unpickled(kind: str, tmp_path: Path) -> None:
     assert not (tmp_path / "it-ran").exists()
 
 
-# ------------------------------------------------------------------------------------------ terminal
+# --- terminal ---
 
 
-EVIL = "\x1b]0;title\x07 \x1b[8mhidden\x1b[0m \x9b31m \u202ertl \r over \x00 \u2028 \udcff [red]x[/red]"
+EVIL = (
+    "\x1b]0;title\x07 \x1b[8mhidden\x1b[0m \x9b31m \u202ertl \r over \x00 \u2028 \udcff"
+    " [red]x[/red]"
+)
 
 
 def test_printable() -> None:
@@ -672,7 +675,7 @@ def test_suggested_commands_are_quoted(
     assert expected in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------ what is deleted
+# --- what is deleted ---
 
 
 def test_the_demo_removes_only_its_own_runs(
@@ -684,7 +687,7 @@ def test_the_demo_removes_only_its_own_runs(
     def stop(*_: Any) -> None:
         raise Stop
 
-    monkeypatch.setattr("nextpixel.demo.main", stop)
+    monkeypatch.setattr("nextpixel.demo.train_model", stop)
     precious = tmp_path / "run" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("years of work")
@@ -706,9 +709,9 @@ def test_the_demo_removes_only_its_own_runs(
         demo(tmp_path / "file")
 
 
-# ------------------------------------------------------------------------------------------ structure
+# --- structure ---
 
-# What nobody may call here, by the end of its dotted name, and where it is allowed, with the reason.
+# What nobody may call here, by the end of its dotted name, and where and why it is allowed.
 FORBIDDEN = (
     "eval exec compile __import__ import_module spec_from_file_location run_path run_module"
     " load_source pickle.load pickle.loads Unpickler dill joblib.load torch.load os.system os.popen"
@@ -723,7 +726,10 @@ ALLOWED = {
     ("data.storage", "import_module"): "callers name the module by a literal; checked below",
     ("data.text_encoders", "import_module"): "what the user gives as --text-encoder",
     ("data.hub", "load_dataset"): "hf:NAME, which the user asks for",
-    ("distributed", "ctypes"): "sets one number of the C library's; no name comes from data",
+    (
+        "training.distributed",
+        "ctypes",
+    ): "sets one number of the C library's; no name comes from data",
 }
 
 

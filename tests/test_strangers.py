@@ -24,15 +24,15 @@ from nextpixel.analysis.plots import training_curve
 from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
-from nextpixel.conditions import ClassCondition
+from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.data import kept
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.publishing import publish
-from nextpixel.replacing import check_links, replace_file
+from nextpixel.files.replacing import check_links, replace_file
+from nextpixel.inference.publishing import publish
 
 posix = pytest.mark.skipif(os.name != "posix", reason="owners, permissions and links of POSIX")
 root = pytest.mark.skipif(
@@ -62,7 +62,7 @@ def values(source: Path, cache: Path, **options: Any) -> list[int]:
     return sorted(int(v) for v in np.asarray(data.train.images)[:, 0, 0, 0])
 
 
-# ------------------------------------------------------------------------------------------ caches
+# --- caches ---
 
 
 @posix
@@ -296,7 +296,7 @@ def test_the_cache_is_listed_and_cleared(
     assert not kept.kept_files() and all(path.exists() for path in others)
 
 
-# ------------------------------------------------------------------------------------------ outputs
+# --- outputs ---
 
 GREY = np.zeros((2, 1, 4, 4), np.uint8)
 WRITERS: dict[str, Any] = {
@@ -388,7 +388,7 @@ def test_a_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------------------ models
+# --- models ---
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "run", "link"])
@@ -426,7 +426,7 @@ def test_the_name_space_has_bundled_models_alone(
         load(name)
 
 
-# ------------------------------------------------------------------------------------------ publishing
+# --- publishing ---
 
 SECRETS = ("Mustermann", "clinic", "secret", "diagnosis", "lesion", "helper:f")
 
@@ -521,7 +521,7 @@ def test_metadata_of_pictures_never_travels(out: str, tmp_path: Path) -> None:
             assert not picture.getexif() and not picture.info
 
 
-# ------------------------------------------------------------------------------------------ bounds
+# --- bounds ---
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "names"])
@@ -597,7 +597,42 @@ def test_a_histogram_is_read_in_few_passes(
     assert len(passes) <= 4 + 2 * (2 * images * side * side // 2**14)
 
 
-# ------------------------------------------------------------------------------------------ the Hub
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 10_000, "a." * 8000 + "b = 1", "a." * 50_000 + "b = 1", "steps = " + "9" * 5000,
+     "# " + "x" * 2**14, "a = 1\n" * 2, "\udcff", "\0", "[[a]]\na = 1"],
+)  # fmt: skip
+def test_a_file_of_options_is_read_or_refused(text: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(f"source = 'digits'\n{text}\n".encode(errors="surrogateescape"))
+    said = fails(["train", "--config", str(path), "--out", str(tmp_path / "run")], capsys)
+    assert "r.toml is not a TOML file" in said and not (tmp_path / "run").exists()
+
+
+@posix
+@pytest.mark.parametrize("name", ["metrics.jsonl", "run.json", "state.safetensors"])
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_run_folder_writes_nothing_elsewhere(
+    kind: str, name: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).integers(0, 4, (20, 4, 4)).astype(np.uint8))
+    small = ["--features", "4", "--layers", "1", "--kernel-size", "3", "--quiet"]
+    main(["train", "x.npy", "--steps", "1", "--out", "run", *small])
+    precious, place = tmp_path / "precious", Path("run") / name
+    precious.write_bytes(place.read_bytes())
+    place.unlink()
+    if kind == "fifo":
+        os.mkfifo(place)
+        fails(["train", "x.npy", "--resume", "run", "--steps", "2", "--quiet"], capsys)
+    else:
+        before = precious.read_bytes()
+        place.symlink_to(precious)
+        main(["train", "x.npy", "--resume", "run", "--steps", "2", "--quiet"])
+        assert precious.read_bytes() == before and not place.is_symlink()
+
+
+# --- the Hub ---
 
 
 class Hub:
@@ -700,7 +735,7 @@ def test_a_folder_here_is_not_taken_for_a_data_set_of_the_hub(
     assert not asked
 
 
-# ------------------------------------------------------------------------------------------ fuzz
+# --- fuzz ---
 
 
 def fuzzed(cases: int, seed: int) -> dict[str, int]:

@@ -11,24 +11,15 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    [
-        "errors",
-        "version",
-        "fields",
-        "conditions",
-        "condition_values",
-        "cache",
-        "devices",
-    ],
-    ["replacing"],
+    ["errors", "version", "conditions", "cache", "devices"],
     ["files"],
     ["layers"],
     ["models"],
     ["walk", "scoring"],
-    ["sampling", "autoencoding", "interpolation"],
+    ["sampling", "autoencoding"],
     # A card records how data were prepared and a model was trained; an embedding, which is read
     # from a checkpoint, gives data their vectors. The modules of these rooms form no circle.
-    ["card", "checkpoint", "data", "publishing", "training"],
+    ["card", "checkpoint", "data", "training"],
     ["analysis"],
     ["inference"],
     ["papers"],

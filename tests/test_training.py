@@ -22,6 +22,7 @@ from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import batch_indices, training_parts
+from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import learning_rate, total_steps
 from nextpixel.training.loop import (
     Step,
@@ -39,7 +40,7 @@ CPU = torch.device("cpu")
 def split(
     n: int, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4, classes: int = 0, seed: int = 0
 ) -> Split:
-    """Images with something to learn: smooth ramps with a little noise, steeper in higher classes."""
+    """Images with something to learn: noisy ramps, steeper in higher classes."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(max(classes, 1), size=n)
     ramp = np.arange(math.prod(shape)).reshape(shape) / math.prod(shape) * levels
@@ -143,6 +144,16 @@ def test_what_does_not_fit_is_refused(
         fit(TrainConfig(steps=1, **config), data, **model)
 
 
+@pytest.mark.parametrize(("processes", "accumulate"), [(1, 4), (2, 2), (4, 1)])
+def test_no_part_of_any_process_may_be_empty(processes: int, accumulate: int) -> None:
+    config = TrainConfig(steps=1, batch_size=4, accumulate=accumulate)
+    check_fit(network(), dataset(), config, processes)
+    with pytest.raises(ValueError, match="no part may be empty"):
+        check_fit(network(), dataset(), replace(config, batch_size=accumulate), processes + 1)
+    with pytest.raises(ValueError, match="no part may be empty"):
+        check_fit(network(), dataset(), config, processes + 1)
+
+
 @pytest.mark.parametrize(("images", "batch"), [(10, 4), (3, 8), (7, 7)])
 def test_every_epoch_has_every_image_once(images: int, batch: int) -> None:
     steps = 3 * images
@@ -156,9 +167,7 @@ def test_every_epoch_has_every_image_once(images: int, batch: int) -> None:
     assert (batch_indices(100, 50, seed=5, step=0) != batch_indices(100, 50, seed=6, step=0)).any()
 
 
-def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_number_of_processes() -> (
-    None
-):
+def test_windows_and_mirrors_come_from_the_images_for_any_number_of_processes() -> None:
     images = ragged()
     config = TrainConfig(steps=1, batch_size=12, crop=4, flip=True, accumulate=2)
     parts = list(training_parts(images, config, 3, 0, 1, CPU, ()))
@@ -197,6 +206,21 @@ def test_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     assert learning_rate(replace(config, schedule="constant"), 500, 0.5, 1000) == 2.0
     assert learning_rate(replace(config, warmup_steps=None), 0, 0.0, 50) == pytest.approx(2 / 6)
     assert learning_rate(replace(config, warmup_steps=None), 0, 0.0, None) == pytest.approx(2 / 101)
+
+
+@pytest.mark.parametrize(
+    ("total", "updates"), [(5, 0), (10, 1), (999, 99), (1000, 100), (1010, 100), (50_000, 100)]
+)
+def test_the_rate_rises_for_a_tenth_of_the_run_and_a_hundred_updates_at_most(
+    total: int, updates: int
+) -> None:
+    for config, length in (
+        (TrainConfig(steps=total, schedule="constant", learning_rate=1.0), total),
+        (TrainConfig(minutes=1.0, schedule="constant", learning_rate=1.0), None),
+    ):
+        end = updates if length else 100
+        rates = [learning_rate(config, step, 0.0, length) for step in range(end + 2)]
+        assert rates == pytest.approx([min(1, (k + 1) / (end + 1)) for k in range(end + 2)])
 
 
 def test_total_steps() -> None:
@@ -441,7 +465,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_applied(bad: float) -> None:
     before = weights(state.model)
     with pytest.raises(
         TrainingError,
-        match=r"step 2: the loss is \S+ bits/dim .* learning rate of 0.\d+.* such as learning_rate=0.1",
+        match=r"step 2: the loss is \S+ bits/dim .* rate of 0.\d+.* such as learning_rate=0.1",
     ):
         next(steps)
     assert torch.equal(weights(state.model).nan_to_num(), before.nan_to_num())

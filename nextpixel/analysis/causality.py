@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.condition_values import ValuesLike
+from nextpixel.conditions.values import ValuesLike
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from nextpixel.condition_values import Values, ValuesLike, broadcast, unknown
-from nextpixel.conditions import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, broadcast, unknown
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from nextpixel.replacing import replace_file
+from nextpixel.files.replacing import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

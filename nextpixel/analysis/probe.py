@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
-from nextpixel.condition_values import Values, ValuesLike, as_values, map_values, random_values
-from nextpixel.conditions import ClassCondition, as_conditions, of_kind
+from nextpixel.conditions.kinds import ClassCondition, as_conditions, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, as_values, map_values, random_values
 from nextpixel.devices import seeded
 from nextpixel.layers.heads import Categorical, Distribution
 from nextpixel.models.core import ImageModel, visiting_order

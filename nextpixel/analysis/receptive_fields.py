@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.condition_values import ValuesLike, broadcast
+from nextpixel.conditions.values import ValuesLike, broadcast
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
 

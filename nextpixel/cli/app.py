@@ -1,5 +1,6 @@
-"""The command line: parses, calls one function, prints. Commands are loaded when they are called,
-torch even later.
+"""The command line: a command parses, calls one function of the library, and prints.
+
+Commands are loaded when they are called, and torch when they need it.
 """
 
 import os
@@ -28,25 +29,26 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), show_default=shown_default),
 )
-for _name, _help in {
-    "train": "Train a model on images.",
-    "evaluate": "Measure the bits per dimension of a model on a whole split.",
-    "sample": "Draw images from a model.",
-    "complete": "Fill in hidden parts of images, several times each.",
-    "embed": "Train an embedding of labelled images, for portraits.",
-    "reconstruct": "Draw images that share the code, embedding or class of an image.",
-    "interpolate": "Draw a row of images from one image's condition to another's.",
-    "info": "Show what a checkpoint is and how it was trained.",
-    "data": "Describe a source of images.",
-    "inspect": "Show what a model expects of chosen pixels, and how far it looks.",
-    "condition-worth": "Measure how many bits the condition saves, and classify with it.",
-    "export": "Copy a checkpoint without private names, to publish it.",
-    "cache": "List or clear the decoded images that are kept.",
-    "reproduce": "Train and evaluate a row of the papers' tables.",
-    "check": "Check a model for leaks, blind spots and normalisation.",
-}.items():
+_NAMES = (
+    "train",
+    "evaluate",
+    "sample",
+    "complete",
+    "embed",
+    "reconstruct",
+    "interpolate",
+    "info",
+    "data",
+    "inspect",
+    "condition-worth",
+    "export",
+    "cache",
+    "reproduce",
+    "check",
+)
+for _name in _NAMES:
     _function = _name.replace("-", "_")
-    app.command(f"nextpixel.cli.{_function}:{_function}", name=_name, help=_help)
+    app.command(f"nextpixel.cli.{_function}:{_function}", name=_name)
 
 # Given embeddings, reconstructions are portraits.
 app.command(
@@ -76,6 +78,9 @@ def _main(tokens: list[str]) -> None:
                 if config
                 else ()
             )
+        if not tokens or tokens[0].startswith("-"):
+            for name in _NAMES:  # the list of commands has the first line of each
+                app[name]
         app(
             tokens,
             exit_on_error=False,
@@ -130,7 +135,7 @@ def _renamed(tokens: list[str]) -> list[str]:
 def _config(tokens: Sequence[str]) -> str | None:
     """The file given as --config, which must be read before the options that override it."""
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        if token == "--config":
+        if token == "--config":  # nosec B105
             return following
         if token.startswith("--config="):
             return token.removeprefix("--config=")

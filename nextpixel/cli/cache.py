@@ -2,10 +2,12 @@
 
 import json as json_format
 
+from nextpixel.cli.readers import Json
+
 __all__ = ["cache"]
 
 
-def cache(*, clear: bool = False, json: bool = False) -> None:
+def cache(*, clear: bool = False, json: Json = False) -> None:
     """List the decoded images that are kept for the next time, or remove them.
 
     Images beyond 2 GB are kept in the folder nextpixel of $XDG_CACHE_HOME or ~/.cache. They take at
@@ -15,8 +17,6 @@ def cache(*, clear: bool = False, json: bool = False) -> None:
     ----------
     clear
         Remove them. They are made again when they are needed.
-    json
-        Print one JSON object.
     """
     from nextpixel.data.kept import cache_folder, clear_cache, kept_files, most_bytes
 

@@ -5,13 +5,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from nextpixel.cli.readers import Model
 from nextpixel.errors import UsageError
 
 __all__ = ["export"]
 
 
 def export(
-    model: str,
+    model: Model,
     *,
     out: Annotated[Path, Parameter(alias="-o")],
     keep_classes: bool = False,
@@ -24,8 +25,6 @@ def export(
 
     Parameters
     ----------
-    model
-        A run folder or a checkpoint.
     out
         The copy, a .safetensors file.
     keep_classes
@@ -34,7 +33,7 @@ def export(
         Keep the words that captions are made of, or the name of their encoder; otherwise the copy
         takes no captions.
     """
-    from nextpixel.publishing import publish
+    from nextpixel.inference.publishing import publish
 
     if out.suffix != ".safetensors":
         raise UsageError(f"‹out={out}› must end in .safetensors")

@@ -34,7 +34,7 @@ class Given(Generic[Settings]):
         return {}
 
     def __class_getitem__(cls, kind: Any) -> Any:
-        """The annotation for the command line: every field optional, with its default in the help."""
+        """The annotation for the command line: every field optional, its default in the help."""
         return _options_of(kind) if isinstance(kind, type) and is_dataclass(kind) else cls
 
 

@@ -40,7 +40,8 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
         counts += f", tested on {len(data.held_out)} classes that the embedding never saw"
     size = "several sizes" if data.shape is None else f"{data.shape[0]}×{data.shape[1]}"
     colours = f"{data.channels} channel{'s' * (data.channels > 1)}"
-    yield f"data      {printable(str(data.source))}: {counts}, {size}, {colours}, {data.levels} levels"
+    values = f"{size}, {colours}, {data.levels} levels"
+    yield f"data      {printable(str(data.source))}: {counts}, {values}"
     yield f"model     {_model_words(plan.model)}"
     lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
     length = next(f"{value:g} {name}" for name, value in lengths if value is not None)

@@ -28,7 +28,7 @@ from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers, within
 from nextpixel.errors import UsageError
-from nextpixel.replacing import replace_file
+from nextpixel.files.replacing import replace_file
 
 __all__ = [
     "MOST_PIXELS",

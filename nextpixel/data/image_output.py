@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nextpixel.data.image_files import grid, write_image
 from nextpixel.errors import UsageError
-from nextpixel.replacing import check_links, replace_file
+from nextpixel.files.replacing import check_links, replace_file
 
 __all__ = ["check_output", "write_images"]
 

@@ -75,8 +75,8 @@ def load_data(
             captions or maps lie in files of their own.
         preparation: How they are prepared.
         text_encoder: The function that makes vectors of captions: of a list of texts an array (n,
-            size), or of one text (size,); or MODULE:FUNCTION, to import it. If None, the words of the preparation, or the 512 most
-            frequent words of the training captions.
+            size), or of one text (size,); or its name, MODULE:FUNCTION, to import it. If None, the
+            words of the preparation, or the 512 most frequent words of the training captions.
         memory_bytes: Beyond this, images stay in a memory map, and are prepared batch by batch.
         cache_folder: Where decoded pictures are kept, so that only the first call decodes them. If
             None, only those beyond `memory_bytes` are, in the folder ``nextpixel`` of

@@ -34,10 +34,11 @@ class Preparation:
 
     size: Size = None
     """Crop each image centrally to this size, a side or (height, width), 48x64 on the command line,
-    and average areas. Images are never enlarged. ``auto`` keeps images of one size up to 64 pixels, and makes all others
-    squares of 32, or of the shortest side of all; it keeps arrays of integers wider than a byte,
-    because codes have no average. By default images keep their size, but ``nextpixel train`` and
-    ``nextpixel embed`` take ``auto``."""
+    and average areas. Images are never enlarged. ``auto`` keeps images of one size up to 64 pixels,
+    and makes all others squares of 32, or of the shortest side of all; it keeps arrays of integers
+    wider than a byte, because codes have no average. By default images keep their size, but
+    ``nextpixel train`` and ``nextpixel embed`` take ``auto``.
+    """
 
     levels: int | None = None
     """Quantise to this number of levels: ``value * levels // from_levels``. An array whose values

@@ -1,1 +1,1 @@
-"""What is done with a trained model: evaluate, sample, complete, reconstruct, interpolate, inspect."""
+"""Use a trained model: evaluate, sample, complete, reconstruct, interpolate, inspect."""

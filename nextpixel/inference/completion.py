@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel import sampling
-from nextpixel.conditions import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.image_files import read_image
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
@@ -36,8 +36,9 @@ def complete_images(
 ) -> Drawn:
     """Fill in hidden parts of images, several times each.
 
-    If the hidden part is at the bottom, draws are from the exact conditional distribution; otherwise
-    see `nextpixel.complete`. A row of the grid is an image, what the model was given, and the draws.
+    If the hidden part is at the bottom, draws are from the exact conditional distribution;
+    otherwise see `nextpixel.complete`. A row of the grid is an image, what the model was given, and
+    the draws.
 
     Args:
         model, config, device, reading, progress: as for `draw_images`.

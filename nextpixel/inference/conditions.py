@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nextpixel.condition_values import Values
-from nextpixel.conditions import ClassCondition, Condition, VectorCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, Condition, VectorCondition, of_kind
+from nextpixel.conditions.values import Values
 from nextpixel.data.annotation_files import checked_vectors
 from nextpixel.data.annotations import BagOfWords, encode_captions
 from nextpixel.data.folders import require_file

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel import sampling
-from nextpixel.condition_values import Values
-from nextpixel.conditions import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError

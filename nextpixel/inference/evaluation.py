@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nextpixel.analysis.condition_worth import ConditionWorth, condition_worth
 from nextpixel.autoencoding import divergence, log_weights
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nextpixel import interpolation, sampling
-from nextpixel.condition_values import index, map_values
-from nextpixel.conditions import VectorCondition, of_kind
+from nextpixel import sampling
+from nextpixel.conditions.kinds import VectorCondition, of_kind
+from nextpixel.conditions.values import index, map_values
 from nextpixel.errors import UsageError
+from nextpixel.inference import interpolation
 from nextpixel.inference.drawing import Drawn, beside_images, drawn_images, images_of
 from nextpixel.inference.requests import (
     DataRequest,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nextpixel.card import ModelCard
-from nextpixel.conditions import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.load import load_data
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source

@@ -15,7 +15,7 @@ from nextpixel.card import ModelCard
 from nextpixel.checkpoint import load_trainable, open_checkpoint
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError
+from nextpixel.files.fields import CheckpointError
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.record import own_card
@@ -54,7 +54,7 @@ class Trained:
         return given_words(self.model)
 
     def check_guidance(self, guidance: float) -> None:
-        """Raise UsageError for guidance if the model has not seen unknown conditions in training."""
+        """Raise UsageError if guidance needs unknown conditions, but the model has not seen any."""
         if guidance != 1 and not self.card.condition_dropout:
             raise UsageError(
                 f"‹guidance={guidance:g}› needs a model that has seen unknown conditions in"

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nextpixel.condition_values import Values
-from nextpixel.conditions import Condition, MapCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
+from nextpixel.conditions.values import Values
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.condition_values import Values, ValuesLike, as_values, forget
-from nextpixel.conditions import VectorCondition, of_kind
+from nextpixel.conditions.kinds import VectorCondition, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
-from nextpixel.condition_values import Values, ValuesLike, as_values, check_shapes
-from nextpixel.conditions import Condition, as_conditions, conditions_to_json
+from nextpixel.conditions.kinds import Condition, as_conditions, conditions_to_json
+from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head

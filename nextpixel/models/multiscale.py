@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.condition_values import Values, ValuesLike, as_values
-from nextpixel.conditions import Condition, MapCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale

@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from nextpixel.condition_values import Values, ValuesLike
-from nextpixel.conditions import Condition
+from nextpixel.conditions.kinds import Condition
+from nextpixel.conditions.values import Values, ValuesLike
 from nextpixel.layers.inputs import CategoricalInput
 
 __all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "config_of"]

@@ -16,10 +16,10 @@ from nextpixel.data.load import load_data
 from nextpixel.data.splits import subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
+from nextpixel.files.replacing import replace_file
 from nextpixel.papers.commit import commit
 from nextpixel.papers.recipe import DATA, Recipe, cost
 from nextpixel.papers.recipes import RECIPES
-from nextpixel.replacing import replace_file
 from nextpixel.scoring import dequantised_score
 from nextpixel.training.asked import check_same
 from nextpixel.training.evaluation import evaluate

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.condition_values import Values, forget, map_values
-from nextpixel.conditions import ClassCondition, Condition, MapCondition, VectorCondition
+from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, VectorCondition
+from nextpixel.conditions.values import Values, forget, map_values
 from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.errors import UsageError

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nextpixel.conditions import Condition, MapCondition, VectorCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, VectorCondition, of_kind
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder

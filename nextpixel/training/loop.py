@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nextpixel.fields import CheckpointError, checked, parsed
-from nextpixel.replacing import replace_file
+from nextpixel.files.fields import CheckpointError, checked, parsed
+from nextpixel.files.replacing import replace_file
 from nextpixel.training.loop import Step
 
 __all__ = ["METRICS", "append", "lines_of", "read_metrics", "rewrite"]

@@ -9,9 +9,9 @@ from typing import Any
 from nextpixel.card import ModelCard, checked_source
 from nextpixel.checkpoint import BEST, read_card
 from nextpixel.data.recorded import recorded
-from nextpixel.fields import CheckpointError, checked, parsed, read_record
-from nextpixel.files import FORMAT, json_digest
-from nextpixel.replacing import replace_file
+from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
+from nextpixel.files.replacing import replace_file
+from nextpixel.files.tensors import FORMAT, json_digest
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.ownership import is_signed, signature
 

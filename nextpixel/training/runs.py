@@ -29,11 +29,11 @@ from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError
-from nextpixel.files import read_header
+from nextpixel.files.fields import CheckpointError
+from nextpixel.files.replacing import remove_left_over
+from nextpixel.files.tensors import read_header
 from nextpixel.models import registry
 from nextpixel.models.trainable import Trainable
-from nextpixel.replacing import remove_left_over
 from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
 from nextpixel.training.compatibility import check_fit

@@ -6,7 +6,7 @@ None, one condition or several, and `as_conditions` makes the tuple.
 The value of an image may be **unknown**: class -1, a vector of NaN, a map of -1 (of NaN if it holds
 reals). It then adds nothing, and a model that has seen unknown values in training
 (`TrainConfig.condition_dropout`) is the unconditional model as well. Values for a batch are in
-`nextpixel.condition_values`; `nextpixel.layers.conditioning` brings them into a network.
+`nextpixel.conditions.values`; `nextpixel.layers.conditioning` brings them into a network.
 """
 
 from abc import ABC, abstractmethod

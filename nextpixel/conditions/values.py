@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from nextpixel.conditions import Condition
+from nextpixel.conditions.kinds import Condition
 from nextpixel.errors import UsageError
 
 __all__ = [

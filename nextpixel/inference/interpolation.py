@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.condition_values import ValuesLike, as_values
-from nextpixel.conditions import VectorCondition, of_kind
+from nextpixel.conditions.kinds import VectorCondition, of_kind
+from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nextpixel.fields import CheckpointError, parsed
-from nextpixel.replacing import replace_file
+from nextpixel.files.fields import CheckpointError, parsed
+from nextpixel.files.replacing import replace_file
 from nextpixel.version import __version__
 
 __all__ = [
