@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from nextpixel.data.load import load_data
     from nextpixel.data.preparation import Preparation
     from nextpixel.data.source import Source
+    from nextpixel.inference.completion import complete_images
+    from nextpixel.inference.drawing import draw_images
+    from nextpixel.inference.evaluation import evaluate_model
+    from nextpixel.inference.trained import open_trained
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
     from nextpixel.training.config import TrainConfig
     from nextpixel.training.loop import initial_state, train
+    from nextpixel.training.start import resume_model, train_model
 
 __all__ = [
     "ClassCondition",
@@ -39,14 +44,20 @@ __all__ = [
     "bits_per_dim",
     "check_causality",
     "complete",
+    "complete_images",
     "dequantised_bits_per_dim",
+    "draw_images",
+    "evaluate_model",
     "initial_state",
     "load",
     "load_data",
+    "open_trained",
+    "resume_model",
     "sample",
     "save",
     "score",
     "train",
+    "train_model",
 ]
 
 _HOMES = {
@@ -64,14 +75,20 @@ _HOMES = {
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",
     "complete": "sampling",
+    "complete_images": "inference.completion",
     "dequantised_bits_per_dim": "scoring",
+    "draw_images": "inference.drawing",
+    "evaluate_model": "inference.evaluation",
     "initial_state": "training.loop",
     "load": "checkpoint",
     "load_data": "data.load",
+    "open_trained": "inference.trained",
+    "resume_model": "training.start",
     "sample": "sampling",
     "save": "checkpoint",
     "score": "scoring",
     "train": "training.loop",
+    "train_model": "training.start",
 }
 
 

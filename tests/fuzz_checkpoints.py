@@ -25,7 +25,8 @@ from nextpixel.cli.app import main
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.files.tensors import read_tensors, write_tensors
-from nextpixel.training.config import TrainConfig
+from nextpixel.models.embedding import Embedding
+from nextpixel.training.config import EmbeddingConfig, TrainConfig
 
 SECONDS = 20
 HUGE = [0, -1, 1, 2, 3, 7, 255, 256, 257, 65536, 2**20, 10**9, 2**31, 2**61 - 1, 2**63, 10**300]
@@ -71,17 +72,19 @@ def stop(*_: Any) -> None:
 def fuzz(cases: int, number: int) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     wholes = []
-    for name in CASES:
+    trained = Training(step=3, seconds=1.0, config=TrainConfig(steps=3))
+    embedding = Embedding(channels=1, levels=4, size=(8, 8), outputs=4, features=4)
+    for model in (*map(build, CASES), embedding):
         path = folder / f"{len(wholes)}.safetensors"
         card = ModelCard(
             source=Source("x.npz", captions="c.txt"),
             preparation=Preparation(levels=4, size=(8, 8), text_encoder=("a", "b")),
             classes=("a", "b", "c"),
             shape=(8, 8),
-            training=Training(step=3, seconds=1.0, config=TrainConfig(steps=3)),
+            training=EmbeddingConfig() if model is embedding else trained,
             notes={"about": "a test", "test": {"bits": 1.5}},
         )
-        save(build(name), path, card=card)
+        save(model, path, card=card)
         tensors, header = read_tensors(path)
         wholes.append((tensors, json.dumps(dict(header.metadata))))
     came: Counter[str] = Counter()

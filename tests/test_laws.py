@@ -346,9 +346,9 @@ def test_what_is_unknown_adds_nothing(name: str) -> None:
 
 @conditional_case
 def test_what_is_unknown_teaches_nothing(name: str) -> None:
-    """Every gradient is finite, even if an unknown value is NaN.
+    """Gradients are finite, also if an unknown value is NaN.
 
-    The gradient of the encoder does not depend on images whose values are unknown.
+    Those of the encoder are the same without the images whose values are unknown.
     """
     model = build(name)
     x, condition = images(model, 3, (6, 6)), conditions(model, 3, (6, 6))

@@ -684,7 +684,7 @@ def test_the_demo_removes_only_its_own_runs(
     class Stop(Exception):
         pass
 
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise Stop
 
     monkeypatch.setattr("nextpixel.demo.train_model", stop)

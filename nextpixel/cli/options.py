@@ -96,7 +96,7 @@ def _option(name: str, hint: Any, default: str | None, text: str) -> Any:
     kinds = tuple(part for part in get_args(hint) or (hint,) if part is not NoneType)
     if isinstance(kinds[0], str):  # a Literal
         kinds = (hint,)
-    kind, read = READERS.get(name) or READERS.get(kinds) or (kinds[0], None)
+    kind, read = READERS.get(kinds) or READERS.get(name) or (kinds[0], None)
     negative = flag(f"no_{name}") if kind is bool else ()
     parameter = Parameter(
         name=flag(name),

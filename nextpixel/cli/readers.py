@@ -90,6 +90,7 @@ READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
     "validation": (float, _share_or_number),
     "test": (float, _share_or_number),
     (int,): (int, _whole),
+    (int, tuple[int, int]): (str, _size),
 }
 """The readers of options, by name or type: what cyclopts takes the text for, and the function."""
 

@@ -80,7 +80,8 @@ def load_data(
         memory_bytes: Beyond this, images stay in a memory map, and are prepared batch by batch.
         cache_folder: Where decoded pictures are kept, so that only the first call decodes them. If
             None, only those beyond `memory_bytes` are, in the folder ``nextpixel`` of
-            ``$XDG_CACHE_HOME`` or ``~/.cache``.
+            ``$XDG_CACHE_HOME`` or ``~/.cache``. What is kept is private and bounded, see
+            `nextpixel.data.kept`.
         progress: Called with the number of pictures that are decoded, and their total.
 
     Raises:

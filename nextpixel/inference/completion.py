@@ -47,11 +47,6 @@ def complete_images(
 
     Raises:
         UsageError: something does not fit the model, or the images differ in size.
-
-    Example:
-        >>> request = CompletionRequest(n=2, hide="right", draws=3)
-        >>> complete_images("digits", request, data=DataRequest(data="digits")).images.shape
-        (2, 3, 1, 8, 8)
     """
     trained = open_trained(model, device=device)
     network, source = trained.distribution, trained.card.source

@@ -94,8 +94,9 @@ def draw_images(
         UsageError: something does not fit the model.
 
     Example:
-        >>> draw_images("digits", SampleRequest(n=2, class_="7"), device="cpu").images.shape
-        (2, 1, 8, 8)
+        >>> request = SampleRequest(n=2, class_="Trouser", size=(4, 3))
+        >>> draw_images("fashion-mnist", request, device="cpu").images.shape
+        (2, 1, 4, 3)
     """
     trained = open_trained(model, device=device)
     network, n, columns, class_ = trained.distribution, request.n, request.columns, request.class_

@@ -163,9 +163,16 @@ def evaluate_model(
         UsageError: the data are not there, or do not fit the model.
 
     Example:
-        >>> found = evaluate_model("digits", DataRequest(data="digits"), device="cpu")
-        >>> found.images, found.given, found.bits_per_dim < found.histogram_bits_per_dim
-        (179, 'the class', True)
+        >>> import tempfile
+        >>> from nextpixel import TrainConfig
+        >>> from nextpixel.models.choice import ModelChoice
+        >>> from nextpixel.training.start import train_model
+        >>> small = ModelChoice(network={"features": 8, "layers": 1})
+        >>> run = Path(tempfile.mkdtemp()) / "run"
+        >>> trained = train_model("digits", small, TrainConfig(steps=1), out=run)
+        >>> found = evaluate_model(run)
+        >>> found.images, found.split, found.given
+        (179, 'test', 'the class')
     """
     check_at_least(0, importance_samples=importance_samples)
     trained = open_trained(model, device=device)

@@ -122,8 +122,6 @@ class SampleRequest:
 
     def __post_init__(self) -> None:
         check_at_least(1, n=self.n, columns=self.columns)
-        if isinstance(self.size, str):
-            raise UsageError(f"‹size={self.size}› is for training; give a size such as 32 or 48x64")
         if isinstance(self.size, int):
             object.__setattr__(self, "size", (self.size, self.size))
         if self.size is not None:

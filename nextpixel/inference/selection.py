@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nextpixel.card import ModelCard
+from nextpixel.checkpoint import pretrained
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.load import load_data
 from nextpixel.data.preparation import Preparation
@@ -65,12 +66,6 @@ def data_of(
     Raises:
         UsageError: the data are unknown or not there, the split is empty, or a class is not one of
             the model.
-
-    Example:
-        >>> from nextpixel.inference.trained import open_trained
-        >>> selection = data_of(open_trained("digits"), DataRequest(data="digits", split="valid"))
-        >>> selection.name, len(selection.split)
-        ('valid', 162)
     """
     if labelled is None:
         labelled = bool(of_kind(trained.model.given_by_data, ClassCondition))
@@ -108,6 +103,13 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     recorded = trained.card.source
     if recorded is None and request.data is None:
         raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
+    name = trained.name.removeprefix("nextpixel:")
+    if request.data is None and name in pretrained() and not trained.card.own:
+        terms = str(trained.card.notes.get("data_terms", recorded))
+        raise UsageError(
+            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its"
+            " images are not included: give them, or other images, as ‹data›"
+        )
     embedding = None if recorded is None else recorded.embedding
     if embedding is None and request.embedding is not None:
         raise UsageError(

@@ -1,8 +1,8 @@
 """A trained model: its weights, its card, and where it comes from.
 
->>> trained = open_trained("digits")
->>> trained.card.classes[:3], trained.given
-(('0', '1', '2'), 'the class')
+>>> trained = open_trained("fashion-mnist", device="cpu")
+>>> trained.card.classes[:2], trained.given
+(('T-shirt/top', 'Trouser'), 'the class')
 """
 
 from dataclasses import dataclass
