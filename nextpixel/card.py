@@ -80,6 +80,8 @@ class ModelCard:
     folders above them."""
     preparation: Preparation | None = None
     """How the data were prepared."""
+    digest: Mapping[str, Any] | None = None
+    """Which images were trained, validated and tested on: a `nextpixel.data.digest.DataDigest`."""
     classes: tuple[str, ...] = ()
     """The names of the classes."""
     shape: tuple[int, int] | None = None
@@ -146,6 +148,7 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
         "shape": tuple[int, int] | None,
         "held_out": tuple[str, ...],
         "verification": Mapping[str, Any] | None,
+        "digest": Mapping[str, Any] | None,
     }
     for name in ("model", "config", "version"):
         if name not in record:

@@ -79,10 +79,14 @@ def test_lossless_formats_give_the_exact_pixels(
             "png",
             chw(np.where(GREY >= 128, 255, 0)),
         ),
-        (Image.fromarray(GREY.astype(np.uint16) * 257), "png", chw(GREY)),
-        (Image.fromarray(GREY.astype(np.uint16) * 256 + 255), "tiff", chw(GREY)),
-        (Image.fromarray(GREY.astype(np.int32) * 256), "tiff", chw(GREY)),
-        (Image.fromarray(GREY.astype(np.uint16) * 257), "pgm", chw(GREY)),
+        (Image.fromarray(GREY.astype(np.uint16) * 257), "png", chw(GREY.astype(np.uint16) * 257)),
+        (
+            Image.fromarray(GREY.astype(np.uint16) * 256 + 255),
+            "tiff",
+            chw(GREY.astype(np.uint16) * 256 + 255),
+        ),
+        (Image.fromarray(GREY.astype(np.int32) * 256), "tiff", chw(GREY.astype(np.uint16) * 256)),
+        (Image.fromarray(GREY.astype(np.uint16) * 257), "pgm", chw(GREY.astype(np.uint16) * 257)),
         (
             Image.fromarray(RGB).convert("P"),
             "png",

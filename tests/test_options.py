@@ -64,6 +64,8 @@ VALUES: dict[type, dict[str, tuple[str, Any]]] = {
         "validation": ("0.25", 0.25),
         "test": ("12", 12),
         "split_seed": ("9", 9),
+        "split_by": ("index", "index"),
+        "skip_broken": ("true", True),
     },
 }
 COMMANDS = {TrainConfig: "train", EmbeddingConfig: "embed", Preparation: "train"}
@@ -99,7 +101,9 @@ def received(kind: type, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_field_is_tried() -> None:
     for kind, values in VALUES.items():
-        hidden = {"ragged"} if kind is Preparation else set()  # --crop decides it
+        hidden = (
+            {"ragged", "skip_small", "reading"} if kind is Preparation else set()
+        )  # --crop decides it
         assert {field.name for field in fields(kind)} - hidden == values.keys()
 
 
@@ -143,7 +147,7 @@ def test_the_help_shows_every_option_with_its_default(command: str) -> None:
     kinds = {"train": [Source, Preparation, ModelChoice, TrainConfig], "embed": [EmbeddingConfig]}
     for kind in kinds[command]:
         for field in fields(kind):
-            if field.name in ("ragged", "images", "network"):
+            if field.name in ("ragged", "skip_small", "reading", "images", "network"):
                 continue
             argument = arguments[f"--{field.name.replace('_', '-')}"]
             assert argument.parameter.help

@@ -80,7 +80,7 @@ def test_ones_own_run_finds_its_data(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["evaluate", str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["images"] == 2
+    assert json.loads(capsys.readouterr().out)["images"] == 3
     moved = folder.rename(tmp_path / "moved")
     main(["evaluate", str(moved / BEST), "--json"])
     card = own_card(moved)

@@ -111,10 +111,7 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, UsageError):
         return error.shown(flag)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
-        return (
-            "there is not enough memory; use smaller images, a smaller model, or a smaller"
-            " --batch-size"
-        )
+        return "there is not enough memory; use smaller images or a smaller model"
     if isinstance(error, RuntimeError):
         return None
     if isinstance(error, OSError) and error.filename and error.strerror:

@@ -29,6 +29,7 @@ def data(
 
     from nextpixel.cli.progress import counted_bar
     from nextpixel.cli.terminal import console, printable
+    from nextpixel.cli.words import note_lines
     from nextpixel.data.description import describe_source
 
     given = preparation.values()
@@ -45,6 +46,8 @@ def data(
     size = "sizes differ" if found["shape"] is None else "{}×{}".format(*found["shape"])
     colours = f"{found['channels']} channel{'s' * (found['channels'] > 1)}"
     print(f"{found['source']}: {size}, {colours}, {found['levels']} levels")
+    for line in note_lines(tuple(found["notes"])):
+        print(line)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("split", "images", "smallest", "largest", "values", "mean"):
         table.add_column(column, justify="left" if column == "split" else "right")

@@ -30,6 +30,7 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    other_data: bool = False,
     config: Path | None = None,
     conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
     categorical_maps: bool = False,
@@ -60,6 +61,8 @@ def train(
         recomputation, how often it validates and its patience. Give SOURCE, and `--labels`,
         `--vectors`, `--captions`, `--maps` or `--embedding`, if the same data moved or the run was
         trained elsewhere.
+    other_data
+        Resume although the images have changed since the run began.
     config
         A TOML file with any of these options: `batch_size = 64` is `--batch-size 64`. Options on
         the command line take precedence.
@@ -93,6 +96,7 @@ def train(
             source=source,
             annotations=annotations.values(),
             text_encoder=encoder,
+            other_data=other_data,
             device=device,
             tensorboard=tensorboard,
             progress=progress,

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nextpixel.cli.terminal import printable
+from nextpixel.errors import UsageError
 
 if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["figure_words", "images_words", "plan_lines"]
+__all__ = ["figure_words", "images_words", "note_lines", "plan_lines"]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
 
@@ -42,6 +43,7 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     colours = f"{data.channels} channel{'s' * (data.channels > 1)}"
     values = f"{size}, {colours}, {data.levels} levels"
     yield f"data      {printable(str(data.source))}: {counts}, {values}"
+    yield from note_lines(data.notes)
     yield f"model     {_model_words(plan.model)}"
     lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
     length = next(f"{value:g} {name}" for name, value in lengths if value is not None)
@@ -50,6 +52,13 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     batches = f"batches of {config.batch_size}{crop}"
     yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
     yield f"run       {plan.folder}"
+
+
+def note_lines(notes: tuple[str, ...]) -> Iterator[str]:
+    """What was assumed of the data or passed over, a line each, with parameters as options."""
+    for note in notes:
+        shown = UsageError(note).shown(lambda name: f"--{name.replace('_', '-')}")
+        yield f"note      {printable(shown)}"
 
 
 def _model_words(model: "Trainable") -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.annotation_files import checked_vectors, read_npy
+from nextpixel.data.classes import numbered
 from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
 from nextpixel.data.kept import keep, open_kept
 from nextpixel.data.pixels import Integers, resize
@@ -30,8 +32,6 @@ from nextpixel.data.storage import (
 __all__ = ["read_arrays", "read_digits"]
 
 _MOST_CLASSES = 2**16
-_MOST_UNSEEN_CLASSES = 1024
-"""How many classes labels may count whose images are fewer."""
 _SMALL_BYTES = 2**20
 """Arrays up to this are read into memory, however large the others of their file are."""
 
@@ -42,9 +42,11 @@ def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     x = _arrange(bunch.images.astype(np.uint8), "digits", preparation.channels)
     images = _resized(x, preparation, "digits", ["digits"], storage)
     if preparation.ignore_labels:
-        return Stored(splits={"train": Split(images=images)}, levels=17)
-    split = Split(images=images, labels=bunch.target.astype(np.int64))
-    return Stored(splits={"train": split}, classes=tuple("0123456789"), levels=17)
+        splits = {"train": Split(images=images, fingerprints=fingerprints(x))}
+        return Stored(splits=splits, levels=17, in_order=True)
+    labels = bunch.target.astype(np.int64)
+    splits = {"train": Split(images=images, labels=labels, fingerprints=fingerprints(x))}
+    return Stored(splits=splits, classes=tuple("0123456789"), levels=17, in_order=True)
 
 
 def read_arrays(
@@ -81,29 +83,29 @@ def read_arrays(
                 f" each class once, and at most {_MOST_CLASSES}"
             )
     splits: dict[str, Split] = {}
+    raw: dict[str, NDArray[Any] | None] = {}
     for key in arrays:
         split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
         if split is None:
             continue
         where = f"{split}_images of {path}"
         x = _arrange(arrays[key], where, preparation.channels)
-        prefix, labels = key.removesuffix("images"), None
+        prefix = key.removesuffix("images")
         if prefix + "labels" in arrays and not preparation.ignore_labels:
-            labels = _checked_labels(
-                arrays[prefix + "labels"], len(x), len(names), f"{split} labels of {path}"
-            )
+            raw[split] = arrays[prefix + "labels"]
         splits[split] = Split(
             images=_resized(x, preparation, where, [arrays.stamp, split], storage),
-            labels=labels,
+            fingerprints=fingerprints(x),
             **_annotations(arrays, prefix, len(x), path),
         )
-    if "train" not in splits:
+    if not splits:
         raise DataError(
             f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
             " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
             " alone is expected"
         )
-    return Stored(splits=splits, classes=names or _numbered_classes(splits.values()))
+    splits, classes = numbered(splits, raw, names, preparation.reading, str(path))
+    return Stored(splits=splits, classes=classes, in_order="test" in splits)
 
 
 def _one_array(
@@ -119,11 +121,12 @@ def _one_array(
     given = None if preparation.ignore_labels else _load_labels(path, labels)
     split = Split(
         images=_resized(x, preparation, str(path), [stamped or stamp(path), "train"], storage),
-        labels=(
-            None if given is None else _checked_labels(given, len(x), 0, f"train labels of {path}")
-        ),
+        fingerprints=fingerprints(x),
     )
-    return Stored(splits={"train": split}, classes=_numbered_classes([split]))
+    splits, classes = numbered(
+        {"train": split}, {"train": given}, (), preparation.reading, str(path)
+    )
+    return Stored(splits=splits, classes=classes)
 
 
 class _ZippedArrays(Mapping[str, NDArray[Any]]):
@@ -268,34 +271,6 @@ def _resized(
         raise DataError(f"{where}: {error}") from error
 
 
-def _checked_labels(
-    labels: NDArray[Any], count: int, classes: int, where: str
-) -> NDArray[np.int64]:
-    if labels.dtype.kind not in "ui":
-        raise DataError(
-            f"{where} hold {labels.dtype}, but labels are integers 0 ... classes-1; number the"
-            " classes"
-        )
-    if labels.shape not in ((count,), (count, 1)):
-        raise DataError(
-            f"{where} have shape {labels.shape}, but there are {count} images; ({count},) is"
-            " expected"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    limit = classes or min(max(count, _MOST_UNSEEN_CLASSES), _MOST_CLASSES)
-    if low < 0 or high >= limit:
-        meaning = (
-            f"label_names names {classes} classes"
-            if classes
-            else f"there are {count} images, and classes are numbered from 0 without gaps"
-        )
-        raise DataError(
-            f"{where} range from {low} to {high}, but {meaning}; labels must lie in 0 ..."
-            f" {limit - 1}"
-        )
-    return labels.reshape(count).astype(np.int64)
-
-
 def _annotations(
     arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, path: Path
 ) -> dict[str, Any]:
@@ -315,13 +290,6 @@ def _annotations(
     if "captions" in found:
         found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))
     return found
-
-
-def _numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
-    highest = max(
-        (int(split.labels.max()) for split in splits if split.labels is not None), default=-1
-    )
-    return tuple(str(k) for k in range(highest + 1))
 
 
 def _reason(error: BaseException) -> str:

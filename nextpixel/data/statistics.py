@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nextpixel.data.errors import DataError
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import ImageData, Split
+from nextpixel.errors import UsageError
 
 __all__ = ["describe", "histogram_bits_per_dim"]
 
@@ -26,7 +27,8 @@ def describe(data: ImageData) -> dict[str, Any]:
     than memory is described in seconds; ``looked_at`` says of how many.
 
     Returns:
-        ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``;
+        ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``,
+        ``notes``, what was assumed or passed over;
         ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all
         values of the training images; ``test_seen_in_train``, how many different test images equal
         a training image, of those looked at; and ``splits``, for each its ``images``,
@@ -61,6 +63,7 @@ def describe(data: ImageData) -> dict[str, Any]:
         "channels": data.channels,
         "levels": data.levels,
         "classes": list(data.classes),
+        "notes": [str(UsageError(note)) for note in data.notes],
         "uniform_bits_per_dim": math.log2(data.levels),
         "entropy_bits_per_dim": entropy,
         "test_seen_in_train": len(digests["train"] & digests["test"]),

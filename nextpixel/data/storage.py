@@ -31,7 +31,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
-    "valid": ("valid", "val", "validation"),
+    "valid": ("valid", "val", "validation", "validate", "dev", "development", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
 """The splits, and what folders, files and data sets call them."""
@@ -42,15 +42,22 @@ class Stored:
     """Images and annotations as they are stored, before they are prepared.
 
     Attributes:
-        splits: By name: "train", and where the source has them "valid" and "test". Images are
-            possibly views of a memory map.
+        splits: By name, those that the source has: "train", "valid", "test". Images are possibly
+            views of a memory map.
         classes: Their names, () without labels.
         levels: The number of levels that the source is known to have; None if its values must tell.
+        notes: What was assumed, and what was passed over, a sentence each.
+        in_order: Whether the order of the images is part of the data set, as in digits, so that
+            it is split by their index.
+        skip_small: Whether pictures were passed over because they are small.
     """
 
     splits: Mapping[str, Split]
     classes: tuple[str, ...] = ()
     levels: int | None = None
+    notes: tuple[str, ...] = ()
+    in_order: bool = False
+    skip_small: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

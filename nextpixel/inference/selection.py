@@ -1,5 +1,6 @@
 """The images on which a trained model is used: a split of its training data, or other images."""
 
+import logging
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ import numpy as np
 from nextpixel.card import ModelCard
 from nextpixel.checkpoint import pretrained
 from nextpixel.conditions.kinds import ClassCondition, of_kind
-from nextpixel.data.load import load_data
+from nextpixel.data.again import load_again
+from nextpixel.data.digest import without_trained
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
@@ -20,6 +22,8 @@ from nextpixel.inference.trained import Trained
 from nextpixel.training.ownership import check_places
 
 __all__ = ["Selection", "data_of"]
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -82,10 +86,8 @@ def data_of(
     if request.data is not None:
         # An embedding knows the classes that it has not seen by their names.
         ignored = preparation.ignore_labels if source.embedding is not None else not labelled
-        preparation = replace(
-            preparation, validation=0, test=0, from_levels=None, ignore_labels=ignored
-        )
-    data = load_data(source, preparation, text_encoder=encoder, progress=progress)
+        preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
+    data = load_again(source, preparation, text_encoder=encoder, progress=progress)
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     name: str = request.split
     part = splits[name]
@@ -93,6 +95,9 @@ def data_of(
         part, name = data.train, "all"
     if not len(part):
         raise UsageError(f"{data.source} has no {name} images; choose another ‹split›")
+    part, notes = without_trained(trained.card.digest, data, part, name, same=request.data is None)
+    for note in notes:
+        _log.warning("%s", note)
     if labelled and request.data is not None and part.labels is not None:
         part = _with_classes_of_model(part, data, card)
     return Selection(data=data, split=part, name=name)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.card import PLACES
+from nextpixel.data.digest import DataDigest
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.config import MAY_CHANGE, TrainConfig
 from nextpixel.training.record import read_run
+from nextpixel.training.same_data import check_classes
 from nextpixel.version import __version__
 
 __all__ = ["asked_of", "changes_of", "check_asked", "check_same"]
@@ -42,6 +44,7 @@ def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         "source": {} if source is None else source.to_json(),
         "preparation": preparation.to_json(),
     }
+    check_classes(folder, before, now)
     for part in ("source", "preparation", "model", "training"):
         # An option that the run's version did not have yet counts as the default.
         default = asdict(TrainConfig()) if part == "training" else {}
@@ -70,10 +73,13 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def asked_of(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
     """The request, as JSON."""
+    digest = DataDigest.of(data)
     asked = {
         "version": __version__,
         "source": data.source.to_json(),
         "preparation": data.preparation.to_json(),
+        "digest": None if digest is None else digest.to_json(),
+        "notes": data.notes,
         "classes": data.classes,
         "shape": data.shape or (config.crop and (config.crop, config.crop)),
         "model": {"class": type(model).__name__, "config": model.config()},

@@ -30,10 +30,12 @@ MAY_CHANGE = (
     "clip_norm",
     "precision",
     "recompute",
+    "accumulate",
     "evaluate_every",
     "patience",
 )
-"""What may change when a run is resumed: its length, and what rescues a run that diverged."""
+"""What may change when a run is resumed: its length, what rescues a run that diverged, and into how
+many parts a batch is divided to fit into memory."""
 
 _MOST = 10**9
 """More updates or epochs than this are a typing error."""

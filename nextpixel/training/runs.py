@@ -49,6 +49,7 @@ from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
 from nextpixel.training.record import RUN, is_own, read_run, write_run
+from nextpixel.training.same_data import digest_to_go_on_with
 from nextpixel.training.state import STATE, load_state, save_state
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run(
     config: TrainConfig,
     *,
     resume: bool = False,
+    other_data: bool = False,
     log_every: int = 10,
     save_seconds: float = 60.0,
     tensorboard: bool = False,
@@ -86,6 +88,7 @@ def run(
         resume: continue from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
             changed or the length is in minutes.
+        other_data: resume with data that have changed since the run began.
         log_every: steps between lines in the metrics.
         save_seconds: least time between two saves of the state, apart from those at validations and
             at the end.
@@ -108,7 +111,9 @@ def run(
     asked = asked_of(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
-        state = _prepare(folder, asked, model, data, config, resume=resume, first=first)
+        state = _prepare(
+            folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
+        )
         board = None
         if first and writer is not None:
             board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
@@ -212,6 +217,7 @@ def _prepare(
     config: TrainConfig,
     *,
     resume: bool,
+    other_data: bool,
     first: bool,
 ) -> TrainState:
     """The state to start from. The first process also brings the folder there."""
@@ -220,6 +226,7 @@ def _prepare(
     if resume:
         before = read_run(folder)
         check_asked(folder, before, asked)
+        asked = asked | digest_to_go_on_with(folder, before, asked, other_data=other_data)
         load_state(state, folder / STATE)
         asked = asked | {"changes": changes_of(before, asked, state.step)}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
@@ -263,6 +270,7 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
     card = ModelCard(
         source=source,
         preparation=preparation,
+        digest=asked.get("digest"),
         classes=tuple(asked["classes"]),
         shape=asked["shape"] and tuple(asked["shape"]),
         training=training,

@@ -35,6 +35,7 @@ from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import Step, TrainingError
+from nextpixel.training.memory import is_out_of_memory, parts_that_fit
 from nextpixel.training.runs import reopen, run
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
@@ -50,6 +51,7 @@ class TrainPlan:
         data: what it is trained on.
         config: how.
         resume: whether the folder holds a run to go on with.
+        other_data: whether it may go on with data that have changed.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class TrainPlan:
     data: ImageData
     config: TrainConfig
     resume: bool = False
+    other_data: bool = False
 
 
 Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
@@ -133,6 +136,8 @@ def train_model(
     if not isinstance(preparation, Preparation):
         preparation = _preparation(dict(preparation or {}), model, training)
     data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
+    if not len(data.train):
+        raise UsageError(f"{data.source} has no training images, only a split for testing")
     with seeded(training.seed):
         network = build_model(
             data,
@@ -157,6 +162,7 @@ def resume_model(
     source: str | None = None,
     annotations: Mapping[str, str | Path] | None = None,
     text_encoder: TextEncoder | str | None = None,
+    other_data: bool = False,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
@@ -171,6 +177,7 @@ def resume_model(
         annotations: where the files that belong to them are now, if they moved, by the fields of
             `Source`: labels, vectors, captions, maps, embedding.
         text_encoder: the function that encodes captions, unless it is the default.
+        other_data: go on although the data have changed since the run began.
         device: as in `train_model`.
         tensorboard: as in `train_model`.
         progress: as in `train_model`.
@@ -192,6 +199,7 @@ def resume_model(
         data=data,
         config=TrainConfig(**asdict(config) | other_length | changes),
         resume=True,
+        other_data=other_data,
     )
     return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
 
@@ -214,6 +222,7 @@ def follow_plan(
         plan.data,
         plan.config,
         resume=plan.resume,
+        other_data=plan.other_data,
         tensorboard=tensorboard,
     )
     best: float | None = None
@@ -224,7 +233,30 @@ def follow_plan(
                 best = found if best is None else min(best, found)
     except TrainingError as error:
         raise TrainingError(f"{error.sentence}; the run is kept in {plan.folder}") from error
-    return best
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # The traceback holds on to all that filled the memory.
+        steps, error.__traceback__, error.__context__ = iter(()), None, None
+    else:
+        return best
+    raise TrainingError(_out_of_memory(plan))
+
+
+def _out_of_memory(plan: TrainPlan) -> str:
+    """What fits, in a sentence."""
+    config = plan.config
+    plan.model.zero_grad()
+    parts = None if rank_and_processes()[1] > 1 else parts_that_fit(plan.model, plan.data, config)
+    fact = f"‹batch_size={config.batch_size}› does not fit into memory"
+    if parts is None:
+        return f"{fact}; use smaller images, a smaller ‹crop› or a smaller model"
+    size = -(-config.batch_size // parts)
+    return (
+        f"{fact}, but {size} image{'s' * (size > 1)} at a time do; go on in {plan.folder} with"
+        f" ‹resume› and ‹accumulate={parts}›, which trains the same, or start anew with"
+        f" ‹batch_size={size}›"
+    )
 
 
 def _check_memory(plan: TrainPlan) -> None:
