@@ -85,7 +85,7 @@ class Preparation:
     """Skip pictures that cannot be read or are smaller than the requested size, and list them."""
 
     skip_small: bool = False
-    """Pass over pictures smaller than ‹size›. ``size=auto`` sets it if few are much smaller than
+    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller than
     the others."""
 
     ragged: bool = False
