@@ -2,7 +2,7 @@
 
     python experiments/portraits.py FACES_LFW32.npz
 
-Conditional Image Generation with PixelCNN Decoders, section 3.3, small: an embedding learnt by
+Conditional Image Generation with PixelCNN Decoders, section 3.3, small: an embedding trained on
 triplets on 128 people, verified on 30 others; then a Gated PixelCNN given the frozen embedding of
 each picture; then drawn portraits of people whom neither ever saw, embedded in turn: are they
 nearer to their own person than to others? Writes numbers to experiments/results/portraits.json;

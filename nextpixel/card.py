@@ -1,11 +1,11 @@
 """Model cards: what a checkpoint says about itself.
 
 A card is data and nothing else. It never names a place to write, and it names what a model was
-trained on without saying where on somebody's disk that lies: opening data is up to whoever knows
-where they are, see `nextpixel.training.ownership`.
+trained on without saying where on somebody's disk that lies. Whether data may be opened is decided
+in `nextpixel.training.ownership`.
 
-Every field is checked when a card is read. A field that this version does not know, such as one of
-a newer version or one of the author's own, is kept in `ModelCard.notes`.
+Every field is checked when a card is read. A field that this version does not know, because a newer
+version or the author added it, is kept in `ModelCard.notes`.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ PLACES = tuple(item.name for item in fields(Source))
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the weights came about."""
+    """How the weights were trained."""
 
     step: int
     """The update after which the weights were saved."""
@@ -54,7 +54,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that a checkpoint says beside its weights.
+    """Everything that a checkpoint states besides its weights.
 
     `nextpixel.checkpoint.save` fills in the first five fields.
 
@@ -95,7 +95,7 @@ class ModelCard:
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Further JSON: fields of the author's own, or of a newer version."""
     own: bool = False
-    """Whether this user's own run said where the source is. It is never read from a file: see
+    """Whether this user's own run states where the source is. It is never read from a file: see
     `nextpixel.training.record.own_card`."""
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """Checkpoints: one safetensors file with the weights of a model and its card.
 
 Nothing that is read is executed. Tensors are numbers, the rest is JSON, and the class of a model is
-looked up in `MODELS`. The card and the names, shapes and types of the tensors are compared before
-anything of the size that the card states is made, so that a small file costs little.
+looked up in `MODELS`. The card is compared with the names, shapes and types of the tensors before
+any memory of the size that it states is allocated, so that a small file costs little.
 """
 
 import os
@@ -52,7 +52,7 @@ _DTYPES = {
     "F64": torch.float64,
 }
 _LARGEST = 65536
-"""Of numbers that no tensor shows, such as levels and scales."""
+"""The largest value of numbers that no tensor bounds, such as levels and scales."""
 
 
 def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | None = None) -> None:
@@ -110,7 +110,7 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
 
 
 def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Trainable:
-    """Reads whatever `training.loop.train` trains, in evaluation mode; as `load`."""
+    """Like `load`, but reads whatever `training.loop.train` trains."""
     model, _ = open_checkpoint(path_or_name)
     if not isinstance(model, Trainable):
         raise CheckpointError(
@@ -121,7 +121,7 @@ def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cp
 
 
 def load_embedding(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Embedding:
-    """Reads an embedding from a checkpoint, in evaluation mode; as `load`."""
+    """Like `load`, but reads an embedding."""
     model, _ = open_checkpoint(path_or_name)
     if not isinstance(model, Embedding):
         raise CheckpointError(
@@ -141,7 +141,7 @@ def read_card(path_or_name: str | Path) -> ModelCard:
 
 
 def open_checkpoint(path_or_name: str | Path) -> tuple[Trainable | Embedding, ModelCard]:
-    """Reads a model of any kind and its card; as `load`."""
+    """Like `load`, but reads a model of any kind, and its card."""
     path = _resolve(path_or_name)
     header = read_header(path)
     card = card_of(header, path)
@@ -162,9 +162,9 @@ def build(
     part: str = "",
     device: str = "meta",
 ) -> Trainable | Embedding:
-    """Makes a model from its class's name and its `config()`, if the tensors of a file are its own.
+    """Makes a model from its class's name and its `config()`, if the tensors of a file fit it.
 
-    It is compared on the meta device, where tensors have no memory.
+    They are compared on the meta device, where tensors have no memory.
 
     Args:
         name: of the class.

@@ -1,8 +1,7 @@
-"""The main job end to end on scikit-learn's digits: `python -m nextpixel.demo [FOLDER]`.
+"""A demonstration on scikit-learn's digits in about a minute: `python -m nextpixel.demo [FOLDER]`.
 
-In about a minute it trains a class-conditional Gated PixelCNN, prints its test likelihood beside
-baselines, and draws samples, completions and the training curve. Each call is one that a command
-makes, too.
+It trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
+samples, completions and the training curve.
 """
 
 import os

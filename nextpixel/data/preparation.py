@@ -82,10 +82,10 @@ class Preparation:
     the index for digits, and for arrays and tables that have a test split of their own."""
 
     skip_broken: bool = False
-    """Pass over pictures that cannot be read or are smaller than ‹size›, and list them."""
+    """Skip pictures that cannot be read or are smaller than the requested size, and list them."""
 
     skip_small: bool = False
-    """Pass over pictures smaller than ‹size›. ``size=auto`` sets it if few are much smaller than
+    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller than
     the others."""
 
     ragged: bool = False

@@ -23,7 +23,7 @@ _LEFT_OVER = re.compile(r"\..*\.nextpixel-(\d+)-(\w+)-\w+\.tmp")
 
 @contextmanager
 def replace_file(path: str | Path, *, to_disk: bool = True) -> Iterator[Path]:
-    """Gives a temporary file to write; it takes the place of `path` when all is on the disk.
+    """Gives a temporary file to write, which replaces `path` when all of it is on the disk.
 
     If anything is raised, the temporary file disappears and `path` is as it was. A file that was
     there keeps its permissions; a new one has those of any new file.

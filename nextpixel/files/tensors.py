@@ -39,7 +39,7 @@ _KEY = "nextpixel"
 
 @dataclass(frozen=True, kw_only=True)
 class TensorHeader:
-    """What a file of tensors says without its tensors.
+    """What a file of tensors says apart from its tensors.
 
     Attributes:
         metadata: the JSON object, without the digests.
@@ -87,7 +87,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], TensorHeader]:
 
 
 def read_header(path: str | Path) -> TensorHeader:
-    """Reads what a file says, without its tensors; as `read_tensors`."""
+    """Like `read_tensors`, but reads only what a file says, without its tensors."""
     path = Path(path)
     with _opened(path) as file:
         return _header(path, file)

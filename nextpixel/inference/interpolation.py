@@ -1,4 +1,4 @@
-"""From one image's condition to another's in small steps, with common random numbers.
+"""Interpolate from one image's condition to another's, with common random numbers.
 
 Conditional Image Generation with PixelCNN Decoders, section 3.3 and figure 5: linear interpolation
 between the embeddings of two portraits.

@@ -103,7 +103,8 @@ class SampleRequest:
     """Which images to draw."""
 
     n: int = 64
-    """The number of images; with ``--class all`` the number for each class."""
+    """The number of images. ``--class all`` draws so many of each class; without ``--class`` they
+    are divided among the classes."""
 
     size: int | tuple[int, int] | None = None
     """One side, or HEIGHTxWIDTH. By default the size of the training images."""

@@ -271,13 +271,13 @@ _OUTPUTS_PER_PASS = 1 << 26
 
 
 def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
-    """How many rows of a batch can be computed at once without filling the memory."""
+    """How many rows of a batch can be computed at once without exhausting the memory."""
     return max(1, _OUTPUTS_PER_PASS // (batch * model.channels * model.levels * width))
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while: dropout off, then as before."""
+    """Evaluation mode within a block: dropout is off; afterwards the model is as before."""
     was_training = model.training
     model.eval()
     try:

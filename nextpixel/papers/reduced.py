@@ -21,7 +21,10 @@ _POSITIONS = (
 
 
 def mnist_small(kind: str) -> Recipe:
-    """Binary MNIST in one to two hours of a core, with a better optimiser: see `choices`."""
+    """Binary MNIST in one to two hours of one core for each model.
+
+    The optimisation is better than the published one, see `choices`.
+    """
     two_stacks = {
         "layers": 6,
         "features": 32,

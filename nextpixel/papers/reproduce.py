@@ -79,9 +79,9 @@ def reproduce_recipe(
     progress: Progress | None = None,
     evaluating: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe, or resume it, and evaluate it on all of its splits.
+    """Trains a recipe, or resumes it, and evaluates it on all of its splits.
 
-    A run that is finished is only evaluated.
+    A finished run is only evaluated.
 
     Args:
         recipe: what to train.

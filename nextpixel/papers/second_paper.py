@@ -1,6 +1,6 @@
-"""The experiments of [2], Conditional Image Generation with PixelCNN Decoders, arXiv 1606.05328.
+"""The experiments of Conditional Image Generation with PixelCNN Decoders, [2], arXiv 1606.05328.
 
-There is a function for each kind of row in its tables.
+There is one function for each kind of row in its tables.
 """
 
 from typing import Any
@@ -36,7 +36,10 @@ _LARGE = RGB | _GATED | {"layers": 20, "features": 384}
 
 
 def imagenet_gated(side: int, which: str, published: float | None) -> Recipe:
-    """[2], table 2: ImageNet, old or new down-sampling. The paper took 60 hours on 32 GPUs."""
+    """[2], table 2: ImageNet with the old down-sampling, and the same model for the new one.
+
+    The paper trained for 60 hours on 32 GPUs.
+    """
     return _second_paper(
         name=f"imagenet{side}{which}-gated-pixel-cnn",
         source="[2], table 2",
@@ -64,7 +67,7 @@ def cifar10_gated() -> Recipe:
 
 
 def imagenet_classes() -> Recipe:
-    """[2], section 3.2: ImageNet by class; the paper reports no figure, and much better samples."""
+    """[2], section 3.2: ImageNet by class; the paper shows better samples, and gives no figure."""
     return _second_paper(
         name="imagenet32-classes",
         source="[2], section 3.2",
@@ -79,7 +82,10 @@ def imagenet_classes() -> Recipe:
 
 
 def autoencoder(code: int) -> Recipe:
-    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 ImageNet. The paper has no figure."""
+    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet.
+
+    The paper shows only pictures.
+    """
     decoder = {"model": "GatedPixelCNN", **_LARGE, "condition": {"size": code}}
     return _second_paper(
         name=f"autoencoder-{code}",
@@ -104,7 +110,7 @@ def autoencoder(code: int) -> Recipe:
 
 
 def portraits() -> Recipe:
-    """[2], section 3.3: portraits given a face embedding; the paper shows pictures alone."""
+    """[2], section 3.3: portraits given a face embedding; the paper shows only pictures."""
     return _second_paper(
         name="portraits",
         source="[2], section 3.3",

@@ -1,4 +1,4 @@
-"""What is asked of a run, as JSON, and whether a run that resumes is asked for the same."""
+"""The request of a run as JSON, and whether a run is resumed with the same request."""
 
 import json
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
     }
     check_classes(folder, before, now)
     for part in ("source", "preparation", "model", "training"):
-        # What the version that began the run did not know yet was as it is by default.
+        # An option that the run's version did not have yet counts as the default.
         default = asdict(TrainConfig()) if part == "training" else {}
         old, new = _flat(default | before.get(part, {})), _flat(now[part])
         for key in sorted(old.keys() | new.keys()):
@@ -72,7 +72,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def asked_of(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
-    """What is asked, as JSON."""
+    """The request, as JSON."""
     digest = DataDigest.of(data)
     asked = {
         "version": __version__,

@@ -1,4 +1,4 @@
-"""The figure of a model on a split, in bits per sub-pixel: exact, a bound, or an error."""
+"""The figure of a model on a whole split: bits per sub-pixel, exact, a bound, or an error."""
 
 import math
 from collections.abc import Callable
@@ -26,16 +26,16 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     nats_of: Callable[..., Tensor] | None = None,
 ) -> float:
-    """Bits per sub-pixel on all of a split: sum of nats / (number of sub-pixels · ln 2).
+    """Bits per sub-pixel over a whole split: the sum of nats / (number of sub-pixels · ln 2).
 
-    Scores are in float32 or better, with dropout off. Images of different sizes are taken one size
-    at a time and count by their number of sub-pixels.
-    In several processes, each scores its share, and all get the result.
+    They are computed in float32, without dropout. Images of different sizes are taken one size at a
+    time and weighted by their number of sub-pixels. With several processes, each scores its share,
+    and all get the result.
 
     Args:
         model: any model; what it is conditioned on comes from the split.
         split: not empty.
-        batch_size: images per pass. The result does not depend on it but for rounding.
+        batch_size: images per pass. The result does not depend on it, except for rounding.
         progress: called with how many images are scored, and of how many (of this process).
         nats_of: what to sum up; None for what `likelihood_of` gives.
 

@@ -6,12 +6,12 @@
     for step in train(state, data, config):
         print(step.step, step.bits_per_dim)
 
-The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. All that is random, the order of
-images, windows, mirrors and dropout, is a pure function of (seed, step, rank): nothing has to be
-saved but `TrainState`, and on the CPU a run that was stopped and goes on gives bitwise the weights
-of one that never stopped. torch's own random state is left as it was. In several processes
-(torchrun) every one takes its share of each batch; gradients are averaged by
-DistributedDataParallel, weighted so that the result is that of one process with the whole batch.
+The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. Everything random, which is the
+order of images, windows, mirrors and dropout, is a pure function of (seed, step, rank). So only
+`TrainState` has to be saved, and on the CPU a run that is stopped and resumed gives bitwise the
+weights of one that never stopped. torch's own random state does not change. With several processes
+(torchrun), each takes its share of every batch; DistributedDataParallel averages the gradients,
+weighted so that the result is that of one process with the whole batch.
 """
 
 import copy
@@ -89,7 +89,7 @@ class Step:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """All that training changes, and all that it needs to go on as if it had never stopped.
+    """All that training changes, and all that it needs to continue as if it had never stopped.
 
     Attributes:
         model: the weights being trained.
@@ -142,8 +142,8 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     Args:
         state: from `initial_state`, or one that was saved and restored. Its model decides the
             device.
-        data: windows or images of its `train` split are trained on, its `valid` split tells the
-            best weights.
+        data: images of its `train` split, or windows of them, are trained on; its `valid` split
+            decides which weights are best.
         config: how.
 
     Raises:
@@ -208,15 +208,15 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
 
 
 def _replicate(state: TrainState) -> DistributedDataParallel:
-    """The model with gradients averaged over all processes, which start from the first one."""
+    """The model with gradients averaged over all processes; all start from the first's weights."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
-    # Masks never change, and what conditions are scaled by is the same everywhere.
+    # Masks never change, and the constants that scale conditions are the same everywhere.
     return DistributedDataParallel(state.model, forward_sync_buffers=False)
 
 
 def _standardise(state: TrainState, data: ImageData) -> None:
-    """Lets vectors of any scale be conditions."""
+    """Standardises vectors, so that conditions may have any scale."""
     given = any(part.standardised for part in state.model.given_by_data)
     if given and data.train.vectors is not None:
         vectors = torch.from_numpy(data.train.vectors)
@@ -227,7 +227,10 @@ def _standardise(state: TrainState, data: ImageData) -> None:
 
 
 def _in_bf16(precision: str, model: Trainable) -> bool:
-    """Whether to compute in bfloat16; "auto" if the device has it and it separates the levels."""
+    """Whether to compute in bfloat16.
+
+    "auto" does so if the hardware multiplies it and it can tell the levels apart.
+    """
     if precision != "auto":
         return precision == "bf16"
     told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
@@ -235,7 +238,7 @@ def _in_bf16(precision: str, model: Trainable) -> bool:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; emulation makes products ten times slower."""
+    """Whether a device has instructions for bfloat16; emulated products are ten times slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -248,10 +251,13 @@ def _gradient(
     config: TrainConfig,
     autocast: torch.autocast,
 ) -> tuple[float, float]:
-    """Computes the gradient over the whole batch; returns the loss in bits/dim and the norm.
+    """Computes the gradient of the mean loss over the whole batch.
 
-    One transfer from the device per step, for a gradient that is not finite must be known before it
-    is applied.
+    It needs one transfer from the device per step, because a gradient that is not finite must be
+    noticed before it is applied.
+
+    Returns:
+        The loss in bits/dim, and the norm of the gradient.
     """
     replicated = isinstance(network, DistributedDataParallel)
     processes = dist.get_world_size() if replicated else 1
@@ -338,7 +344,7 @@ def _seconds_between_evaluations(config: TrainConfig, last: float) -> float:
 
 
 def _agreed(seconds: float, config: TrainConfig, device: torch.device) -> float:
-    """The first process's clock, where decisions hang on it."""
+    """The first process's clock, if decisions depend on it."""
     if config.minutes is None or rank_and_processes()[1] == 1:
         return seconds
     first = torch.tensor(seconds, dtype=torch.float64, device=device)

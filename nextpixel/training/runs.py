@@ -72,7 +72,7 @@ def run(
 ) -> Iterator[Step]:
     """Trains in a run folder, and yields every step.
 
-    Metrics, the best weights and the state are written on the way.
+    It writes metrics, the best weights and the state on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
     its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
@@ -85,7 +85,7 @@ def run(
         data: what to train and validate on.
         config: how; if resumed, the same, except for what `MAY_CHANGE` lists: the length, the
             learning rate ...
-        resume: go on from the state in the folder. On the CPU, in one process, the weights and
+        resume: continue from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
             changed or the length is in minutes.
         other_data: resume with data that have changed since the run began.
@@ -163,7 +163,7 @@ def reopen(
     embedding: str | Path | None = None,
     text_encoder: TextEncoder | str | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
-    """Makes again what `run(folder, …, resume=True)` needs: model, data and configuration.
+    """Builds what `run(folder, …, resume=True)` needs: model, data and configuration.
 
     Places of data are taken from the run only if this user trained it here, and if they are on this
     machine; all others must be given.

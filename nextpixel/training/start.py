@@ -1,4 +1,4 @@
-"""A run from start to end in one call, as `nextpixel train` makes it.
+"""A run from start to end in one call, as `nextpixel train` does it.
 
     >>> from nextpixel.training.start import train_model
     >>> import tempfile
@@ -8,8 +8,8 @@
     >>> result.folder == folder, result.split, result.images
     (True, 'test', 179)
 
-`nextpixel.training.runs.run` and `nextpixel.training.loop.train` are the parts it is made of, for
-loops and models of one's own.
+For a loop or a model of your own, use its parts: `nextpixel.training.runs.run` and
+`nextpixel.training.loop.train`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -68,7 +68,7 @@ Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         folder: of the run; `nextpixel.load` and every command take it.
@@ -108,19 +108,20 @@ def train_model(
     reading: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Train a model of a source of images in a new run folder, and evaluate it.
+    """Trains a model on a source of images in a new run folder, and evaluates it.
 
     Args:
         source: the images, and the files that belong to them.
         model: which model; what it leaves open is chosen to suit the images.
         training: how; None trains for ten minutes.
-        preparation: how the images are prepared, or some fields of a `Preparation`: then large
-            images and images of several sizes become squares of 32 pixels, or keep their sizes if
-            `training` has a crop, unless the fields say otherwise.
+        preparation: how the images are prepared: a `Preparation`, or some of its fields. With
+            fields or None, large images and images of several sizes become squares of 32 pixels, or
+            keep their sizes if `training` has a crop, unless the fields say otherwise.
         text_encoder: the function that makes vectors of captions; None for the default.
         out: the run's folder; None for ``runs/`` and the name of the source, with a number if that
             exists.
-        conditional: whether to condition the model on what the data gives; None if there is any.
+        conditional: whether to condition the model on what the data gives (classes, vectors,
+            captions, maps); None does so if there is any.
         categorical_maps: whether the integers of maps are categories, such as those of segments.
         device: "auto", "cpu", "cuda", "cuda:1" …
         tensorboard: also write for TensorBoard.
@@ -166,7 +167,7 @@ def resume_model(
     tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Go on with a run as if it had not stopped, and evaluate it.
+    """Continues a run as if it had not stopped, and evaluates it.
 
     Args:
         folder: of the run.
@@ -187,7 +188,7 @@ def resume_model(
     """
     changes = dict(changes or {})
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
-        raise UsageError(f"a run resumes as it began: leave out ‹{fixed[0]}›")
+        raise UsageError(f"‹{fixed[0]}› cannot change when a run is resumed; leave it out")
     network, data, config = reopen(
         folder, source=source, text_encoder=text_encoder, **dict(annotations or {})
     )
@@ -206,7 +207,7 @@ def resume_model(
 def follow_plan(
     plan: TrainPlan, *, tensorboard: bool = False, progress: Progress | None = None
 ) -> float | None:
-    """Train what was planned. Its folder then holds the best weights.
+    """Trains what was planned. The folder then holds the best weights.
 
     Returns:
         The best validation during this call, in bits/dim; None if there was none.
@@ -259,7 +260,7 @@ def _out_of_memory(plan: TrainPlan) -> str:
 
 
 def _check_memory(plan: TrainPlan) -> None:
-    """Raises where one part of a batch could not fit into memory, whatever else is there."""
+    """Raises UsageError if one part of a batch alone cannot fit into memory."""
     config, data = plan.config, plan.data
     sides = (config.crop, config.crop) if config.crop else data.shape
     if sides is None or plan.model.device.type != "cpu":
@@ -275,7 +276,7 @@ def _check_memory(plan: TrainPlan) -> None:
 
 
 def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
-    """The best weights of a run that is done, on all of the test split."""
+    """Evaluates the best weights of a finished run on all of the test split."""
     data = plan.data
     splits = {"test": data.test, "valid": data.valid}
     name = next((name for name, split in splits.items() if len(split)), None)
@@ -296,7 +297,7 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
 
 
 def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfig) -> Preparation:
-    """The preparation of these fields, with a size that suits the training if none was given."""
+    """The preparation with these fields, and a size that suits the training if none was given."""
     categorical = model.network.get("value_features") is not None
     if categorical and given.get("size") is not None:
         raise UsageError(
@@ -309,7 +310,7 @@ def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfi
 
 
 def _free_folder(source: str) -> Path:
-    """runs/ and the source's name, with a number if there is such a run already."""
+    """runs/ and the source's name, with a number if such a run exists already."""
     folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
     numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
     return folder if not folder.exists() else next(path for path in numbers if not path.exists())

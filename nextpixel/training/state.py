@@ -1,4 +1,4 @@
-"""state.safetensors: all of a training state, to go on as if the run had never stopped."""
+"""state.safetensors: a whole training state, to continue as if the run had never stopped."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,14 +88,14 @@ def load_state(state: TrainState, path: str | Path) -> None:
 
 
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without that."""
+    """The tensors whose names begin with a prefix, which is removed."""
     return {
         name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)
     }
 
 
 def _check_moments(state: TrainState, header: TensorHeader, path: Path) -> None:
-    """Raises CheckpointError unless the file's moments are those of the optimizer's parameters."""
+    """Raises CheckpointError unless the moments in the file fit the optimizer's parameters."""
     names = {parameter: name for name, parameter in state.model.named_parameters()}
     left = {key for key in header.shapes if not key.startswith(("model/", "average/"))}
     for group in state.optimizer.param_groups:
