@@ -3,6 +3,7 @@
 See docs/guides/security.md; `test_security.py` has what reads, runs and connects.
 """
 
+import io
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.data import kept
+from nextpixel.data.annotation_files import read_npy
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
@@ -548,6 +550,24 @@ def test_labels_count_no_more_classes_than_is_plausible(kind: str, tmp_path: Pat
         np.savez(path, train_images=images, train_labels=labels * 0, label_names=["a", "a"])
         with pytest.raises(DataError, match="2, 1 of them different"):
             loaded(path)
+
+
+@pytest.mark.parametrize("field", ["label_names", "train_captions", "train_labels"])
+def test_items_that_take_no_bytes_are_refused(field: str, tmp_path: Path) -> None:
+    """Such an array says how many items it has, and the file is as small as ever."""
+    header = {"descr": "<U0", "fortran_order": False, "shape": (4, 10**11)}
+    empty = io.BytesIO()
+    np.lib.format.write_array_header_1_0(empty, header)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        images = io.BytesIO()
+        np.save(images, np.zeros((4, 2, 2), np.uint8))
+        archive.writestr("train_images.npy", images.getvalue())
+        archive.writestr(f"{field}.npy", empty.getvalue())
+    with pytest.raises(DataError, match="take no bytes"):
+        load_data(tmp_path / "x.npz")
+    (tmp_path / "labels.npy").write_bytes(empty.getvalue())
+    with pytest.raises(DataError, match=r"labels\.npy.*cannot be read"):
+        read_npy(tmp_path / "labels.npy")
 
 
 def test_many_images_may_have_many_classes(tmp_path: Path) -> None:
