@@ -591,6 +591,18 @@ def test_very_many_classes_are_not_all_drawn_unasked(tmp_path: Path, capsys: Any
         condition_worth(model, split)
 
 
+@pytest.mark.parametrize("shape", [(3000, 3000), (2**40, 2**40)])
+def test_very_large_images_are_not_drawn_unasked(
+    shape: tuple[int, int], tmp_path: Path, capsys: Any
+) -> None:
+    """How large images are is up to whoever made the checkpoint."""
+    path = tmp_path / "m.safetensors"
+    save(GatedPixelCNN(**SMALL), path, card=ModelCard(shape=shape))
+    arguments = ["sample", str(path), "--n", "1", "--out", str(tmp_path / "x.png")]
+    assert f"{shape[0]}×{shape[1]} pixels; give --size" in fails(arguments, capsys)
+    main([*arguments, "--size", "4"])
+
+
 @pytest.mark.parametrize(
     ("levels", "images", "side"), [(65536, 1, 96), (65536, 7, 40), (256, 3, 64), (4, 30, 5)]
 )
