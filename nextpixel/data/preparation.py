@@ -85,8 +85,8 @@ class Preparation:
     """Skip pictures that cannot be read or are smaller than the requested size, and list them."""
 
     skip_small: bool = False
-    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller than
-    the others."""
+    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller
+    than the others."""
 
     ragged: bool = False
     """Accept pictures that differ in size, to train on crops of them."""
