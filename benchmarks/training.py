@@ -21,11 +21,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import AutoregressiveModel
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.loop import Step, initial_state, multiplies_bf16, train
 
 BATCH = 16

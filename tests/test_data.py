@@ -30,8 +30,8 @@ from nextpixel.data.load import (
     load_data,
 )
 from nextpixel.data.pixels import binarise, resize
-from nextpixel.data.preparation import automatic_size
 from nextpixel.errors import UsageError
+from nextpixel.settings.preparation import automatic_size
 
 RNG = np.random.default_rng(0)
 PHOTOS = RNG.integers(0, 256, (30, 6, 7, 3), dtype=np.uint8)

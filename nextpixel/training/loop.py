@@ -35,9 +35,9 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
+from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import TrainConfig, learning_rate, total_steps
 from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.muon import Muon

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.errors import UsageError
+from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 
 __all__ = ["Preparation", "Size", "automatic_size", "outliers", "pair"]
 
