@@ -19,7 +19,7 @@ SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow coverage lint format types docs check constraints clean clean-all
+.PHONY: help setup demo test test-slow coverage lint format security types docs check constraints clean clean-all
 
 help:  ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
@@ -49,6 +49,9 @@ format: $(READY)  ## let ruff mend what it can
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
+security: $(READY)  ## bandit; pip-audit would need a network
+	$(BIN)/python -m bandit -q -c pyproject.toml -r nextpixel
+
 types: $(READY)  ## mypy, strict
 	$(BIN)/python -m mypy
 
@@ -56,7 +59,7 @@ docs: $(READY)  ## build docs/_build/html and run the pages' examples; a warning
 	$(SPHINX) -b html docs docs/_build/html
 	OMP_NUM_THREADS=1 $(SPHINX) -b doctest docs docs/_build/doctest
 
-check: lint types docs test test-slow  ## everything above that can fail
+check: lint security types docs test test-slow  ## everything above that can fail
 
 constraints: $(READY)  ## pin what the environment holds now
 	@sed -n '/^#/p' constraints.txt > constraints.new

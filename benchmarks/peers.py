@@ -62,9 +62,7 @@ class MaskedSquare(nn.Conv2d):
     def __init__(
         self, inputs: int, outputs: int, size: tuple[int, int], channels: int, kind: str
     ) -> None:
-        """`kind` is "rows above" or a mask type, "A" or "B"; channel k belongs to colour k mod
-        `channels`.
-        """
+        """Mask by `kind`, "rows above", "A" or "B"; channel k has colour k mod `channels`."""
         super().__init__(inputs, outputs, size, padding=(size[0] // 2, size[1] // 2))
         mask = torch.ones_like(self.weight)
         row, column = size[0] // 2, size[1] // 2
@@ -134,9 +132,7 @@ class UsualGatedPixelCNN(nn.Module):
 
 @dataclass
 class Peer:
-    """An implementation: its parameters, logits of integer images, and the passes that one sample
-    takes per pixel.
-    """
+    """An implementation: its parameters, its logits, and its passes for a pixel of a sample."""
 
     model: nn.Module
     logits: Callable[[Tensor], Tensor]
@@ -210,9 +206,7 @@ PEERS: list[tuple[str, str, Callable[[int, int, int], Peer]]] = [
 def _independent_colours(
     model: nn.Module, channels: int, levels: int
 ) -> Callable[[Tensor], Tensor]:
-    """Logits of a model that takes real numbers and, for more than two levels, gives a softmax per
-    colour.
-    """
+    """Logits of a model of real numbers that gives a softmax for each colour above two levels."""
 
     def logits(x: Tensor) -> Tensor:
         y: Tensor = model(x.float() / (levels - 1))
@@ -247,9 +241,7 @@ def plain_steps(peer: Peer, images: Tensor) -> Iterator[float]:
 
 @torch.no_grad()
 def plain_sample_seconds(peer: Peer, x: Tensor, clock: Callable[[], float]) -> float:
-    """Seconds of 16 samples by a loop that runs the whole network for every sub-pixel: some passes,
-    multiplied.
-    """
+    """Seconds for 16 samples if every sub-pixel takes a full pass, from a few passes."""
     peer.model.eval()
     x, seconds = x[:BATCH].clone(), []
     for column in range(PASSES + 1):

@@ -26,7 +26,7 @@ from nextpixel.models.core import ImageModel
 
 
 def two_scales(levels: int) -> ImageModel:
-    """A small and a large model, whose passes go through a quarter of the pixels and through all."""
+    """A small and a large model, whose passes cover a quarter of the pixels and all of them."""
     shared = {"levels": levels, "features": 32, "layers": 7, "kernel_size": 3}
     given = MapCondition(1, scale=2, levels=levels)
     return MultiScale(small=GatedPixelCNN(**shared), large=GatedPixelCNN(**shared, condition=given))

@@ -123,9 +123,7 @@ def steps(
 def in_turn(
     runs: dict[str, Iterator[Step]], turns: int, each: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds of every step of each run: after two to warm up, `each` steps of one run, then of the
-    next, and again.
-    """
+    """Seconds of each step after a warm-up, `each` steps of one run and then of the next."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         for _ in range(2):
@@ -141,9 +139,7 @@ def in_turn(
 
 
 def grouped(run: Iterator[Step], count: int = 5) -> dict[str, float]:
-    """Milliseconds of a step by group of operators, each without what it calls, and the largest of
-    the others.
-    """
+    """Milliseconds of a step by group of operators, and of the largest other operators."""
     for _ in range(3):
         next(run)
     with profile(activities=[ProfilerActivity.CPU]) as trace:

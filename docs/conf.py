@@ -1,4 +1,4 @@
-r"""Sphinx's configuration: Markdown pages and notebooks, the API from docstrings, formulas as MathML.
+r"""Sphinx configuration: Markdown pages and notebooks, the API from docstrings, MathML formulas.
 
 The notebooks of docs/notebooks are Markdown, too, and run while the pages are built: on one thread,
 from the beginning, and an error in one is an error of `make docs`.
@@ -38,7 +38,7 @@ myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 
 # Two threads of a notebook on a busy machine can be ten times slower than one.
-# A backend without a screen, as the tests use it, would keep figures from appearing in the notebooks.
+# A backend without a screen, as in tests, would keep figures out of the notebooks.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("MPLBACKEND", None)
 nb_execution_mode = "force"
@@ -70,7 +70,7 @@ html_css_files = ["pages.css"]
 
 
 class Modules(SphinxDirective):
-    """A section for each module that is named, and for each other one of a package that is named."""
+    """A section for each named module, and for the other modules of each named package."""
 
     has_content = True
 

@@ -1,8 +1,8 @@
-"""The figures of the pages: `python docs/figures.py` writes them all into docs/figures, the same
-each time.
+"""The figures of the pages: `python docs/figures.py` writes all of them into docs/figures.
 
 Receptive fields come from `nextpixel.analysis.receptive_fields` on real models, and the curves and
-pictures from short trainings on the digits. One thread and fixed seeds: about a minute.
+pictures from short trainings on the digits. One thread and fixed seeds make the same figures each
+time, in about a minute.
 """
 
 import math
@@ -281,9 +281,7 @@ def past(shape: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
 
 
 def field(axis: Axes, seen: Tensor, pixel: tuple[int, int], inner: Tensor | None = None) -> None:
-    """Draws a receptive field; where `inner` is given, the rest of what is seen is the vertical
-    stack's.
-    """
+    """Draw a receptive field; what is seen outside `inner` is that of the vertical stack."""
     height, width = seen.shape
     earlier = past((height, width), pixel)
     assert not (seen & ~earlier).any(), "a leak"
@@ -297,9 +295,7 @@ def field(axis: Axes, seen: Tensor, pixel: tuple[int, int], inner: Tensor | None
 
 
 def cells(axis: Axes, colours: np.ndarray, width: float = 1.0) -> None:
-    """Coloured cells with white lines between them; runs of a colour are one rectangle, for a small
-    file.
-    """
+    """Draw coloured cells with white lines; a run of one colour is one rectangle."""
     height, columns = colours.shape
     for row in range(height):
         starts = [c for c in range(columns) if c == 0 or colours[row, c] != colours[row, c - 1]]

@@ -90,7 +90,7 @@ def completions(
 
 
 def likelihood_map(source: str) -> None:
-    """Test pictures of Fashion-MNIST, and the bits that the model spends on each of their pixels."""
+    """Test images of Fashion-MNIST, and the bits that the model spends on each pixel."""
     test = load_data(source, levels=LEVELS).test
     x = torch.from_numpy(np.asarray(test.images[:8])).long()
     labels = torch.from_numpy(np.asarray(test.labels[:8])).long()

@@ -1,5 +1,4 @@
-"""What does the code of a PixelCNN auto-encoder hold, beside that of one trained for the squared
-error?
+"""What does the code of a PixelCNN auto-encoder hold, and that of one for the squared error?
 
     python experiments/autoencoder.py PATCHES32.npz
 
@@ -11,17 +10,24 @@ p(x | code).
 """
 
 import argparse
-import subprocess
-import sys
 
-from common import RESULTS, description, said, trained, write
+from common import RESULTS, description, evaluated, trained, worth, write
 
-OPTIONS = "--ignore-labels --validation 500 --batch-size 32 --seed 0"
-PIXEL_CNN = (
-    "--model pixel-cnn-autoencoder --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7"
-    f" --head logistic --condition-dropout 0.1 --minutes 6 {OPTIONS}"
-)
-CONVOLUTIONAL = f"--model convolutional-autoencoder --minutes 2 {OPTIONS}"
+from nextpixel import TrainConfig
+from nextpixel.inference.reconstruction import reconstruct_images
+from nextpixel.inference.requests import ReconstructionRequest
+from nextpixel.models.choice import ModelChoice
+
+PREPARATION = {"ignore_labels": True, "validation": 500}
+DECODER = {
+    "features": 30,
+    "layers": 6,
+    "kernel_size": 3,
+    "first_kernel_size": 7,
+    "head": "logistic",
+}
+PIXEL_CNN = TrainConfig(condition_dropout=0.1, minutes=6, batch_size=32)
+CONVOLUTIONAL = TrainConfig(minutes=2, batch_size=32)
 
 
 def main() -> None:
@@ -32,34 +38,21 @@ def main() -> None:
     source = parser.parse_args().data
     results = {}
     for size in (10, 100):
-        pixel_cnn = trained(f"autoencoder-{size}", source, f"{PIXEL_CNN} --code-size {size}")
+        decoder = ModelChoice(model="pixel-cnn-autoencoder", code_size=size, network=DECODER)
+        pixel_cnn = trained(f"autoencoder-{size}", source, decoder, PIXEL_CNN, **PREPARATION)
+        other = ModelChoice(model="convolutional-autoencoder", code_size=size)
         convolutional = trained(
-            f"convolutional-{size}", source, f"{CONVOLUTIONAL} --code-size {size}"
+            f"convolutional-{size}", source, other, CONVOLUTIONAL, **PREPARATION
         )
         results[str(size)] = {
-            "options": {"pixel_cnn": PIXEL_CNN, "convolutional": CONVOLUTIONAL},
-            "pixel_cnn": description(pixel_cnn) | {"test": said("evaluate", str(pixel_cnn))},
-            "code_is_worth": said("information", str(pixel_cnn), "--images", "1800"),
-            "convolutional": (
-                description(convolutional) | {"test": said("evaluate", str(convolutional))}
-            ),
+            "pixel_cnn": description(pixel_cnn) | {"test": evaluated(pixel_cnn)},
+            "code_is_worth": worth(pixel_cnn, 1800),
+            "convolutional": description(convolutional) | {"test": evaluated(convolutional)},
         }
         print(size, results[str(size)], flush=True)
-        picture = RESULTS / f"autoencoder_{size}.png"
-        shown = [
-            "reconstruct",
-            str(pixel_cnn),
-            "--beside",
-            str(convolutional),
-            "--n",
-            "10",
-            "--draws",
-            "6",
-        ]
-        subprocess.run(
-            [sys.executable, "-m", "nextpixel", *shown, "--out", str(picture), "--scale", "2"],
-            check=True,
-        )
+        request = ReconstructionRequest(beside=convolutional, n=10, draws=6)
+        shown = reconstruct_images(pixel_cnn, request)
+        shown.save(RESULTS / f"autoencoder_{size}.png", enlarge=2)
         write("autoencoder", results)
 
 

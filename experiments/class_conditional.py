@@ -12,16 +12,16 @@ import argparse
 
 import numpy as np
 import torch
-from common import RESULTS, description, said, trained, write
+from common import RESULTS, description, evaluated, trained, worth, write
 from torch import Tensor, nn
 
-from nextpixel import Preparation, load, load_data, sample
+from nextpixel import Preparation, TrainConfig, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
+from nextpixel.models.choice import ModelChoice
 
-OPTIONS = (
-    "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --condition-dropout"
-    " 0.1 --validation 2000 --minutes 16 --seed 0"
-)
+MODEL = ModelChoice(network={"features": 30, "layers": 6, "kernel_size": 3, "first_kernel_size": 7})
+TRAINING = TrainConfig(condition_dropout=0.1, minutes=16)
+PREPARATION = {"levels": 16, "validation": 2000}
 EACH = 100
 
 
@@ -31,10 +31,9 @@ def main() -> None:
     )
     parser.add_argument("data")
     source = parser.parse_args().data
-    run = trained("fashion-class", source, OPTIONS)
-    results = {"options": OPTIONS, **description(run), "test": said("evaluate", str(run))}
-    results["class_is_worth"] = said("information", str(run), "--images", "2000")
-    data = load_data(source, Preparation(levels=16, validation=2000))
+    run = trained("fashion-class", source, MODEL, TRAINING, **PREPARATION)
+    results = {**description(run), "test": evaluated(run), "class_is_worth": worth(run, 2000)}
+    data = load_data(source, Preparation(**PREPARATION))
     classifier = trained_classifier(data.train)
     results["classifier_on_real_test_images"] = accuracy(
         classifier, tensor(data.test), torch.tensor(data.test.labels)

@@ -1,46 +1,61 @@
-"""What the experiments share: a run through the command line that goes on where it stopped, and
-results as JSON.
-"""
+"""What the experiments share: runs that go on where they stopped, and results as JSON."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nextpixel import TrainConfig
 from nextpixel.checkpoint import load_trainable, read_card
+from nextpixel.data.source import Source
+from nextpixel.inference.evaluation import evaluate_model, measure_condition
+from nextpixel.inference.requests import DataRequest
+from nextpixel.models.choice import ModelChoice
+from nextpixel.training.record import read_run
+from nextpixel.training.start import resume_model, train_model
 from nextpixel.training.state import STATE
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def trained(name: str, source: str, options: str) -> Path:
-    """The run folder runs/NAME, trained as `nextpixel train SOURCE OPTIONS` would; a run that
-    stopped goes on.
-    """
+def trained(
+    name: str,
+    source: str | Source,
+    model: ModelChoice,
+    training: TrainConfig,
+    *,
+    conditional: bool | None = None,
+    **preparation: Any,
+) -> Path:
+    """Train in the run folder runs/NAME, or go on with the run that stopped there."""
     run = Path("runs") / name
-    command = [sys.executable, "-m", "nextpixel", "train"]
     if (run / STATE).exists():
-        command += ["--resume", str(run)]
+        resume_model(run)
     else:
-        command += [source, "--out", str(run), *options.split()]
-    subprocess.run([*command, "--quiet"], check=True)
+        train_model(
+            source, model, training, preparation=preparation, out=run, conditional=conditional
+        )
     return run
 
 
 def description(run: Path) -> dict[str, Any]:
-    """What a run is: parameters, and the figures of its training."""
+    """What a run is: its options, parameters, and the figures of its training."""
+    asked = read_run(run)
     return {
+        "options": {part: asked[part] for part in ("preparation", "model", "training")},
         "parameters": sum(p.numel() for p in load_trainable(run).parameters()),
         "training": read_card(run).to_json().get("training"),
     }
 
 
-def said(*arguments: str) -> dict[str, Any]:
-    """What a command prints with --json."""
-    command = [sys.executable, "-m", "nextpixel", *arguments, "--json"]
-    printed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return printed | {"source": Path(printed["source"]).name}
+def evaluated(run: Path, data: str | None = None) -> dict[str, Any]:
+    """The figures of a run on the whole test split, or on other images."""
+    return _named(evaluate_model(run, DataRequest(data=data)).to_json())
+
+
+def worth(run: Path, images: int) -> dict[str, Any]:
+    """How many bits the condition of a run saves, on so many images of the test split."""
+    return _named(measure_condition(run, images=images).to_json())
 
 
 def reproduced() -> list[dict[str, Any]]:
@@ -51,7 +66,12 @@ def reproduced() -> list[dict[str, Any]]:
     return [result for result in found if "recipe" in result]
 
 
-def write(name: str, results: dict[str, Any]) -> None:
-    """Keeps results in experiments/results/NAME.json."""
+def write(name: str, results: Mapping[str, Any]) -> None:
+    """Keep results in experiments/results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def _named(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures without the place of the data."""
+    return figures | {"source": Path(figures["source"]).name}

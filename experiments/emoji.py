@@ -10,16 +10,23 @@ category.
 import argparse
 
 import torch
-from common import RESULTS, description, said, trained, write
+from common import RESULTS, description, evaluated, trained, worth, write
 
-from nextpixel import load, sample
+from nextpixel import TrainConfig, load, sample
 from nextpixel.checkpoint import read_card
 from nextpixel.data.image_files import grid, write_image
+from nextpixel.models.choice import ModelChoice
 
-OPTIONS = (
-    "--levels 16 --features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --dropout 0.1"
-    " --condition-dropout 0.1 --validation 100 --minutes 15 --seed 0"
+MODEL = ModelChoice(
+    network={
+        "features": 30,
+        "layers": 6,
+        "kernel_size": 3,
+        "first_kernel_size": 7,
+        "dropout": 0.1,
+    }
 )
+TRAINING = TrainConfig(condition_dropout=0.1, minutes=15)
 EACH = 12
 
 
@@ -29,9 +36,8 @@ def main() -> None:
     )
     parser.add_argument("data")
     source = parser.parse_args().data
-    run = trained("emoji", source, OPTIONS)
-    results = {"options": OPTIONS, **description(run), "test": said("evaluate", str(run))}
-    results["category_is_worth"] = said("information", str(run), "--images", "201")
+    run = trained("emoji", source, MODEL, TRAINING, levels=16, validation=100)
+    results = {**description(run), "test": evaluated(run), "category_is_worth": worth(run, 201)}
     results["categories"] = list(read_card(run).classes)
     categories = torch.arange(len(results["categories"])).repeat_interleave(EACH)
     x = sample(

@@ -1,10 +1,9 @@
-"""The four families on binary MNIST: equal parameters, equal images seen, one pass over the
-training set.
+"""The four families on binary MNIST, with equal parameters, after one pass over the images.
 
     python experiments/four_models.py MNIST_BINARIZED.npz
 
-Trains each as `nextpixel train` would (or goes on with it, in runs/four-NAME), evaluates on the
-full test split, and writes experiments/results/four_models.json and .png. The question: in what
+Trains each in runs/four-NAME, or goes on with it there, evaluates on the full test split, and
+writes experiments/results/four_models.json and .png. The question: in what
 order do they come after a short training? The papers give the order after a long one.
 """
 
@@ -16,20 +15,33 @@ import time
 from common import RESULTS, description, trained, write
 from matplotlib.figure import Figure
 
-from nextpixel import Preparation, load, load_data
-from nextpixel.training.loop import evaluate
+from nextpixel import Preparation, TrainConfig, load, load_data
+from nextpixel.models.choice import ModelChoice
+from nextpixel.training.evaluation import evaluate
 from nextpixel.training.metrics import read_metrics
 
-OPTIONS = (
-    "--no-conditional --epochs 1 --batch-size 32 --learning-rate 0.002 --precision bf16"
-    " --evaluate-every 260 --ema-decay 0.998 --seed 0"
+TRAINING = TrainConfig(
+    epochs=1,
+    batch_size=32,
+    learning_rate=0.002,
+    precision="bf16",
+    evaluate_every=260,
+    ema_decay=0.998,
 )
-# Name, options, and what the papers report for their larger models after long training, in nats.
+# Name, model, and what the papers report for their larger models after long training, in nats.
 MODELS = {
-    "diagonal": ("--model diagonal-bilstm --features 24 --layers 7", 79.20),
-    "row": ("--model row-lstm --features 26 --layers 7", 80.54),
-    "pixelcnn": ("--model pixel-cnn --features 44 --layers 7", 81.30),
-    "gated": ("--features 33 --layers 7 --kernel-size 3 --first-kernel-size 7", None),
+    "diagonal": (
+        ModelChoice(model="diagonal-bilstm", network={"features": 24, "layers": 7}),
+        79.20,
+    ),
+    "row": (ModelChoice(model="row-lstm", network={"features": 26, "layers": 7}), 80.54),
+    "pixelcnn": (ModelChoice(model="pixel-cnn", network={"features": 44, "layers": 7}), 81.30),
+    "gated": (
+        ModelChoice(
+            network={"features": 33, "layers": 7, "kernel_size": 3, "first_kernel_size": 7}
+        ),
+        None,
+    ),
 }
 
 
@@ -44,13 +56,12 @@ def main() -> None:
     test = load_data(source, Preparation(ignore_labels=True)).test
     results, figure = {}, Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
-    for name, (options, published) in MODELS.items():
-        run = trained(f"four-{name}", source, f"{options} {OPTIONS}")
+    for name, (choice, published) in MODELS.items():
+        run = trained(f"four-{name}", source, choice, TRAINING, conditional=False)
         model, metrics = load(run), read_metrics(run)
         began = time.monotonic()
         bits = evaluate(model, test)
         results[name] = {
-            "options": f"{options} {OPTIONS}",
             **description(run),
             "seconds_of_training": metrics[-1]["seconds"],
             "test_images": len(test),

@@ -37,19 +37,22 @@ from torch.nn.functional import cross_entropy, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel
 
-from nextpixel import Preparation, load, load_data, sample
+from nextpixel import Preparation, TrainConfig, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
+from nextpixel.models.choice import ModelChoice
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
 from nextpixel.training.metrics import read_metrics
 
 # Validations would be taken off the PixelCNN's minutes, and choose its weights; the others have
 # none.
-OPTIONS = (
-    "--levels 16 --ignore-labels --no-conditional --validation 2000 --features 36 --layers 6"
-    " --kernel-size 3 --first-kernel-size 7 --optimizer muon --batch-size 32 --precision float32"
-    " --evaluate-every 1000000 --seed 0"
-)
+TRAINING = {
+    "optimizer": "muon",
+    "batch_size": 32,
+    "precision": "float32",
+    "evaluate_every": 1_000_000,
+}
+MODEL = ModelChoice(network={"features": 36, "layers": 6, "kernel_size": 3, "first_kernel_size": 7})
 LEVELS = 16
 CODE = 32
 BATCH = 64
@@ -142,9 +145,7 @@ def main() -> None:
     train, test = tensor(data.train), tensor(data.test)
 
     ending = f"{asked.minutes:g}"
-    pixel_cnn, training = trained_pixel_cnn(
-        f"other-pixelcnn-{ending}", asked.data, f"{OPTIONS} --minutes {ending}"
-    )
+    pixel_cnn, training = trained_pixel_cnn(f"other-pixelcnn-{ending}", asked.data, asked.minutes)
     seconds = training["processor_seconds"]
     vae, vae_training = kept(f"other-vae-{ending}", VAE, fit_vae, train, seconds)
     gan, gan_training = kept(f"other-gan-{ending}", Generator, fit_gan, train, seconds)
@@ -208,7 +209,7 @@ def main() -> None:
     )
     results = {
         "minutes": asked.minutes,
-        "options": OPTIONS,
+        "options": {"network": dict(MODEL.network), "training": TRAINING},
         "images_scored": SCORED,
         "importance_samples": IMPORTANCE_SAMPLES,
         "models": models,
@@ -228,18 +229,28 @@ def size(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def trained_pixel_cnn(name: str, source: str, options: str) -> tuple[ImageModel, dict[str, float]]:
-    """The model, and what its training was; the share of a processor that the command got is kept
-    beside the run.
+def trained_pixel_cnn(
+    name: str, source: str, minutes: float
+) -> tuple[ImageModel, dict[str, float]]:
+    """The model and the cost of its training.
+
+    The share of a processor that the training got is kept beside the run.
     """
-    kept_share, began, spent = (
-        Path("runs") / f"{name}.share",
-        time.monotonic(),
-        sum(os.times()[2:4]),
+    kept_share = Path("runs") / f"{name}.share"
+    began, spent = time.monotonic(), time.process_time()
+    run = trained(
+        name,
+        source,
+        MODEL,
+        TrainConfig(**TRAINING, minutes=minutes),
+        conditional=False,
+        levels=LEVELS,
+        ignore_labels=True,
+        validation=2000,
     )
-    run = trained(name, source, options)
     if not kept_share.exists():
-        kept_share.write_text(str((sum(os.times()[2:4]) - spent) / (time.monotonic() - began)))
+        share = (time.process_time() - spent) / (time.monotonic() - began)
+        kept_share.write_text(str(share))
     last = read_metrics(run)[-1]
     processor_seconds = last["seconds"] * float(kept_share.read_text())
     training = {
@@ -253,9 +264,7 @@ def trained_pixel_cnn(name: str, source: str, options: str) -> tuple[ImageModel,
 def kept(
     name: str, kind: Callable[[], nn.Module], fit: Callable, x: Tensor, seconds: float
 ) -> tuple[Any, dict]:
-    """A trained network of this kind, and what its training was; from the file in runs/ if there is
-    one.
-    """
+    """A trained network of this kind and the cost of its training, from runs/ if it is there."""
     path = Path("runs") / f"{name}.pt"
     torch.manual_seed(0)
     network = kind()
@@ -285,9 +294,7 @@ def batches(x: Tensor, seconds: float) -> Iterator[tuple[float, Tensor]]:
 
 
 def averaged(network: nn.Module) -> AveragedModel:
-    """The average of the weights by which the PixelCNN is kept, too: of about the last ninth of the
-    steps so far.
-    """
+    """The average of the weights over about the last ninth of the steps, as for the PixelCNN."""
 
     def average(old: Tensor, new: Tensor, count: Tensor) -> Tensor:
         return old + (new - old) * (1 - min(0.999, (1 + int(count)) / (10 + int(count))))
@@ -342,10 +349,9 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 @torch.no_grad()
 def bounds(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The ELBO and the importance-weighted bound on log p(x) in nats, (N,) each, from the same z ~
-    q(z | x).
+    """The ELBO and the importance-weighted bound on log p(x), (N,) nats each, from the same z.
 
-    With w = p(x, z) / q(z | x): the mean of log w, and the log of the mean of w.
+    With z ~ q(z | x) and w = p(x, z) / q(z | x): the mean of log w, and the log of the mean of w.
     """
     torch.manual_seed(0)
     elbo, importance_weighted = [], []

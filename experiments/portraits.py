@@ -2,7 +2,7 @@
 
     python experiments/portraits.py FACES_LFW32.npz
 
-Conditional Image Generation with PixelCNN Decoders, section 3.3, small: an embedding learnt by
+Conditional Image Generation with PixelCNN Decoders, section 3.3, small: an embedding trained on
 triplets on 128 people, verified on 30 others; then a Gated PixelCNN given the frozen embedding of
 each picture; then drawn portraits of people whom neither ever saw, embedded in turn: are they
 nearer to their own person than to others? Writes numbers to experiments/results/portraits.json;
@@ -10,27 +10,33 @@ pictures stay in the ignored folder runs/, for they are of persons.
 """
 
 import argparse
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import description, said, trained, write
+from common import description, evaluated, trained, worth, write
 
-from nextpixel import load, sample
+from nextpixel import Preparation, Source, TrainConfig, load, sample
 from nextpixel.checkpoint import load_embedding, read_card
+from nextpixel.models.choice import ModelChoice
 from nextpixel.models.embedding import embed
+from nextpixel.training.config import EmbeddingConfig
+from nextpixel.training.embed import learn_embedding
 from nextpixel.training.embedding import verify
 
-EMBEDDING = (
-    "--steps 4000 --flip --shift 2 --dropout 0.3 --outputs 64 --held-out 0 --classes 24 --each 4"
+EMBEDDING = EmbeddingConfig(steps=4000, flip=True, shift=2, classes=24, each=4)
+MODEL = ModelChoice(
+    network={
+        "features": 30,
+        "layers": 6,
+        "kernel_size": 3,
+        "first_kernel_size": 7,
+        "head": "logistic",
+        "dropout": 0.1,
+    }
 )
-PORTRAITS = (
-    "--features 30 --layers 6 --kernel-size 3 --first-kernel-size 7 --head logistic --dropout 0.1"
-    " --flip --condition-dropout 0.1 --minutes 14 --seed 0"
-)
+TRAINING = TrainConfig(flip=True, condition_dropout=0.1, minutes=14)
 
 
 def main() -> None:
@@ -41,17 +47,15 @@ def main() -> None:
     source = parser.parse_args().data
     checkpoint = Path("runs/faces-embedding.safetensors")
     if not checkpoint.exists():
-        command = [
-            sys.executable,
-            "-m",
-            "nextpixel",
-            "embed",
+        learn_embedding(
             source,
-            "--out",
-            str(checkpoint),
-            *EMBEDDING.split(),
-        ]
-        subprocess.run(command, check=True)
+            EMBEDDING,
+            out=checkpoint,
+            preparation=Preparation(size="auto"),
+            dropout=0.3,
+            outputs=64,
+            held_out=0,
+        )
     network = load_embedding(checkpoint)
     arrays = np.load(source)
     new = torch.from_numpy(arrays["newpeople_images"].astype(np.int64)).movedim(3, 1)
@@ -59,15 +63,15 @@ def main() -> None:
     vectors = embed(network, new)
     known = read_card(checkpoint).to_json()["verification"]["known"]
     results = {
-        "options": {"embedding": EMBEDDING, "portraits": PORTRAITS},
+        "embedding": asdict(EMBEDDING),
         "known_people_other_pictures": known,
         "people_never_seen": asdict(verify(vectors, people, threshold=known["threshold"])),
     }
     print(results, flush=True)
 
-    run = trained("portraits", source, f"--embedding {checkpoint} {PORTRAITS}")
-    results["portraits"] = description(run) | {"test": said("evaluate", str(run))}
-    results["embedding_is_worth"] = said("information", str(run), "--images", "583")
+    run = trained("portraits", Source(source, embedding=checkpoint), MODEL, TRAINING)
+    results["portraits"] = description(run) | {"test": evaluated(run)}
+    results["embedding_is_worth"] = worth(run, 583)
 
     # One picture of each new person, four portraits of each.
     first = np.array([np.flatnonzero(people == k)[0] for k in np.unique(people)])

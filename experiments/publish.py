@@ -1,23 +1,24 @@
-"""Makes a model that comes with nextpixel: trains it where no other script does, and writes its
-best weights and card.
+"""Make a pretrained model: train it where no other script does, and write its weights and card.
 
     python experiments/publish.py fashion-mnist FASHION.npz
 
-Evaluates the weights on all of the data set's test split and writes
+Evaluates the best weights on all of the data set's test split and writes
 nextpixel/pretrained/NAME.safetensors, without the paths of the machine that made them. `nextpixel
 info NAME` prints the card; `python experiments/tables.py` puts all of them on the page
 docs/guides/pretrained.md.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import said, trained
+from common import evaluated, trained
 
 import nextpixel
-from nextpixel import load, save
+from nextpixel import TrainConfig, load, save
 from nextpixel.checkpoint import read_card
+from nextpixel.models.choice import ModelChoice
 
 FOLDER = Path(nextpixel.__file__).parent / "pretrained"
 LARGEST = 5_000_000
@@ -29,15 +30,28 @@ class Published:
 
     Attributes:
         run: its folder under runs/.
-        options: how `nextpixel train` trains it; None if another script makes the run.
+        trained: makes the run from a source; None if another script does.
         about: what it draws, in one line.
         terms: the licence of the data, and whom to credit.
     """
 
     run: str
-    options: str | None
+    trained: Callable[[str], Path] | None
     about: str
     terms: str
+
+
+def _patches(source: str) -> Path:
+    network = {"features": 42, "layers": 7, "kernel_size": 3, "first_kernel_size": 7}
+    training = TrainConfig(batch_size=16, minutes=10)
+    return trained(
+        "patches",
+        source,
+        ModelChoice(network=network),
+        training,
+        ignore_labels=True,
+        validation=200,
+    )
 
 
 MNIST_TERMS = (
@@ -72,8 +86,7 @@ MODELS = {
     ),
     "patches": Published(
         "patches",
-        "--ignore-labels --features 42 --layers 7 --kernel-size 3 --first-kernel-size 7"
-        " --batch-size 16 --validation 200 --minutes 10 --seed 0",
+        _patches,
         "patches of photographs, 256 levels",
         "BSDS500 (Berkeley; non-commercial research and education) and photographs of Debian's"
         " wallpaper packages (CC BY, CC BY-SA, CC0, GPL-2+)",
@@ -90,9 +103,9 @@ def main() -> None:
     arguments = parser.parse_args()
     entry = MODELS[arguments.name]
     run = Path("runs") / entry.run
-    if entry.options is not None:
-        trained(entry.run, arguments.data, entry.options)
-    test = said("evaluate", str(run), "--data", arguments.data)
+    if entry.trained is not None:
+        entry.trained(arguments.data)
+    test = evaluated(run, arguments.data)
     card = read_card(run)
     notes = {"about": entry.about, "data_terms": entry.terms, "test": test, **card.notes}
     FOLDER.mkdir(exist_ok=True)

@@ -28,9 +28,7 @@ def scaled(x: Tensor, levels: int) -> Tensor:
 def classifier(
     path: Path, x: Tensor, labels: Tensor, *, levels: int, epochs: int = 3
 ) -> nn.Sequential:
-    """A small classifier whose last layer but one has 64 features; kept in PATH, trained if it is
-    not there.
-    """
+    """A small classifier with 64 features before its last layer, kept in PATH."""
     torch.manual_seed(0)
     convolutions = [
         nn.Conv2d(1, 16, 3, stride=2, padding=1),
@@ -60,8 +58,7 @@ def features(network: nn.Sequential, x: Tensor, *, levels: int) -> Tensor:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """|m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), with m the means and C the covariances of the
-    rows.
+    """|m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), with means m and covariances C of the rows.
 
     C_a C_b has the eigenvalues of the symmetric C_a^½ C_b C_a^½, so no root of an unsymmetric
     matrix is needed.

@@ -97,7 +97,7 @@ _STUDY = (
 
 
 def study() -> str:
-    """CIFAR-10 at equal parameters and minutes: each construction against the one that it changes."""
+    """CIFAR-10 at equal parameters and minutes: each construction against the one it changes."""
     rows = []
     for what, name, base in _STUDY:
         found, against = results(f"cifar10-{name}-small"), results(f"cifar10-{base}-small")
@@ -305,7 +305,8 @@ def models() -> str:
         m = read_card(name).to_json()
         test, trained = m["test"], m["training"]
         given = "given the class" if test["conditional"] else ""
-        figures = f"{test['bits_per_dim']:.4f} bits/dim, {test['nats_per_image']:.2f} nats {given}".strip()
+        nats = f"{test['nats_per_image']:.2f} nats {given}".strip()
+        figures = f"{test['bits_per_dim']:.4f} bits/dim, {nats}"
         height, width = m["shape"]
         parameters = sum(p.numel() for p in load(name).parameters())
         rows.append(

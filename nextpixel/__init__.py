@@ -7,13 +7,19 @@ loading torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nextpixel.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from nextpixel.analysis.causality import check_causality
     from nextpixel.checkpoint import load, save
-    from nextpixel.conditions import ClassCondition, MapCondition, VectorCondition
+    from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.load import load_data
     from nextpixel.data.preparation import Preparation
     from nextpixel.data.source import Source
+    from nextpixel.inference.completion import complete_images
+    from nextpixel.inference.drawing import draw_images
+    from nextpixel.inference.evaluation import evaluate_model
+    from nextpixel.inference.trained import open_trained
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -21,8 +27,8 @@ if TYPE_CHECKING:
     from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
     from nextpixel.training.config import TrainConfig
     from nextpixel.training.loop import initial_state, train
+    from nextpixel.training.start import resume_model, train_model
 
-__version__ = "0.2.0"
 __all__ = [
     "ClassCondition",
     "DiagonalBiLSTM",
@@ -38,39 +44,51 @@ __all__ = [
     "bits_per_dim",
     "check_causality",
     "complete",
+    "complete_images",
     "dequantised_bits_per_dim",
+    "draw_images",
+    "evaluate_model",
     "initial_state",
     "load",
     "load_data",
+    "open_trained",
+    "resume_model",
     "sample",
     "save",
     "score",
     "train",
+    "train_model",
 ]
 
 _HOMES = {
-    "ClassCondition": "conditions",
+    "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
     "GatedPixelCNN": "models.gated_pixel_cnn",
-    "MapCondition": "conditions",
+    "MapCondition": "conditions.kinds",
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
     "Preparation": "data.preparation",
     "RowLSTM": "models.pixel_rnn",
     "Source": "data.source",
     "TrainConfig": "training.config",
-    "VectorCondition": "conditions",
+    "VectorCondition": "conditions.kinds",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",
     "complete": "sampling",
+    "complete_images": "inference.completion",
     "dequantised_bits_per_dim": "scoring",
+    "draw_images": "inference.drawing",
+    "evaluate_model": "inference.evaluation",
     "initial_state": "training.loop",
     "load": "checkpoint",
     "load_data": "data.load",
+    "open_trained": "inference.trained",
+    "resume_model": "training.start",
     "sample": "sampling",
     "save": "checkpoint",
     "score": "scoring",
     "train": "training.loop",
+    "train_model": "training.start",
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
 from nextpixel.models.core import check_values, evaluating
 from nextpixel.models.trainable import Trainable
@@ -39,7 +39,7 @@ def reconstruct(
 ) -> Int[Tensor, "B draws C H W"]:
     """Draws images from p(x' | h), h the code of each image.
 
-    What the code holds stays; all else is drawn anew.
+    What the code holds stays; everything else is drawn anew.
 
     Args:
         model: an auto-encoder with an autoregressive decoder.
@@ -114,8 +114,8 @@ def log_weights(
 ) -> Float[Tensor, "samples B"]:
     """Log p(x | h_i) p(h_i) / q(h_i | x) of codes h_i from q; arguments as for `lower_bound`.
 
-    Their mean estimates the lower bound; the logarithm of the mean of what they are logarithms of
-    is the importance-weighted one, and never less.
+    Their mean estimates the lower bound. The logarithm of the mean weight is the
+    importance-weighted bound, which is never lower.
     """
     return torch.stack(
         [

@@ -2,8 +2,8 @@
 
 A full pass computes every layer's map for all sites at once. A walk fills the same maps site by
 site, and a layer that looks at neighbours keeps in the cache what it will look at again: the last
-rows of its input, and the row in progress. The numbers are those of the full pass; only the order
-in which they come is another.
+rows of its input, and the row in progress. The numbers are those of the full pass; only their order
+differs.
 
 A cache is at one of two places at a time, and `model(x, condition, cache)` computes just that
 place:
@@ -12,7 +12,8 @@ place:
   how a walk takes in known rows, and how large images are scored a few rows at a time;
 - at a **site** (`move_to_site`): one colour of one pixel, given everything before it.
 
-Places must follow each other in raster order, as a layer only remembers what later places need.
+Places must follow each other in raster order, because a layer remembers only what later places
+need.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -45,7 +46,7 @@ class Cache:
     """The causal layers' memory during one walk over a batch of images.
 
     Weights are read when a layer is first used, so a cache belongs to the model as it was then:
-    make a new one after training on.
+    make a new one after further training.
 
     Args:
         batch: images walked side by side.
@@ -79,9 +80,7 @@ class Cache:
         self.site = site
 
     def state(self, key: Hashable, create: Callable[[], State]) -> State:
-        """What a layer keeps under `key`, such as itself; made by `create` when it is first asked
-        for.
-        """
+        """What a layer keeps under `key`, such as itself; `create` makes it on first use."""
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = create()
@@ -90,7 +89,7 @@ class Cache:
     def at_site(
         self, layer: nn.Module, row_maps: Callable[[], Sequence[Tensor]]
     ) -> tuple[Tensor, ...]:
-        """Maps that are computed once per row, (B, F, 1, W) each, cut to the site: (B, F / C) each."""
+        """Maps computed once per row, (B, F, 1, W) each, cut to the site: (B, F / C) each."""
         assert self.site is not None
         channel, row, column = self.site
         kept = self._row_maps.get(layer)
@@ -109,7 +108,7 @@ class Cache:
         return kept[1][column * self.channels + channel]
 
     def previous_site(self) -> Site | None:
-        """The sub-pixel just before the current site in its row, or None at the start of the row."""
+        """The sub-pixel just before the current site in its row; None at the start of the row."""
         assert self.site is not None
         channel, row, column = self.site
         if channel:
@@ -154,7 +153,5 @@ class RowInProgress:
 def once_per_row(
     cache: Cache | None, layer: nn.Module, maps: Callable[[], Sequence[Tensor]]
 ) -> Sequence[Tensor]:
-    """Maps over the rows that a pass works on; at a site, their cuts there, of maps computed as the
-    row is entered.
-    """
+    """Maps over the rows of a pass; at a site, cut to it from maps computed once for the row."""
     return maps() if cache is None or cache.site is None else cache.at_site(layer, maps)

@@ -1,11 +1,11 @@
 """Model cards: what a checkpoint says about itself.
 
 A card is data and nothing else. It never names a place to write, and it names what a model was
-trained on without saying where on somebody's disk that lies: opening data is up to whoever knows
-where they are, see `nextpixel.training.ownership`.
+trained on without saying where on somebody's disk that lies. Whether data may be opened is decided
+in `nextpixel.training.ownership`.
 
-Every field is checked when a card is read. A field that this version does not know, such as one of
-a newer version or one of the author's own, is kept in `ModelCard.notes`.
+Every field is checked when a card is read. A field that this version does not know, because a newer
+version or the author added it, is kept in `ModelCard.notes`.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nextpixel import __version__
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.recorded import recorded
 from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError, checked, read_record
-from nextpixel.files import FORMAT, TensorHeader
+from nextpixel.files.fields import CheckpointError, checked, read_record
+from nextpixel.files.tensors import FORMAT, TensorHeader
 from nextpixel.training.config import EmbeddingConfig, TrainConfig
+from nextpixel.version import __version__
 
 __all__ = [
     "PLACES",
@@ -40,7 +40,7 @@ PLACES = tuple(item.name for item in fields(Source))
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the weights came about."""
+    """How the weights were trained."""
 
     step: int
     """The update after which the weights were saved."""
@@ -54,7 +54,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that a checkpoint says beside its weights.
+    """Everything that a checkpoint states besides its weights.
 
     `nextpixel.checkpoint.save` fills in the first five fields.
 
@@ -80,6 +80,8 @@ class ModelCard:
     folders above them."""
     preparation: Preparation | None = None
     """How the data were prepared."""
+    digest: Mapping[str, Any] | None = None
+    """Which images were trained, validated and tested on: a `nextpixel.data.digest.DataDigest`."""
     classes: tuple[str, ...] = ()
     """The names of the classes."""
     shape: tuple[int, int] | None = None
@@ -93,7 +95,7 @@ class ModelCard:
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Further JSON: fields of the author's own, or of a newer version."""
     own: bool = False
-    """Whether this user's own run said where the source is. It is never read from a file: see
+    """Whether this user's own run states where the source is. It is never read from a file: see
     `nextpixel.training.record.own_card`."""
 
     def __post_init__(self) -> None:
@@ -146,6 +148,7 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
         "shape": tuple[int, int] | None,
         "held_out": tuple[str, ...],
         "verification": Mapping[str, Any] | None,
+        "digest": Mapping[str, Any] | None,
     }
     for name in ("model", "config", "version"):
         if name not in record:

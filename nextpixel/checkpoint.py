@@ -1,10 +1,11 @@
 """Checkpoints: one safetensors file with the weights of a model and its card.
 
 Nothing that is read is executed. Tensors are numbers, the rest is JSON, and the class of a model is
-looked up in `MODELS`. The card and the names, shapes and types of the tensors are compared before
-anything of the size that the card states is made, so that a small file costs little.
+looked up in `MODELS`. The card is compared with the names, shapes and types of the tensors before
+any memory of the size that it states is allocated, so that a small file costs little.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from nextpixel import __version__
 from nextpixel.card import ModelCard, Training, card_of
-from nextpixel.fields import CheckpointError, checked_keywords
-from nextpixel.files import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
+from nextpixel.files.fields import CheckpointError, checked_keywords
+from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
 from nextpixel.models.trainable import Trainable
+from nextpixel.version import __version__
 
 __all__ = [
     "BEST",
@@ -41,6 +42,9 @@ __all__ = [
 BEST = "best.safetensors"
 """The file in a run folder that commands take when they are given the folder."""
 
+_BUNDLED = "nextpixel:"
+"""What the name of a model that comes with nextpixel may begin with."""
+
 _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
@@ -48,7 +52,7 @@ _DTYPES = {
     "F64": torch.float64,
 }
 _LARGEST = 65536
-"""Of numbers that no tensor shows, such as levels and scales."""
+"""The largest value of numbers that no tensor bounds, such as levels and scales."""
 
 
 def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | None = None) -> None:
@@ -87,8 +91,9 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     """Reads a model from a checkpoint, in evaluation mode.
 
     Args:
-        path_or_name: a checkpoint; the folder of a run, whose best weights it takes; or the name of
-            a pretrained model, see `pretrained`.
+        path_or_name: a checkpoint; the folder of a run, whose best weights it takes; or a
+            pretrained model, such as "nextpixel:mnist", see `pretrained`. "mnist" is the same model
+            where no file or folder is called so; where one is, it is refused.
         device: where to put the model.
 
     Raises:
@@ -105,7 +110,7 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
 
 
 def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Trainable:
-    """Reads whatever `training.loop.train` trains, in evaluation mode; as `load`."""
+    """Like `load`, but reads whatever `training.loop.train` trains."""
     model, _ = open_checkpoint(path_or_name)
     if not isinstance(model, Trainable):
         raise CheckpointError(
@@ -116,7 +121,7 @@ def load_trainable(path_or_name: str | Path, *, device: str | torch.device = "cp
 
 
 def load_embedding(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Embedding:
-    """Reads an embedding from a checkpoint, in evaluation mode; as `load`."""
+    """Like `load`, but reads an embedding."""
     model, _ = open_checkpoint(path_or_name)
     if not isinstance(model, Embedding):
         raise CheckpointError(
@@ -136,7 +141,7 @@ def read_card(path_or_name: str | Path) -> ModelCard:
 
 
 def open_checkpoint(path_or_name: str | Path) -> tuple[Trainable | Embedding, ModelCard]:
-    """Reads a model of any kind and its card; as `load`."""
+    """Like `load`, but reads a model of any kind, and its card."""
     path = _resolve(path_or_name)
     header = read_header(path)
     card = card_of(header, path)
@@ -157,9 +162,9 @@ def build(
     part: str = "",
     device: str = "meta",
 ) -> Trainable | Embedding:
-    """Makes a model from its class's name and its `config()`, if the tensors of a file are its own.
+    """Makes a model from its class's name and its `config()`, if the tensors of a file fit it.
 
-    It is compared on the meta device, where tensors have no memory.
+    They are compared on the meta device, where tensors have no memory.
 
     Args:
         name: of the class.
@@ -206,7 +211,7 @@ def check_tensors(model: nn.Module, header: TensorHeader, path: Path, part: str 
 
 
 def pretrained() -> dict[str, Path]:
-    """The models that come with nextpixel, by name."""
+    """The models that come with nextpixel, by name without "nextpixel:"."""
     folder = Path(__file__).parent / "pretrained"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
@@ -259,8 +264,17 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 def _resolve(path_or_name: str | Path) -> Path:
     path = Path(path_or_name).expanduser()
-    if not path.exists() and isinstance(path_or_name, str) and path_or_name in pretrained():
-        return pretrained()[path_or_name]
+    if isinstance(path_or_name, str):
+        if path_or_name.startswith(_BUNDLED):
+            return _bundled(path_or_name.removeprefix(_BUNDLED))
+        if path_or_name in pretrained():
+            if os.path.lexists(path):
+                # The folder may be somebody else's, and take the place of the model unnoticed.
+                raise CheckpointError(
+                    f"{path_or_name} is both something in this folder and a model that comes with"
+                    f" nextpixel; give ./{path_or_name} or {_BUNDLED}{path_or_name}"
+                )
+            return _bundled(path_or_name)
     if path.is_dir():
         if not (path / BEST).exists():
             raise CheckpointError(
@@ -274,6 +288,15 @@ def _resolve(path_or_name: str | Path) -> Path:
             f"{path} does not exist; give a checkpoint or the folder of a run{known}"
         )
     return path
+
+
+def _bundled(name: str) -> Path:
+    if name not in pretrained():
+        raise CheckpointError(
+            f"{_BUNDLED}{name:.40} is not a model that comes with nextpixel; those are"
+            f" {', '.join(pretrained())}"
+        )
+    return pretrained()[name]
 
 
 def _known() -> str:

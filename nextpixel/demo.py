@@ -1,48 +1,55 @@
-"""The main job end to end on scikit-learn's digits, in about a minute: `python -m nextpixel.demo
-[FOLDER]`.
+"""A demonstration on scikit-learn's digits in about a minute: `python -m nextpixel.demo [FOLDER]`.
 
-Trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
+It trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
 samples, completions and the training curve.
 """
 
 import os
-import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from nextpixel.analysis.plots import training_curve
-from nextpixel.cli.app import main
+from nextpixel.cli.progress import counted_bar, progress_bar, training_bar
 from nextpixel.cli.terminal import printable
-from nextpixel.data.statistics import histogram_bits_per_dim
+from nextpixel.cli.words import plan_lines
+from nextpixel.inference.completion import complete_images
+from nextpixel.inference.drawing import draw_images
+from nextpixel.inference.evaluation import Evaluation, evaluate_model
+from nextpixel.inference.requests import CompletionRequest, SampleRequest
+from nextpixel.inference.trained import open_trained
+from nextpixel.models.choice import ModelChoice
+from nextpixel.training.config import TrainConfig
+from nextpixel.training.loop import Step
 from nextpixel.training.metrics import read_metrics
+from nextpixel.training.start import TrainPlan, train_model
 
 __all__ = ["demo"]
 
 # Only a run folder with this file in it is ever removed.
 _MARKER = ".nextpixel-demo"
 
-RECIPE = {
-    "steps": 500,
-    "batch-size": 64,
-    "weight-decay": 0.01,
-    "ema-decay": 0.995,
-    "features": 48,
-    "layers": 5,
-    "kernel-size": 3,
-    "first-kernel-size": 5,
-    "head-features": 96,
-    "dropout": 0.25,
-}
+MODEL = ModelChoice(
+    network={
+        "features": 48,
+        "layers": 5,
+        "kernel_size": 3,
+        "first_kernel_size": 5,
+        "head_features": 96,
+        "dropout": 0.25,
+    }
+)
+TRAINING = TrainConfig(steps=500, batch_size=64, weight_decay=0.01, ema_decay=0.995)
 
 
 def demo(folder: Path) -> None:
-    """Run the commands a user would, and print them.
+    """Train, evaluate, sample and complete, and say where the results are.
 
     A run that an earlier demo left in the folder is replaced.
 
     Raises:
-        FileExistsError: If the folder holds a run that is not a demo's.
+        FileExistsError: the folder holds a run that is not a demo's.
     """
     run = folder / "run"
     if os.path.lexists(run):
@@ -51,26 +58,29 @@ def demo(folder: Path) -> None:
         shutil.rmtree(run)
     run.mkdir(parents=True)
     (run / _MARKER).touch()
-    options = [word for name, value in RECIPE.items() for word in (f"--{name}", str(value))]
-    _command("train", "digits", "--out", str(run), *options)
-    _command("evaluate", str(run))
-    _command(
-        "sample", str(run), "--n", "100", "--enlarge", "4", "--out", str(folder / "samples.png")
+    train_model("digits", MODEL, TRAINING, out=run, progress=_show)
+    trained = open_trained(run)
+    with counted_bar("Evaluating") as evaluating:
+        found = evaluate_model(trained, progress=evaluating)
+    assert isinstance(found, Evaluation)
+    baselines = {"a histogram per pixel": found.histogram_bits_per_dim or 0.0}
+    for name, bits in {"the model": found.bits_per_dim, **baselines}.items():
+        print(f"{name}: {bits:.4f} bits/dim on {found.images} test images")
+    drawn = draw_images(trained, SampleRequest(n=100), progress=progress_bar("Drawing"))
+    completed = complete_images(
+        trained, CompletionRequest(n=10, draws=6), progress=progress_bar("Completing")
     )
-    completions = str(folder / "completions.png")
-    _command(
-        "complete", str(run), "--n", "10", "--draws", "6", "--enlarge", "4", "--out", completions
-    )
-    from nextpixel.data.load import load_data
-
-    baselines = {"a histogram per pixel": histogram_bits_per_dim(load_data("digits"))}
+    for name, images in (("samples", drawn), ("completions", completed)):
+        images.save(folder / f"{name}.png", enlarge=4)
+        print(f"{name}: {folder / name}.png")
     training_curve(read_metrics(run), folder / "curve.png", baselines=baselines)
     print(f"training curve: {folder / 'curve.png'}")
 
 
-def _command(*arguments: str) -> None:
-    print(f"\n$ nextpixel {shlex.join(arguments)}", flush=True)
-    main(arguments)
+def _show(plan: TrainPlan, steps: Iterator[Step]) -> Iterator[Step]:
+    for line in plan_lines(plan):
+        print(line, flush=True)
+    yield from training_bar(plan, steps)
 
 
 if __name__ == "__main__":

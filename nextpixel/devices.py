@@ -1,4 +1,4 @@
-"""Devices: which one to use, and what differs between them, precision and random state."""
+"""Devices: which one to use, and how they differ in precision and random state."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ __all__ = ["full_precision", "pick_device", "seeded", "widest"]
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Neither half precision, should the caller have asked for it, nor the short products of TF32."""
+    """Full precision within a block: no autocast, even if the caller is in one, and no TF32."""
     with torch.autocast(device.type, enabled=False):
         if device.type != "cuda":
             yield
@@ -32,7 +32,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's random state on all devices as after `manual_seed`, for a while; then as it was."""
+    """Seeds torch on all devices within a block; afterwards its random state is as before."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     with torch.random.fork_rng(devices):

@@ -1,4 +1,4 @@
-"""Drawing images, and completing them.
+"""Draw images, and complete them.
 
 Ancestral sampling, one sub-pixel after another (Pixel Recurrent Neural Networks, section 2.1;
 occluded completions, figure 1). One uniform number per sub-pixel decides it through the inverse of
@@ -15,7 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Site
-from nextpixel.condition_values import (
+from nextpixel.conditions.values import (
     Values,
     ValuesLike,
     broadcast,
@@ -57,8 +57,8 @@ def sample(
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
             None for an unconditional model.
         temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and
-            more uniform pictures, 0 takes the likeliest value every time. Only at 1 does the
-            model's likelihood describe samples.
+            more uniform pictures, 0 takes the likeliest value every time. The model's likelihood
+            describes samples at temperature 1 only.
         guidance: w in log p_w(x_i | x_<i, h) = (1 - w) log p(x_i | x_<i) + w log p(x_i | x_<i, h) +
             constant, for every sub-pixel. 1 draws from the model given h, 0 from the unconditional
             model; more than 1 exaggerates what h changes, at the cost of variety, and the model's
@@ -118,8 +118,8 @@ def complete(
     conditional p(unknown | known) if the known sub-pixels come first in raster order (say, the
     upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws above
     or left of them need not agree with them. A `MultiScale` goes through the whole small image
-    first (`models.core.visiting_order`): for it a known upper half is no such beginning, but the
-    whole small image is.
+    first (`models.core.visiting_order`): its completions are exact if the whole small image is
+    known, and not if an upper half is.
 
     Args:
         model: any model.
@@ -177,7 +177,7 @@ def complete(
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
-    # The factor keeps them below 1 when they are multiplied and rounded.
+    # The factor keeps the numbers below 1 when they are multiplied and rounded.
     device = generator.device if generator is not None else torch.device("cpu")
     return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(
         like.device
@@ -238,7 +238,8 @@ def _fill(
     steps = -(-len(x) // batch_size) * int(rows.sum()) * x.shape[3] * x.shape[1]
     for _ in progress(fill_batches(), steps) if progress else fill_batches():
         pass
-    if int(largest) >= model.levels:  # no number is beyond what adds up to NaN
+    # A sum that is NaN is never passed, so the index is past the last value.
+    if int(largest) >= model.levels:
         raise ValueError(
             "the model's probabilities are NaN: its weights are damaged; load or train others"
         )

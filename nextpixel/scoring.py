@@ -1,8 +1,8 @@
 """How probable images are: nats, bits per dimension, maps.
 
-Exact: the sum of log p(x_i | x_<i) over all sub-pixels, in float32 or better, with dropout off.
-Images are scored a few rows at a time if they are large; the result is the same and memory does not
-grow with their height.
+The likelihood is exact: the sum of log p(x_i | x_<i) over all sub-pixels, in float32 or better,
+with dropout off. Large images are scored a few rows at a time; the result is the same, and memory
+does not grow with their height.
 """
 
 import math
@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.condition_values import Values, ValuesLike, broadcast, index
+from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
     AutoregressiveModel,
@@ -107,8 +107,8 @@ def dequantised_bits_per_dim(
     at best as good as the probability of the integers (Uria et al., 2013; Theis et al., 2015). For
     a softmax or Bernoulli head, whose density is constant on [v, v+1), the two are **equal**. For
     the logistic mixture the result is that of the continuous model, which
-    `TrainConfig(objective="density")` trains; `bits_per_dim` is then that of its draws rounded, and
-    never more.
+    `TrainConfig(objective="density")` trains; `bits_per_dim` is that of its rounded draws, and
+    never higher.
 
     Args:
         model, x, condition: as for `bits_per_dim`.

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nextpixel.cache import Cache, Site
-from nextpixel.condition_values import Values, ValuesLike, broadcast
+from nextpixel.conditions.values import Values, ValuesLike, broadcast
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
     AutoregressiveModel,
@@ -27,7 +27,7 @@ from nextpixel.models.core import (
 
 __all__ = ["walk"]
 
-# From this batch on, several threads made the steps of 54 features faster (benchmarks/sampling.py
+# From this batch size on, several threads made steps of 54 features faster (benchmarks/sampling.py
 # --threads 2).
 _THREADED_BATCH = 64
 
@@ -95,7 +95,7 @@ def _raster_walk(
         for column in range(width):
             pixel = x[:, :, row : row + 1, column : column + 1]
             for channel in range(channels):
-                # Not around the yield: the caller is in modes of its own.
+                # Not around the yield: the caller has modes of its own.
                 with torch.inference_mode(), full_precision(x.device):
                     if channel < model.colours:
                         cache.move_to_site(Site(channel, row, column))

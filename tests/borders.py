@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from nextpixel import Preparation, Source, sample
-from nextpixel.conditions import MapCondition
+from nextpixel.conditions.kinds import MapCondition
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
 from nextpixel.models.core import ImageModel

@@ -1,5 +1,6 @@
-"""Tiny instances of every model, by name. Each law is asserted over all of them: a new model is one
-new line.
+"""Tiny instances of every model, by name.
+
+Each law is asserted over all of them: a new model is one new line.
 """
 
 import copy
@@ -19,8 +20,8 @@ from nextpixel import (
     RowLSTM,
     VectorCondition,
 )
-from nextpixel.condition_values import Values, random_values
-from nextpixel.conditions import of_kind
+from nextpixel.conditions.kinds import of_kind
+from nextpixel.conditions.values import Values, random_values
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 
@@ -301,7 +302,7 @@ def build(name: str, *, seed: int = 0) -> ImageModel:
 
 
 def trained(name: str, *, steps: int = 20) -> ImageModel:
-    """A case after a few steps on random images: moved weights, which masks must still hold back."""
+    """A case after a few steps on random images: weights have moved, and masks must still hold."""
     return copy.deepcopy(_trained(name, steps))
 
 

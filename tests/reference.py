@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nextpixel import ClassCondition, GatedPixelCNN
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import CategoricalInput
@@ -57,8 +57,9 @@ def _product(*counts: int) -> Iterator[tuple[int, ...]]:
 
 
 def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values) -> Tensor:
-    """Outputs of the head (B, C·outputs, H, W), by the paper's equations, figure 2 and the head of
-    the PixelRNN paper.
+    """Outputs of the head (B, C·outputs, H, W), by the equations and figure 2 of the paper.
+
+    The head is that of the PixelRNN paper.
 
     Vertical: y = W ∗ v, v' = gate(y + V h), no residual. Horizontal: gate(W ∗ h + link(y) + V h),
     1×1, plus h except in the first layer. The vertical stack is fed by the image one row down.
@@ -83,8 +84,7 @@ def gated_pixel_cnn(model: GatedPixelCNN, x: Tensor, condition: Values) -> Tenso
 
 
 def pixel_rnn(model: AutoregressiveModel, x: Tensor, condition: Values) -> Tensor:
-    """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and the equations of sections
-    3.1 and 3.2.
+    """Outputs of the head (B, C·outputs, H, W), by table 1, figure 5 and sections 3.1 and 3.2.
 
     V h is added to each layer's pre-activation.
     """

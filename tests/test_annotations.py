@@ -1,6 +1,4 @@
-"""Vectors, captions and maps beside images: from files, by name or in order, and as conditions of a
-model.
-"""
+"""Vectors, captions and maps of images: read by name or in order, and conditions of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -348,7 +346,7 @@ def test_maps_of_an_empty_split(tmp_path: Path) -> None:
 
 
 def test_maps_have_levels_of_all_splits(tmp_path: Path) -> None:
-    """As images do: two if they are binary, else those of a byte, else as many as occur anywhere."""
+    """As images: two levels if they are binary, 256 for bytes, otherwise as many as occur."""
     np.save(tmp_path / "x.npy", IMAGES)
     rare = load_data(
         Source(tmp_path / "x.npy", vectors=saved(tmp_path / "rows.npy", np.arange(20)[:, None]))
@@ -491,9 +489,7 @@ def test_maps_of_a_folder_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_conditions_are_dropped_by_chance_alone() -> None:
-    """The share is the one asked for, the same in every process layout, and it changes nothing
-    else.
-    """
+    """The share is as requested, equal for any number of processes, and changes nothing else."""
     split = Split(
         images=np.zeros((400, 1, 2, 2), np.uint8),
         labels=np.zeros(400, int),
@@ -526,9 +522,7 @@ def test_maps_are_mirrored_and_cut_with_their_images() -> None:
 
 
 def test_the_scale_of_vectors_does_not_matter() -> None:
-    """Training standardises them: weights and losses are those of vectors in other units, but for
-    rounding.
-    """
+    """Training standardises vectors: in other units, weights and losses are the same."""
     losses = []
     for unit in (1.0, 1e6):
         torch.manual_seed(0)
@@ -582,9 +576,7 @@ def test_an_embedding_gives_vectors_and_holds_its_classes_out(tmp_path: Path) ->
 
 
 def test_an_embedding_knows_its_classes_wherever_they_lie(tmp_path: Path) -> None:
-    """What it never saw is in the test split alone, also of a copy; where that cannot be told,
-    nothing is trained.
-    """
+    """Classes that it has not seen are in the test split only, also in a copy of the source."""
     for place in ("here", "there"):
         for k in range(20):
             folder = tmp_path / place / "abcd"[k % 4]

@@ -23,7 +23,7 @@ from nextpixel import (
     score,
 )
 from nextpixel.cache import Cache
-from nextpixel.condition_values import forget
+from nextpixel.conditions.values import forget
 from nextpixel.models import registry
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig
@@ -219,9 +219,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 
 @contextmanager
 def unchecked_types() -> Iterator[None]:
-    """As for users: annotations are checked in tests alone, and there before our own checks are
-    reached.
-    """
+    """As for users: type annotations are checked in tests only, before our own checks."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield

@@ -10,7 +10,7 @@ from cases import build, conditions, images
 from nextpixel import GatedPixelCNN, VectorCondition, complete, sample
 from nextpixel.autoencoding import reconstruct
 from nextpixel.cache import Site
-from nextpixel.interpolation import interpolate
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map

@@ -1,6 +1,4 @@
-"""The probe on models that are wrong on purpose: each known defect must be seen, and an innocent
-must pass.
-"""
+"""The probe on models that are wrong on purpose: it finds each defect, and passes correct ones."""
 
 import pytest
 import torch

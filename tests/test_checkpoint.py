@@ -18,7 +18,8 @@ from nextpixel.card import ModelCard, place_name
 from nextpixel.checkpoint import BEST, CheckpointError, Training, read_card
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
-from nextpixel.files import read_header, read_tensors, replace_file, write_tensors
+from nextpixel.files.replacing import replace_file
+from nextpixel.files.tensors import read_header, read_tensors, write_tensors
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.config import TrainConfig
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, change: dict[str, Any] | str) -> None:
-    """Replaces the metadata, or some of its JSON, as someone would who knows how digests are made."""
+    """Replaces the metadata, or some of its JSON, with the digests that belong to it."""
     if isinstance(change, str):
         save_file(load_file(path), path, {"nextpixel": change})
     else:
@@ -225,7 +226,7 @@ CONFIG = build("gated").config()
     ("change", "message"),
     [
         ({"model": "PixelDream"}, "'PixelDream', but this version of nextpixel knows Diagonal"),
-        ({"model": ["GatedPixelCNN"]}, r'model is \["GatedPixelCNN"\], but must be a text'),
+        ({"model": ["GatedPixelCNN"]}, r'model is \["GatedPixelCNN"\], but must be a string'),
         ({"format": 3, "version": "9.0"}, "has format 3, written by nextpixel '9.0', .* newer"),
         ({"config": {"features": 7, "channels": 2}}, r"is refused \(features= must be"),
         ({"config": {"colour": "red"}}, "has the field 'colour', which this version"),
@@ -236,9 +237,9 @@ CONFIG = build("gated").config()
         ({"config": CONFIG | {"skip": "no"}}, 'skip is "no", but must be true or false'),
         ({"config": CONFIG | {"condition": {"classes": "x"}}}, "is refused"),
         ({"config": CONFIG | {"condition": [[[]]]}}, "is refused"),
-        ({"version": 1}, "version is 1, but must be a text"),
+        ({"version": 1}, "version is 1, but must be a string"),
         ({"source": ["/etc"]}, "is not an object"),
-        ({"classes": "ab"}, 'classes is "ab", but must be a list of texts'),
+        ({"classes": "ab"}, 'classes is "ab", but must be a list of strings'),
         ({"classes": [1]}, r"classes\[0\] is 1"),
         ({"shape": [8]}, r"shape is \[8\], but must be 2 whole numbers or null"),
         ({"shape": [0, 8]}, "must be at least 1×1"),
@@ -345,7 +346,7 @@ def test_only_known_classes_are_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="notes use the name 'config'"):
         ModelCard(notes={"config": {}})
     with pytest.raises(
-        FileNotFoundError, match="folder .*absent of own.safetensors does not exist"
+        FileNotFoundError, match="own.safetensors: the folder .*absent does not exist"
     ):
         save(build("gated"), tmp_path / "absent" / "own.safetensors")
     assert not list(tmp_path.iterdir())
@@ -381,7 +382,7 @@ def test_permissions_stay(path: Path, tmp_path: Path) -> None:
 def test_nobody_else_can_prepare_the_temporary_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its folder is new, private and has a name that cannot be foreseen; the umask is left alone."""
+    """Its folder is new, private and has an unpredictable name; the umask does not change."""
     monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask was changed"))
     names = set()
     for _ in range(3):

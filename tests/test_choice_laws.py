@@ -1,4 +1,4 @@
-"""Every choice of a model reaches the model that is built of it, through scales and encoders too."""
+"""Every choice of a model reaches the model that is built, through scales and encoders too."""
 
 from dataclasses import fields
 from typing import Any

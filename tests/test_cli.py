@@ -228,10 +228,10 @@ def test_inspect_chosen_pixels(
     )
     said = capsys.readouterr().out
     assert "row 3, column 4: entropy" in said and "row 7, column 0: entropy" in said
-    assert "3x9 is outside the picture, which has 8 rows" in fails(
+    assert "3x9 is outside the image, which has 8 rows" in fails(
         ["inspect", digits_run, "--pixels", "3x9"], capsys
     )
-    assert "--pixels 3 is no pixel" in fails(["inspect", digits_run, "--pixels", "3"], capsys)
+    assert "3 is not a pixel" in fails(["inspect", digits_run, "--pixels", "3"], capsys)
     assert "has images 0 … 178" in fails(["inspect", digits_run, "--image", "179"], capsys)
     main(["inspect", digits_run, "--out", out, "--field-pixel", "2x3"])
     assert "effective field of pixel (2, 3)" in capsys.readouterr().out
@@ -638,12 +638,12 @@ def test_mistakes_with_a_run(
     assert "is not a class of this model; use all, none, or one of 0, 1" in fails(
         ["sample", digits_run, "--class", "x"], capsys
     )
-    assert "use .png, .npy, a folder" in fails(
+    assert "use .png, .npy, the name of a folder" in fails(
         ["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys
     )
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "mask.png")
     mask = ["complete", digits_run, "--mask", str(tmp_path / "mask.png")]
-    assert "is 3×3, but the pictures are 8×8" in fails(mask, capsys)
+    assert "is 3×3, but the images are 8×8" in fails(mask, capsys)
     colour = tmp_path / "colour.npy"
     np.save(colour, np.zeros((20, 8, 8, 3), np.uint8))
     assert "channels" in fails(["evaluate", digits_run, "--data", str(colour)], capsys)

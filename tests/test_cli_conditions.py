@@ -131,9 +131,7 @@ def test_conditions_of_other_pictures(
     ]
     main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
     assert "but the data has none" in fails(["evaluate", captions, *other], capsys)
-    assert "--captions goes with other pictures" in fails(
-        ["evaluate", captions, *other[2:]], capsys
-    )
+    assert "--captions goes with other images" in fails(["evaluate", captions, *other[2:]], capsys)
 
 
 def test_resuming_takes_the_same_conditions(
@@ -268,7 +266,7 @@ def test_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "4 entries, but the model takes 3" in fails(
         ["sample", run, "--vectors", str(tmp_path / "one.npy")], capsys
     )
-    assert "--guidance 2 needs a model that met unknown" in fails(
+    assert "--guidance 2 needs a model that has seen unknown" in fails(
         ["sample", run, "--guidance", "2"], capsys
     )
     assert "not trained on captions" in fails(["sample", run, "--caption", "x"], capsys)
@@ -298,7 +296,7 @@ def test_portraits(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "leaves fewer than two" in fails(["embed", "digits", "--held-out", "9"], capsys)
     before = json.loads(said(["evaluate", run, "--json"], capsys))
     moved = str(Path(embedding).rename(tmp_path / "moved.safetensors"))
-    assert "say where: --embedding" in fails(["evaluate", run], capsys)
+    assert "say where it is: --embedding" in fails(["evaluate", run], capsys)
     assert json.loads(said(["evaluate", run, "--json", "--embedding", moved], capsys)) == before
     main(["sample", run, "--n", "2", "--embedding", moved, "--out", str(tmp_path / "s.png")])
     main(["train", "--resume", run, "--embedding", moved, "--steps", "3", "--quiet"])
@@ -344,7 +342,7 @@ def test_auto_encoders(
     assert ("at most" if variational else "given its code") in trained and "given ," not in trained
     assert "mean squared error" in said(["train", "--resume", other, "--steps", "3"], capsys)
     assert "its hidden part included" in fails(["complete", run], capsys)
-    assert "must not be negative" in fails(["evaluate", run, "--importance-samples", "-1"], capsys)
+    assert "must be at least 0" in fails(["evaluate", run, "--importance-samples", "-1"], capsys)
     assert (
         ("at most (a bound)" in table and "for the code" in table)
         if variational
@@ -418,9 +416,7 @@ def test_codes_of_a_vector_quantised_auto_encoder(tmp_path: Path) -> None:
 
 
 def test_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Kept with the run, read by all that scores and draws, of another size too; for the decoder of
-    a code as well.
-    """
+    """Positions are kept with the run and used in scores and draws, also by auto-encoders."""
     run = str(tmp_path / "run")
     options = ["--position-waves", "2", "--steps", "1", "--no-conditional", *SMALL]
     main(["train", "digits", "--out", run, *options])

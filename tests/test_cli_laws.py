@@ -21,7 +21,7 @@ from nextpixel import TrainConfig, complete, dequantised_bits_per_dim, load, sam
 from nextpixel.analysis.condition_worth import condition_worth
 from nextpixel.analysis.receptive_fields import effective_receptive_field
 from nextpixel.checkpoint import load_embedding
-from nextpixel.interpolation import interpolate
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import embed
 from nextpixel.scoring import scale_scores

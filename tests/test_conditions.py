@@ -1,4 +1,4 @@
-"""Conditions: one, several or none at every border, the values of each kind, and what is refused."""
+"""Conditions: one, several or none at every border, their values, and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,13 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.analysis.condition_worth import class_log_probabilities
-from nextpixel.condition_values import (
+from nextpixel.conditions.kinds import (
+    Condition,
+    as_conditions,
+    conditions_to_json,
+    of_kind,
+)
+from nextpixel.conditions.values import (
     Values,
     as_values,
     broadcast,
@@ -31,14 +37,8 @@ from nextpixel.condition_values import (
     random_values,
     unknown,
 )
-from nextpixel.conditions import (
-    Condition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
 from nextpixel.errors import UsageError
-from nextpixel.interpolation import interpolate
+from nextpixel.inference.interpolation import interpolate
 from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map
@@ -371,7 +371,7 @@ REFUSED: dict[str, tuple[str, object, type[Exception], str]] = {
         "ordinal maps",
         torch.zeros(2, 2, 6, 4).long(),
         UsageError,
-        r"shape \(2, 2, 6, 4\).*images of values 0 … 3 as an integer tensor of shape \(2, 2, 3, 2\)",
+        r"shape \(2, 2, 6, 4\).*values 0 … 3 as an integer tensor of shape \(2, 2, 3, 2\)",
     ),
     "a map of other channels": (
         "ordinal maps",

@@ -1,4 +1,4 @@
-"""Two processes on the CPU (gloo), as torchrun starts them, against one with the same global batch."""
+"""Two processes on the CPU (gloo), as torchrun starts them, against one with the same batch."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from test_training import dataset, network, weights
 
 from nextpixel import ClassCondition, load
 from nextpixel.checkpoint import read_card
-from nextpixel.distributed import rank_and_processes
-from nextpixel.training.loop import TrainConfig, evaluate
+from nextpixel.training.distributed import rank_and_processes
+from nextpixel.training.evaluation import evaluate
+from nextpixel.training.loop import TrainConfig
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.runs import run
 

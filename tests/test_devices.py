@@ -18,9 +18,7 @@ from nextpixel.walk import walk
 
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])
 def test_full_precision_is_restored(chosen: str) -> None:
-    """TF32 is off in between, for products and convolutions; afterwards all is as the caller had
-    chosen.
-    """
+    """TF32 is off inside, for products and convolutions, and restored afterwards."""
     backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul
     before = [backend.fp32_precision for backend in backends]
     try:
@@ -70,9 +68,7 @@ def test_a_walk_gives_the_threads_back(end: str) -> None:
 
 @pytest.mark.parametrize("name", ["row-lstm", "diagonal", "gated-positions"])
 def test_what_is_kept_between_calls_suits_every_caller(name: str) -> None:
-    """Neither another default device nor inference mode, when it was made, is in the way
-    afterwards.
-    """
+    """A model made under another default device or in inference mode works afterwards."""
     row_fronts.cache_clear()
     diagonal_fronts.cache_clear()
     model = build(name)

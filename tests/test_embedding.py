@@ -13,7 +13,7 @@ from cases import build
 from nextpixel import sample
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split
-from nextpixel.interpolation import between, interpolate
+from nextpixel.inference.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
 from nextpixel.training.config import EmbeddingConfig
 from nextpixel.training.embedding import (
@@ -83,9 +83,7 @@ def test_verification_is_that_of_all_pairs() -> None:
 
 
 def test_verification_keeps_no_vectors_of_pairs() -> None:
-    """One number a pair is all that memory must hold: no tensor has more entries than there are
-    pairs of images.
-    """
+    """Memory holds one number for each pair: no tensor has more entries than there are pairs."""
 
     class Largest(torch.overrides.TorchFunctionMode):
         entries = 0
@@ -142,9 +140,7 @@ def labelled(path: Path, classes: int, each: int = 6) -> str:
 def test_why_a_figure_is_missing_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A share of few classes is two of them, and without known classes the unseen find a threshold
-    of their own.
-    """
+    """A share of few classes is two; without known classes the unseen have their own threshold."""
     short = [
         "--steps",
         "1",

@@ -44,7 +44,7 @@ def field(model: ImageModel, shape: Offset) -> Tensor:
 
 
 def square(k: int, *, own: bool) -> set[Offset]:
-    """A k×k kernel before its centre, as (rows, columns) away; with the centre itself or without."""
+    """The sites of a k×k kernel before its centre, as (rows, columns) away, or with the centre."""
     reach = k // 2
     above = set(itertools.product(range(-reach, 0), range(-reach, reach + 1)))
     return above | {(0, -dx) for dx in range(1, reach + 1)} | ({(0, 0)} if own else set())
@@ -80,9 +80,7 @@ def test_pixel_cnn_sees_its_cone_and_nothing_else(layers: int, kernel: int, firs
 
 @pytest.mark.parametrize(("first", "layers", "unseen"), [(3, 20, 21), (7, 15, 10)])
 def test_the_blind_spot_is_of_the_known_size(first: int, layers: int, unseen: int) -> None:
-    """From the last row's middle of 15 by 15 pixels, with 3x3 kernels after the first: 21 or 10 of
-    217 are unseen.
-    """
+    """From the middle of the last row of 15×15 pixels, 21 or 10 of 217 pixels are unseen."""
     model = PixelCNN(levels=2, features=2, layers=layers, first_kernel_size=first)
     torch.manual_seed(0)
     seen = receptive_field(model, (15, 15), pixel=(14, 7))[0, 0]
@@ -95,9 +93,7 @@ def test_the_blind_spot_is_of_the_known_size(first: int, layers: int, unseen: in
 @pytest.mark.usefixtures("smooth")
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_diagonal_bilstm_misses_the_last_pixel_of_the_row_above(layers: int) -> None:
-    """42 of 2016 pairs on 8 by 8 pixels with a 3x3 first convolution, whatever the depth; none with
-    the gap closed.
-    """
+    """42 of 2016 pairs of 8×8 pixels are unseen at any depth, and none with the gap closed."""
     depends = field(
         DiagonalBiLSTM(levels=3, features=6, layers=layers, first_kernel_size=3), (8, 8)
     )
@@ -117,7 +113,7 @@ def test_diagonal_bilstm_misses_the_last_pixel_of_the_row_above(layers: int) -> 
     ("layers", "kernel", "first"), [(1, 3, 3), (2, 3, 3), (3, 3, 3), (1, 5, 3), (2, 3, 7)]
 )
 def test_row_lstm_sees_a_triangle(layers: int, kernel: int, first: int) -> None:
-    """Any number of rows up, k//2 columns to either side with each, and L·(k//2) more to the left."""
+    """Any number of rows up, k//2 columns to either side in each, and L·(k//2) more to the left."""
     shape, reach = (5, 9), kernel // 2
     up = {(-rows, dx) for rows in range(shape[0]) for dx in range(-rows * reach, rows * reach + 1)}
     left = {(0, -dx) for dx in range(layers * reach + 1)}

@@ -55,9 +55,7 @@ def test_colours_depend_on_earlier_colours_as_a_joint_mixture() -> None:
 
 
 def test_the_density_of_a_mixture_integrates_to_its_probabilities() -> None:
-    """Over [v, v+1) to P(v), but for the outermost values, which also have what lies beyond; over
-    all reals to 1.
-    """
+    """The density integrates to P(v) over [v, v+1), except at the ends, and to 1 over all reals."""
     levels, fine = 6, 100
     law = mixture(1, levels, scale=0.3)
     y = (torch.arange(-60 * fine, 66 * fine).double() + 0.5) / fine
@@ -83,9 +81,7 @@ def test_extreme_mixtures_stay_finite(sign: int) -> None:
 
 @pytest.mark.parametrize(("head", "levels"), [("softmax", 5), ("bernoulli", 2)])
 def test_a_discrete_model_is_a_piecewise_constant_density(head: str, levels: int) -> None:
-    """The papers' identity: E log p(x + u) of that density is log P(x), exactly, so the figures
-    compare.
-    """
+    """The identity of the papers: E log p(x + u) = log P(x) for a constant density on [v, v+1)."""
     model = DiagonalBiLSTM(channels=2, levels=levels, features=8, layers=1, head=head)
     x = torch.randint(levels, (5, 2, 4, 3))
     noise = torch.Generator().manual_seed(0)
@@ -105,9 +101,7 @@ def test_dequantised_values_stay_below_the_next_integer(levels: int) -> None:
 
 
 def test_the_dequantised_figure_of_a_mixture_is_a_bound() -> None:
-    """Jensen: a continuous model is at most as good on dequantised data as its rounding is on
-    integers.
-    """
+    """Jensen: a density of dequantised data is at most as good as its rounding on integers."""
     model = GatedPixelCNN(levels=16, features=8, layers=2, head="logistic")
     x = torch.randint(16, (20, 1, 6, 6))
     bound = dequantised_bits_per_dim(model, x, generator=torch.Generator().manual_seed(0))
@@ -118,9 +112,7 @@ def test_the_dequantised_figure_of_a_mixture_is_a_bound() -> None:
 
 
 def test_the_density_is_on_the_scale_of_the_integers() -> None:
-    """One wide component: its density in the middle is 1 / (4 s), times the width of a value on the
-    scale of -1 … 1.
-    """
+    """One wide component has the density 1 / (4 s) in the middle, times the width of a value."""
     outputs = torch.zeros(1, LogisticMixture.outputs(1, 256), 1, 1).double()
     outputs[:, 20:30] = 5.0
     law = LogisticMixture(outputs, 1, 256)

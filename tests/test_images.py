@@ -47,7 +47,7 @@ def transparent_palette() -> Image.Image:
     return picture
 
 
-# ---------------------------------------------------------------------------------------------------------- reading
+# --- reading ---
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,14 @@ def test_lossless_formats_give_the_exact_pixels(
             "png",
             chw(np.where(GREY >= 128, 255, 0)),
         ),
-        (Image.fromarray(GREY.astype(np.uint16) * 257), "png", chw(GREY)),
-        (Image.fromarray(GREY.astype(np.uint16) * 256 + 255), "tiff", chw(GREY)),
-        (Image.fromarray(GREY.astype(np.int32) * 256), "tiff", chw(GREY)),
-        (Image.fromarray(GREY.astype(np.uint16) * 257), "pgm", chw(GREY)),
+        (Image.fromarray(GREY.astype(np.uint16) * 257), "png", chw(GREY.astype(np.uint16) * 257)),
+        (
+            Image.fromarray(GREY.astype(np.uint16) * 256 + 255),
+            "tiff",
+            chw(GREY.astype(np.uint16) * 256 + 255),
+        ),
+        (Image.fromarray(GREY.astype(np.int32) * 256), "tiff", chw(GREY.astype(np.uint16) * 256)),
+        (Image.fromarray(GREY.astype(np.uint16) * 257), "pgm", chw(GREY.astype(np.uint16) * 257)),
         (
             Image.fromarray(RGB).convert("P"),
             "png",
@@ -278,7 +282,7 @@ def test_damage_gives_a_picture_or_our_error(suffix: str, data: st.DataObject) -
         assert "damaged" in str(error)
 
 
-# ---------------------------------------------------------------------------------------------------------- resizing
+# --- resizing ---
 
 
 @given(
@@ -347,7 +351,7 @@ def test_resize_errors(size: Any, message: str) -> None:
         resize(np.zeros((1, 4, 8), np.uint8), size)
 
 
-# ------------------------------------------------------------------------------------------------------------ levels
+# --- levels ---
 
 
 @given(st.integers(2, 65536), st.data())
@@ -431,7 +435,7 @@ def test_binarise_errors() -> None:
         binarise(np.full((1, 1), 2, np.uint8), method="threshold", from_levels=2)
 
 
-# ----------------------------------------------------------------------------------------------------------- showing
+# --- showing ---
 
 
 @given(st.integers(2, 600))

@@ -11,7 +11,7 @@ from test_training import data_for
 
 from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
 from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
-from nextpixel.conditions import of_kind
+from nextpixel.conditions.kinds import of_kind
 from nextpixel.data.splits import Split
 from nextpixel.training.batches import conditioned
 

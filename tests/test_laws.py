@@ -18,7 +18,7 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import Cache, raster_order
-from nextpixel.condition_values import Values, forget, index, unknown
+from nextpixel.conditions.values import Values, forget, index, unknown
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
@@ -346,8 +346,9 @@ def test_what_is_unknown_adds_nothing(name: str) -> None:
 
 @conditional_case
 def test_what_is_unknown_teaches_nothing(name: str) -> None:
-    """Every gradient is finite, also where an unknown value is NaN; of the encoder it is as if the
-    images whose values are unknown were not there.
+    """Gradients are finite, also if an unknown value is NaN.
+
+    Those of the encoder are the same without the images whose values are unknown.
     """
     model = build(name)
     x, condition = images(model, 3, (6, 6)), conditions(model, 3, (6, 6))
@@ -421,7 +422,7 @@ def test_a_uniform_model_scores_log2_levels(name: str) -> None:
 
 @every_case
 def test_nothing_beats_the_entropy_of_noise(name: str) -> None:
-    """Trained on fresh uniform noise, a model that saw its target would score below log2(levels)."""
+    """On fresh uniform noise, a model that sees its target would score below log2(levels)."""
     model = trained(name, steps=60)
     x = images(model, 500, (4, 4), torch.Generator().manual_seed(99))
     # A cheat gains whole bits; chance, over 8000 values and more, less than a hundredth.
@@ -510,9 +511,7 @@ def test_a_tiny_temperature_takes_the_likeliest_value() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_learns_a_source_to_its_entropy(channels: int) -> None:
-    """A Markov chain along the sites: each value repeats the previous one with probability 0.8,
-    else is uniform.
-    """
+    """A Markov chain of sites: a value repeats the last one with probability 0.8, or is uniform."""
     levels, shape = 4, (6, 6)
     generator = torch.Generator().manual_seed(0)
 

@@ -1,6 +1,4 @@
-"""Masks by literal expectation and by property; layers against plain loops, in full, over rows and
-at sites.
-"""
+"""Masks by expectation and property; layers against plain loops, in full, by rows and by sites."""
 
 import itertools
 import math

@@ -208,7 +208,7 @@ def test_a_convolutional_autoencoder_is_not_a_distribution(tmp_path: Any) -> Non
     assert not isinstance(model, ImageModel)
     assert (model.figure.kind, model.figure.name) == ("error", "mean_squared_error")
     x = torch.randint(5, (3, 1, 4, 4))
-    nats = likelihood_of(model)(model, x, None)
+    nats = likelihood_of(model)(model, x, ())
     bits = -float(nats.sum()) / (x.numel() * torch.log(torch.tensor(2.0)).item())
     error = (((model.decode(model.encode(x)) + 1) * 2 - x) ** 2).mean().item()
     assert model.figure.value(bits) == pytest.approx(error, rel=1e-5)

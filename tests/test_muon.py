@@ -1,6 +1,4 @@
-"""Muon: what it makes of matrices, which parameters it takes, and that it is torch's own where
-torch has one.
-"""
+"""Muon: what it makes of matrices, which parameters it takes, and that it agrees with torch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An option has one home: each field of a configuration is an option, a key of a file, and a keyword."""
+"""An option has one home: a field is an option, a key of a file, and a keyword."""
 
 import re
 from dataclasses import fields
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from nextpixel.cli.app import app, main
-from nextpixel.cli.options import Given, shown_default
+from nextpixel.cli.helps import shown_default
+from nextpixel.cli.options import Given
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
@@ -63,6 +64,8 @@ VALUES: dict[type, dict[str, tuple[str, Any]]] = {
         "validation": ("0.25", 0.25),
         "test": ("12", 12),
         "split_seed": ("9", 9),
+        "split_by": ("index", "index"),
+        "skip_broken": ("true", True),
     },
 }
 COMMANDS = {TrainConfig: "train", EmbeddingConfig: "embed", Preparation: "train"}
@@ -98,7 +101,9 @@ def received(kind: type, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_field_is_tried() -> None:
     for kind, values in VALUES.items():
-        hidden = {"ragged"} if kind is Preparation else set()  # --crop decides it
+        hidden = (
+            {"ragged", "skip_small", "reading"} if kind is Preparation else set()
+        )  # --crop decides it
         assert {field.name for field in fields(kind)} - hidden == values.keys()
 
 
@@ -142,7 +147,7 @@ def test_the_help_shows_every_option_with_its_default(command: str) -> None:
     kinds = {"train": [Source, Preparation, ModelChoice, TrainConfig], "embed": [EmbeddingConfig]}
     for kind in kinds[command]:
         for field in fields(kind):
-            if field.name in ("ragged", "images", "network"):
+            if field.name in ("ragged", "skip_small", "reading", "images", "network"):
                 continue
             argument = arguments[f"--{field.name.replace('_', '-')}"]
             assert argument.parameter.help

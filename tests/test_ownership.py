@@ -24,7 +24,7 @@ from nextpixel.card import ModelCard
 from nextpixel.checkpoint import BEST, CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.errors import UsageError
-from nextpixel.files import json_digest
+from nextpixel.files.tensors import json_digest
 from nextpixel.training.ownership import check_places, is_remote, is_signed, signature
 from nextpixel.training.record import is_own, own_card, read_run, write_run
 from nextpixel.training.runs import reopen, run
@@ -80,7 +80,7 @@ def test_ones_own_run_finds_its_data(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["evaluate", str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["images"] == 2
+    assert json.loads(capsys.readouterr().out)["images"] == 3
     moved = folder.rename(tmp_path / "moved")
     main(["evaluate", str(moved / BEST), "--json"])
     card = own_card(moved)

@@ -36,6 +36,9 @@ PREPARATIONS = st.fixed_dictionaries(
         "validation": AMOUNTS,
         "test": AMOUNTS,
         "split_seed": st.integers(0, 2**63 - 1),
+        "split_by": st.sampled_from(["content", "index"]),
+        "skip_broken": st.booleans(),
+        "reading": st.integers(1, 2),
     },
 )
 
@@ -86,6 +89,8 @@ def test_records_of_version_0_1() -> None:
         validation=100,
         test=0.2,
         split_seed=4,
+        split_by="index",
+        reading=1,
     )
     assert recorded({"source": "photos", "data": OF_0_1}) == (
         Source("/home/me/photos", vectors="/home/me/v.csv"),
@@ -98,7 +103,7 @@ def test_records_of_version_0_1() -> None:
     assert Source.from_json(path).labels == "/home/me/y.npy"
     assert not Preparation.from_json(path).ignore_labels
     first = {"source": "digits", "seed": 1}  # Early checkpoints lack later keys.
-    assert Preparation.from_json(first) == Preparation(split_seed=1)
+    assert Preparation.from_json(first) == Preparation(split_seed=1, split_by="index", reading=1)
 
 
 # Both are run without the type checks of the other tests, which would find most of them first.
@@ -114,6 +119,10 @@ WRONG = {
     "test": [float("-inf"), float("nan"), -1, 1.5, 2**63, False, None, {}],
     "split_seed": [-1, 2**63, 0.0, None, True, "0"],
     "ragged": [None, 0, "yes"],
+    "split_by": ["", "Index", 1, True, []],
+    "skip_broken": [None, 0, "yes"],
+    "skip_small": [None, 1, []],
+    "reading": [0, 3, None, True, "1"],
 }
 WRONG_SOURCES = {
     name: [1, True, "", "a\0b", ["x"], {}] + [None] * (name == "images")

@@ -1,4 +1,4 @@
-"""What `reproduce` writes down: every figure again, by other means, and the papers' own settings."""
+"""What `reproduce` writes: every figure by other means, and the settings of the papers."""
 
 import math
 from pathlib import Path
@@ -88,9 +88,7 @@ def test_every_figure_of_a_result_is_found_again(
 
 
 def test_the_papers_settings_are_theirs() -> None:
-    """[1] trains by RMSProp at a constant rate, with no averaged weights, by batches of 16 of MNIST
-    and CIFAR-10; [2] trains 200,000 updates of 128.
-    """
+    """[1] trains by RMSProp at a constant rate in batches of 16, [2] for 200,000 updates of 128."""
     first = [r for r in RECIPES.values() if r.source.startswith("[1]") and not r.small]
     second = [r for r in RECIPES.values() if r.source.startswith("[2], table") and not r.small]
     assert len(first) > 5 and second

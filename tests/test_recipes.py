@@ -86,9 +86,7 @@ def test_it_starts(name: str, tmp_path: Path) -> None:
 
 
 def test_a_known_cost() -> None:
-    """The paper's 7 layers of 16: parameters by hand, and six operations for each of them at every
-    pixel.
-    """
+    """The paper's 7 layers of 16: parameters by hand, and six operations each at every pixel."""
     h, colours = 16, 1
     first = 2 * h * colours * (7 * 3 + 3) + 2 * h
     gates = 2 * (2 * h * 4 * h + 4 * h) + 2 * 2 * h * 4 * h + 4 * h

@@ -18,7 +18,7 @@ from test_training import dataset, network, ragged
 
 from nextpixel import load
 from nextpixel.data.splits import ImageData
-from nextpixel.files import read_header
+from nextpixel.files.tensors import read_header
 from nextpixel.training.loop import TrainConfig
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.runs import run
@@ -211,7 +211,8 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert 5 <= step < 40
     assert (
         (folder / "stopped").read_text()
-        == f"stopped after step {step} with the state saved; to go on: nextpixel train --resume {folder}"
+        == f"stopped after step {step} with the state saved; to go on: "
+        f"nextpixel train --resume {folder}"
     )
     finish(folder)
     assert_same(folder, uninterrupted)

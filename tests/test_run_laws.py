@@ -11,7 +11,7 @@ import torch
 from test_training import dataset, network
 
 from nextpixel.errors import UsageError
-from nextpixel.files import read_header
+from nextpixel.files.tensors import read_header
 from nextpixel.models.trainable import Trainable
 from nextpixel.training import loop, start
 from nextpixel.training.loop import Step, TrainConfig, initial_state, train

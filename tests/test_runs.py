@@ -12,9 +12,11 @@ from test_training import dataset, network, split, weights
 
 from nextpixel import ClassCondition, Preparation, Source, load, load_data
 from nextpixel.checkpoint import CheckpointError, Training, read_card
+from nextpixel.data.digest import DataDigest
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
-from nextpixel.training.loop import TrainConfig, TrainingError, evaluate, initial_state
+from nextpixel.training.evaluation import evaluate
+from nextpixel.training.loop import TrainConfig, TrainingError, initial_state
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.record import read_run
 from nextpixel.training.runs import reopen, run
@@ -205,11 +207,16 @@ def test_reopen_makes_everything_again_from_the_folder(tmp_path: Path) -> None:
 
 def test_a_run_of_version_0_1_goes_on(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", split(40).images)
-    data = load_data(tmp_path / "images.npy", Preparation(levels=4, split_seed=3))
+    data = load_data(
+        tmp_path / "images.npy", Preparation(levels=4, split_seed=3, split_by="index", reading=1)
+    )
     next(run(tmp_path / "run", network(), data, CONFIG))
     asked = read_run(tmp_path / "run")
     kept = asked.pop("preparation")
     kept["seed"] = kept.pop("split_seed")
+    for name in ("split_by", "skip_broken", "skip_small", "reading"):
+        del kept[name]
+    del asked["digest"], asked["notes"]
     kept["labels"] = not kept.pop("ignore_labels")
     kept |= dict.fromkeys(("vectors", "captions", "embedding", "maps"))
     kept["source"] = asked["source"] = str(tmp_path / "images.npy")
@@ -275,7 +282,7 @@ def test_files_are_plain(tmp_path: Path) -> None:
 
 
 def test_patience_counts_on_where_the_run_stopped(tmp_path: Path) -> None:
-    """Trained on white, validated on black: after the first validation or so, every one is worse."""
+    """Trained on white, validated on black: soon every validation is worse than the first."""
     white, black = (Split(images=np.full((4, 1, 6, 5), value, np.uint8)) for value in (3, 0))
     data = replace(dataset(), train=white, valid=black)
     config = TrainConfig(steps=100, batch_size=4, learning_rate=0.01, evaluate_every=2, patience=3)
@@ -285,3 +292,25 @@ def test_patience_counts_on_where_the_run_stopped(tmp_path: Path) -> None:
             break
     resumed = [step.step for step in run(tmp_path / "parts", network(), data, config, resume=True)]
     assert resumed == [whole[-1]] != [100]
+
+
+def test_other_data_are_refused_unless_told(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 4, (40, 1, 6, 6), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4))
+    next(run(tmp_path / "run", network(), data, CONFIG))
+    np.save(tmp_path / "images.npy", np.concatenate([images[1:], images[:1] ^ 1]))
+    model, again, config = reopen(tmp_path / "run")
+    with pytest.raises(UsageError, match="1 of 40 pictures is new, 1 is missing; give the same"):
+        next(run(tmp_path / "run", model, again, config, resume=True))
+    next(run(tmp_path / "run", model, again, config, resume=True, other_data=True))
+    digest = DataDigest.from_json(read_run(tmp_path / "run")["digest"])
+    before = DataDigest.of(data)
+    assert before is not None and set(before.kept["train"]) <= set(digest.kept["train"])
+
+
+def test_a_batch_may_be_divided_further_on_resume(tmp_path: Path) -> None:
+    next(run(tmp_path, network(), dataset(), CONFIG))
+    more = replace(CONFIG, accumulate=2)
+    assert len(list(run(tmp_path, network(), dataset(), more, resume=True))) == 11
+    assert read_run(tmp_path)["changes"] == [{"step": 1, "accumulate": [1, 2]}]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from nextpixel.distributed import stop_requests
+from nextpixel.training.distributed import stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,16 +11,17 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "fields", "conditions", "condition_values", "cache", "devices", "distributed"],
+    ["errors", "version", "conditions", "cache", "devices"],
     ["files"],
     ["layers"],
     ["models"],
     ["walk", "scoring"],
-    ["sampling", "autoencoding", "interpolation"],
+    ["sampling", "autoencoding"],
     # A card records how data were prepared and a model was trained; an embedding, which is read
     # from a checkpoint, gives data their vectors. The modules of these rooms form no circle.
     ["card", "checkpoint", "data", "training"],
     ["analysis"],
+    ["inference"],
     ["papers"],
     ["cli"],
     ["demo", "__main__"],

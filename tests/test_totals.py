@@ -26,7 +26,7 @@ from nextpixel.scoring import (
     log_prob_map,
     scale_scores,
 )
-from nextpixel.training.loop import evaluate
+from nextpixel.training.evaluation import evaluate
 
 NAMES = [
     "gated-rgb",
@@ -163,7 +163,7 @@ def test_what_a_condition_is_worth_is_over_all_its_images() -> None:
 
 
 def test_the_standard_error_is_that_of_a_mean() -> None:
-    """Every image's saving by a plain loop, with the exchange that two images leave no choice in."""
+    """The saving of each image by a plain loop; two images can only exchange conditions."""
     model = model_of_classes(channels=1)
     x = np.random.default_rng(0).integers(4, size=(2, 1, 3, 4)).astype(np.uint8)
     worth = condition_worth(model, split_of_arrays(x, np.array([0, 1])))

@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 def split(
     n: int, shape: tuple[int, ...] = (1, 6, 5), *, levels: int = 4, classes: int = 0, seed: int = 0
 ) -> Split:
-    """Images with something to learn: smooth ramps with a little noise, steeper in higher classes."""
+    """Images with something to learn: noisy ramps, steeper in higher classes."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(max(classes, 1), size=n)
     ramp = np.arange(math.prod(shape)).reshape(shape) / math.prod(shape) * levels
@@ -167,9 +167,7 @@ def test_every_epoch_has_every_image_once(images: int, batch: int) -> None:
     assert (batch_indices(100, 50, seed=5, step=0) != batch_indices(100, 50, seed=6, step=0)).any()
 
 
-def test_windows_and_mirrors_come_from_the_images_and_do_not_depend_on_the_number_of_processes() -> (
-    None
-):
+def test_windows_and_mirrors_come_from_the_images_for_any_number_of_processes() -> None:
     images = ragged()
     config = TrainConfig(steps=1, batch_size=12, crop=4, flip=True, accumulate=2)
     parts = list(training_parts(images, config, 3, 0, 1, CPU, ()))
@@ -467,7 +465,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_applied(bad: float) -> None:
     before = weights(state.model)
     with pytest.raises(
         TrainingError,
-        match=r"step 2: the loss is \S+ bits/dim .* learning rate of 0.\d+.*\(try 0.1\)",
+        match=r"step 2: the loss is \S+ bits/dim .* rate of 0.\d+.* such as learning_rate=0.1",
     ):
         next(steps)
     assert torch.equal(weights(state.model).nan_to_num(), before.nan_to_num())

@@ -1,1 +1,1 @@
-"""What a model leaks, sees and expects, and what its condition is worth."""
+"""What a model leaks, sees and predicts, and what its condition is worth."""

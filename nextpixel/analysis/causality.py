@@ -1,10 +1,10 @@
-"""Is it a probability model? What leaks, what is unseen, and do the probabilities sum to one.
+"""Check that a model is a probability model: what leaks, what is unseen, what the sum is.
 
-A model that sees a sub-pixel it must predict has a superb likelihood and cannot draw; one that
-misses part of the past draws worse than it could. Neither shows in a training curve. The probe here
-works on any model that maps integers (B, C, H, W) to distributions or logits, in float64: each
-output is differentiated with respect to every input, and every input is also changed outright,
-which sees through embeddings and rounding.
+A model that sees a sub-pixel that it must predict has an excellent likelihood and cannot draw; one
+that misses part of the past draws worse than it could. Neither shows in a training curve. The check
+works on any model that maps integers (B, C, H, W) to distributions or logits, in float64: it
+differentiates each output with respect to every input, and also changes every input to another
+value, which finds what has no derivative, such as embeddings and rounding.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.condition_values import ValuesLike
+from nextpixel.conditions.values import ValuesLike
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 
@@ -30,7 +30,7 @@ class CausalityReport:
         sites: the sub-pixels of the images probed, in the order of the model's factorisation:
             raster order, unless the model has several scales.
         depends: whether the distribution of site o (row) changes with site i (column).
-        leaks_in_training: leaks seen in training mode alone, as from normalisation over a batch.
+        leaks_in_training: leaks in training mode only, such as those of normalisation over a batch.
         normalisation_error: largest deviation of a site's total probability from 1.
         consistency_error: largest difference between `log_prob` and `log_pmf` at the value that x
             has, in nats.

@@ -1,8 +1,8 @@
 """How many bits a condition saves, and how well the model classifies with it.
 
-The papers could only say that conditional samples look better: a class is worth at most
-log2(classes) bits of a whole image, which does not show in bits per dimension. These figures show
-whether, and how much, a condition counts.
+A class saves at most log2(classes) bits of a whole image, which hardly shows in bits per dimension,
+so the papers could only say that conditional samples look better. These figures show whether, and
+how much, a condition counts.
 """
 
 import math
@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from nextpixel.condition_values import Values, ValuesLike, broadcast, unknown
-from nextpixel.conditions import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, broadcast, unknown
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
@@ -24,10 +24,13 @@ from nextpixel.training.batches import conditioned
 
 __all__ = ["ConditionWorth", "class_log_probabilities", "condition_worth"]
 
+_MANY_CLASSES = 4096
+_MOST_LIKELIHOODS = 2_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionWorth:
-    """How much a model's condition tells of the images of a split. Bits are per image.
+    """How much a model's condition says about the images of a split. Bits are per image.
 
     Attributes:
         images: how many were scored.
@@ -37,7 +40,7 @@ class ConditionWorth:
         bits: shuffled - given: what the right condition saves compared with a wrong one.
         standard_error: of `bits`.
         accuracy: share of the images whose own class is argmax_h p(x | h); None unless the
-            condition has a class. All else that is given stays as it is.
+            condition has a class. Other conditions keep their values.
         class_bits: mean log2 p(x | h) - log2 mean_h p(x | h): the information of the image about
             its class when all are as likely, at most log2(classes); None unless the condition has a
             class.
@@ -75,7 +78,8 @@ def condition_worth(
         progress: called with how many images are scored, and of how many.
 
     Raises:
-        ValueError: the model is unconditional, or there are fewer than two images.
+        ValueError: the model is unconditional, there are fewer than two images, or the model has
+            more than 4096 classes and they are more than two million likelihoods.
     """
     if not model.conditions:
         raise ValueError("this model is unconditional: there is no condition to weigh")
@@ -87,12 +91,13 @@ def condition_worth(
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(split))[:count]
     place = _place_of_class(model)
+    _check_work(model, count, place)
     given, shuffled, nothing, right, information = [], [], [], [], []
     batch = 64 if len(np.unique(split.sizes[rows], axis=0)) == 1 else 1
     for start in range(0, count, batch):
         places = np.arange(start, min(start + batch, count))
         x, own = conditioned(model, split, rows[places])
-        # Neighbours in a random order: everyone gets someone else's.
+        # Neighbours in a random order: each image gets the condition of another one.
         _, others = conditioned(model, split, rows[(places + 1) % count])
         given.append(score(model, x, own))
         shuffled.append(score(model, x, others))
@@ -119,6 +124,17 @@ def condition_worth(
     )
 
 
+def _check_work(model: ImageModel, images: int, place: int | None) -> None:
+    """Raises UsageError if a classifier of very many classes would take days."""
+    part = None if place is None else model.conditions[place]
+    classes = part.classes if isinstance(part, ClassCondition) else 0
+    if classes > _MANY_CLASSES and classes * images > _MOST_LIKELIHOODS:
+        raise UsageError(
+            f"{images:,} images given each of {classes:,} classes are {images * classes:,}"
+            f" likelihoods; use at most ‹images={max(2, _MOST_LIKELIHOODS // classes)}›"
+        )
+
+
 def class_log_probabilities(
     model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
@@ -128,14 +144,14 @@ def class_log_probabilities(
 ) -> Float[Tensor, "B classes"]:
     """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h, a generative classifier.
 
-    For a model with further conditions s it is log p(h | x, s): they stay as they are.
+    For a model with further conditions s it is log p(h | x, s): these keep their values.
 
     Args:
         model: a model conditioned on one class, and possibly on vectors and maps.
         x: integers 0 … levels-1.
         prior: probabilities p(h) of the classes; None for equal ones.
-        condition: for a model of more than a class, all its conditions; each class in turn replaces
-            the given ones.
+        condition: for a model with further conditions, the values of all of them; each class in
+            turn replaces the given classes.
 
     Returns:
         Nats, float64, on the CPU; `argmax(dim=1)` is the class that makes the image likeliest.
@@ -154,7 +170,7 @@ def class_log_probabilities(
         raise ValueError(
             f"prior has shape {tuple(prior.shape)}, but the model has {classes} classes"
         )
-    # The class itself need not be given.
+    # A value for the class itself is not needed.
     given = (torch.tensor(-1),) if condition is None and len(model.conditions) == 1 else condition
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, given, len(x), size, model.device)

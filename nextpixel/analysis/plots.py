@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from nextpixel.files.replacing import replace_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -50,7 +52,8 @@ def training_curve(
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    with replace_file(path) as place:
+        figure.savefig(place, dpi=120)
 
 
 def predictions(
@@ -98,7 +101,8 @@ def predictions(
             axes.axvline(value, color=colour, linestyle=":", linewidth=1.0)
         axes.set_title(f"{number + 1}: row {row}, column {column}", fontsize=8)
         axes.tick_params(labelsize=7)
-    figure.savefig(path, dpi=120)
+    with replace_file(path) as place:
+        figure.savefig(place, dpi=120)
 
 
 def effective_field(
@@ -123,7 +127,8 @@ def effective_field(
     axes.set_facecolor("lightgrey")
     axes.plot(pixel[1], pixel[0], marker="x", color="red")
     figure.colorbar(shown, label="share of the gradient, log10")
-    figure.savefig(path, dpi=120)
+    with replace_file(path) as place:
+        figure.savefig(place, dpi=120)
 
 
 def _figure(width: float, height: float) -> "Figure":

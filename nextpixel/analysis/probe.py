@@ -1,4 +1,4 @@
-"""A model under test: what each distribution depends on, by derivatives and by changes."""
+"""Probe a model: find what each distribution depends on, by derivatives and by changes."""
 
 import copy
 import itertools
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Site, raster_order
-from nextpixel.condition_values import Values, ValuesLike, as_values, map_values, random_values
-from nextpixel.conditions import ClassCondition, as_conditions, of_kind
+from nextpixel.conditions.kinds import ClassCondition, as_conditions, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, as_values, map_values, random_values
 from nextpixel.devices import seeded
 from nextpixel.layers.heads import Categorical, Distribution
 from nextpixel.models.core import ImageModel, visiting_order
@@ -65,7 +65,7 @@ class Probe:
     def distribution(self, x: Tensor) -> Distribution:
         """The model's distributions, made of logits if that is what it gives."""
         values = self.values(x)
-        # Anybody's module takes one condition as a tensor.
+        # Modules of other authors take a single condition as a tensor.
         condition = values[0] if len(values) == 1 else values
         distribution = self.model(x, condition) if values else self.model(x)
         if not isinstance(distribution, Tensor):
@@ -99,8 +99,8 @@ class Probe:
             derivatives = self.derivatives(shape, sites)
             if derivatives is not None:
                 found |= derivatives
-            # In training mode items of a batch may differ by their dropout, or even know each
-            # other: one by one.
+            # In training mode the items of a batch may differ by their dropout, or even depend on
+            # each other, so they are taken one by one.
             found |= self.changes(shape, one_by_one=training)
         self.model.eval()
         number = {site: k for k, site in enumerate(sites)}
@@ -110,11 +110,11 @@ class Probe:
     def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
         """Which sites each output's distribution has a derivative for, (outputs, sites).
 
-        There is one random image per output. None if the model takes only integers, as one with an
-        embedding does.
+        There is one random image per output. None if the model takes only integers, for example
+        because it has an embedding.
         """
         x = self.images(len(outputs), shape)
-        self.distribution(x)  # What fails here has nothing to do with derivatives.
+        self.distribution(x)  # An error here has nothing to do with derivatives.
         real = x.double().requires_grad_()
         try:
             distribution = self.distribution(real)
@@ -147,8 +147,8 @@ class Probe:
             distributions.append(self.log_pmf(distribution, part))
         log_pmf = torch.cat(distributions)
         change = (log_pmf[:-1] - log_pmf[-1:]).abs().amax(dim=1)
-        # Items of a batch may be added up in other orders: log-probabilities then differ in their
-        # last digits.
+        # Sums may run in another order for each item of a batch: log-probabilities then differ in
+        # their last digits.
         return _noticeable(change.permute(0, 2, 3, 1).flatten(1).T, beside=0.1)
 
     @torch.no_grad()
@@ -175,6 +175,6 @@ def _described(model: nn.Module, name: str, given: int | None) -> int:
 
 
 def _noticeable(sizes: Tensor, beside: float = _TOLERANCE) -> Tensor:
-    """What is more than rounding beside the largest in its row, or beside a number of that size."""
+    """What is more than rounding, relative to the largest in its row or to `beside`."""
     sizes = sizes.abs()
     return sizes > _TOLERANCE * sizes.amax(dim=1, keepdim=True).clamp(min=beside)

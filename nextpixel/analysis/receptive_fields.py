@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.condition_values import ValuesLike, broadcast
+from nextpixel.conditions.values import ValuesLike, broadcast
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
 
@@ -40,8 +40,9 @@ def receptive_field(
     Args:
         model: any model, as for `check_causality`.
         shape: (H, W) of the image.
-        pixel: (row, column); None takes the middle of the last row but one, below most of the
-            image; in a multi-scale model the one beside it that is not in the small image.
+        pixel: (row, column); None takes the middle of the last row but one, which has most of the
+            image above it; in a multi-scale model the pixel beside it that is not in the small
+            image.
         condition, channels, levels: as for `check_causality`.
 
     Returns:
@@ -182,7 +183,7 @@ def effective_receptive_field(
 def _checked_pixel(
     model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
-    """The pixel, if it is there; by default a low one whose distribution is of the last scale."""
+    """The pixel, checked; by default a low one whose distribution is of the last scale."""
     height, width = shape
     if height < 1 or width < 1:
         raise ValueError(f"shape (={shape}) must be at least 1×1")

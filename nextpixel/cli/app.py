@@ -1,5 +1,6 @@
-"""The command line: parses, calls one function, prints. Commands are loaded when they are called,
-torch even later.
+"""The command line: a command parses, calls one function of the library, and prints.
+
+Commands are loaded when they are called, and torch when they need it.
 """
 
 import os
@@ -11,11 +12,11 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from nextpixel import __version__
 from nextpixel.cli import terminal
 from nextpixel.cli.config_file import read_config
-from nextpixel.cli.options import shown_default
+from nextpixel.cli.helps import flag, shown_default
 from nextpixel.errors import UsageError
+from nextpixel.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -28,23 +29,26 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), show_default=shown_default),
 )
-for _name, _help in {
-    "train": "Train a model on images.",
-    "evaluate": "Measure the bits per dimension of a model on a whole split.",
-    "sample": "Draw images from a model.",
-    "complete": "Fill in hidden parts of images, several times each.",
-    "embed": "Train an embedding of labelled images, for portraits.",
-    "reconstruct": "Draw images that share the code, embedding or class of an image.",
-    "interpolate": "Draw a row of images from one image's condition to another's.",
-    "info": "Show what a checkpoint is and how it was trained.",
-    "data": "Describe a source of images.",
-    "inspect": "Show what a model expects of chosen pixels, and how far it looks.",
-    "condition-worth": "Measure how many bits the condition saves, and classify with it.",
-    "reproduce": "Train and evaluate a row of the papers' tables.",
-    "check": "Check a model for leaks, blind spots and normalisation.",
-}.items():
+_NAMES = (
+    "train",
+    "evaluate",
+    "sample",
+    "complete",
+    "embed",
+    "reconstruct",
+    "interpolate",
+    "info",
+    "data",
+    "inspect",
+    "condition-worth",
+    "export",
+    "cache",
+    "reproduce",
+    "check",
+)
+for _name in _NAMES:
     _function = _name.replace("-", "_")
-    app.command(f"nextpixel.cli.{_function}:{_function}", name=_name, help=_help)
+    app.command(f"nextpixel.cli.{_function}:{_function}", name=_name)
 
 # Given embeddings, reconstructions are portraits.
 app.command(
@@ -57,10 +61,6 @@ _OLD_OPTIONS = {"train": {"--recipe": "--config"}}
 _OLD_OPTIONS |= dict.fromkeys(
     ("sample", "complete", "reconstruct", "portraits", "interpolate"), _ENLARGE
 )
-
-
-_OPTION_OF = {"ragged": "--crop"}
-"""Options whose name is not that of the library's parameter."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,6 +78,9 @@ def _main(tokens: list[str]) -> None:
                 if config
                 else ()
             )
+        if not tokens or tokens[0].startswith("-"):
+            for name in _NAMES:  # the list of commands has the first line of each
+                app[name]
         app(
             tokens,
             exit_on_error=False,
@@ -106,12 +109,9 @@ def _refuse(sentence: str) -> NoReturn:
 def _sentence(error: Exception) -> str | None:
     """What a user did wrong, with parameters as options; None for a bug of ours."""
     if isinstance(error, UsageError):
-        return error.shown(lambda name: _OPTION_OF.get(name) or f"--{name.replace('_', '-')}")
+        return error.shown(flag)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
-        return (
-            "there is not enough memory; use smaller images, a smaller model, or a smaller"
-            " --batch-size"
-        )
+        return "there is not enough memory; use smaller images or a smaller model"
     if isinstance(error, RuntimeError):
         return None
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -132,7 +132,7 @@ def _renamed(tokens: list[str]) -> list[str]:
 def _config(tokens: Sequence[str]) -> str | None:
     """The file given as --config, which must be read before the options that override it."""
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        if token == "--config":
+        if token == "--config":  # nosec B105
             return following
         if token.startswith("--config="):
             return token.removeprefix("--config=")

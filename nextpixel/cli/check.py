@@ -2,49 +2,36 @@
 
 from pathlib import Path
 
-from nextpixel.errors import UsageError
+from nextpixel.cli.readers import Model, Whole, parse_size
 
 __all__ = ["check"]
 
 
 def check(
-    model: str, /, *, size: str = "4x5", picture: Path | None = None, field: int = 15
+    model: Model, /, *, size: str = "4x5", picture: Path | None = None, field: Whole = 15
 ) -> None:
-    """What a model leaks, what of the past it never sees, and whether its probabilities sum to one.
+    """Check a model for leaks, blind spots and normalisation.
 
-    Exit code 1 if it is not a probability model.
+    It reports what the model sees of the future, what it never sees of the past, and whether its
+    probabilities sum to one. The exit code is 1 if it is not a probability model.
 
     Parameters
     ----------
-    model
-        A run folder or a checkpoint.
     size
-        Side, or HEIGHTxWIDTH, of the images probed; the cost grows with the square of their number
-        of sub-pixels.
+        A side, or HEIGHTxWIDTH, of the images that are probed. The cost grows with the square of
+        the number of sub-pixels.
     picture
-        Where to draw the receptive field of one pixel (.png): green is seen, grey is past but never
-        seen, black is the pixel, red is a leak, white is the future. One panel for each colour that
-        sees (down) and is seen (across).
+        A .png to draw the receptive field of one pixel: green is seen, grey is past but never seen,
+        black is the pixel, red is a leak, white is the future. There is a panel for each colour
+        that sees (down) and is seen (across).
     field
-        Side of the image in that picture.
+        The side of the image in that picture.
     """
-    from nextpixel.analysis.causality import check_causality
-    from nextpixel.analysis.receptive_fields import receptive_field_picture
-    from nextpixel.checkpoint import load
-    from nextpixel.cli.options import parse_size
-    from nextpixel.cli.output import check_out
-    from nextpixel.data.image_files import write_image
+    from nextpixel.inference.checking import check_model
 
-    if field < 1:
-        raise UsageError(f"‹field={field}› must be at least 1")
-    if picture is not None:
-        check_out(picture, (".png",))
-    network = load(model)
-    network.scales()  # raises for an auto-encoder without a likelihood, of which there is nothing to check
-    report = check_causality(network, shape=parse_size(size))
+    report = check_model(model, parse_size(size), picture=picture, field=field)
     print(report)
     if picture is not None:
-        write_image(picture, receptive_field_picture(network, (field, field)))
         print(f"receptive field: {picture}")
     if not report.ok:
         raise SystemExit(1)

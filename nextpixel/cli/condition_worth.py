@@ -1,73 +1,56 @@
 """nextpixel condition-worth: how many bits a model's condition saves."""
 
 import json as json_format
-from dataclasses import asdict
-from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from nextpixel.cli.options import BesideOptions
-from nextpixel.cli.terminal import printable
+from nextpixel.cli.options import Given
+from nextpixel.cli.progress import counted_bar
+from nextpixel.cli.readers import Device, Json, Model, Whole
+from nextpixel.inference.requests import DataRequest
 
 __all__ = ["condition_worth"]
 
 
 def condition_worth(
-    model: str,
+    model: Model,
     *,
-    data: str | None = None,
-    split: Literal["train", "valid", "test"] = "test",
-    images: int = 1000,
-    seed: int = 0,
-    beside: Annotated[BesideOptions | None, Parameter(name="*")] = None,
-    json: bool = False,
-    device: str = "auto",
+    request: Given[DataRequest] = Given(),  # noqa: B008
+    images: Whole = 1000,
+    seed: Whole = 0,
+    json: Json = False,
+    device: Device = "auto",
 ) -> None:
-    """How many bits of a picture its condition explains, and how often the right class makes it
-    likeliest.
+    """Measure how many bits the condition saves, and classify with it.
 
-    Pictures are scored given their own condition, and given that of another picture: the difference
-    is what the condition is worth. For a model of classes also as a classifier.
+    Images are scored given their own condition and given that of another image: the difference is
+    what the condition is worth. The condition of an auto-encoder is its code. A class-conditional
+    model also classifies: by the class that makes an image most probable.
 
     Parameters
     ----------
-    model
-        A run folder or a checkpoint of a conditional model, or of an auto-encoder, whose codes are
-        its conditions.
-    data
-        Another source of pictures with the same kinds of conditions; by default the training data.
-    split
-        Which part of the data.
     images
-        How many pictures, drawn at random.
+        The number of images, drawn at random.
     seed
-        Which pictures, and whose conditions are exchanged.
-    json
-        Print one JSON object.
-    device
-        auto, cpu, cuda, cuda:1 …
+        The seed of the choice of images, and of whose conditions are exchanged.
     """
-    from nextpixel.analysis import condition_worth as worth_of
-    from nextpixel.cli.opening import condition_words, open_model, open_split
-    from nextpixel.cli.progress import counted_bar
+    from nextpixel.inference.evaluation import measure_condition
 
-    network, card = open_model(model, device)
-    pictures, part, what = open_split(card, data, split, labelled=True, beside=beside)
-    with counted_bar("Scoring") as progress:
-        worth = worth_of.condition_worth(
-            network,
-            part,
+    with counted_bar("Reading") as reading, counted_bar("Scoring") as progress:
+        found = measure_condition(
+            model,
+            DataRequest(**request.values()),
             images=images,
             seed=seed,
-            with_nothing=card.condition_dropout > 0,
+            device=device,
+            reading=reading,
             progress=progress,
         )
     if json:
-        print(json_format.dumps({"source": str(pictures.source), "split": what} | asdict(worth)))
+        print(json_format.dumps(found.to_json()))
         return
-    print(f"{printable(str(pictures.source))}, {what}: {worth.images:,} images, bits per image")
-    print(f"  given {condition_words(network) or 'its mean code'}: {worth.given:.2f}")
-    print(f"  given another picture's: {worth.shuffled:.2f}")
+    worth = found.worth
+    print(f"{found.source}, {found.split}: {worth.images:,} images, bits per image")
+    print(f"  given {found.given}: {worth.given:.2f}")
+    print(f"  given that of another image: {worth.shuffled:.2f}")
     if worth.nothing is not None:
         print(f"  given nothing: {worth.nothing:.2f}")
     print(f"the right condition saves {worth.bits:.2f} ± {worth.standard_error:.2f} bits per image")

@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["read_config"]
 
 _CODE = {"textencoder"}
+_MOST_BYTES = 2**14
 _WRITTEN = {"out": "--out", "resume": "--resume"}
 
 
@@ -29,12 +30,16 @@ def read_config(path: str, tokens: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a regular file; give a TOML file")
     try:
         with open(path, "rb") as file:
-            options = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:  # dotted keys take the square of their length to read
+            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+        options = tomllib.loads(text.decode())
+        leaves = list(_leaves(options))
+    except (ValueError, RecursionError) as error:  # of these are syntax, coding and long numbers
         raise ValueError(f"{path} is not a TOML file: {error}") from error
     said = {token.partition("=")[0] for token in tokens}
     values = {token.partition("=")[2] for token in tokens if token.startswith("--")} | set(tokens)
-    for keys, value in _leaves(options):
+    for keys, value in leaves:
         names = {"".join(filter(str.isalnum, key)).lower() for key in keys}
         shown = ".".join(keys)
         if names & _CODE:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextpixel.cli.options import Given
+from nextpixel.cli.readers import Device, Json, Whole
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.training.config import EmbeddingConfig
@@ -21,15 +22,15 @@ def embed(
     /,
     *,
     out: Path = Path("embedding.safetensors"),
-    outputs: int = 64,
-    features: int = 32,
+    outputs: Whole = 64,
+    features: Whole = 32,
     dropout: float = 0.0,
     held_out: float = 0.15,
     training: Given[EmbeddingConfig] = Given(),  # noqa: B008
     annotations: Given[Source] = Given(),  # noqa: B008
     preparation: Given[Preparation] = Given(),  # noqa: B008
-    json: bool = False,
-    device: str = "auto",
+    json: Json = False,
+    device: Device = "auto",
 ) -> None:
     """Train an embedding of labelled images: images of one class lie close together.
 
@@ -51,18 +52,14 @@ def embed(
     held_out
         Share (below 1) or number of the classes to hold out; a share of four or more classes is at
         least two.
-    json
-        Print one JSON object.
-    device
-        auto, cpu, cuda, cuda:1 …
     """
-    from nextpixel.cli.output import check_out
     from nextpixel.cli.progress import counted_bar
     from nextpixel.cli.terminal import printable
+    from nextpixel.data.image_output import check_output
     from nextpixel.training.embed import learn_embedding
 
     config = EmbeddingConfig(**training.values())
-    check_out(out, (".safetensors",))
+    check_output(out, (".safetensors",))
     with counted_bar("Reading") as reading, counted_bar("Training") as progress:
         result = learn_embedding(
             Source(source, **annotations.values()),

@@ -2,39 +2,30 @@
 
 import json as json_format
 
+from nextpixel.cli.readers import Json, Model
+
 __all__ = ["info"]
 
 
-def info(model: str, *, json: bool = False) -> None:
+def info(model: Model, *, json: Json = False) -> None:
     """Describe a checkpoint: its model, data and training.
 
     The weights are checked against the SHA-256 that the checkpoint states.
-
-    Parameters
-    ----------
-    model
-        A run folder or a checkpoint.
-    json
-        Print one JSON object.
     """
     from rich.table import Table
     from rich.text import Text
 
-    from nextpixel.checkpoint import open_checkpoint
     from nextpixel.cli.terminal import console, printable
+    from nextpixel.inference.trained import describe_checkpoint
 
-    network, card = open_checkpoint(model)
-    said = card.to_json() | {
-        "weights_sha256": card.weights_sha256,
-        "parameters": sum(p.numel() for p in network.parameters()),
-    }
+    found = describe_checkpoint(model).to_json()
     if json:
-        print(json_format.dumps(said))
+        print(json_format.dumps(found))
         return
-    if card.weights_sha256 is None:
-        said["weights_sha256"] = "none: written by version 0.1.0, so damage cannot be ruled out"
+    if found["weights_sha256"] is None:
+        found["weights_sha256"] = "none: written by version 0.1.0, so damage cannot be ruled out"
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in said.items():
+    for name, value in found.items():
         if isinstance(value, dict):
             shown = "\n".join(printable(f"{k} = {v}") for k, v in value.items())
         elif isinstance(value, list):

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nextpixel.cli.readers import Device, Whole
+
 if TYPE_CHECKING:
     from nextpixel.training.loop import Step
     from nextpixel.training.start import TrainPlan
@@ -18,8 +20,8 @@ def reproduce(
     data: Path | None = None,
     runs: Path = Path("runs"),
     results: Path = Path("experiments/results"),
-    steps: int | None = None,
-    device: str = "auto",
+    steps: Whole | None = None,
+    device: Device = "auto",
     quiet: bool = False,
 ) -> None:
     """Train a row of the papers' tables, or resume it, and evaluate it on the whole test split.
@@ -40,8 +42,6 @@ def reproduce(
     steps
         Train for this number of updates only, to see that a recipe starts. Nothing is written to
         the results.
-    device
-        auto, cpu, cuda, cuda:1 …
     quiet
         Print only the result.
     """

@@ -17,7 +17,7 @@ __all__ = ["console", "printable", "shown"]
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Show characters that are not printable as ``\xNN`` or ``\uNNNN``, except line ends if `lines`.
+    r"""Show unprintable characters as ``\xNN`` or ``\uNNNN``, except line ends if `lines`.
 
     Example:
         >>> print(printable("a" + chr(27) + "]0;title" + chr(7)))
@@ -69,7 +69,7 @@ class _Shown(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return str(self.stream.encoding)
+        return str(self.stream.encoding or "utf-8")
 
     def writable(self) -> bool:
         return True

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
-from nextpixel.cli.words import plan_lines
+from nextpixel.cli.readers import Device
+from nextpixel.cli.words import figure_words, images_words, plan_lines
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
@@ -29,6 +30,7 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    other_data: bool = False,
     config: Path | None = None,
     conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
     categorical_maps: bool = False,
@@ -37,7 +39,7 @@ def train(
     model: Given[ModelChoice] = Given(),  # noqa: B008
     network: Given[NetworkSettings] = Given(),  # noqa: B008
     training: Given[TrainConfig] = Given(),  # noqa: B008
-    device: str = "auto",
+    device: Device = "auto",
     tensorboard: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -59,6 +61,8 @@ def train(
         recomputation, how often it validates and its patience. Give SOURCE, and `--labels`,
         `--vectors`, `--captions`, `--maps` or `--embedding`, if the same data moved or the run was
         trained elsewhere.
+    other_data
+        Resume although the images have changed since the run began.
     config
         A TOML file with any of these options: `batch_size = 64` is `--batch-size 64`. Options on
         the command line take precedence.
@@ -67,20 +71,16 @@ def train(
         are any.
     categorical_maps
         The integers of maps are categories, such as those of segments.
-    device
-        auto, cpu, cuda, cuda:1 …
     tensorboard
         Also write for TensorBoard, with samples.
     quiet
         Print only the result.
     """
-    from nextpixel.cli.opening import figure_words, import_encoder
-    from nextpixel.distributed import is_first_process
+    from nextpixel.training.distributed import is_first_process
     from nextpixel.training.start import resume_model, train_model
 
     progress = _show if is_first_process() and not quiet else None
-    named = preparation.values().get("text_encoder")
-    encoder = None if named is None else import_encoder(named)
+    encoder = preparation.values().get("text_encoder")
     if resume is not None:
         given = preparation.values() | model.values() | network.values()
         given.pop("text_encoder", None)
@@ -96,6 +96,7 @@ def train(
             source=source,
             annotations=annotations.values(),
             text_encoder=encoder,
+            other_data=other_data,
             device=device,
             tensorboard=tensorboard,
             progress=progress,
@@ -124,7 +125,7 @@ def train(
     if is_first_process():
         if result.bits_per_dim is not None:
             figure = figure_words(result.model, result.bits_per_dim)
-            print(f"{result.split:<9} {figure}, on all {result.images:,} images")
+            print(f"{result.split:<9} {figure}, on all {images_words(result.images)}")
         command = "reconstruct" if result.model.figure.kind == "error" else "sample"
         print(f"next      nextpixel {command} {shlex.quote(str(result.folder))}")
 

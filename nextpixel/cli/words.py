@@ -1,17 +1,35 @@
-"""What a run is, in words."""
+"""What a run and its result are, in words."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nextpixel.cli.terminal import printable
+from nextpixel.errors import UsageError
 
 if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["plan_lines"]
+__all__ = ["figure_words", "images_words", "note_lines", "plan_lines"]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
+
+
+def images_words(count: int) -> str:
+    """A number of images, such as "1 image" and "1,797 images"."""
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def figure_words(model: "Trainable", bits: float) -> str:
+    """What an evaluation found: an exact likelihood, a bound, or an error of reconstruction."""
+    from nextpixel.inference.trained import given_words
+
+    figure = model.figure
+    if figure.kind == "error":
+        return f"{figure.name.replace('_', ' ')} {figure.value(bits):.3f} {figure.unit}"
+    if figure.kind == "bound":
+        return f"at most {bits:.4f} bits/dim (a bound)"
+    return f"{bits:.4f} bits/dim" + (f" given {words}" if (words := given_words(model)) else "")
 
 
 def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
@@ -23,7 +41,9 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
         counts += f", tested on {len(data.held_out)} classes that the embedding never saw"
     size = "several sizes" if data.shape is None else f"{data.shape[0]}×{data.shape[1]}"
     colours = f"{data.channels} channel{'s' * (data.channels > 1)}"
-    yield f"data      {printable(str(data.source))}: {counts}, {size}, {colours}, {data.levels} levels"
+    values = f"{size}, {colours}, {data.levels} levels"
+    yield f"data      {printable(str(data.source))}: {counts}, {values}"
+    yield from note_lines(data.notes)
     yield f"model     {_model_words(plan.model)}"
     lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
     length = next(f"{value:g} {name}" for name, value in lengths if value is not None)
@@ -32,6 +52,13 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     batches = f"batches of {config.batch_size}{crop}"
     yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
     yield f"run       {plan.folder}"
+
+
+def note_lines(notes: tuple[str, ...]) -> Iterator[str]:
+    """What was assumed of the data or passed over, a line each, with parameters as options."""
+    for note in notes:
+        shown = UsageError(note).shown(lambda name: f"--{name.replace('_', '-')}")
+        yield f"note      {printable(shown)}"
 
 
 def _model_words(model: "Trainable") -> str:

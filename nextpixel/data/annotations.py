@@ -120,7 +120,8 @@ def captions_encoded(
     Raises:
         DataError: If the preparation names a function, but `encoder` is None.
     """
-    if not splits["train"].captions:
+    captions = next((split.captions for split in splits.values() if split.captions), ())
+    if not captions:
         return splits, None
     recorded = preparation.text_encoder
     if encoder is None:
@@ -129,7 +130,11 @@ def captions_encoded(
                 f"the captions were encoded by {recorded}; give ‹text_encoder›, that function, if"
                 " you trust it"
             )
-        encoder = BagOfWords(recorded) if recorded else BagOfWords.of(splits["train"].captions)
+        encoder = (
+            BagOfWords(recorded)
+            if recorded
+            else BagOfWords.of(splits["train"].captions or captions)
+        )
     done = {}
     for name, split in splits.items():
         parts = [] if split.vectors is None else [split.vectors]

@@ -1,19 +1,23 @@
 """Images in arrays: ``.npy`` and ``.npz`` files, and scikit-learn's digits."""
 
-import os
+import hashlib
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.annotation_files import checked_vectors, read_npy
+from nextpixel.data.classes import numbered
 from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
+from nextpixel.data.kept import keep, open_kept
 from nextpixel.data.pixels import Integers, resize
 from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
@@ -27,7 +31,9 @@ from nextpixel.data.storage import (
 
 __all__ = ["read_arrays", "read_digits"]
 
-_MOST_CLASSES = 2**20
+_MOST_CLASSES = 2**16
+_SMALL_BYTES = 2**20
+"""Arrays up to this are read into memory, however large the others of their file are."""
 
 
 def read_digits(preparation: Preparation, storage: Storage) -> Stored:
@@ -36,9 +42,11 @@ def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     x = _arrange(bunch.images.astype(np.uint8), "digits", preparation.channels)
     images = _resized(x, preparation, "digits", ["digits"], storage)
     if preparation.ignore_labels:
-        return Stored(splits={"train": Split(images=images)}, levels=17)
-    split = Split(images=images, labels=bunch.target.astype(np.int64))
-    return Stored(splits={"train": split}, classes=tuple("0123456789"), levels=17)
+        splits = {"train": Split(images=images, fingerprints=fingerprints(x))}
+        return Stored(splits=splits, levels=17, in_order=True)
+    labels = bunch.target.astype(np.int64)
+    splits = {"train": Split(images=images, labels=labels, fingerprints=fingerprints(x))}
+    return Stored(splits=splits, classes=tuple("0123456789"), levels=17, in_order=True)
 
 
 def read_arrays(
@@ -57,10 +65,10 @@ def read_arrays(
     """
     if path.suffix.lower() == ".npy":
         return _one_array(path, read_npy(path), label_file, preparation, storage)
-    arrays: Mapping[str, NDArray[Any]] = _ZippedArrays(path, storage)
+    arrays = _ZippedArrays(path, storage)
     if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
         (images,) = arrays.values()
-        return _one_array(path, images, label_file, preparation, storage)
+        return _one_array(path, images, label_file, preparation, storage, arrays.stamp)
     if label_file is not None:
         raise DataError(
             f"‹labels={label_file}› are for a file of one array, but {path} holds its own; leave"
@@ -69,30 +77,35 @@ def read_arrays(
     names: tuple[str, ...] = ()
     if "label_names" in arrays and not preparation.ignore_labels:
         names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
+        if len(set(names)) != len(names) or len(names) > _MOST_CLASSES:
+            raise DataError(
+                f"label_names of {path} are {len(names)}, {len(set(names))} of them different; name"
+                f" each class once, and at most {_MOST_CLASSES}"
+            )
     splits: dict[str, Split] = {}
+    raw: dict[str, NDArray[Any] | None] = {}
     for key in arrays:
         split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
         if split is None:
             continue
         where = f"{split}_images of {path}"
         x = _arrange(arrays[key], where, preparation.channels)
-        prefix, labels = key.removesuffix("images"), None
+        prefix = key.removesuffix("images")
         if prefix + "labels" in arrays and not preparation.ignore_labels:
-            labels = _checked_labels(
-                arrays[prefix + "labels"], len(x), len(names), f"{split} labels of {path}"
-            )
+            raw[split] = arrays[prefix + "labels"]
         splits[split] = Split(
-            images=_resized(x, preparation, where, [stamp(path), split], storage),
-            labels=labels,
+            images=_resized(x, preparation, where, [arrays.stamp, split], storage),
+            fingerprints=fingerprints(x),
             **_annotations(arrays, prefix, len(x), path),
         )
-    if "train" not in splits:
+    if not splits:
         raise DataError(
             f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
             " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
             " alone is expected"
         )
-    return Stored(splits=splits, classes=names or _numbered_classes(splits.values()))
+    splits, classes = numbered(splits, raw, names, preparation.reading, str(path))
+    return Stored(splits=splits, classes=classes, in_order="test" in splits)
 
 
 def _one_array(
@@ -101,23 +114,26 @@ def _one_array(
     labels: Path | None,
     preparation: Preparation,
     storage: Storage,
+    stamped: object = None,
 ) -> Stored:
     """A file of one array, and its labels."""
     x = _arrange(images, str(path), preparation.channels)
     given = None if preparation.ignore_labels else _load_labels(path, labels)
     split = Split(
-        images=_resized(x, preparation, str(path), [stamp(path), "train"], storage),
-        labels=(
-            None if given is None else _checked_labels(given, len(x), 0, f"train labels of {path}")
-        ),
+        images=_resized(x, preparation, str(path), [stamped or stamp(path), "train"], storage),
+        fingerprints=fingerprints(x),
     )
-    return Stored(splits={"train": split}, classes=_numbered_classes([split]))
+    splits, classes = numbered(
+        {"train": split}, {"train": given}, (), preparation.reading, str(path)
+    )
+    return Stored(splits=splits, classes=classes)
 
 
 class _ZippedArrays(Mapping[str, NDArray[Any]]):
     """The arrays of an ``.npz`` file, each read when it is asked for.
 
-    Those of a file beyond the memory limit are then unpacked once, and mapped.
+    The large ones of a file beyond the memory limit are unpacked once, and mapped. They are named
+    by the content of the archive, so that a copy of it, or a new time stamp, unpacks nothing.
     """
 
     def __init__(self, path: Path, storage: Storage) -> None:
@@ -136,27 +152,37 @@ class _ZippedArrays(Mapping[str, NDArray[Any]]):
     def __contains__(self, name: object) -> bool:
         return name in self._members
 
+    @cached_property
+    def digest(self) -> str:
+        """What the archive holds, in short."""
+        with _reported(self.path), self.path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+
+    @property
+    def stamp(self) -> object:
+        """What changes when the arrays do; the digest if something of them is kept."""
+        return self.digest if self._is_large or self.storage.keep else stamp(self.path)
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         member = self._members[name]
         with _reported(self.path), zipfile.ZipFile(self.path) as archive:
-            if not self._is_large:
+            if not self._is_large or member.file_size <= _SMALL_BYTES:
                 with archive.open(member) as file:
                     return np.lib.format.read_array(file, allow_pickle=False)
-            target = self.storage.path([stamp(self.path), member.filename], ".npy")
-            if not target.exists():
-                self.storage.reserve(member.file_size)
-                part = target.with_suffix(f".{os.getpid()}.part")
-                try:
-                    with archive.open(member) as file, part.open("wb") as copy:
-                        shutil.copyfileobj(file, copy, 2**20)
-                    os.replace(part, target)
-                finally:
-                    part.unlink(missing_ok=True)
-            return np.load(  # type: ignore[no-any-return]
-                target,
-                mmap_mode="r" if member.file_size > 2**20 else None,
-                allow_pickle=False,
-            )
+            target = self.storage.path([self.digest, member.filename])
+            if (kept := open_kept(target, member.file_size, None)) is not None:
+                return kept
+
+            def unpack(copy: IO[bytes]) -> None:
+                with archive.open(member) as file:
+                    shutil.copyfileobj(file, copy, 2**20)
+
+            what = f"{member.filename} of {self.path}"
+            keep(target, member.file_size, what, unpack)
+            if (kept := open_kept(target, member.file_size, None)) is None:
+                target.unlink(missing_ok=True)
+                raise DataError(f"{what} is not an array; remove it")
+            return kept
 
 
 @contextmanager
@@ -245,34 +271,6 @@ def _resized(
         raise DataError(f"{where}: {error}") from error
 
 
-def _checked_labels(
-    labels: NDArray[Any], count: int, classes: int, where: str
-) -> NDArray[np.int64]:
-    if labels.dtype.kind not in "ui":
-        raise DataError(
-            f"{where} hold {labels.dtype}, but labels are integers 0 ... classes-1; number the"
-            " classes"
-        )
-    if labels.shape not in ((count,), (count, 1)):
-        raise DataError(
-            f"{where} have shape {labels.shape}, but there are {count} images; ({count},) is"
-            " expected"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    limit = classes or _MOST_CLASSES
-    if low < 0 or high >= limit:
-        meaning = (
-            f"label_names names {classes} classes"
-            if classes
-            else "classes are numbered from 0 without gaps"
-        )
-        raise DataError(
-            f"{where} range from {low} to {high}, but {meaning}; labels must lie in 0 ..."
-            f" {limit - 1}"
-        )
-    return labels.reshape(count).astype(np.int64)
-
-
 def _annotations(
     arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, path: Path
 ) -> dict[str, Any]:
@@ -292,13 +290,6 @@ def _annotations(
     if "captions" in found:
         found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))
     return found
-
-
-def _numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
-    highest = max(
-        (int(split.labels.max()) for split in splits if split.labels is not None), default=-1
-    )
-    return tuple(str(k) for k in range(highest + 1))
 
 
 def _reason(error: BaseException) -> str:

@@ -2,11 +2,14 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nextpixel.data.errors import DataError
-from nextpixel.data.pictures import Picture, decoded
+from nextpixel.data.hub import load_from_hub
+from nextpixel.data.picture import Picture
+from nextpixel.data.picture_arrays import decoded
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, optional_package, split_of
 from nextpixel.data.tables import (
@@ -21,6 +24,8 @@ from nextpixel.data.tables import (
 )
 
 __all__ = ["is_saved_dataset", "read_dataset"]
+
+_LABEL_NAMES = ("label", "labels", "class", "classes", "category", "target", "class_name", "y")
 
 
 def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Stored:
@@ -39,8 +44,7 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
             check_saved(path)
             loaded = datasets.load_from_disk(str(path))
         else:
-            repository, _, configuration = name.partition(":")
-            loaded = datasets.load_dataset(repository, configuration or None)
+            loaded = load_from_hub(name)
     except DataError:
         raise
     except Exception as error:  # The network, the hub, the cache and the formats raise many kinds.
@@ -74,10 +78,9 @@ def _read_tables(
         raise DataError(
             f"the data set {name!r} has the columns {', '.join(features)}, but none holds pictures"
         )
-    label_columns = [
-        key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)
-    ]
-    label_column = None if preparation.ignore_labels or not label_columns else label_columns[0]
+    label_column, names = None, None
+    if not preparation.ignore_labels:
+        label_column, names = _label_column(features, preparation.reading)
     roots = [path.resolve()] if path.is_dir() else hub_caches()
     parts = {}
     for split in SPLIT_NAMES:
@@ -85,11 +88,37 @@ def _read_tables(
             rows = tables[split]
             if not isinstance(rows, ParquetRows):
                 rows = SavedRows(rows.cast_column(columns[0], datasets.Image(decode=False)))
-            parts[split] = _table_pictures(rows, columns[0], label_column, f"{name} {split}", roots)
+            part = _table_pictures(rows, columns[0], label_column, f"{name} {split}", roots)
+            if names is None:  # The values of the column are the names.
+                part = [p if p.label is None else replace(p, label=str(p.label)) for p in part]
+            parts[split] = part
     if "train" not in parts:
         raise DataError(f"the data set {name!r} holds no pictures to train on")
-    classes = tuple(features[label_column].names) if label_column else ()
-    return decoded(parts, classes, preparation, storage)
+    stored = decoded(parts, names if label_column else (), preparation, storage)
+    notes = (f"the classes are the values of the column {label_column}",) if label_column else ()
+    return replace(stored, in_order="test" in parts, notes=(*notes, *stored.notes))
+
+
+def _label_column(
+    features: Mapping[str, Any], reading: int
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """The column of classes, and their names if the data set gives them.
+
+    It is the first of the type ClassLabel, else a column of texts, integers or truth values that is
+    called label, class or the like.
+    """
+    datasets = optional_package("datasets", extra="data")
+    for key, feature in features.items():
+        if isinstance(feature, datasets.ClassLabel):
+            return key, tuple(feature.names)
+    for name in _LABEL_NAMES if reading > 1 else ():
+        for key, feature in features.items():
+            kind = getattr(feature, "dtype", "")
+            if key.lower() == name and kind.startswith(
+                ("int", "uint", "bool", "string", "large_s")
+            ):
+                return key, None
+    return None, None
 
 
 def is_saved_dataset(path: Path) -> bool:

@@ -1,36 +1,42 @@
 """Pictures <-> integers: the only border between image files and arrays of levels.
 
 An image is an array (C, H, W) of integers 0 ... levels-1: uint8, or uint16 when there are more than
-256 levels. Files are read with 256 levels (16-bit samples keep their upper 8 bits); fewer are made
-by `nextpixel.data.pixels`. Channels are grey (1), red-green-blue (3) or red-green-blue-opacity
-(4).
+256 levels. Files are read with 256 levels, or with the integers of 16 bits that they hold; fewer
+are made by `nextpixel.data.pixels`. Channels are grey (1), red-green-blue (3),
+red-green-blue-opacity (4), or the bands of a TIFF file.
 
 What reading does that a plain decoder does not: the EXIF orientation of a photograph is applied,
 palettes, CMYK and 1-bit pictures become grey or RGB, transparent pixels are laid on white where
 opacity is not wanted, and whatever is wrong with a file is one `ImageError` that names it. Of
-animations and stacks, the first frame is read. Colour profiles are not applied.
+animations the first frame is read; the pages of a TIFF file are pictures. Colour profiles are not
+applied.
 """
 
-import io
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from threading import RLock
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from nextpixel.data.decoding import convert, grey_samples, natural_channels, orientation, upright
-from nextpixel.data.errors import DataError, ImageError
-from nextpixel.data.folders import require_file
+from nextpixel.data.errors import ImageError
 from nextpixel.data.pixels import Integers, within
+from nextpixel.data.reading import (
+    MOST_PIXELS,
+    image_heads,
+    image_shape,
+    read_image,
+    read_indices,
+    taking_turns,
+)
+from nextpixel.errors import UsageError
+from nextpixel.files.replacing import replace_file
 
 __all__ = [
     "MOST_PIXELS",
     "grid",
+    "image_heads",
     "image_shape",
     "read_image",
     "read_indices",
@@ -39,94 +45,6 @@ __all__ = [
     "write_gif",
     "write_image",
 ]
-
-PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
-
-MOST_PIXELS = 2**26
-"""Pictures of more pixels are refused: a file of 22 kB can hold what takes gigabytes to decode."""
-
-# Of larger ones, one at a time is decoded, so that eight at once do not fill the memory.
-_LARGE_PIXELS = 2**25
-_one_large = RLock()
-
-# What is decoded here, with plug-ins that a user installed for some of them. Pillow would open many
-# more formats by their content, whatever a file is called, and gives PostScript to a program.
-_FORMATS = "PNG JPEG MPO WEBP BMP DIB GIF TIFF PPM AVIF JPEG2000 TGA PCX HEIF JXL".split()
-
-
-def read_image(
-    path: PictureFile, *, channels: int | None = None, name: str | None = None
-) -> NDArray[np.uint8]:
-    """Read one picture as integers 0 ... 255.
-
-    Args:
-        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, or an open
-            binary file; the content decides, not the name.
-        channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
-            opacity 4 (a palette counts by its colours). Colours become grey by ITU-R 601 luma;
-            transparent pixels are laid on white where opacity is not wanted.
-        name: What errors call the picture; the path if None.
-
-    Returns:
-        An array (C, H, W), upright as the EXIF orientation says.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ImageError: If the file is not a picture, is damaged or truncated, holds floating-point
-            samples, or more than `MOST_PIXELS` pixels.
-
-    Example:
-        >>> import io
-        >>> file = io.BytesIO()
-        >>> Image.new("CMYK", (5, 2)).save(file, "JPEG")
-        >>> read_image(file).shape, read_image(file, channels=1).shape
-        ((3, 2, 5), (1, 2, 5))
-    """
-    if channels not in (None, 1, 3, 4):
-        raise ImageError(
-            f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
-        )
-    with _opened(path, name) as picture:
-        turn = orientation(picture)
-        natural = natural_channels(picture)
-        if natural == 1:
-            x = grey_samples(picture)[None]
-        else:
-            mode = "RGB" if natural == 3 else "RGBA"
-            x = np.moveaxis(
-                np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0
-            )
-        return np.ascontiguousarray(upright(convert(x, channels or natural), turn))
-
-
-def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
-    """Read a picture with a palette as colour indices, (1, H, W); None if it has no palette.
-
-    Segmentations are stored in this way: the indices are categories, the colours only display them.
-
-    Args:
-        path: As for `read_image`, which raises the same errors.
-        name: What errors call the picture; the path if None.
-    """
-    with _opened(path, name) as picture:
-        if picture.mode != "P":
-            return None
-        turn, x = orientation(picture), np.asarray(picture)[None]
-    return np.ascontiguousarray(upright(x, turn))
-
-
-def image_shape(path: PictureFile, *, name: str | None = None) -> tuple[int, int, int]:
-    """Find (C, H, W) that `read_image` would return, from the head of the file alone."""
-    with _opened(path, name) as picture:
-        width, height = picture.size
-        if orientation(picture) >= 5:
-            width, height = height, width
-        return natural_channels(picture), height, width
-
-
-def taking_turns(pixels: int) -> AbstractContextManager[Any]:
-    """A block in which no other thread works on a large picture, if this one is large."""
-    return _one_large if pixels > _LARGE_PIXELS else nullcontext()
 
 
 def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
@@ -144,8 +62,9 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
     """
     picture = _as_picture(x, levels)
     try:
-        picture.save(path)
-    except FileNotFoundError:
+        with replace_file(path, to_disk=False) as place:
+            picture.save(place)
+    except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
         raise ImageError(
@@ -170,14 +89,15 @@ def write_gif(
     pictures = [
         _as_picture(_enlarge(to_uint8(_image(frame), levels), scale), 256) for frame in frames
     ]
-    pictures[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 * seconds),
-        loop=0,
-    )
+    with replace_file(path) as place:
+        pictures[0].save(
+            place,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * seconds),
+            loop=0,
+        )
 
 
 def to_uint8(x: Any, levels: int = 256) -> NDArray[np.uint8]:
@@ -236,42 +156,6 @@ def grid(
         top, left = padding + k // columns * down, padding + k % columns * right
         sheet[:, top : top + height, left : left + width] = tile
     return sheet
-
-
-@contextmanager
-def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
-    if isinstance(source, str | Path) and not Path(source).exists():
-        raise FileNotFoundError(f"{source}: there is no such picture")
-    name = name or str(
-        source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
-    )
-    try:
-        if isinstance(source, str | Path):
-            require_file(Path(source))
-        Image.init()
-        formats = [format for format in _FORMATS if format in Image.OPEN]
-        with Image.open(source, formats=formats) as picture:
-            pixels = picture.width * picture.height
-            if pixels > MOST_PIXELS:
-                raise ImageError(
-                    f"holds {picture.width}x{picture.height} pixels, more than the"
-                    f" {MOST_PIXELS:,} that are accepted; reduce it"
-                )
-            with taking_turns(pixels):
-                yield picture
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
-    except DataError as error:  # Not a regular file.
-        raise ImageError(str(error)) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: cannot be read as a picture (unknown or damaged format); remove it"
-        ) from error
-    except Exception as error:  # Decoders raise every kind of exception on damaged files.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(
-            f"{name}: cannot be read as a picture ({reason}); repair it or remove it"
-        ) from error
 
 
 def _image(x: Any) -> Integers:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.arrays import read_arrays, read_digits
+from nextpixel.data.assignment import split_rows
+from nextpixel.data.classes import unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
 from nextpixel.data.folders import require_file
@@ -33,10 +35,10 @@ from nextpixel.data.splits import (
     Split,
     annotations_of,
     crop_offsets,
-    split_rows,
 )
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress, Storage, Stored
+from nextpixel.data.text_encoders import import_encoder
 
 __all__ = [
     "DataError",
@@ -62,7 +64,7 @@ def load_data(
     source: str | Path | Source,
     preparation: Preparation = Preparation(),  # noqa: B008  # It is frozen.
     *,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
     memory_bytes: int = 2**31,
     cache_folder: str | Path | None = None,
     progress: Progress | None = None,
@@ -74,12 +76,13 @@ def load_data(
             captions or maps lie in files of their own.
         preparation: How they are prepared.
         text_encoder: The function that makes vectors of captions: of a list of texts an array (n,
-            size), or of one text (size,). If None, the words of the preparation, or the 512 most
-            frequent words of the training captions.
+            size), or of one text (size,); or its name, MODULE:FUNCTION, to import it. If None, the
+            words of the preparation, or the 512 most frequent words of the training captions.
         memory_bytes: Beyond this, images stay in a memory map, and are prepared batch by batch.
         cache_folder: Where decoded pictures are kept, so that only the first call decodes them. If
             None, only those beyond `memory_bytes` are, in the folder ``nextpixel`` of
-            ``$XDG_CACHE_HOME`` or ``~/.cache``.
+            ``$XDG_CACHE_HOME`` or ``~/.cache``. What is kept is private and bounded, see
+            `nextpixel.data.kept`.
         progress: Called with the number of pictures that are decoded, and their total.
 
     Raises:
@@ -97,8 +100,10 @@ def load_data(
         (256, 1)
     """
     source = source if isinstance(source, Source) else Source(source)
+    if isinstance(text_encoder, str):
+        text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)
-    stored = annotated(_read(source, preparation, storage), source)
+    stored = _with_train(annotated(_read(source, preparation, storage), source))
     channels, shape = _common_shape(stored, source)
     from_levels, levels = _levels(stored, preparation, source)
     preparation = replace(
@@ -107,8 +112,10 @@ def load_data(
         channels=channels,
         levels=levels,
         from_levels=from_levels,
+        split_by=preparation.split_by or ("index" if stored.in_order else "content"),
+        skip_small=preparation.skip_small or stored.skip_small,
     )
-    rows = split_rows({name: len(split) for name, split in stored.splits.items()}, preparation)
+    rows = split_rows(stored.splits, preparation)
     in_memory = sum(_bytes(split.images) for split in stored.splits.values()) <= memory_bytes
     splits = {
         name: _prepared(stored, name, rows[name], preparation, source, in_memory)
@@ -116,7 +123,11 @@ def load_data(
     }
     _require_same_annotations(splits, source)
     splits, words = captions_encoded(splits, text_encoder, preparation)
-    classes = stored.classes if splits["train"].labels is not None else ()
+    labelled = any(split.labels is not None for split in splits.values())
+    classes = stored.classes if labelled else ()
+    notes = list(stored.notes)
+    if unseen := unseen_classes(splits["train"], classes):
+        notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
     held_out: tuple[str, ...] = ()
     if source.embedding is not None:
         splits, held_out = embedded(splits, source, classes)
@@ -131,7 +142,24 @@ def load_data(
         **splits,
         map_levels=map_levels([split.maps for split in splits.values()], str(source)),
         held_out=held_out,
+        notes=tuple(notes),
     )
+
+
+def _with_train(stored: Stored) -> Stored:
+    """Give an empty training split to a source that has only others, such as a set for testing."""
+    if "train" in stored.splits:
+        return stored
+    other = next(iter(stored.splits.values()))
+    empty = np.arange(0)
+    images = other.images[:0]
+    train = Split(images=images, **annotations_of(other, empty))
+    return replace(stored, splits={"train": train, **stored.splits})
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
 
 
 def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
@@ -229,6 +257,8 @@ def _any_from(arrays: list[Integers], limit: int) -> bool:
 
 def _blocks(array: Integers) -> Iterator[Integers]:
     """Go through a memory map in pieces that fit into memory."""
+    if not len(array):
+        return iter(())
     step = max(1, _BLOCK_BYTES // (array[0].size * array.itemsize))
     return (array[begin : begin + step] for begin in range(0, len(array), step))
 

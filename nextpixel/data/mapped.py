@@ -122,7 +122,8 @@ class MappedImages:
                 numbers=self._first + rows,
             )
         except ImageError as error:
-            raise DataError(f"{self._where}: {error}; check ‹levels› and ‹from_levels›") from error
+            advice = "" if ";" in error.sentence else "; check ‹levels› and ‹from_levels›"
+            raise DataError(f"{self._where}: {error.sentence}{advice}") from error
 
 
 def taken(

@@ -163,7 +163,10 @@ def within(x: Any, levels: int) -> Integers:
             f" {levels - 1}"
         )
     if values.size and values.dtype.kind == "i" and int(values.min()) < 0:
-        raise ImageError(f"images hold the value {values.min()}, but levels begin at 0")
+        raise ImageError(
+            f"images hold the value {values.min()}, but levels begin at 0; add a number to all of"
+            " them, so that none is negative"
+        )
     return values
 
 

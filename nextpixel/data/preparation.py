@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.errors import UsageError
 
-__all__ = ["Preparation", "Size", "automatic_size", "pair"]
+__all__ = ["Preparation", "Size", "automatic_size", "outliers", "pair"]
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 
@@ -34,19 +34,21 @@ class Preparation:
 
     size: Size = None
     """Crop each image centrally to this size, a side or (height, width), 48x64 on the command line,
-    and average areas. Images are never enlarged. ``auto`` keeps images of one size up to 64 pixels, and makes all others
-    squares of 32, or of the shortest side of all; it keeps arrays of integers wider than a byte,
-    because codes have no average. By default images keep their size, but ``nextpixel train`` and
-    ``nextpixel embed`` take ``auto``."""
+    and average areas. Images are never enlarged. ``auto`` keeps images of one size up to 64 pixels,
+    and makes all others squares of 32, or of the shortest side of all; it keeps arrays of integers
+    wider than a byte, because codes have no average. By default images keep their size, but
+    ``nextpixel train`` and ``nextpixel embed`` take ``auto``.
+    """
 
     levels: int | None = None
     """Quantise to this number of levels: ``value * levels // from_levels``. An array whose values
     are all below it is kept as it is. By default all levels are kept."""
 
     from_levels: int | None = None
-    """The number of levels of the stored values. By default 256 for pictures. For arrays, 2 if no
-    value is above 1; otherwise 256 for bytes, 65536 for 16-bit values that use the highest bit, and
-    the highest value + 1 for other integers, which are taken for codes."""
+    """The number of levels of the stored values. By default 256 for pictures, fewer for grey of
+    fewer than 8 bits, and for 16-bit pictures the power of two above their highest value. For
+    arrays, 2 if no value is above 1; otherwise 256 for bytes, 65536 for 16-bit values that use the
+    highest bit, and the highest value + 1 for other integers, which are taken for codes."""
 
     binarise: Literal["threshold", "draw"] | None = None
     """Reduce to two levels: ``threshold`` makes values of the upper half 1, and ``draw`` makes each
@@ -74,8 +76,25 @@ class Preparation:
     split_seed: int = 0
     """The seed of the split, and of ``binarise=draw``."""
 
+    split_by: Literal["content", "index"] | None = None
+    """Split by a hash of each image's ``content``, so that no image moves when others come or go,
+    and equal images stay together; or by its ``index`` in the source. By default the content, but
+    the index for digits, and for arrays and tables that have a test split of their own."""
+
+    skip_broken: bool = False
+    """Skip pictures that cannot be read or are smaller than the requested size, and list them."""
+
+    skip_small: bool = False
+    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller
+    than the others."""
+
     ragged: bool = False
     """Accept pictures that differ in size, to train on crops of them."""
+
+    reading: int = 2
+    """The rules by which files are read. Rules 1 are those of version 0.1.0, whose models repeat
+    them: 16-bit pictures keep their upper byte, stacks their first page and TIFF files their first
+    three bands; labels 0 ... highest are all classes, and names are in alphabetical order."""
 
     def __post_init__(self) -> None:
         self._set("size", _checked_size(self.size))
@@ -84,16 +103,19 @@ class Preparation:
             ("from_levels", 2, _MOST_LEVELS),
             ("channels", 1, _MOST_CHANNELS),
             ("split_seed", 0, 2**63 - 1),
+            ("reading", 1, 2),
         ):
             value = getattr(self, name)
-            if value is not None or name == "split_seed":
+            if value is not None or name in ("split_seed", "reading"):
                 self._set(name, _checked_integer(name, value, low, high))
         for name in ("validation", "test"):
             self._set(name, _checked_amount(name, getattr(self, name)))
-        for name in ("ignore_labels", "ragged"):
+        for name in ("ignore_labels", "ragged", "skip_broken", "skip_small"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"‹{name}={getattr(self, name)!r}› must be True or False")
         self._set("text_encoder", _checked_encoder(self.text_encoder))
+        if self.split_by not in (None, "content", "index"):
+            raise UsageError(f"‹split_by={self.split_by!r}› must be 'content' or 'index'")
         if self.binarise not in (None, "threshold", "draw"):
             raise UsageError(f"‹binarise={self.binarise!r}› must be 'threshold' or 'draw'")
         if self.binarise is not None and self.levels not in (None, 2):
@@ -127,6 +149,7 @@ class Preparation:
             renamed = {"split_seed": keys["seed"]} if "seed" in keys else {}
             ignored = {"ignore_labels": True} if keys.get("labels") is False else {}
             record = {name: keys[name] for name in keys.keys() & same} | renamed | ignored
+            record |= {"split_by": "index", "reading": 1}
         return read_record(cls, record)
 
 
@@ -139,6 +162,22 @@ def automatic_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
         return None
     side = min(32, *map(min, sizes))
     return side, side
+
+
+def outliers(sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Which images are so much smaller than the others that they must not decide the size.
+
+    Those whose shorter side is less than half of what the middle image gives, at most 32, if they
+    are at most one in ten; else none.
+
+    Example:
+        >>> outliers([(8, 8)] * 20 + [(2, 90)])
+        [20]
+    """
+    sides = [min(size) for size in sizes]
+    usual = min(32, sorted(sides)[len(sides) // 2])
+    small = [k for k, side in enumerate(sides) if 2 * side < usual]
+    return small if 10 * len(small) <= len(sides) else []
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
+from nextpixel.data.fingerprints import Fingerprints
 from nextpixel.data.mapped import MappedImages, sizes_of, taken, windows_of
 from nextpixel.data.pixels import Integers
 from nextpixel.data.preparation import Preparation, pair
@@ -27,8 +28,6 @@ __all__ = [
     "annotations_of",
     "crop_offsets",
     "joined",
-    "shuffled",
-    "split_rows",
     "subset",
 ]
 
@@ -38,7 +37,8 @@ Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 ANNOTATIONS = ("labels", "vectors", "maps", "captions")
 """The fields of a `Split` that a model can be conditioned on."""
 
-_ARRAYS, _TUPLES = ("labels", "vectors", "maps"), ("captions", "names", "stored_sizes")
+_ARRAYS = ("labels", "vectors", "maps", "fingerprints")
+_TUPLES = ("captions", "names", "stored_sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ class Split:
         captions: A text for each image, or ().
         names: What each image is called in its source (the path below the folder), or ().
         stored_sizes: Height and width of each picture before it was resized, or ().
+        fingerprints: (N,) uint64, see `nextpixel.data.fingerprints`; or None.
     """
 
     images: Integers | MappedImages | Sequence[Integers]
@@ -64,6 +65,7 @@ class Split:
     captions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     stored_sizes: tuple[tuple[int, int], ...] = ()
+    fingerprints: Fingerprints | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,7 +100,9 @@ class Split:
             if offsets is not None:
                 raise DataError("offsets are of windows; give their size as ‹crop› too")
             return taken(self.images, rows)
-        corners = _checked_corners(sizes_of(self.images, rows), rows, pair(crop), offsets)
+        corners = _checked_corners(
+            sizes_of(self.images, rows), rows, pair(crop), offsets, self.names
+        )
         if isinstance(self.images, MappedImages):
             return self.images.windows(rows, pair(crop), corners)
         return windows_of(self.images, rows, pair(crop), corners)
@@ -114,11 +118,13 @@ class ImageData:
         channels: The number of channels C.
         shape: (H, W), or None where sizes differ.
         classes: Their names, label k is ``classes[k]``; () without labels.
-        train: Never empty.
+        train: Empty only if the source has splits of its own, and none for training.
         valid: May be empty.
         test: May be empty.
         map_levels: The number of levels of integer maps; None without maps, or where they hold
             floats.
+        notes: What was assumed, and what was passed over, a sentence each; parameters stand in them
+            as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.
         preparation: How it was prepared, resolved: `load_data(source, preparation)` makes the same
@@ -136,6 +142,7 @@ class ImageData:
     preparation: Preparation
     map_levels: int | None = None
     held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:
@@ -190,51 +197,8 @@ def crop_offsets(
         (3, 1, 2, 2)
     """
     rows = _checked_rows(indices, len(split))
-    room = _room(sizes_of(split.images, rows), rows, pair(crop))
+    room = _room(sizes_of(split.images, rows), rows, pair(crop), split.names)
     return np.floor(generator.random((len(rows), 2)) * (room + 1)).astype(np.int64)
-
-
-def split_rows(present: dict[str, int], preparation: Preparation) -> dict[str, NDArray[np.int64]]:
-    """Choose the rows of each split. Those of a split that the source has are all of its rows.
-
-    The test split is chosen first, so that it does not depend on the validation split.
-
-    Args:
-        present: The number of images in each split of the source.
-        preparation: Says how many images become the splits that the source does not have.
-    """
-    count = present["train"]
-    left = shuffled(count, preparation.split_seed)
-    rows: dict[str, NDArray[np.int64]] = {}
-    for name, amount in (("test", preparation.test), ("valid", preparation.validation)):
-        if name in present:
-            rows[name] = np.arange(present[name])
-            continue
-        size = int(amount) if amount >= 1 else int(count * amount)
-        if size >= len(left):
-            raise DataError(
-                f"‹validation={preparation.validation}› and ‹test={preparation.test}› leave none of"
-                f" the {count} images to train on; use less"
-            )
-        rows[name], left = np.sort(left[:size]), left[size:]
-    return {"train": np.sort(left), **rows}
-
-
-def shuffled(count: int, seed: int) -> NDArray[np.int64]:
-    """Order 0 ... count-1 by a hash of (seed, index), the finaliser of splitmix64.
-
-    It is the same in every version of numpy: a checkpoint is compared on its test split years
-    later.
-    """
-
-    def mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-    keys = mixed(mixed(np.array([seed], np.uint64)) ^ np.arange(count, dtype=np.uint64))
-    return np.argsort(keys, kind="stable")
 
 
 def _checked_rows(indices: Rows, count: int) -> NDArray[np.int64]:
@@ -256,8 +220,9 @@ def _checked_corners(
     rows: NDArray[np.int64],
     crop: tuple[int, int],
     offsets: Integers | None,
+    names: tuple[str, ...],
 ) -> NDArray[np.int64]:
-    room = _room(sizes, rows, crop)
+    room = _room(sizes, rows, crop, names)
     if offsets is None:
         return room // 2
     corners = np.asarray(offsets)
@@ -278,7 +243,10 @@ def _checked_corners(
 
 
 def _room(
-    sizes: NDArray[np.int64], rows: NDArray[np.int64], crop: tuple[int, int]
+    sizes: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    crop: tuple[int, int],
+    names: tuple[str, ...],
 ) -> NDArray[np.int64]:
     """How far a window can move down and to the right, (n, 2)."""
     if min(crop) < 1:
@@ -286,9 +254,11 @@ def _room(
     room: NDArray[np.int64] = sizes - np.array(crop)
     small = (room < 0).any(axis=1)
     if small.any():
-        k = int(np.argmax(small))
+        k, count = int(np.argmax(small)), int(small.sum())
+        which = names[rows[k]] if names else f"image {rows[k]}"
+        others = f" and {count - 1} others" if count > 1 else ""
         raise DataError(
-            f"‹crop={crop[0]}x{crop[1]}› is larger than image {rows[k]} of"
-            f" {sizes[k][0]}x{sizes[k][1]} pixels; use a smaller crop, or remove that image"
+            f"‹crop={crop[0]}x{crop[1]}› is larger than {which} of {sizes[k][0]}x{sizes[k][1]}"
+            f" pixels{others}; use a smaller crop, or remove them"
         )
     return room

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nextpixel.data.errors import DataError
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import ImageData, Split
+from nextpixel.errors import UsageError
 
 __all__ = ["describe", "histogram_bits_per_dim"]
 
@@ -26,7 +27,8 @@ def describe(data: ImageData) -> dict[str, Any]:
     than memory is described in seconds; ``looked_at`` says of how many.
 
     Returns:
-        ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``;
+        ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``,
+        ``notes``, what was assumed or passed over;
         ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all
         values of the training images; ``test_seen_in_train``, how many different test images equal
         a training image, of those looked at; and ``splits``, for each its ``images``,
@@ -61,6 +63,7 @@ def describe(data: ImageData) -> dict[str, Any]:
         "channels": data.channels,
         "levels": data.levels,
         "classes": list(data.classes),
+        "notes": [str(UsageError(note)) for note in data.notes],
         "uniform_bits_per_dim": math.log2(data.levels),
         "entropy_bits_per_dim": entropy,
         "test_seen_in_train": len(digests["train"] & digests["test"]),
@@ -93,25 +96,49 @@ def histogram_bits_per_dim(data: ImageData) -> float:
         )
     scored = next(split for split in (data.test, data.valid, data.train) if len(split))
     sites = data.channels * data.shape[0] * data.shape[1]
-    step = max(1, _TABLE_VALUES // data.levels)  # Sites whose histograms fit into memory together.
+    # Sites whose values, or else whose histograms, fit into memory together.
+    per_site = min(data.levels, len(data.train) + len(scored))
+    step = max(1, _TABLE_VALUES // per_site)
+    counted = _site_counts if per_site == data.levels else _occurring
     bits = 0.0
     for begin in range(0, sites, step):
         columns = slice(begin, min(begin + step, sites))
-        counts = _site_counts(data.train, columns, data.levels)
-        log_p = np.log2(counts + 1) - math.log2(len(data.train) + data.levels)
-        bits -= float((_site_counts(scored, columns, data.levels) * log_p).sum())
+        times, n = counted(data.train, scored, columns, data.levels)
+        log_p = np.log2(n + 1) - math.log2(len(data.train) + data.levels)
+        bits -= float((times * log_p).sum())
     return bits / (len(scored) * sites)
 
 
-def _site_counts(split: Split, columns: slice, levels: int) -> NDArray[np.int64]:
-    """Count values at each of some sites, (sites, levels)."""
-    width = columns.stop - columns.start
-    counts = np.zeros(width * levels, np.int64)
-    offsets = np.arange(width) * levels
+Counts: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def _site_counts(train: Split, scored: Split, columns: slice, levels: int) -> Counts:
+    """How often each value is at each of some sites: in the scored images, and in training."""
+    size = (columns.stop - columns.start) * levels
+    counts = []
+    for split in (scored, train):
+        found = np.zeros(size, np.int64)
+        for places in _places(split, columns, levels):
+            found += np.bincount(places, minlength=size)
+        counts.append(found)
+    return counts[0], counts[1]
+
+
+def _occurring(train: Split, scored: Split, columns: slice, levels: int) -> Counts:
+    """As `_site_counts`, of the values alone that the scored images have."""
+    places, times = np.unique(
+        np.concatenate(list(_places(scored, columns, levels))), return_counts=True
+    )
+    known = np.sort(np.concatenate(list(_places(train, columns, levels))))
+    n = np.searchsorted(known, places, "right") - np.searchsorted(known, places, "left")
+    return times.astype(np.int64), n.astype(np.int64)
+
+
+def _places(split: Split, columns: slice, levels: int) -> Iterator[NDArray[np.int64]]:
+    """The values at some sites, each numbered by its site and itself, in blocks of images."""
+    offsets = np.arange(columns.stop - columns.start) * levels
     for images in _read(split, np.arange(len(split))):
-        flat = images.reshape(len(images), -1)[:, columns].astype(np.int64)
-        counts += np.bincount((flat + offsets).ravel(), minlength=counts.size)
-    return counts.reshape(width, levels)
+        yield (images.reshape(len(images), -1)[:, columns] + offsets).ravel()
 
 
 def _read(split: Split, indices: NDArray[np.int64]) -> Iterator[Integers]:

@@ -2,17 +2,17 @@
 
 import hashlib
 import importlib
+import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
 from nextpixel.data.errors import DataError
+from nextpixel.data.kept import cache_folder, keep, open_kept, private_folder
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import Split
 
@@ -31,7 +31,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
-    "valid": ("valid", "val", "validation"),
+    "valid": ("valid", "val", "validation", "validate", "dev", "development", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
 """The splits, and what folders, files and data sets call them."""
@@ -42,15 +42,22 @@ class Stored:
     """Images and annotations as they are stored, before they are prepared.
 
     Attributes:
-        splits: By name: "train", and where the source has them "valid" and "test". Images are
-            possibly views of a memory map.
+        splits: By name, those that the source has: "train", "valid", "test". Images are possibly
+            views of a memory map.
         classes: Their names, () without labels.
         levels: The number of levels that the source is known to have; None if its values must tell.
+        notes: What was assumed, and what was passed over, a sentence each.
+        in_order: Whether the order of the images is part of the data set, as in digits, so that
+            it is split by their index.
+        skip_small: Whether pictures were passed over because they are small.
     """
 
     splits: Mapping[str, Split]
     classes: tuple[str, ...] = ()
     levels: int | None = None
+    notes: tuple[str, ...] = ()
+    in_order: bool = False
+    skip_small: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +83,9 @@ class Storage:
         """Files in a folder are all kept; without one, large ones go to the user's cache."""
         if memory_bytes < 0:
             raise DataError(f"‹memory_bytes={memory_bytes}› must not be negative")
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nextpixel"
         return cls(
             memory_bytes=memory_bytes,
-            folder=Path(folder or cache).expanduser(),
+            folder=Path(folder).expanduser() if folder else cache_folder(),
             keep=folder is not None,
             progress=progress,
         )
@@ -93,34 +99,30 @@ class Storage:
             flat = np.empty(size, dtype)
             fill(flat)
             return flat
-        path = self.path(key, ".npy")
-        if not path.exists():
-            self.reserve(needed)
-            part = path.with_suffix(f".{os.getpid()}.part")
-            try:
-                mapped = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(size,))
-                fill(mapped)
-                mapped.flush()
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+        path = self.path(key)
+        head = io.BytesIO()
+        layout = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(head, layout | {"shape": (size,)})
 
-    def path(self, key: object, suffix: str) -> Path:
+        def write(file: IO[bytes]) -> None:
+            file.write(head.getvalue())
+            file.truncate(len(head.getvalue()) + needed)
+            flat = np.memmap(file, dtype, "r+", len(head.getvalue()), (size,))
+            fill(flat)
+            flat.flush()
+
+        whole = len(head.getvalue()) + needed
+        if (kept := open_kept(path, whole, dtype)) is None:
+            keep(path, whole, "the decoded images", write)
+            kept = open_kept(path, whole, dtype)
+        if kept is None:
+            raise DataError(f"{path} was changed while it was made; choose another ‹cache_folder›")
+        return kept
+
+    def path(self, key: object) -> Path:
         """Name the file for a key, which is any value that JSON can hold."""
         digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
-        return self.folder / (digest + suffix)
-
-    def reserve(self, needed: int) -> None:
-        """Make the folder and require room on its disk."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise DataError(
-                f"the decoded images need {needed / 1e9:.1f} GB, but {self.folder} has"
-                f" {free / 1e9:.1f} GB free; reduce ‹size›, or choose another folder: cache_folder="
-                " in Python, XDG_CACHE_HOME in the environment"
-            )
+        return private_folder(self.folder, make=True) / f"{digest}.npy"
 
 
 def split_of(name: str) -> str | None:

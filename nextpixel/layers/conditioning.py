@@ -1,10 +1,10 @@
 """Conditions as a bias of every layer.
 
-Conditional Image Generation with PixelCNN Decoders, section 2.3: y = tanh(W_f ∗ x + V_f h) ⊙ σ(W_g
-∗ x + V_g h). With a one-hot h this is a class-dependent bias in every layer, the same at every
-pixel. A deconvolutional network turns an image of any resolution into a map s of the image's size,
-which adds V ∗ s, V an unmasked 1×1 convolution, as in Multi-Scale PixelRNN (Pixel Recurrent Neural
-Networks, section 3.6). The position of a pixel in the image is such a map, too.
+Conditional Image Generation with PixelCNN Decoders, section 2.3, computes y = tanh(W_f ∗ x + V_f h)
+⊙ σ(W_g ∗ x + V_g h). With a one-hot h this is a class-dependent bias in every layer, the same at
+every pixel. A deconvolutional network turns an image of any resolution into a map s of the image's
+size, which adds V ∗ s, V an unmasked 1×1 convolution, as in Multi-Scale PixelRNN (Pixel Recurrent
+Neural Networks, section 3.6). The position of a pixel in the image is such a map, too.
 """
 
 import math
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nextpixel.condition_values import Values
-from nextpixel.conditions import Condition, MapCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
+from nextpixel.conditions.values import Values
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
 
 
 class Widths(NamedTuple):
-    """V, M and P of what biases all layers."""
+    """The widths V, M and P of `Encoded`."""
 
     vector: int
     maps: int
@@ -41,8 +41,7 @@ class ConditionEncoder(nn.Module):
 
     Classes become one-hot; vectors are standardised and followed by a one, which says that they are
     known. The papers leave the deconvolutional network m(h) of maps open. Here: a 3×3 convolution,
-    then for each prime factor of the scale a transposed convolution with that stride, ReLUs
-    between.
+    then for each prime factor of the scale a ReLU and a transposed convolution with that stride.
 
     Args:
         conditions: what the model is conditioned on.
@@ -60,19 +59,19 @@ class ConditionEncoder(nn.Module):
         maps = of_kind(conditions, MapCondition).values()
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
-        # The parameters' precision is that of what is encoded, also where there are none.
+        # They also tell the precision of the parameters, so they exist even without vectors.
         self.register_buffer("offset", torch.zeros(width))
         self.register_buffer("factor", torch.ones(width))
 
     @property
     def widths(self) -> Widths:
-        """The widths of what comes out."""
+        """The widths of the output."""
         vector = sum(part.width for part in self.conditions if not part.per_pixel)
         maps = sum(part.width for part in self.conditions if part.per_pixel)
         return Widths(vector, maps, (self.position_waves + 1) ** 2 - 1)
 
     def standardise(self, vectors: Tensor) -> None:
-        """Sets offset and factor such that these vectors, (N, total size), get mean 0, variance 1.
+        """Sets offset and factor so that these vectors, (N, total size), get mean 0 and variance 1.
 
         An encoder without vectors is left as it is.
         """
@@ -114,7 +113,7 @@ class ConditionBias(nn.Module):
     It is small at first, so that training starts almost unconditionally.
 
     Args:
-        widths: of what `ConditionEncoder` gives, see `ConditionEncoder.widths`.
+        widths: of the output of the encoder, see `ConditionEncoder.widths`.
         features: how many feature maps to bias.
     """
 
@@ -145,7 +144,7 @@ class ConditionBias(nn.Module):
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)  # what a walk has made serves training, too
+@torch.inference_mode(False)  # training may use what a walk has cached
 def _positions(
     waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -165,7 +164,7 @@ def _upsampling(condition: MapCondition) -> nn.Sequential:
     inputs = condition.maps * (one_hot or 1)
     layers: list[nn.Module] = [nn.Conv2d(inputs, features, 3, padding=1)]
     for factor in _prime_factors(condition.scale):
-        # Overlapping by half a stride, in the middle of what it covers.
+        # Neighbouring kernels overlap by half a stride; the padding centres them.
         kernel, padding = 2 * factor - factor % 2, factor // 2
         layers += [
             nn.ReLU(),

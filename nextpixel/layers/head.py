@@ -33,7 +33,7 @@ class Head:
     colours: int
 
     def layers(self, maps: int, features: int) -> tuple[MaskedConv2d, MaskedConv2d]:
-        """New convolutions from `maps` over `features` to the outputs of the distribution."""
+        """New convolutions from `maps` via `features` to the outputs of the distribution."""
         outputs = HEADS[self.name].outputs(self.channels, self.levels)
         hidden = MaskedConv2d(maps, features, 1, channels=self.colours, mask_type="B")
         out = MaskedConv2d(

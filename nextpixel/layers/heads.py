@@ -5,9 +5,9 @@ for two values a Bernoulli. PixelCNN++ (Salimans et al., 2017): a discretised mi
 whose density is also the continuous alternative that the papers compare with. A distribution covers
 a block of sites: all of an image, some rows of it, or one site.
 
-Images hold integers 0 … levels-1, and value v stands for the interval [v, v+1) when densities are
-spoken of: those are per unit of that scale, so that a density's bits per dimension compare with a
-probability's.
+Images hold integers 0 … levels-1. For densities, value v stands for the interval [v, v+1), and
+densities are per unit of that scale, so that their bits per dimension can be compared with those of
+probabilities.
 """
 
 import math
@@ -50,7 +50,7 @@ class Distribution(Protocol):
         ...
 
 
-# A target that cross_entropy passes over; its default, -100, would make a wrong value free of cost.
+# The target that cross_entropy ignores; with its default, -100, a wrong value would cost nothing.
 _NO_VALUE = torch.iinfo(torch.int64).min
 
 
@@ -123,7 +123,7 @@ class Bernoulli:
         """One logit per colour; raises ValueError unless there are two values."""
         if levels != 2:
             raise ValueError(
-                f"a Bernoulli head knows two values, but levels is {levels}; use head='softmax'"
+                f"a Bernoulli head is for two values, but levels is {levels}; use head='softmax'"
             )
         return channels
 
@@ -153,11 +153,11 @@ class LogisticMixture:
     """A discretised mixture of logistics over all colours of a pixel.
 
     PixelCNN++, sections 2.1 and 2.2. Each component is a product of logistics, one per colour; the
-    mean of a colour is linear in the earlier colours of the pixel. Value v has the mass of [v - ½,
-    v + ½] on the scale of -1 … 1, the outermost values all beyond, so that probabilities sum to
-    one. `log_density` is the same mixture without rounding: the continuous model. It has mass
-    beyond the values that exist; a draw from it, rounded to the nearest value, is a draw from the
-    discretised mixture.
+    mean of a colour is linear in the earlier colours of the pixel. Value v has the mass of the
+    interval [v - ½, v + ½], scaled to -1 … 1; the outermost values also have all mass beyond it, so
+    that probabilities sum to one. `log_density` is the same mixture without rounding: the
+    continuous model. It has mass beyond the values that exist; a draw from it, rounded to the
+    nearest value, is a draw from the discretised mixture.
 
     Args:
         outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means,

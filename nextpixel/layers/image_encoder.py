@@ -56,12 +56,12 @@ class ImageEncoder(nn.Module):
 
 
 def check_encoder(*, channels: int, levels: int, size: Sequence[int], **widths: int) -> None:
-    """Raises UsageError unless there can be an encoder of images like these, before it is made.
+    """Raises UsageError unless an encoder of such images can be made, before it is made.
 
     Args:
         channels, levels, size: of the images.
-        widths: its outputs and the features of its first convolution, in this order, by the names
-            that the caller's parameters have.
+        widths: its outputs and the features of its first convolution, in this order, under the
+            names of the caller's parameters.
     """
     check_between("channels", channels, 1, 1 << 10)
     check_between("levels", levels, 2, 1 << 20)

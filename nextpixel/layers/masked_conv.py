@@ -90,10 +90,10 @@ def _below_past_rows(layer: nn.Module, x: Tensor, count: int, cache: Cache | Non
 class MaskedConv2d(nn.Module):
     """A convolution over the pixels to the left, rows above, and what the mask allows of the pixel.
 
-    With no rows above, kernel 1×k; k = 1 with mask "B" is the masked 1×1 convolution of residual
-    blocks and heads. With k//2 rows above, the upper half of a k×k kernel, as in PixelCNN. The mask
-    multiplies the weights in every pass, so optimisers, weight averages and checkpoints need not
-    know of it.
+    With no rows above, the kernel is 1×k; k = 1 with mask "B" is the masked 1×1 convolution of
+    residual blocks and heads. With k//2 rows above, it is the upper half of a k×k kernel, as in
+    PixelCNN. The mask multiplies the weights in every pass, so optimisers, weight averages and
+    checkpoints need not know about it.
 
     Args:
         inputs: input channels; with mask "B" a multiple of `channels`.
@@ -128,7 +128,8 @@ class MaskedConv2d(nn.Module):
         centre = colour_mask(outputs, inputs, channels, mask_type, output_blocks=output_blocks)
         self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
         self.reach, self.rows_above = kernel_size // 2, rows_above
-        # In the pixel's own row: those to the left, and itself if any of it may be read.
+        # In the pixel's own row: the pixels to the left, and the pixel itself if it may be read at
+        # all.
         self.taps = self.reach + 1 if channels > 1 or mask_type == "B" else self.reach
         mask = torch.ones(outputs, inputs, rows_above + 1, kernel_size if rows_above else self.taps)
         mask[:, :, -1, self.taps :] = 0
@@ -230,10 +231,7 @@ class MaskedConv2d(nn.Module):
 
 @dataclass
 class _SiteState:
-    """A matrix for each colour, and the current row of the input.
-
-    The row has a window for every column, as views.
-    """
+    """A matrix for each colour, and the current row of the input with a view for every column."""
 
     weights: list[Tensor]
     biases: list[Tensor] | None
@@ -259,7 +257,7 @@ class FirstConv2d(nn.Module):
             inputs, outputs, kernel_size, channels=channels, mask_type="A", bias=False
         )
         self.above = VerticalConv2d(inputs, outputs, kernel_size, rows=kernel_size // 2)
-        # Two parts of one kernel: its initial weights keep the variance together.
+        # The two parts are one kernel: together their initial weights keep the variance.
         above, left = self.above.weight[0].numel(), inputs * self.left.reach
         with torch.no_grad():
             self.above.weight.mul_((above / (above + left)) ** 0.5)

@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.layer, self.residual = layer, residual
-        # Where there is a residual, a bias would only repeat that of the first layer.
+        # With a residual connection, a bias would only repeat that of the first layer.
         self.up = MaskedConv2d(
             features, 2 * features, 1, channels=channels, mask_type="B", bias=not residual
         )

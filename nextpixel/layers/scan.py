@@ -12,10 +12,10 @@ where taps are neighbours on the previous front, and one of them, the carry, han
 state. (The paper prints σ for all four gates; g is a tanh, as in every LSTM.)
 
 Cells are packed front after front, and each front stands between border cells that hold what is
-known from outside: initial states, the row above, or zeros. A tap of a whole front is then one
-slice, both directions are one batched product, and nothing is computed but the cells of the map.
-The backward pass is written out: gradients of the states are accumulated in place, and those of the
-weights are one product per tap at the end.
+given: initial states, the row above, or zeros. A tap of a whole front is then one slice, both
+directions are one batched product, and nothing is computed but the cells of the map. The backward
+pass is written out: gradients of the states are accumulated in place, and those of the weights are
+one product per tap at the end.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ class Fronts:
     Attributes:
         cells: for every direction the pixels (row · W + column) in the order of their fronts, (D,
             H·W).
-        spans: of every front: where it begins and ends among the cells, where it begins among cells
-            and borders, and where there its first tap's slice begins.
+        spans: for every front, where it begins and ends among the cells, where it begins among
+            cells and borders, and where among those the slice of its first tap begins.
         padded: number of cells and borders.
         inner: where each cell is among cells and borders, (H·W,).
         border: where each border cell is whose content the caller gives; the others are zero.
@@ -148,7 +148,7 @@ def lstm_scan(
 
 @lru_cache(maxsize=32)
 def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Numbers of rows, for each direction.
+    """Which rows hold which cells, for each direction.
 
     Returns:
         Which pixel of which image, as rows of (B, H·W), each cell of (H·W, B) is; for each pixel,

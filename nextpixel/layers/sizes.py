@@ -1,7 +1,7 @@
-"""Which sizes a layer may have. A wrong one is refused in one sentence before memory is taken.
+"""Which sizes a layer may have. A wrong one is refused in one sentence before memory is allocated.
 
-The upper bounds are far above anything in use. They catch slips of the keyboard, such as features
-999999999, which would otherwise end in a memory error or not at all.
+The upper bounds are far above anything in use. They catch typing errors, such as
+features=999999999, which would otherwise exhaust the memory or never end.
 """
 
 from nextpixel.errors import UsageError

@@ -1,4 +1,4 @@
-"""Auto-encoders: a convolutional encoder, and PixelCNN or deconvolutions as the decoder.
+"""Auto-encoders: a convolutional encoder, with a PixelCNN or deconvolutions as the decoder.
 
 Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.4: take a
 convolutional auto-encoder (Masci et al., 2011), replace the deconvolutional decoder by a
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.condition_values import Values, ValuesLike, as_values, forget
-from nextpixel.conditions import VectorCondition, of_kind
+from nextpixel.conditions.kinds import VectorCondition, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
@@ -51,8 +51,8 @@ class PixelCNNAutoencoder(ImageModel):
         decoder: a model whose condition is `VectorCondition(m)`. m is the size of the code.
         size: (H, W) of the images.
         encoder_features: of the encoder's first convolution.
-        variational: make h a latent variable: q(h | x) = N(mean, deviation²) by the encoder, p(h) =
-            N(0, 1); training maximises the lower bound E_q log p(x | h) - KL(q || p).
+        variational: make h a latent variable: the encoder gives q(h | x) = N(mean, deviation²), and
+            p(h) = N(0, 1); training maximises the lower bound E_q log p(x | h) - KL(q || p).
         free_bits: for `variational`: bits of each of the code's entries that cost nothing in
             training, averaged over the batch (Kingma et al., 2016), so that a strong decoder does
             not ignore the code.
@@ -204,7 +204,7 @@ class _Bound:
 
 
 class ConvolutionalAutoencoder(Trainable):
-    """The paper's baseline: the same encoder, a deconvolutional decoder, the squared error.
+    """The paper's baseline: the same encoder and a deconvolutional decoder, for the squared error.
 
     It reconstructs images but is not a distribution of them. It is trained as the mean of a
     Gaussian of variance 1 on values scaled to [-1, 1], whose negative log-density is half the
@@ -303,7 +303,7 @@ class ConvolutionalAutoencoder(Trainable):
 
 
 def _precise(outputs: Tensor) -> Tensor:
-    """At least float32, also where autocast computed in less."""
+    """At least float32, even if autocast computed in a lower precision."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 

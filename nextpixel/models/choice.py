@@ -1,7 +1,8 @@
-"""Which model to build for some data, in one value, for those who do not call a constructor.
+"""Which model to build for a data set, as one value, for callers who do not call a constructor.
 
-The options of the four networks are the fields of their settings (`nextpixel.models.settings`), and
-what goes around a network, scales or an encoder, is here. This module does not load torch.
+The options of the four networks are the fields of their settings (`nextpixel.models.settings`). The
+options of what surrounds a network, several scales or an encoder, are here. This module does not
+load torch.
 """
 
 import math
@@ -27,7 +28,7 @@ NETWORKS: dict[str, type[NetworkSettings]] = {
     "diagonal-bilstm": DiagonalBiLSTMSettings,
 }
 DECIDED_BY_DATA = ("channels", "levels", "condition")
-"""Keywords of a network that nobody chooses."""
+"""Keywords of a network that follow from the data."""
 
 _AROUND = {
     **dict.fromkeys(NETWORKS, frozenset({"scale"})),
@@ -36,7 +37,7 @@ _AROUND = {
     ),
     "convolutional-autoencoder": frozenset({"code_size", "encoder_features"}),
 }
-"""Which options around a network mean something to which model."""
+"""Which options around a network apply to which model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class ModelChoice:
     """The model to build. What it leaves open is chosen to suit the data.
 
     Raises:
-        UsageError: a value is out of range, or means nothing to the model.
+        UsageError: a value is out of range, or does not apply to the model.
 
     Example:
         >>> ModelChoice(model="row-lstm", network={"gated": True})
@@ -65,7 +66,7 @@ class ModelChoice:
     """Multi-scale: model every SCALE-th row and column first, then the other pixels given those,
     both with the same kind of model. Default: a single scale."""
     code_size: int = 10
-    """For auto-encoders: length of the code. The paper has 10 and 100."""
+    """For auto-encoders: length of the code. The paper uses 10 and 100."""
     encoder_features: int = 32
     """For auto-encoders: feature maps of the encoder's first convolution, doubled with each
     stride."""

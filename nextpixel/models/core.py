@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache, Site, raster_order
-from nextpixel.condition_values import Values, ValuesLike, as_values, check_shapes
-from nextpixel.conditions import Condition, as_conditions, conditions_to_json
+from nextpixel.conditions.kinds import Condition, as_conditions, conditions_to_json
+from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
@@ -271,13 +271,13 @@ _OUTPUTS_PER_PASS = 1 << 26
 
 
 def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
-    """How many rows of a batch can be computed at once without filling the memory."""
+    """How many rows of a batch can be computed at once without exhausting the memory."""
     return max(1, _OUTPUTS_PER_PASS // (batch * model.channels * model.levels * width))
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while: dropout off, then as before."""
+    """Evaluation mode within a block: dropout is off; afterwards the model is as before."""
     was_training = model.training
     model.eval()
     try:

@@ -1,7 +1,7 @@
 """An embedding: images become points on a sphere, close together if they show the same class.
 
-It conditions the portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord
-et al., 2016, section 3.3). Trained by `nextpixel.training.embedding`.
+The portraits of Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016,
+section 3.3) are conditioned on one. `nextpixel.training.embedding` trains it.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ __all__ = ["Embedding", "embed"]
 class Embedding(nn.Module):
     """Turns images (B, C, H, W) into vectors of length 1, (B, outputs).
 
-    The distance of two vectors says how different the images are.
+    The distance between two vectors says how different the images are.
 
     Args:
         channels, levels: of the images.

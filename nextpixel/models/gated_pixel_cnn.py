@@ -25,8 +25,8 @@ class GatedPixelCNN(AutoregressiveModel):
     as many to either side in each of L·(k//2) + 1 rows above (plus what a larger first kernel
     adds): a rectangle without a blind spot.
 
-    Where the paper is silent: the head is that of the PixelRNN paper, ReLU–1×1–ReLU–1×1; the first
-    layer may have a larger kernel, as there (7×7); conditions enter both stacks.
+    Where the paper leaves it open: the head is that of the PixelRNN paper, ReLU–1×1–ReLU–1×1; the
+    first layer may have a larger kernel, as there (7×7); conditions enter both stacks.
 
     The keywords are the fields of `models.settings.GatedPixelCNNSettings`, with their defaults.
 

@@ -2,7 +2,7 @@
 
 A small image is drawn first, then a larger one that contains its pixels: every s-th row and column
 of the large image is the small one. The large model sees the small image through a deconvolutional
-network and a bias of every layer (`conditions.MapCondition`).
+network and a bias of every layer (`conditions.kinds.MapCondition`).
 
 As the small image consists of pixels of the large one, the joint distribution is exact if each
 pixel is counted once: log p(x) = log p(small) + Σ log p(pixel | earlier pixels, small), summed over
@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.condition_values import Values, ValuesLike, as_values
-from nextpixel.conditions import Condition, MapCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
+from nextpixel.conditions.values import Values, ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale

@@ -1,8 +1,9 @@
 """PixelCNN, Row LSTM and Diagonal BiLSTM.
 
-Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.5 and table 1. One plan: a
-k×k convolution with mask "A" to 2h maps, residual blocks around layers of h maps, and a head of two
-1×1 convolutions after ReLUs, all with mask "B". The three models differ in the layer.
+Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.5 and table 1. All have one
+architecture: a k×k convolution with mask "A" to 2h maps, residual blocks around layers of h maps,
+and a head of two 1×1 convolutions after ReLUs, all with mask "B". The three models differ in the
+layer.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,8 +39,8 @@ class PixelCNN(AutoregressiveModel):
     such gap. The paper's CIFAR-10 model: 15 layers, features 128, head_features 1024.
 
     The keywords are the fields of `models.settings.PixelCNNSettings`, with their defaults. `gated`
-    is not in the papers: it is what `GatedPixelCNN` adds apart from its second stack, and tells
-    what gates and the blind spot are worth, each alone.
+    is not in the papers: it adds the gates of `GatedPixelCNN` without its second stack, and so
+    tells apart what gates and the blind spot are worth.
 
     Raises:
         UsageError: a keyword is out of range, such as a width that is not a multiple of `channels`.
@@ -118,7 +119,7 @@ class RowLSTM(AutoregressiveModel):
 class DiagonalBiLSTM(AutoregressiveModel):
     """LSTMs along diagonals in two directions (section 3.2): all of the past but one pixel.
 
-    As published, the last pixel of the row above is unseen, of several colours its last colour
+    As published, the last pixel of the row above is unseen, with several colours its last colour
     (unless the first convolution reaches it); `complete_context` closes that gap. The paper's MNIST
     model: 7 layers, features 16, head_features 32; for CIFAR-10 12 layers, features 128,
     head_features 1024.

@@ -1,8 +1,7 @@
 """The keywords of the four networks: names, types, defaults, explanations and checks, each once.
 
-A settings object is checked and complete: where a keyword is None, the value that the model takes
-instead stands in its place. This module does not load torch, so that the command line can offer the
-same options.
+A settings object is checked and complete: a keyword that was None holds the value that the model
+uses instead. This module does not load torch, so that the command line can offer the same options.
 """
 
 import inspect
@@ -17,7 +16,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
 if TYPE_CHECKING:
-    from nextpixel.conditions import ConditionLike
+    from nextpixel.conditions.kinds import ConditionLike
 else:
     ConditionLike = Any
 
@@ -62,10 +61,10 @@ class NetworkSettings(ABC):
     skip: bool = False
     """Connect every layer to the head, through a 1×1 convolution."""
     dropout: float = 0.0
-    """Share of every layer's features dropped in training."""
+    """Share of every layer's features that is dropped in training."""
     head: HeadName | None = None
     """Output distribution; by default bernoulli for two levels, otherwise softmax. logistic is a
-    discretised mixture of ten, with one pass for each pixel."""
+    discretised mixture of ten logistics over all colours of a pixel."""
     position_waves: int = 0
     """Tell every layer where in the image a pixel is, by this many cosine waves along each side.
     Useful for aligned images, such as digits or faces; by default 0, as published."""
@@ -172,7 +171,7 @@ class DiagonalBiLSTMSettings(NetworkSettings):
     """Side of the first convolution, odd, at least 3, by default 7. It is the only kernel that can
     vary: those of the recurrence are 1 and 2."""
     first_kernel_size: int | None = None
-    """Another name of `kernel_size`."""
+    """Another name for `kernel_size`."""
     residual: bool = True
     """Add the input of every block to its output."""
     complete_context: bool = False
@@ -258,7 +257,7 @@ Model = TypeVar("Model")
 def keywords_of(
     settings: Callable[P, Settings],
 ) -> Callable[[Callable[[Model, Settings], None]], Callable[Concatenate[Model, P], None]]:
-    """Makes a constructor that takes a settings object take that object's keywords.
+    """Lets a constructor that takes a settings object take that object's keywords instead.
 
     The signature is that of the settings, for people and for type checkers alike.
     """

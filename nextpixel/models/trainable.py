@@ -1,7 +1,7 @@
 """What can be trained, whether or not it is a distribution of images.
 
-The training loop, evaluation, checkpoints and commands use this interface and no more. A model says
-itself what its figure is: an exact likelihood, a bound on one, or an error of reconstruction.
+The training loop, evaluation, checkpoints and commands use only this interface. A model states what
+its figure is: an exact likelihood, a bound on one, or an error of reconstruction.
 """
 
 from abc import ABC, abstractmethod
@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from nextpixel.condition_values import Values, ValuesLike
-from nextpixel.conditions import Condition
+from nextpixel.conditions.kinds import Condition
+from nextpixel.conditions.values import Values, ValuesLike
 from nextpixel.layers.inputs import CategoricalInput
 
 __all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "config_of"]
@@ -30,7 +30,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Figure:
-    """What evaluation of a model comes to.
+    """What evaluation of a model measures.
 
     Attributes:
         kind: an exact likelihood, a bound on one, or no likelihood at all.
@@ -81,7 +81,7 @@ class Trainable(nn.Module, ABC):
     @property
     @abstractmethod
     def figure(self) -> Figure:
-        """What evaluation of this model comes to."""
+        """What evaluation of this model measures."""
 
     @property
     @abstractmethod
@@ -94,7 +94,7 @@ class Trainable(nn.Module, ABC):
 
     @property
     def categorical_values(self) -> bool:
-        """Whether values of pixels are categorical, so that a distribution has no derivative."""
+        """Whether pixel values are categorical, so that distributions have no derivatives."""
         return any(isinstance(part, CategoricalInput) for part in self.modules())
 
     @property

@@ -1,7 +1,7 @@
 """The commit of this code, read from the files of its repository.
 
-git itself is not asked: it runs programs that a repository's configuration names, and whoever
-installs nextpixel into a folder of a foreign repository has not chosen that repository.
+git itself is not started: it runs programs that a repository's configuration names, and nextpixel
+may be installed below a repository of somebody else.
 """
 
 import re
@@ -13,13 +13,13 @@ _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def commit(package: Path | None = None) -> str | None:
-    """Find the commit that is checked out, if the repository around the package tracks it.
+    """Finds the commit that is checked out, if the repository around the package tracks it.
 
     Args:
         package: The package's folder; this package's if None.
 
     Returns:
-        The hash; None without such a repository. Changes that are not committed do not show.
+        The hash; None without such a repository. Uncommitted changes do not show.
     """
     package = package or Path(__file__).resolve().parent.parent
     try:

@@ -1,4 +1,7 @@
-"""The experiments of Pixel Recurrent Neural Networks, [1], arXiv 1601.06759: one function for each kind of row in its tables."""
+"""The experiments of Pixel Recurrent Neural Networks, [1], arXiv 1601.06759.
+
+There is one function for each kind of row in its tables.
+"""
 
 from typing import Any
 
@@ -45,7 +48,7 @@ def _first_paper(
 
 
 def mnist(kind: str, published: float) -> Recipe:
-    """[1], table 4: binary MNIST. Published in full is only the shape of the Diagonal BiLSTMs."""
+    """[1], table 4: binary MNIST. Only the sizes of the Diagonal BiLSTMs are published in full."""
     models: dict[str, tuple[str, dict[str, Any]]] = {
         "pixel-cnn": ("PixelCNN", {"layers": 7, "features": 32}),
         "row-lstm": ("RowLSTM", {"layers": 7, "features": 16}),
@@ -187,8 +190,9 @@ def imagenet_row_lstm(
 
 
 def imagenet_multi_scale() -> Recipe:
-    """[1], section 3.6: Multi-Scale PixelRNN of 64×64 pixels from 32×32; the paper has samples of
-    it, and no figure.
+    """[1], section 3.6: Multi-Scale PixelRNN, 64×64 pixels from 32×32.
+
+    The paper shows samples and gives no figure.
     """
     shared = _cifar_model(12, **_BOTH)
     small_image = {"maps": 3, "scale": 2, "levels": 256, "features": 32, "categorical": False}

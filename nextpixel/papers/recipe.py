@@ -21,7 +21,7 @@ class DataSet:
 
     Attributes:
         what: its description.
-        train_images: how many there are to train on; None if that is not said anywhere.
+        train_images: how many there are to train on; None if the papers do not say.
         file: what `nextpixel reproduce --data FOLDER` looks for there, or None.
     """
 
@@ -108,8 +108,8 @@ class Recipe:
         unit: of the figures: "nats" per image, or "bits/dim".
         published: the paper's figure for the split that it reports, or None.
         published_on: that split.
-        given: what the figures are given, such as "the class": they do not compare with those given
-            nothing.
+        given: what the figures are conditioned on, such as "the class": they do not compare with
+            unconditional ones.
         choices: what the paper leaves open, and what was chosen.
         small: whether two CPU cores finish it in hours.
     """
@@ -155,14 +155,14 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a recipe costs, by arithmetic.
+    """The computed cost of a recipe.
 
     Attributes:
         parameters: of the model.
         gigaflops_per_image: of one training step: every weight is used once per pixel of its scale,
             a multiplication and an addition, and the backward pass costs twice the forward pass.
-            What comes before, for a whole image (biases of classes and vectors, the encoder of an
-            auto-encoder), is left out.
+            What is computed once per image (biases of classes and vectors, the encoder of an
+            auto-encoder) is left out.
         images: seen in training; None if the recipe is given in minutes.
         exaflops: of the whole training; None likewise.
         hours: on a device that sustains 10 TFLOP/s; None likewise.

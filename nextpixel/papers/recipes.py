@@ -1,9 +1,9 @@
 """All recipes: the experiments of the two papers, and reduced ones.
 
-A recipe says what is trained on what, with the published widths, batch sizes and optimiser. What the
-paper leaves open is listed among its `choices` as ours. `published` is the paper's figure, never one
-of ours: those are in the results that `nextpixel reproduce` writes. Recipes whose names end in
--small finish in hours on two CPU cores; the others have a stated cost.
+A recipe says which model is trained on which data, with the published widths, batch sizes and
+optimiser. Its `choices` list what the paper leaves open and what was chosen here. `published` is
+the paper's figure, never one of ours: those are in the results that `nextpixel reproduce` writes.
+Recipes whose names end in -small finish in hours on two CPU cores; the others have a stated cost.
 
 Papers: [1] Pixel Recurrent Neural Networks, arXiv 1601.06759. [2] Conditional Image Generation with
 PixelCNN Decoders, arXiv 1606.05328.

@@ -21,8 +21,9 @@ _POSITIONS = (
 
 
 def mnist_small(kind: str) -> Recipe:
-    """Binary MNIST in one to two hours of one core for each model: better optimised than published,
-    see `choices`.
+    """Binary MNIST in one to two hours of one core for each model.
+
+    The optimisation is better than the published one, see `choices`.
     """
     two_stacks = {
         "layers": 6,

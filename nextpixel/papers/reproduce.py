@@ -11,22 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from nextpixel import __version__
 from nextpixel.checkpoint import Training, load, read_card
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
+from nextpixel.files.replacing import replace_file
 from nextpixel.papers.commit import commit
 from nextpixel.papers.recipe import DATA, Recipe, cost
 from nextpixel.papers.recipes import RECIPES
 from nextpixel.scoring import dequantised_score
-from nextpixel.training.loop import evaluate
+from nextpixel.training.asked import check_same
+from nextpixel.training.evaluation import evaluate
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.record import read_run
-from nextpixel.training.runs import check_same, reopen
+from nextpixel.training.runs import reopen
 from nextpixel.training.start import Progress, TrainPlan, follow_plan
 from nextpixel.training.state import STATE
+from nextpixel.version import __version__
 
 __all__ = ["find_recipes", "find_source", "reproduce_recipe"]
 
@@ -77,9 +79,9 @@ def reproduce_recipe(
     progress: Progress | None = None,
     evaluating: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe, or resume it, and evaluate it on all of its splits.
+    """Trains a recipe, or resumes it, and evaluates it on all of its splits.
 
-    A run that is finished is only evaluated.
+    A finished run is only evaluated.
 
     Args:
         recipe: what to train.
@@ -109,7 +111,8 @@ def reproduce_recipe(
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        (results / f"{recipe.name}.json").write_text(text, encoding="utf-8")
+        with replace_file(results / f"{recipe.name}.json") as place:
+            place.write_text(text, encoding="utf-8")
     return result
 
 

@@ -1,4 +1,7 @@
-"""The experiments of Conditional Image Generation with PixelCNN Decoders, [2], arXiv 1606.05328: one function for each kind of row in its tables."""
+"""The experiments of Conditional Image Generation with PixelCNN Decoders, [2], arXiv 1606.05328.
+
+There is one function for each kind of row in its tables.
+"""
 
 from typing import Any
 
@@ -33,8 +36,9 @@ _LARGE = RGB | _GATED | {"layers": 20, "features": 384}
 
 
 def imagenet_gated(side: int, which: str, published: float | None) -> Recipe:
-    """[2], table 2: ImageNet, the old down-sampling: 60 hours on 32 GPUs in the paper; and the same
-    for the new one.
+    """[2], table 2: ImageNet with the old down-sampling, and the same model for the new one.
+
+    The paper trained for 60 hours on 32 GPUs.
     """
     return _second_paper(
         name=f"imagenet{side}{which}-gated-pixel-cnn",
@@ -63,7 +67,7 @@ def cifar10_gated() -> Recipe:
 
 
 def imagenet_classes() -> Recipe:
-    """[2], section 3.2: ImageNet by class; the paper reports no figure, and much better samples."""
+    """[2], section 3.2: ImageNet by class; the paper shows better samples, and gives no figure."""
     return _second_paper(
         name="imagenet32-classes",
         source="[2], section 3.2",
@@ -78,8 +82,9 @@ def imagenet_classes() -> Recipe:
 
 
 def autoencoder(code: int) -> Recipe:
-    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet; the paper shows
-    pictures alone.
+    """[2], section 3.4: the PixelCNN auto-encoder on 32×32 patches of ImageNet.
+
+    The paper shows only pictures.
     """
     decoder = {"model": "GatedPixelCNN", **_LARGE, "condition": {"size": code}}
     return _second_paper(
@@ -105,7 +110,7 @@ def autoencoder(code: int) -> Recipe:
 
 
 def portraits() -> Recipe:
-    """[2], section 3.3: portraits given a face embedding; the paper shows pictures alone."""
+    """[2], section 3.3: portraits given a face embedding; the paper shows only pictures."""
     return _second_paper(
         name="portraits",
         source="[2], section 3.3",

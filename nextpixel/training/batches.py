@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.condition_values import Values, forget, map_values
-from nextpixel.conditions import ClassCondition, Condition, MapCondition, VectorCondition
+from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, VectorCondition
+from nextpixel.conditions.values import Values, forget, map_values
 from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.errors import UsageError
@@ -37,7 +37,7 @@ _ORDER, _AUGMENTATION, _DROPOUT = range(3)
 def batch_indices(images: int, batch_size: int, *, seed: int, step: int) -> NDArray[np.int64]:
     """Which images make the batch of a step: each once in an epoch, in a new order every epoch.
 
-    A batch that an epoch does not fill is filled from the next one, so all have the same size.
+    The last batch of an epoch is filled from the next epoch, so all batches have the same size.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = places // images
@@ -98,7 +98,7 @@ def training_parts(
 ) -> Iterator[tuple[Tensor, Values]]:
     """This process's share of a batch, in `config.accumulate` parts.
 
-    Where the data gives no conditions, but some are to be dropped, booleans say which: see
+    If the data give no conditions, but some are to be dropped, booleans say which: see
     `PixelCNNAutoencoder.infer`.
     """
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
@@ -147,10 +147,10 @@ def tensors(
 ) -> tuple[Tensor, Values]:
     """Some images of a split and the values of some conditions, on the device."""
     images = split.batch(rows, crop=crop, offsets=offsets)
-    # torch does little with uint16.
+    # torch supports few operations on uint16.
     x = _sent(images if images.dtype == np.uint8 else images.astype(np.int32), device)
     values = tuple(_sent(_values(split, rows, part, crop, offsets), device) for part in conditions)
-    # One byte a sub-pixel travels; on the device they become the integers that models take.
+    # One byte per sub-pixel is sent; on the device they become the integers that models take.
     return x.long(), values
 
 

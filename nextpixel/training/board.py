@@ -1,4 +1,4 @@
-"""What a run writes for TensorBoard, if that is asked for and installed."""
+"""What a run writes for TensorBoard, if it is requested and installed."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ __all__ = ["show_samples", "summary_writer"]
 
 
 def summary_writer() -> "type[SummaryWriter]":
-    """The class that writes; raises ModuleNotFoundError if it is not installed."""
+    """The writer class of TensorBoard; raises ModuleNotFoundError if it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -35,7 +35,7 @@ def show_samples(
 ) -> None:
     """Draws sixteen images from the averaged weights, conditioned as the first training images."""
     if not isinstance(state.average, ImageModel):
-        return  # it draws no images
+        return  # such a model draws no images
     shape = data.shape or (config.crop or 32, config.crop or 32)
     rows = np.arange(16) % len(data.train)
     x, given = tensors(

@@ -1,4 +1,4 @@
-"""The model for some data: what the choice leaves open is chosen to suit the images."""
+"""Builds the model for a data set: what the choice leaves open is chosen to suit the images."""
 
 import os
 from dataclasses import fields, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nextpixel.conditions import Condition, MapCondition, VectorCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, VectorCondition, of_kind
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
@@ -135,7 +135,7 @@ def _parameters(
     conditions: tuple[Condition, ...],
     size: tuple[int, int] | None,
 ) -> int:
-    """How many parameters the model has, from two shallow ones: every layer adds as many."""
+    """The number of parameters, from two shallow models: every further layer adds the same."""
     if "layers" not in choice.network:
         return _size_of(_on_meta(data, choice, conditions, size))
     layers, few = int(choice.network["layers"]), []
@@ -167,7 +167,7 @@ def _default_features(kind: str, channels: int) -> int:
 
 
 def memory_bytes() -> float:
-    """The memory of this machine; unlimited where the system does not tell."""
+    """The memory of this machine; infinite if the system does not say."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from nextpixel.conditions import MapCondition, of_kind
+from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
 from nextpixel.models.core import AutoregressiveModel

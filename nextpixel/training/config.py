@@ -1,8 +1,8 @@
 """How to train: lengths, batches, optimiser and schedule, checked before any work starts.
 
 Each option is one field: its name, type, default, help text (the docstring under it) and check are
-here and nowhere else. Python fills the fields as keywords; `nextpixel train` makes its options of
-them, on the command line and in a file of options.
+here and nowhere else. Python users give the fields as keywords; `nextpixel train` turns them into
+options, on the command line and in a TOML file.
 """
 
 import math
@@ -30,20 +30,22 @@ MAY_CHANGE = (
     "clip_norm",
     "precision",
     "recompute",
+    "accumulate",
     "evaluate_every",
     "patience",
 )
-"""What may change when a run is resumed: its length, and what rescues a run that diverged."""
+"""What may change when a run is resumed: its length, what rescues a run that diverged, and into how
+many parts a batch is divided to fit into memory."""
 
 _MOST = 10**9
-"""More updates or epochs than this are a slip of the keyboard."""
+"""More updates or epochs than this are a typing error."""
 _MOST_IMAGES = 10**5
-"""More images per batch, too."""
+"""More images per batch than this are a typing error, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train. Give one of `steps`, `epochs` and `minutes`; without any it is ten minutes.
+    """How to train. Give one of `steps`, `epochs` and `minutes`; the default is ten minutes.
 
     Raises:
         UsageError: a value is out of range.
@@ -64,7 +66,7 @@ class TrainConfig:
     """What to maximise: the probability of the integers, or the density of dequantised images (x
     plus uniform noise), which needs a logistic head. Validation always measures probability."""
     optimizer: Literal["muon", "adamw", "rmsprop"] = "muon"
-    """Muon learns most from an image; RMSProp is what the papers used."""
+    """muon was best per update in our comparisons; rmsprop is what the papers use."""
     learning_rate: float | None = None
     """Highest learning rate. Default: 0.01 for muon, 0.001 for the others. For more than a few
     thousand updates with muon, 0.003 is better."""
@@ -91,11 +93,11 @@ class TrainConfig:
     crop: int | None = None
     """Train on random windows of this side, in pixels. Default: whole images."""
     flip: bool = False
-    """Mirror images left to right at random. The likelihood is then that of the mirrored data,
-    too."""
+    """Mirror images left to right at random. The model is then one of the images and their mirror
+    images."""
     condition_dropout: float = 0.0
     """Share of images whose condition is hidden from the model in training, so that it is an
-    unconditional model, too. Each of several conditions is also hidden alone as often."""
+    unconditional model, too. With several conditions, each is also hidden alone, equally often."""
     seed: int = 0
     """Seed of the initial weights and of everything random in training."""
     evaluate_every: int | None = None
@@ -177,7 +179,7 @@ def total_steps(config: TrainConfig, images: int) -> int | None:
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float, total: int | None) -> float:
-    """The learning rate of the update after `step` updates, with a share `progress` of the run done."""
+    """The learning rate after `step` updates, when a share `progress` of the run is done."""
     warmup = config.warmup_steps
     if warmup is None:
         warmup = 100 if total is None else min(100, total // 10)

@@ -1,7 +1,7 @@
-"""An embedding from labelled images to a verified checkpoint in one call, as `nextpixel embed` makes it.
+"""From labelled images to a verified embedding in one call, as `nextpixel embed` does it.
 
-Some classes are held out of training, and measure how well the embedding tells apart classes that it
-never saw.
+Some classes are held out of training. They measure how well the embedding tells apart classes that
+it never saw.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,8 @@ class Verified:
         images: number of images, some of which were compared.
         found: the figures; None if there are none.
         missing: why there are none.
-        own_threshold: whether the threshold was chosen on these images, which flatters the accuracy.
+        own_threshold: whether the threshold was chosen on these images: the accuracy is then too
+            high.
     """
 
     images: int
@@ -57,7 +58,7 @@ class Verified:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingResult:
-    """An embedding, and how good it is.
+    """An embedding, and how well it tells classes apart.
 
     Attributes:
         model: the embedding.
@@ -103,10 +104,10 @@ def learn_embedding(
     reading: Callable[[int, int], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EmbeddingResult:
-    """Train an embedding of labelled images, verify it, and save it.
+    """Trains an embedding of labelled images, verifies it, and saves it.
 
     Args:
-        source: the images, and the file of their labels if that is apart.
+        source: the images, and the file of their labels if it is a separate one.
         training: how; None for the defaults.
         out: the checkpoint to write, or None.
         preparation: how the images are prepared.
@@ -188,8 +189,8 @@ def held_out_classes(
 
     Args:
         present: the classes that there are.
-        held_out: their number, or a share below 1, which is at least two classes if there are four:
-            one alone makes no pairs to tell apart.
+        held_out: their number, or a share below 1, which is at least two classes if there are four
+            or more: a single class has no pairs to tell apart.
         seed: which ones.
 
     Raises:

@@ -1,10 +1,9 @@
-"""Learning an embedding by triplets: images of one class near each other, all others further by a
-margin.
+"""Train an embedding on triplets: images of one class are close, all others further by a margin.
 
-FaceNet (Schroff et al., 2015), which Conditional Image Generation with PixelCNN Decoders takes for
-its portraits (section 3.3): Σ [‖f(a) - f(p)‖² - ‖f(a) - f(n)‖² + margin]₊ over anchors a, positives
-p of the same class and semi-hard negatives n, in batches of as many images of each of several
-classes. A class may be a person, a kind, anything.
+This is the loss of FaceNet (Schroff et al., 2015), which Conditional Image Generation with PixelCNN
+Decoders uses for its portraits (section 3.3): Σ [‖f(a) - f(p)‖² - ‖f(a) - f(n)‖² + margin]₊ over
+anchors a, positives p of the same class and semi-hard negatives n. A batch has the same number of
+images of each of several classes. A class may be a person, a kind of leaf, anything.
 """
 
 import math
@@ -35,9 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingStep:
-    """One update: its number from 1, the mean loss of its triplets, and the share of them within
-    the margin.
-    """
+    """One update: its number from 1, its mean loss, and the share of triplets within the margin."""
 
     step: int
     loss: float
@@ -49,12 +46,13 @@ class Verification:
     """How well distances tell whether two images show the same class.
 
     Attributes:
-        images: how many were compared, each with each …
-        pairs: … so many pairs of them, of which …
-        same: … so many show the same class.
+        images: how many were compared, each with each other.
+        pairs: number of pairs.
+        same: how many of the pairs show the same class.
         auroc: probability that a pair of the same class is nearer than one of different classes; ½
             is chance.
-        accuracy: share of right answers at the threshold, same and different pairs counting alike.
+        accuracy: share of right answers at the threshold, the mean of that for pairs of the same
+            class and that for pairs of different ones.
         threshold: squared distance below which two images are said to show the same class.
     """
 
@@ -77,7 +75,7 @@ def train_embedding(
         UsageError: the split has no labels, or too few classes with two images.
     """
     if split.labels is None:
-        raise UsageError("the images have no classes; an embedding is learnt from labelled images")
+        raise UsageError("the images have no classes; an embedding is trained on labelled images")
     if np.sum(np.bincount(split.labels) >= 2) < 2:
         raise UsageError("fewer than two classes have two images; an embedding needs more")
     optimizer = torch.optim.AdamW(
@@ -108,7 +106,7 @@ def balanced_rows(
 ) -> NDArray[np.int64]:
     """Rows of a batch: `each` images of each of `classes` classes, or of all if there are fewer.
 
-    A class with fewer images gives some of them twice.
+    A class with fewer images repeats some of them.
     """
     counts = np.bincount(labels)
     eligible = np.flatnonzero(counts >= 2)
@@ -123,12 +121,11 @@ def balanced_rows(
 def triplet_loss(
     embeddings: Float[Tensor, "B size"], labels: Int[Tensor, " B"], *, margin: float = 0.2
 ) -> tuple[Tensor, float]:
-    """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class, with a semi-hard
-    negative n for each.
+    """The mean of [d(a, p) - d(a, n) + margin]₊ over all pairs a, p of a class.
 
-    d is the squared distance. Semi-hard is the nearest negative that is further from a than p is;
-    if there is none, the furthest one: the hardest of all, taken from the start, lets the embedding
-    collapse (Schroff et al., section 3.2).
+    Each pair has a semi-hard negative n, and d is the squared distance. Semi-hard is the nearest
+    negative that is further from a than p is; if there is none, it is the furthest one. Training on
+    the hardest of all from the start makes the embedding collapse (Schroff et al., section 3.2).
 
     Returns:
         The loss, and the share of pairs whose triplet is within the margin.
@@ -161,8 +158,7 @@ def verify(
     most: int = 5000,
     seed: int = 0,
 ) -> Verification:
-    """Compares every image with every other one, or `most` images drawn at random if there are
-    more.
+    """Compares every image with every other one, or `most` random images if there are more.
 
     Memory and time grow with the square of the number compared: for 5000 images 0.7 GB and a few
     seconds.
@@ -170,8 +166,8 @@ def verify(
     Args:
         embeddings: of images, (N, size).
         labels: their classes.
-        threshold: as found on other images; None takes the best one for these, which flatters the
-            accuracy.
+        threshold: as found on other images; None takes the best one for these images, which makes
+            the accuracy too high.
         most: how many images are compared at most; every pair is as likely to be among them.
         seed: which ones, if there are more.
 
@@ -187,7 +183,8 @@ def verify(
             "verification needs pairs of the same class and of different ones, but there are"
             f" {len(labels)} images of {len(counts)} classes"
         )
-    # One image with all after it at a time: the vectors of all pairs at once would fill the memory.
+    # One image at a time with all later ones: the vectors of all pairs at once would fill the
+    # memory.
     apart = [(embeddings[k] - embeddings[k + 1 :]).square().sum(dim=1) for k in range(len(labels))]
     distances = torch.cat(apart).cpu().numpy()
     same = np.concatenate([labels[k] == labels[k + 1 :] for k in range(len(labels))])

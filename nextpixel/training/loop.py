@@ -6,41 +6,40 @@
     for step in train(state, data, config):
         print(step.step, step.bits_per_dim)
 
-The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. All that is random, the order of
-images, windows, mirrors and dropout, is a pure function of (seed, step, rank): nothing has to be
-saved but `TrainState`, and on the CPU a run that was stopped and goes on gives bitwise the weights
-of one that never stopped. torch's own random state is left as it was. In several processes
-(torchrun) every one takes its share of each batch; gradients are averaged by
-DistributedDataParallel, weighted so that the result is that of one process with the whole batch.
+The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. Everything random, which is the
+order of images, windows, mirrors and dropout, is a pure function of (seed, step, rank). So only
+`TrainState` has to be saved, and on the CPU a run that is stopped and resumed gives bitwise the
+weights of one that never stopped. torch's own random state does not change. With several processes
+(torchrun), each takes its share of every batch; DistributedDataParallel averages the gradients,
+weighted so that the result is that of one process with the whole batch.
 """
 
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nextpixel.autoencoding import likelihood_of
-from nextpixel.condition_values import Values
+from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import seeded
-from nextpixel.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
-from nextpixel.training.batches import conditioned, dropout_seed, training_parts
+from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.config import TrainConfig, learning_rate, total_steps
+from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.training.evaluation import evaluate
 from nextpixel.training.muon import Muon
 
 __all__ = [
@@ -48,7 +47,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainingError",
-    "evaluate",
     "initial_state",
     "multiplies_bf16",
     "train",
@@ -91,7 +89,7 @@ class Step:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """All that training changes, and all that it needs to go on as if it had never stopped.
+    """All that training changes, and all that it needs to continue as if it had never stopped.
 
     Attributes:
         model: the weights being trained.
@@ -144,8 +142,8 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
     Args:
         state: from `initial_state`, or one that was saved and restored. Its model decides the
             device.
-        data: windows or images of its `train` split are trained on, its `valid` split tells the
-            best weights.
+        data: images of its `train` split, or windows of them, are trained on; its `valid` split
+            decides which weights are best.
         config: how.
 
     Raises:
@@ -209,70 +207,16 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
         )
 
 
-def evaluate(
-    model: Trainable,
-    split: Split,
-    *,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
-    nats_of: Callable[..., Tensor] | None = None,
-) -> float:
-    """Bits per sub-pixel over all of a split: the sum of nats / (number of sub-pixels · ln 2), in
-    float32, dropout off.
-
-    Images of different sizes are taken one size at a time and count by their number of sub-pixels.
-    In several processes, each scores its share, and all get the result.
-
-    Args:
-        model: any model; what it is conditioned on comes from the split.
-        split: not empty.
-        batch_size: images per pass. The result does not depend on it but for rounding.
-        progress: called with how many images are scored, and of how many (of this process).
-        nats_of: what to sum up; None for what `likelihood_of` gives.
-
-    Raises:
-        UsageError: the split is empty, or does not fit the model.
-    """
-    nats_of = nats_of or likelihood_of(model)
-    if not len(split):
-        raise UsageError(
-            "this split is empty, so there is nothing to evaluate; choose another ‹split›"
-        )
-    rank, processes = rank_and_processes()
-    sizes = split.sizes
-    shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
-    groups = [
-        np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))
-    ]
-    sums, done, count = [], 0, sum(map(len, groups))
-    for rows in groups:
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            x, condition = conditioned(model, split, part)
-            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
-            done += len(part)
-            if progress is not None:
-                progress(done, count)
-    nats = torch.tensor(
-        -math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu"
-    )
-    if processes > 1:
-        dist.all_reduce(nats)
-    return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))
-
-
 def _replicate(state: TrainState) -> DistributedDataParallel:
-    """The model with gradients averaged over all processes, which all start from the weights of the
-    first.
-    """
+    """The model with gradients averaged over all processes; all start from the first's weights."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
-    # Masks never change, and what conditions are scaled by is the same everywhere.
+    # Masks never change, and the constants that scale conditions are the same everywhere.
     return DistributedDataParallel(state.model, forward_sync_buffers=False)
 
 
 def _standardise(state: TrainState, data: ImageData) -> None:
-    """Lets vectors of any scale be conditions."""
+    """Standardises vectors, so that conditions may have any scale."""
     given = any(part.standardised for part in state.model.given_by_data)
     if given and data.train.vectors is not None:
         vectors = torch.from_numpy(data.train.vectors)
@@ -283,8 +227,9 @@ def _standardise(state: TrainState, data: ImageData) -> None:
 
 
 def _in_bf16(precision: str, model: Trainable) -> bool:
-    """Whether to compute in bfloat16; "auto" where hardware multiplies it, and it can tell the
-    levels apart.
+    """Whether to compute in bfloat16.
+
+    "auto" does so if the hardware multiplies it and it can tell the levels apart.
     """
     if precision != "auto":
         return precision == "bf16"
@@ -293,9 +238,7 @@ def _in_bf16(precision: str, model: Trainable) -> bool:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; where it is emulated, products are ten times
-    slower.
-    """
+    """Whether a device has instructions for bfloat16; emulated products are ten times slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -308,11 +251,13 @@ def _gradient(
     config: TrainConfig,
     autocast: torch.autocast,
 ) -> tuple[float, float]:
-    """Computes the gradient of the mean loss over the whole batch; returns that loss in bits/dim
-    and the norm.
+    """Computes the gradient of the mean loss over the whole batch.
 
-    One transfer from the device per step, for a gradient that is not finite must be known before it
-    is applied.
+    It needs one transfer from the device per step, because a gradient that is not finite must be
+    noticed before it is applied.
+
+    Returns:
+        The loss in bits/dim, and the norm of the gradient.
     """
     replicated = isinstance(network, DistributedDataParallel)
     processes = dist.get_world_size() if replicated else 1
@@ -399,7 +344,7 @@ def _seconds_between_evaluations(config: TrainConfig, last: float) -> float:
 
 
 def _agreed(seconds: float, config: TrainConfig, device: torch.device) -> float:
-    """The first process's clock, where decisions hang on it."""
+    """The first process's clock, if decisions depend on it."""
     if config.minutes is None or rank_and_processes()[1] == 1:
         return seconds
     first = torch.tensor(seconds, dtype=torch.float64, device=device)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nextpixel.fields import CheckpointError, checked, parsed
-from nextpixel.files import replace_file
+from nextpixel.files.fields import CheckpointError, checked, parsed
+from nextpixel.files.replacing import replace_file
 from nextpixel.training.loop import Step
 
 __all__ = ["METRICS", "append", "lines_of", "read_metrics", "rewrite"]
@@ -35,8 +35,8 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     Logged steps also have "train_bits_per_dim" (of one batch, in training mode), "learning_rate",
     "gradient_norm" and "images_per_second"; validations have "valid_bits_per_dim" and "improved".
 
-    A damaged line is passed over, and a warning is logged. So is a line without an end, without a
-    warning: it was being written when the run was killed.
+    A damaged line is skipped with a logged warning. A last line without an end is skipped without
+    one: it was being written when the run was killed.
     """
     path = Path(folder).expanduser() / METRICS
     if not path.is_file():
@@ -61,7 +61,7 @@ def rewrite(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Adds lines, and brings them to the disk."""
+    """Appends lines, and waits until they are on the disk."""
     with (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(line) + "\n" for line in lines))
         file.flush()
@@ -69,7 +69,7 @@ def append(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def lines_of(step: Step, before: tuple[int, float], batch_size: int) -> list[dict[str, Any]]:
-    """What to log of a step, if the last logged one had that number and those seconds."""
+    """The lines to log for a step; `before` is the number and seconds of the last logged one."""
     images_per_second = (step.step - before[0]) * batch_size / max(step.seconds - before[1], 1e-9)
     head = {"step": step.step, "seconds": round(step.seconds, 3)}
     figures = {

@@ -1,10 +1,9 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied; AdamW for all that is
-no hidden matrix.
+"""Muon for hidden matrices, whose updates are made orthogonal; AdamW for everything else.
 
 Jordan et al., 2024 (Muon), with the scale of Liu et al., 2025 (Muon is scalable for LLM training,
-section 2.2): the update of a matrix has the root mean square that AdamW's has, so both parts go by
-one learning rate. `torch.optim.Muon` takes matrices alone, no kernels, and multiplies in bfloat16,
-which most CPUs emulate.
+section 2.2): the update of a matrix has the root mean square of an AdamW update, so both parts
+share one learning rate. `torch.optim.Muon` takes only matrices, no kernels, and multiplies in
+bfloat16, which most CPUs emulate.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,11 +20,10 @@ _MOMENTUM = 0.95
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest matrices with orthogonal rows or columns, (…, m, n): all singular values
-    near 1.
+    """Approximates the nearest matrices with orthogonal rows or columns, (…, m, n).
 
-    Newton-Schulz iterations with a quintic that lifts small singular values fast and leaves all in
-    about 0.7 … 1.2.
+    Newton-Schulz iterations with a quintic that lifts small singular values fast and leaves all of
+    them at about 0.7 … 1.2.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[-2] > matrix.shape[-1]
@@ -41,10 +39,10 @@ class Muon(torch.optim.Optimizer):
     """Muon for the hidden layers' matrices, AdamW for everything else.
 
     Args:
-        model: whose parameters are trained. Hidden matrices are the kernels (outputs, …), taken as
-            one matrix each, and the state-to-state matrices of recurrences, those of all taps as
-            one for each direction. Tables of values, initial states, biases, what conditions add to
-            them, and the last layer of a head are AdamW's.
+        model: its parameters are trained. Hidden matrices are the kernels (outputs, …), each taken
+            as one matrix, and the state-to-state matrices of recurrences, one for all taps of a
+            direction. AdamW trains tables of values, initial states, biases, what conditions add to
+            them, and the last layer of a head.
         lr: learning rate.
         weight_decay: decoupled; not for biases.
     """

@@ -1,8 +1,8 @@
-"""Whose a run folder is: whether what it says about the places of data may be believed.
+"""Whose a run folder is, and so whether the data that it names may be opened.
 
-A checkpoint or a run folder may come from a stranger. Where it says that data lie is then the
-stranger's choice, and is not opened unasked. A run folder that this user trained is signed with a
-key that only this user can read, so that `nextpixel evaluate RUN` finds the data again.
+A checkpoint or a run folder may come from a stranger, who has then chosen the places that it names;
+they are not opened unless the user gives them again. A run folder that this user trained is signed
+with a key that only this user can read, so that `nextpixel evaluate RUN` finds the data again.
 """
 
 import hmac
@@ -29,7 +29,7 @@ def signature(digest: str) -> str | None:
 
 
 def is_signed(digest: str, signed: object) -> bool:
-    """Whether this user's `signature` of the digest is that."""
+    """Whether `signed` is this user's `signature` of the digest."""
     try:
         key = _key(make=False)
     except OSError:
@@ -40,7 +40,7 @@ def is_signed(digest: str, signed: object) -> bool:
 
 
 def is_remote(place: str) -> bool:
-    """Whether opening a place connects to somewhere: a data set of a hub, a share, an address."""
+    """Whether opening a place needs a connection: a data set of a hub, a share, an address."""
     return place.startswith(("hf:", "\\\\", "//")) or "://" in place
 
 
@@ -51,7 +51,7 @@ def check_places(
 
     Args:
         recorded: the source.
-        said: the fields that the user has given now.
+        said: the fields that the user has just given.
         own: whether this user's own run recorded the others; those on this machine may be opened.
         file: what recorded them, for the error.
         source: the parameter by which the user gives the images.

@@ -1,4 +1,4 @@
-"""run.json: what was asked of a run."""
+"""run.json: the request of a run, which is its data, model and training."""
 
 import json
 from collections.abc import Mapping
@@ -9,8 +9,9 @@ from typing import Any
 from nextpixel.card import ModelCard, checked_source
 from nextpixel.checkpoint import BEST, read_card
 from nextpixel.data.recorded import recorded
-from nextpixel.fields import CheckpointError, checked, parsed, read_record
-from nextpixel.files import FORMAT, json_digest, replace_file
+from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
+from nextpixel.files.replacing import replace_file
+from nextpixel.files.tensors import FORMAT, json_digest
 from nextpixel.training.config import TrainConfig
 from nextpixel.training.ownership import is_signed, signature
 
@@ -28,12 +29,12 @@ _KINDS: dict[str, Any] = {
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """What was asked of a run, as JSON.
+    """The request of a run, as JSON.
 
     Returns:
         "version", "source" and "preparation" (as JSON), "classes", "shape" (of whole images, or of
         crops), "model" (its "class" and "config"), "training" (the keywords of
-        `TrainConfig`), and if it was resumed "changes", what was changed after which "step".
+        `TrainConfig`), and for a resumed run "changes": what was changed after which "step".
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -60,8 +61,8 @@ def write_run(folder: Path, asked: Mapping[str, Any]) -> None:
 def own_card(path_or_name: str | Path) -> ModelCard:
     """The card of a checkpoint; if this user trained it, with the places of its data.
 
-    A checkpoint has only their names. Its run folder has the places, and if it is this user's own
-    they may be opened.
+    A checkpoint has only their names. Its run folder has the places, which may be opened if the run
+    is this user's own.
     """
     card = read_card(path_or_name)
     path = Path(path_or_name).expanduser()
@@ -72,7 +73,7 @@ def own_card(path_or_name: str | Path) -> ModelCard:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str, object]:
-    """What was asked, its digest, and the signature."""
+    """The request, its digest, and the signature."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent} holds no run ({RUN} is missing); give the folder of a run"

@@ -15,46 +15,47 @@ run is killed, the state is the oldest of the three, and going on from it writes
 the same weights again.
 """
 
-import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nextpixel import __version__
-from nextpixel.card import PLACES, ModelCard, Training
+from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
 from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
-from nextpixel.distributed import (
+from nextpixel.errors import UsageError
+from nextpixel.files.fields import CheckpointError
+from nextpixel.files.replacing import remove_left_over
+from nextpixel.files.tensors import read_header
+from nextpixel.models import registry
+from nextpixel.models.trainable import Trainable
+from nextpixel.training.asked import asked_of, changes_of, check_asked
+from nextpixel.training.board import show_samples, summary_writer
+from nextpixel.training.compatibility import check_fit
+from nextpixel.training.config import TrainConfig
+from nextpixel.training.distributed import (
     any_process,
     process_group,
     rank_and_processes,
     stop_requests,
     wait_for_all,
 )
-from nextpixel.errors import UsageError
-from nextpixel.fields import CheckpointError
-from nextpixel.files import read_header, remove_left_over
-from nextpixel.models import registry
-from nextpixel.models.trainable import Trainable
-from nextpixel.training.board import show_samples, summary_writer
-from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import MAY_CHANGE, TrainConfig
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
 from nextpixel.training.record import RUN, is_own, read_run, write_run
+from nextpixel.training.same_data import digest_to_go_on_with
 from nextpixel.training.state import STATE, load_state, save_state
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["check_same", "reopen", "run"]
+__all__ = ["reopen", "run"]
 
 
 def run(
@@ -64,13 +65,14 @@ def run(
     config: TrainConfig,
     *,
     resume: bool = False,
+    other_data: bool = False,
     log_every: int = 10,
     save_seconds: float = 60.0,
     tensorboard: bool = False,
 ) -> Iterator[Step]:
     """Trains in a run folder, and yields every step.
 
-    Metrics, the best weights and the state are written on the way.
+    It writes metrics, the best weights and the state on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
     its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
@@ -83,9 +85,10 @@ def run(
         data: what to train and validate on.
         config: how; if resumed, the same, except for what `MAY_CHANGE` lists: the length, the
             learning rate ...
-        resume: go on from the state in the folder. On the CPU, in one process, the weights and
+        resume: continue from the state in the folder. On the CPU, in one process, the weights and
             metrics are those of a run that never stopped, except for timings, unless something was
             changed or the length is in minutes.
+        other_data: resume with data that have changed since the run began.
         log_every: steps between lines in the metrics.
         save_seconds: least time between two saves of the state, apart from those at validations and
             at the end.
@@ -105,10 +108,12 @@ def run(
     if log_every < 1:
         raise ValueError(f"log_every (={log_every}) must be at least 1")
     writer = summary_writer() if tensorboard else None
-    asked = _describe(model, data, config)
+    asked = asked_of(model, data, config)
     with process_group(model, model.device), stop_requests() as stop_requested:
         first = rank_and_processes()[0] == 0
-        state = _prepare(folder, asked, model, data, config, resume=resume, first=first)
+        state = _prepare(
+            folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
+        )
         board = None
         if first and writer is not None:
             board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
@@ -156,9 +161,9 @@ def reopen(
     captions: str | Path | None = None,
     maps: str | Path | None = None,
     embedding: str | Path | None = None,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
 ) -> tuple[Trainable, ImageData, TrainConfig]:
-    """Makes again what `run(folder, …, resume=True)` needs: model, data and configuration.
+    """Builds what `run(folder, …, resume=True)` needs: model, data and configuration.
 
     Places of data are taken from the run only if this user trained it here, and if they are on this
     machine; all others must be given.
@@ -204,20 +209,6 @@ def reopen(
     return model, data, TrainConfig(**asked["training"])
 
 
-def _describe(model: Trainable, data: ImageData, config: TrainConfig) -> dict[str, Any]:
-    """What is asked, as JSON."""
-    asked = {
-        "version": __version__,
-        "source": data.source.to_json(),
-        "preparation": data.preparation.to_json(),
-        "classes": data.classes,
-        "shape": data.shape or (config.crop and (config.crop, config.crop)),
-        "model": {"class": type(model).__name__, "config": model.config()},
-        "training": asdict(config),
-    }
-    return json.loads(json.dumps(asked))  # type: ignore[no-any-return]
-
-
 def _prepare(
     folder: Path,
     asked: dict[str, Any],
@@ -226,6 +217,7 @@ def _prepare(
     config: TrainConfig,
     *,
     resume: bool,
+    other_data: bool,
     first: bool,
 ) -> TrainState:
     """The state to start from. The first process also brings the folder there."""
@@ -233,9 +225,10 @@ def _prepare(
     state = initial_state(model, config)
     if resume:
         before = read_run(folder)
-        _check_same(folder, before, asked)
+        check_asked(folder, before, asked)
+        asked = asked | digest_to_go_on_with(folder, before, asked, other_data=other_data)
         load_state(state, folder / STATE)
-        asked = asked | {"changes": _changes(before, asked, state.step)}
+        asked = asked | {"changes": changes_of(before, asked, state.step)}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
@@ -247,57 +240,6 @@ def _prepare(
             save_state(state, folder / STATE)
         write_run(folder, asked)
     return state
-
-
-_MAY_MOVE = tuple(("source", name) for name in PLACES)
-
-
-def check_same(folder: Path, model: Trainable, data: ImageData, config: TrainConfig) -> None:
-    """Raises ValueError if the run in a folder is of another model, other data or training.
-
-    What `MAY_CHANGE` lists may differ.
-    """
-    _check_same(folder, read_run(folder), _describe(model, data, config))
-
-
-def _changes(before: dict[str, Any], now: dict[str, Any], step: int) -> list[dict[str, Any]]:
-    """What of `MAY_CHANGE` was changed after which updates, in order: [before, after]."""
-    old, new = asdict(TrainConfig()) | before["training"], now["training"]
-    changed = {name: [old[name], new[name]] for name in MAY_CHANGE if old[name] != new[name]}
-    return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
-
-
-def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ValueError if a run is resumed with another model, other data or training."""
-    source, preparation = recorded(before)
-    before = before | {
-        "source": {} if source is None else source.to_json(),
-        "preparation": preparation.to_json(),
-    }
-    for part in ("source", "preparation", "model", "training"):
-        # What the version that began the run did not know yet was as it is by default.
-        default = asdict(TrainConfig()) if part == "training" else {}
-        old, new = _flat(default | before.get(part, {})), _flat(now[part])
-        for key in sorted(old.keys() | new.keys()):
-            if key not in old and not new[key]:
-                continue
-            may_change = key in MAY_CHANGE if part == "training" else (part, key) in _MAY_MOVE
-            if old.get(key) != new.get(key) and not may_change:
-                raise ValueError(
-                    f"{folder} was run with {part} {key}={old.get(key)!r}, but is resumed with"
-                    f" {new.get(key)!r}; give the same, or start a new run in another folder"
-                )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
-    return flat
 
 
 def _log(
@@ -328,6 +270,7 @@ def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, 
     card = ModelCard(
         source=source,
         preparation=preparation,
+        digest=asked.get("digest"),
         classes=tuple(asked["classes"]),
         shape=asked["shape"] and tuple(asked["shape"]),
         training=training,

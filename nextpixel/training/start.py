@@ -1,4 +1,4 @@
-"""A run from start to end in one call, as `nextpixel train` makes it.
+"""A run from start to end in one call, as `nextpixel train` does it.
 
     >>> from nextpixel.training.start import train_model
     >>> import tempfile
@@ -8,8 +8,8 @@
     >>> result.folder == folder, result.split, result.images
     (True, 'test', 179)
 
-`nextpixel.training.runs.run` and `nextpixel.training.loop.train` are the parts it is made of, for
-loops and models of one's own.
+For a loop or a model of your own, use its parts: `nextpixel.training.runs.run` and
+`nextpixel.training.loop.train`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,13 +27,15 @@ from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
-from nextpixel.distributed import is_first_process, rank_and_processes
 from nextpixel.errors import UsageError
 from nextpixel.models.choice import ModelChoice
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.build import build_model, memory_bytes
 from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
-from nextpixel.training.loop import Step, TrainingError, evaluate
+from nextpixel.training.distributed import is_first_process, rank_and_processes
+from nextpixel.training.evaluation import evaluate
+from nextpixel.training.loop import Step, TrainingError
+from nextpixel.training.memory import is_out_of_memory, parts_that_fit
 from nextpixel.training.runs import reopen, run
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
@@ -49,6 +51,7 @@ class TrainPlan:
         data: what it is trained on.
         config: how.
         resume: whether the folder holds a run to go on with.
+        other_data: whether it may go on with data that have changed.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class TrainPlan:
     data: ImageData
     config: TrainConfig
     resume: bool = False
+    other_data: bool = False
 
 
 Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
@@ -64,7 +68,7 @@ Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         folder: of the run; `nextpixel.load` and every command take it.
@@ -75,7 +79,7 @@ class TrainResult:
         valid_bits_per_dim: the best validation during this call; None if there was none.
         split: "test", or "valid" if there are no test images; None if there are neither.
         images: number of images in that split.
-        bits_per_dim: `nextpixel.training.loop.evaluate` of the model on all of that split;
+        bits_per_dim: `nextpixel.training.evaluation.evaluate` of the model on all of that split;
             `model.figure` tells what it means. None without a split.
     """
 
@@ -95,7 +99,7 @@ def train_model(
     training: TrainConfig | None = None,
     *,
     preparation: Preparation | Mapping[str, Any] | None = None,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
     out: str | Path | None = None,
     conditional: bool | None = None,
     categorical_maps: bool = False,
@@ -104,19 +108,20 @@ def train_model(
     reading: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Train a model of a source of images in a new run folder, and evaluate it.
+    """Trains a model on a source of images in a new run folder, and evaluates it.
 
     Args:
         source: the images, and the files that belong to them.
         model: which model; what it leaves open is chosen to suit the images.
         training: how; None trains for ten minutes.
-        preparation: how the images are prepared, or some fields of a `Preparation`: then large
-            images and images of several sizes become squares of 32 pixels, or keep their sizes if
-            `training` has a crop, unless the fields say otherwise.
+        preparation: how the images are prepared: a `Preparation`, or some of its fields. With
+            fields or None, large images and images of several sizes become squares of 32 pixels, or
+            keep their sizes if `training` has a crop, unless the fields say otherwise.
         text_encoder: the function that makes vectors of captions; None for the default.
         out: the run's folder; None for ``runs/`` and the name of the source, with a number if that
             exists.
-        conditional: whether to condition the model on what the data gives; None if there is any.
+        conditional: whether to condition the model on what the data gives (classes, vectors,
+            captions, maps); None does so if there is any.
         categorical_maps: whether the integers of maps are categories, such as those of segments.
         device: "auto", "cpu", "cuda", "cuda:1" …
         tensorboard: also write for TensorBoard.
@@ -131,6 +136,8 @@ def train_model(
     if not isinstance(preparation, Preparation):
         preparation = _preparation(dict(preparation or {}), model, training)
     data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
+    if not len(data.train):
+        raise UsageError(f"{data.source} has no training images, only a split for testing")
     with seeded(training.seed):
         network = build_model(
             data,
@@ -154,12 +161,13 @@ def resume_model(
     *,
     source: str | None = None,
     annotations: Mapping[str, str | Path] | None = None,
-    text_encoder: TextEncoder | None = None,
+    text_encoder: TextEncoder | str | None = None,
+    other_data: bool = False,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Go on with a run as if it had not stopped, and evaluate it.
+    """Continues a run as if it had not stopped, and evaluates it.
 
     Args:
         folder: of the run.
@@ -169,6 +177,7 @@ def resume_model(
         annotations: where the files that belong to them are now, if they moved, by the fields of
             `Source`: labels, vectors, captions, maps, embedding.
         text_encoder: the function that encodes captions, unless it is the default.
+        other_data: go on although the data have changed since the run began.
         device: as in `train_model`.
         tensorboard: as in `train_model`.
         progress: as in `train_model`.
@@ -179,7 +188,7 @@ def resume_model(
     """
     changes = dict(changes or {})
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
-        raise UsageError(f"a run resumes as it began: leave out ‹{fixed[0]}›")
+        raise UsageError(f"‹{fixed[0]}› cannot change when a run is resumed; leave it out")
     network, data, config = reopen(
         folder, source=source, text_encoder=text_encoder, **dict(annotations or {})
     )
@@ -190,6 +199,7 @@ def resume_model(
         data=data,
         config=TrainConfig(**asdict(config) | other_length | changes),
         resume=True,
+        other_data=other_data,
     )
     return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
 
@@ -197,7 +207,7 @@ def resume_model(
 def follow_plan(
     plan: TrainPlan, *, tensorboard: bool = False, progress: Progress | None = None
 ) -> float | None:
-    """Train what was planned. Its folder then holds the best weights.
+    """Trains what was planned. The folder then holds the best weights.
 
     Returns:
         The best validation during this call, in bits/dim; None if there was none.
@@ -212,6 +222,7 @@ def follow_plan(
         plan.data,
         plan.config,
         resume=plan.resume,
+        other_data=plan.other_data,
         tensorboard=tensorboard,
     )
     best: float | None = None
@@ -222,11 +233,34 @@ def follow_plan(
                 best = found if best is None else min(best, found)
     except TrainingError as error:
         raise TrainingError(f"{error.sentence}; the run is kept in {plan.folder}") from error
-    return best
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # The traceback holds on to all that filled the memory.
+        steps, error.__traceback__, error.__context__ = iter(()), None, None
+    else:
+        return best
+    raise TrainingError(_out_of_memory(plan))
+
+
+def _out_of_memory(plan: TrainPlan) -> str:
+    """What fits, in a sentence."""
+    config = plan.config
+    plan.model.zero_grad()
+    parts = None if rank_and_processes()[1] > 1 else parts_that_fit(plan.model, plan.data, config)
+    fact = f"‹batch_size={config.batch_size}› does not fit into memory"
+    if parts is None:
+        return f"{fact}; use smaller images, a smaller ‹crop› or a smaller model"
+    size = -(-config.batch_size // parts)
+    return (
+        f"{fact}, but {size} image{'s' * (size > 1)} at a time do; go on in {plan.folder} with"
+        f" ‹resume› and ‹accumulate={parts}›, which trains the same, or start anew with"
+        f" ‹batch_size={size}›"
+    )
 
 
 def _check_memory(plan: TrainPlan) -> None:
-    """Raises where one part of a batch could not fit into memory, whatever else is there."""
+    """Raises UsageError if one part of a batch alone cannot fit into memory."""
     config, data = plan.config, plan.data
     sides = (config.crop, config.crop) if config.crop else data.shape
     if sides is None or plan.model.device.type != "cpu":
@@ -242,7 +276,7 @@ def _check_memory(plan: TrainPlan) -> None:
 
 
 def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
-    """The best weights of a run that is done, on all of the test split."""
+    """Evaluates the best weights of a finished run on all of the test split."""
     data = plan.data
     splits = {"test": data.test, "valid": data.valid}
     name = next((name for name, split in splits.items() if len(split)), None)
@@ -263,7 +297,7 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
 
 
 def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfig) -> Preparation:
-    """The preparation of these fields, with a size that suits the training if none was given."""
+    """The preparation with these fields, and a size that suits the training if none was given."""
     categorical = model.network.get("value_features") is not None
     if categorical and given.get("size") is not None:
         raise UsageError(
@@ -276,7 +310,7 @@ def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfi
 
 
 def _free_folder(source: str) -> Path:
-    """runs/ and the source's name, with a number if there is such a run already."""
+    """runs/ and the source's name, with a number if such a run exists already."""
     folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
     numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
     return folder if not folder.exists() else next(path for path in numbers if not path.exists())

@@ -1,4 +1,4 @@
-"""state.safetensors: all of a training state, to go on as if the run had never stopped."""
+"""state.safetensors: a whole training state, to continue as if the run had never stopped."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nextpixel import __version__
 from nextpixel.checkpoint import check_tensors
-from nextpixel.fields import CheckpointError, read_record
-from nextpixel.files import TensorHeader, read_header, read_tensors, write_tensors
+from nextpixel.files.fields import CheckpointError, read_record
+from nextpixel.files.tensors import TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.training.loop import TrainState
 from nextpixel.training.muon import Muon
+from nextpixel.version import __version__
 
 __all__ = ["STATE", "load_state", "save_state"]
 
@@ -88,14 +88,14 @@ def load_state(state: TrainState, path: str | Path) -> None:
 
 
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without that."""
+    """The tensors whose names begin with a prefix, which is removed."""
     return {
         name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)
     }
 
 
 def _check_moments(state: TrainState, header: TensorHeader, path: Path) -> None:
-    """Raises CheckpointError unless the file's moments are those of the optimizer's parameters."""
+    """Raises CheckpointError unless the moments in the file fit the optimizer's parameters."""
     names = {parameter: name for name, parameter in state.model.named_parameters()}
     left = {key for key in header.shapes if not key.startswith(("model/", "average/"))}
     for group in state.optimizer.param_groups:

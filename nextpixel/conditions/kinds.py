@@ -4,9 +4,9 @@ Inside the library the conditions of a model are always a tuple, `()` for none. 
 None, one condition or several, and `as_conditions` makes the tuple.
 
 The value of an image may be **unknown**: class -1, a vector of NaN, a map of -1 (of NaN if it holds
-reals). It adds nothing then, and a model that has seen unknown values in training
+reals). It then adds nothing, and a model that has seen unknown values in training
 (`TrainConfig.condition_dropout`) is the unconditional model as well. Values for a batch are in
-`nextpixel.condition_values`; `nextpixel.layers.conditioning` brings them into a network.
+`nextpixel.conditions.values`; `nextpixel.layers.conditioning` brings them into a network.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Condition(ABC):
-    """What every kind of condition tells about its values.
+    """What every kind of condition says about its values.
 
     Attributes:
         noun, plural: what one value is called, and several.
@@ -89,7 +89,7 @@ class Condition(ABC):
         return offered.shape(1, size) == self.shape(1, size)
 
     def unknown(self, batch: int, size: tuple[int, int]) -> Tensor:
-        """Values of which nothing is known."""
+        """Values that say "unknown"."""
         return torch.full(self.shape(batch, size), torch.nan if self.count is None else -1)
 
     def random(
@@ -148,7 +148,7 @@ class Condition(ABC):
             )
 
 
-_MOST = 1 << 20  # More than any data has; a wrong number must not exhaust the memory.
+_MOST = 1 << 20  # More than any data set has; a wrong number must not exhaust the memory.
 
 
 @final

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from nextpixel.conditions import Condition
+from nextpixel.conditions.kinds import Condition
 from nextpixel.errors import UsageError
 
 __all__ = [
@@ -52,7 +52,7 @@ def index(values: Values, images: Any) -> Values:
 
 
 def unknown(conditions: tuple[Condition, ...], batch: int, size: tuple[int, int]) -> Values:
-    """Values of which nothing is known, for a batch of images of a size (H, W)."""
+    """Values that say "unknown", for a batch of images of a size (H, W)."""
     return tuple(part.unknown(batch, size) for part in conditions)
 
 
@@ -91,7 +91,7 @@ def check_shapes(
         UsageError: the number of values, a shape or a type does not fit.
     """
     if not conditions and values:
-        raise UsageError("this model is unconditional; leave ‹condition›None")
+        raise UsageError("this model is unconditional; leave ‹condition=None›")
     wanted = ", then ".join(part.wanted(batch, size) for part in conditions)
     if not values and conditions:
         kinds = " and ".join(part.plural for part in conditions)
@@ -134,7 +134,7 @@ def broadcast(
 
 
 def _signed(value: Tensor) -> Tensor:
-    """Integers of any type as int64, which holds the -1 of what is unknown; reals as they are."""
+    """Integers of any type as int64, which can hold -1 for unknown values; reals as they are."""
     return value if value.is_floating_point() else value.long()
 
 

@@ -1,4 +1,4 @@
-"""From one image's condition to another's in small steps, with common random numbers.
+"""Interpolate from one image's condition to another's, with common random numbers.
 
 Conditional Image Generation with PixelCNN Decoders, section 3.3 and figure 5: linear interpolation
 between the embeddings of two portraits.
@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.condition_values import ValuesLike, as_values
-from nextpixel.conditions import VectorCondition, of_kind
+from nextpixel.conditions.kinds import VectorCondition, of_kind
+from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample
@@ -57,6 +57,7 @@ def interpolate(
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
+    batch_size: int = 256,
 ) -> Int[Tensor, "steps C H W"]:
     """Draws an image at each step from one condition to another: a row that changes gradually.
 
@@ -69,7 +70,7 @@ def interpolate(
             conditions. Only vectors change on the way; all else is that of `first`.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
-        temperature, guidance, generator: as for `sample`.
+        temperature, guidance, generator, batch_size: as for `sample`.
 
     Raises:
         UsageError: the model is not conditioned on vectors, or the conditions do not fit.
@@ -99,4 +100,5 @@ def interpolate(
         guidance=guidance,
         generator=generator,
         common_noise=True,
+        batch_size=batch_size,
     )

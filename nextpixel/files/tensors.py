@@ -1,20 +1,12 @@
-"""Files on the disk: replaced whole, and tensors that say what they are.
+"""Files of tensors that say what they are.
 
 A file of tensors is a safetensors file with one JSON object in its metadata. The object holds the
 format's number and two SHA-256 digests, of the tensors and of the rest of the object, so that a
 changed bit is found. Files of format 1, written by version 0.1.0, have no digests.
-
-A file is replaced in one move and only after its bytes are on the disk. Whatever happens, power
-failures included, a path holds either the previous file or the new one.
 """
 
 import hashlib
 import json
-import os
-import re
-import shutil
-import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nextpixel import __version__
-from nextpixel.fields import CheckpointError, parsed
+from nextpixel.files.fields import CheckpointError, parsed
+from nextpixel.files.replacing import replace_file
+from nextpixel.version import __version__
 
 __all__ = [
     "FORMAT",
@@ -35,8 +28,6 @@ __all__ = [
     "json_digest",
     "read_header",
     "read_tensors",
-    "remove_left_over",
-    "replace_file",
     "write_tensors",
 ]
 
@@ -44,13 +35,11 @@ FORMAT = 2
 """What this version writes. It reads formats 1 and 2."""
 
 _KEY = "nextpixel"
-_MARK = "nextpixel"
-_LEFT_OVER = re.compile(r"\..*\.nextpixel-(\d+)-(\w+)-\w+\.tmp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorHeader:
-    """What a file of tensors says without its tensors.
+    """What a file of tensors says apart from its tensors.
 
     Attributes:
         metadata: the JSON object, without the digests.
@@ -98,7 +87,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], TensorHeader]:
 
 
 def read_header(path: str | Path) -> TensorHeader:
-    """Reads what a file says, without its tensors; as `read_tensors`."""
+    """Like `read_tensors`, but reads only what a file says, without its tensors."""
     path = Path(path)
     with _opened(path) as file:
         return _header(path, file)
@@ -168,93 +157,3 @@ def _header(path: Path, file: Any) -> TensorHeader:
         dtypes={name: part.get_dtype() for name, part in slices.items()},
         sha256=sha256,
     )
-
-
-@contextmanager
-def replace_file(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary file to write; it takes the place of `path` when all is on the disk.
-
-    If anything is raised, the temporary file disappears and `path` is as it was. A file that was
-    there keeps its permissions; a new one has those of any new file.
-
-    The temporary file lies in a hidden folder beside `path`. Its name is random, it is made
-    exclusively, and only this user may enter it, so that nobody else can put a link in its place.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {path.parent} of {path.name} does not exist; make it first"
-        )
-    process = os.getpid()
-    prefix = f".{path.name}.nextpixel-{process}-{_started(process)}-"
-    workplace = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=path.parent))
-    try:
-        (workplace / _MARK).touch()
-        permissions = _permissions(path, workplace)
-        temporary = workplace / path.name
-        yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        try:
-            if hasattr(os, "fchmod"):
-                os.fchmod(descriptor, permissions)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-    # The move itself is on the disk only when the folder is.
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_left_over(folder: Path) -> None:
-    """Removes the temporary folders of `replace_file` whose process was killed, and nothing else.
-
-    They have the mark inside, or nothing yet. A folder whose process lives is left alone.
-    """
-    for place in folder.glob(".*.tmp"):
-        named = _LEFT_OVER.fullmatch(place.name)
-        if named is None or place.is_symlink() or not place.is_dir():
-            continue
-        if _started(int(named[1])) == named[2]:
-            continue
-        if (place / _MARK).exists() or not any(place.iterdir()):
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _permissions(path: Path, workplace: Path) -> int:
-    """Those of the file that is replaced; otherwise those that a new file gets here."""
-    try:
-        there = path.lstat()
-    except FileNotFoundError:
-        pass
-    else:
-        if stat.S_ISREG(there.st_mode):
-            return stat.S_IMODE(there.st_mode) & 0o777
-    # Only making a file tells what the process's umask leaves, without changing the umask.
-    probe = workplace / ".permissions"
-    probe.touch(exist_ok=False)
-    permissions = stat.S_IMODE(probe.lstat().st_mode)
-    probe.unlink()
-    return permissions
-
-
-def _started(process: int) -> str:
-    """When a process began, "gone" if it has ended: numbers of processes are used again."""
-    if Path("/proc/self/stat").exists():
-        try:
-            state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return "gone"
-        return "gone" if state == "Z" else rest[18]
-    try:  # without /proc
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return "gone"
-    except OSError:
-        pass
-    return "unknown"

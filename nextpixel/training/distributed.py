@@ -1,6 +1,4 @@
-"""This process: its memory, its rank among others, torchrun's group, agreement with the others,
-signals to stop.
-"""
+"""This process and the others of torchrun: rank, group, common decisions, memory, stopping."""
 
 import ctypes
 import os
@@ -29,8 +27,8 @@ def keep_freed_memory() -> None:
     """Tells glibc to keep large blocks that are freed, instead of handing them back to the system.
 
     Every step of training allocates the same maps again; otherwise each would be mapped and zeroed
-    page by page. On two cores this made a step with 256-way outputs 1.5 times faster. Elsewhere
-    than on glibc it does nothing.
+    page by page. On two cores this made a step with 256-way outputs 1.5 times faster. Without glibc
+    it does nothing.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     try:
@@ -78,7 +76,7 @@ def process_group(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def any_process(wish: bool, device: torch.device) -> bool:
-    """Whether the wish of any process is true: what all must do together, after the same step."""
+    """Whether the wish of any process is true, so that all act together, after the same step."""
     if rank_and_processes()[1] == 1:
         return wish
     wishes = torch.tensor(int(wish), device=device)
@@ -87,15 +85,16 @@ def any_process(wish: bool, device: torch.device) -> bool:
 
 
 def wait_for_all() -> None:
-    """Returns when all processes have come here."""
+    """Returns when all processes have called it."""
     if rank_and_processes()[1] > 1:
         dist.barrier()
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Takes SIGINT and SIGTERM as wishes to stop, which the yielded function tells; a second SIGINT
-    stops at once.
+    """Turns SIGINT and SIGTERM into a request to stop, which the yielded function reports.
+
+    A second SIGINT stops at once.
     """
     requested = False
 

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 __all__ = ["CheckpointError", "checked", "checked_keywords", "parsed", "read_record"]
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 _LARGEST = 2**63
 _DEEPEST = 64
 
@@ -96,7 +96,7 @@ def checked(value: Any, kind: Any, field: str) -> Any:
     elif origin is Mapping and isinstance(value, dict):
         return {name: checked(item, parts[1], f"{field}.{name}") for name, item in value.items()}
     elif kind is float and type(value) in (int, float) and abs(value) < _LARGEST:
-        # No figure of ours is larger; NaN and infinity fail here, too.
+        # No number of ours is larger; NaN and infinity fail here, too.
         return value
     elif kind is int and type(value) is int and abs(value) < _LARGEST:
         return value
@@ -109,7 +109,7 @@ def checked(value: Any, kind: Any, field: str) -> Any:
         and not isinstance(value, int | float | str)
         and isinstance(value, kind)
     ):
-        return value  # a part that was made before
+        return value  # a part that was already built
     raise CheckpointError(f"{field} is {_shown(value)}, but must be {_words(kind)}")
 
 
@@ -120,7 +120,7 @@ def read_record(kind: type[Record], record: Any, field: str, *, others: bool = F
         kind: the dataclass.
         record: an object of its fields.
         field: the file and the field that holds the record, for the error.
-        others: pass over fields that the dataclass does not have.
+        others: ignore fields that the dataclass does not have.
 
     Raises:
         CheckpointError: a field is unknown, missing, of a wrong type or out of range.
@@ -166,7 +166,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _words(kind: Any) -> str:
-    """A kind as a reader of the error knows it."""
+    """A kind in words, for an error."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(_words(part) for part in parts))

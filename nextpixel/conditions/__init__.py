@@ -1,0 +1,1 @@
+"""What a model is conditioned on, and the values of a batch."""

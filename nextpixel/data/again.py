@@ -1,0 +1,52 @@
+"""Data prepared as a model's training data were: the recorded preparation, repeated in full."""
+
+from nextpixel.data import load
+from nextpixel.data.annotations import TextEncoder
+from nextpixel.data.errors import DataError
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
+from nextpixel.data.splits import ImageData
+from nextpixel.data.storage import Progress
+
+__all__ = ["load_again"]
+
+
+def load_again(
+    source: Source,
+    preparation: Preparation,
+    *,
+    text_encoder: TextEncoder | str | None = None,
+    progress: Progress | None = None,
+) -> ImageData:
+    """`load_data` for a model that is already trained: nothing about its preparation is open.
+
+    Raises:
+        FileNotFoundError: If the source does not exist.
+        DataError: If it cannot be prepared so. The message advises no parameter of a preparation,
+            as the model has settled them all.
+    """
+    try:
+        return load.load_data(source, preparation, text_encoder=text_encoder, progress=progress)
+    except DataError as error:
+        raise DataError(_without_parameters(error.sentence, preparation)) from error
+
+
+def _without_parameters(sentence: str, preparation: Preparation) -> str:
+    """Replace advice to change the preparation by what the model takes."""
+    if "‹text_encoder›" in sentence or "‹" not in sentence:
+        return sentence
+    facts = [part for part in sentence.split("; ") if "‹" not in part]
+    if not facts:
+        facts = [sentence.replace("‹", "").replace("›", "")]
+    return f"{'; '.join(facts)}; the model takes {_wanted(preparation)}"
+
+
+def _wanted(preparation: Preparation) -> str:
+    words = []
+    if preparation.from_levels is not None:
+        words.append(f"values 0 … {preparation.from_levels - 1}")
+    if preparation.channels is not None:
+        words.append(f"{preparation.channels} channel{'s' * (preparation.channels != 1)}")
+    if isinstance(preparation.size, tuple):
+        words.append("at least {}×{} pixels".format(*preparation.size))
+    return f"images of {', '.join(words)}" if words else "images like those it was trained on"

@@ -1,0 +1,189 @@
+"""A digest of data: which images a model was trained, validated and tested on.
+
+A checkpoint keeps the fingerprints of its images, eight bytes each, so that every later command can
+say how the data differ from those of the training, and no image that was trained on is counted as a
+test. Of a split of more than 2^20 images only the lowest 2^16 fingerprints are kept, an even sample
+whose members are known exactly.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nextpixel.data.errors import DataError
+from nextpixel.data.fingerprints import Fingerprints
+from nextpixel.data.splits import ImageData, Split, subset
+
+__all__ = ["DataDigest", "without_trained"]
+
+_SPLITS = ("train", "valid", "test")
+_MOST_EXACT = 2**20
+_SAMPLE = 2**16
+_HIGHEST = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDigest:
+    """The fingerprints of the images of each split.
+
+    Attributes:
+        images: How many images each split has.
+        kept: Their fingerprints in order, or the lowest of them.
+    """
+
+    images: Mapping[str, int]
+    kept: Mapping[str, Fingerprints]
+
+    @classmethod
+    def of(cls, data: ImageData) -> "DataDigest | None":
+        """The digest of some data; None if its images have no fingerprints."""
+        images, kept = {}, {}
+        for name in _SPLITS:
+            prints = getattr(data, name).fingerprints
+            if prints is None:
+                return None
+            images[name], kept[name] = len(prints), _lowest(prints)
+        return cls(images=images, kept=kept)
+
+    @property
+    def limit(self) -> np.uint64:
+        """Up to this fingerprint, all images are known."""
+        sampled = (name for name in _SPLITS if self.images[name] > len(self.kept[name]))
+        return min((self.kept[name][-1] for name in sampled), default=_HIGHEST)
+
+    def difference(self, now: "DataDigest") -> str | None:
+        """What is other data now, in words; None if nothing is."""
+        limit = min(self.limit, now.limit)
+        then, present = self._up_to(limit), now._up_to(limit)
+        new, missing = _excess(present, then), _excess(then, present)
+        gone = sum(
+            _excess(*(d.kept[name][d.kept[name] <= limit] for d in (self, now))) for name in _SPLITS
+        )
+        moved = gone - missing  # What left a split and is still there is in another.
+        parts = []
+        about = "" if limit == _HIGHEST else "about "
+        share = 1.0 if limit == _HIGHEST else sum(now.images.values()) / max(1, len(present))
+        if new:
+            total = sum(now.images.values())
+            parts.append(f"{about}{round(new * share):,} of {_pictures(total)} {_are(new)} new")
+        if missing:
+            parts.append(f"{about}{round(missing * share):,} {_are(missing)} missing")
+        if moved > 0:
+            parts.append(f"{about}{round(moved * share):,} {_are(moved)} in another split")
+        return ", ".join(parts) or None
+
+    def without_trained(self, name: str, split: Split) -> tuple[Split, int]:
+        """A split without images that this digest has among the training images alone.
+
+        Returns:
+            The other images, and how many were left out. Images that were in the same split in the
+            training stay: where a data set holds copies in its test split, that is its own matter.
+        """
+        if name == "train" or split.fingerprints is None:
+            return split, 0
+        prints = split.fingerprints
+        trained = np.isin(prints, self.kept["train"]) & ~np.isin(prints, self.kept[name])
+        if not trained.any():
+            return split, 0
+        return subset(split, np.flatnonzero(~trained)), int(trained.sum())
+
+    def joined(self, earlier: "DataDigest") -> "DataDigest":
+        """This digest, and as training images those of an earlier one too."""
+        train = np.union1d(self.kept["train"], earlier.kept["train"])
+        images = {**self.images, "train": max(len(train), self.images["train"])}
+        return DataDigest(images=images, kept={**self.kept, "train": _lowest(train)})
+
+    def to_json(self) -> dict[str, Any]:
+        """The digest as JSON."""
+        return {
+            name: {
+                "images": self.images[name],
+                "fingerprints": base64.b64encode(self.kept[name].astype("<u8").tobytes()).decode(),
+            }
+            for name in _SPLITS
+        }
+
+    @classmethod
+    def from_json(cls, record: object) -> "DataDigest":
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: If the record is damaged.
+        """
+        images, kept = {}, {}
+        try:
+            for name in _SPLITS:
+                part = record[name]  # type: ignore[index]
+                count, text = part["images"], part["fingerprints"]
+                prints = np.frombuffer(base64.b64decode(text, validate=True), "<u8")
+                if type(count) is not int or not len(prints) <= count < 2**53:
+                    raise ValueError(f"{count!r:.40} images")
+                images[name], kept[name] = count, np.sort(prints).astype(np.uint64)
+        except (TypeError, KeyError, ValueError, binascii.Error) as error:
+            raise DataError(f"the digest of the data is damaged ({error!r:.60})") from error
+        return cls(images=images, kept=kept)
+
+    def _up_to(self, limit: np.uint64) -> Fingerprints:
+        prints = np.concatenate([self.kept[name] for name in _SPLITS])
+        return prints[prints <= limit]
+
+
+def without_trained(
+    record: object, data: ImageData, split: Split, name: str, *, same: bool
+) -> tuple[Split, tuple[str, ...]]:
+    """A split of some data without images that a model was trained on, and notes of what differs.
+
+    Args:
+        record: The digest in the model's card; None if it has none.
+        data: The data now.
+        split: A split of them.
+        name: What it is called; of "train", and of "all" images of other data, none is left out.
+        same: Whether the data are those of the training, so that a difference is worth a note.
+
+    Raises:
+        DataError: If all images were trained on.
+    """
+    now = DataDigest.of(data)
+    if record is None or now is None:
+        return split, ()
+    then, notes = DataDigest.from_json(record), []
+    if same and (difference := then.difference(now)):
+        notes.append(f"the data have changed since the training: {difference}")
+    if name in ("train", "all"):
+        return split, tuple(notes)
+    part, left_out = then.without_trained(name, split)
+    if left_out:
+        were = "was" if left_out == 1 else "were"
+        notes.append(f"{_pictures(left_out)} of the {name} split {were} trained on: left out")
+    if not len(part):
+        raise DataError(
+            f"all {name} images of {data.source} were trained on; choose another ‹split›"
+        )
+    return part, tuple(notes)
+
+
+def _lowest(prints: Fingerprints) -> Fingerprints:
+    ordered = np.sort(prints)
+    return ordered if len(ordered) <= _MOST_EXACT else ordered[:_SAMPLE]
+
+
+def _excess(prints: Fingerprints, others: Fingerprints) -> int:
+    """How many fingerprints are more than the others have, copies counted."""
+    values, counts = np.unique(prints, return_counts=True)
+    known, numbers = np.unique(others, return_counts=True)
+    held = np.zeros(len(values), np.int64)
+    _, here, there = np.intersect1d(values, known, assume_unique=True, return_indices=True)
+    held[here] = numbers[there]
+    return int(np.maximum(counts - held, 0).sum())
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

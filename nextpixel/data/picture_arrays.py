@@ -1,0 +1,320 @@
+"""Pictures -> one array for each split: what all pictures share is found before they are decoded.
+
+Decoding takes two passes. The first reads only the heads of the files, and determines what all
+pictures share: channels, size and depth. The second decodes in parallel into place, in memory or in
+a memory-mapped file. Whatever is assumed or passed over is a note of the result.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpixel.data.classes import named_classes
+from nextpixel.data.decoding import convert
+from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.fingerprints import fingerprint
+from nextpixel.data.picture import (
+    Picture,
+    files_words,
+    labels_of,
+    listed,
+    occurring_classes,
+    require_equal,
+    require_large,
+    shared_channels,
+    size_words,
+)
+from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.preparation import Preparation, automatic_size, outliers, pair
+from nextpixel.data.reading import image_heads, taking_turns
+from nextpixel.data.splits import Split
+from nextpixel.data.storage import Progress, Storage, Stored
+
+__all__ = ["decoded"]
+
+Result = TypeVar("Result")
+
+_BLOCK = 1024
+# What is kept of each picture behind the pixels: its fingerprint and its highest stored value.
+_TRAILER = np.dtype([("fingerprint", "<u8"), ("highest", "<u2")])
+
+
+def decoded(
+    parts: dict[str, list[Picture]],
+    classes: tuple[str, ...] | None,
+    preparation: Preparation,
+    storage: Storage,
+) -> Stored:
+    """Decode the pictures of each split, to one number of channels.
+
+    Args:
+        parts: The pictures.
+        classes: Names of the labels 0, 1 ...; None where labels are the names themselves.
+        preparation: How they are prepared.
+        storage: Where they go.
+    """
+    files = [replace(p, split=split) for split, part in parts.items() for p in part]
+    notes: list[str] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            pictures = _found(files, preparation, pool, storage.progress, notes)
+            pictures, size, skipped = _sized(pictures, preparation, notes)
+            asked = replace(preparation, size=size)
+            images, trailer, levels = _images(pictures, asked, storage, pool, notes)
+    names = classes
+    if names is None:
+        labels = [p.label if p.label is None else str(p.label) for p in pictures]
+        names = named_classes(labels, preparation.reading)
+    elif preparation.reading > 1:
+        pictures, names = occurring_classes(pictures, names)
+    splits: dict[str, Split] = {}
+    begin = 0
+    for split in parts:
+        part = [picture for picture in pictures if picture.split == split]
+        end = begin + len(part)
+        splits[split] = Split(
+            images=images[begin:end],
+            labels=labels_of(part, names) if names else None,
+            names=tuple(picture.name for picture in part),
+            stored_sizes=tuple(picture.head.shape[1:] for picture in part),
+            fingerprints=trailer["fingerprint"][begin:end].astype(np.uint64),
+        )
+        begin = end
+    splits = {split: part for split, part in splits.items() if len(part)}
+    return Stored(
+        splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=skipped
+    )
+
+
+def _found(
+    files: list[Picture],
+    preparation: Preparation,
+    pool: ThreadPoolExecutor,
+    progress: Progress | None,
+    notes: list[str],
+) -> list[Picture]:
+    """Read the heads of all files; of a stack every page is a picture."""
+    reading = preparation.reading
+
+    def pages(file: Picture) -> list[Picture]:
+        heads = image_heads(file.open(), name=file.where, reading=reading)
+        if len(heads) == 1:
+            return [replace(file, head=heads[0])]
+        return [
+            replace(
+                file,
+                name=f"{file.name}#{head.page + 1}",
+                where=f"{file.where}, page {head.page + 1}",
+                stamp=f"{file.stamp} {head.page}",
+                head=head,
+            )
+            for head in heads
+        ]
+
+    stacks, failures = _attempt(pages, files, pool)
+    pictures = [picture for stack in stacks for picture in stack]
+    if failures or preparation.skip_broken:
+        # Name those whose head is sound but whose pixels are not, too.
+        sound, broken = _attempt(lambda p: (p, p.read(reading).shape)[0], pictures, pool, progress)
+        if not preparation.skip_broken or not sound:
+            _raise(failures + broken, len(files))
+        pictures, failures = sound, failures + broken
+    if failures:
+        notes.append(listed("passed over because they cannot be read", failures, len(files)))
+    if many := [stack for stack in stacks if len(stack) > 1]:
+        count = sum(map(len, many))
+        notes.append(
+            f"{files_words(len(many))} of several pages: each of {count} pages is a picture"
+        )
+    if frames := [p for p in pictures if p.head.frames > 1]:
+        passed = sum(p.head.frames - 1 for p in frames)
+        notes.append(
+            f"{files_words(len(frames))} with animations: the first frame is read, {passed} others"
+            " are passed over"
+        )
+    return pictures
+
+
+def _sized(
+    pictures: list[Picture], preparation: Preparation, notes: list[str]
+) -> tuple[list[Picture], tuple[int, int] | None, bool]:
+    """The pictures that are large enough, their common size, and whether others are passed over."""
+    asked, small = preparation.size, []
+    if asked == "auto":
+        sizes = [picture.head.shape[1:] for picture in pictures]
+        small = outliers(sizes) if preparation.reading > 1 else []
+        kept = [size for k, size in enumerate(sizes) if k not in set(small)]
+        size = automatic_size(kept)
+        words = f"much smaller than the others ({size_words(size or kept[0])})"
+    else:
+        size = None if asked is None else pair(asked)
+        if size is not None:
+            low, wide = size
+            shapes = (picture.head.shape for picture in pictures)
+            small = [k for k, (_, h, w) in enumerate(shapes) if h < low or w < wide]
+            words = f"smaller than size {size_words(size)}"
+            if not (preparation.skip_small or preparation.skip_broken):
+                require_large(pictures, small, size)
+    if small:
+        shown = [f"{pictures[k].where} ({size_words(pictures[k].head.shape[1:])})" for k in small]
+        notes.append(listed(f"{words}, and passed over", shown, len(pictures)))
+        passed = set(small)
+        pictures = [picture for k, picture in enumerate(pictures) if k not in passed]
+        if not pictures:
+            raise DataError(f"all {len(passed)} pictures are {words}; reduce ‹size›")
+    if size is None and not preparation.ragged:
+        require_equal(pictures)
+    return pictures, size, bool(small)
+
+
+def _images(
+    pictures: list[Picture],
+    preparation: Preparation,
+    storage: Storage,
+    pool: ThreadPoolExecutor,
+    notes: list[str],
+) -> tuple[Any, NDArray[Any], int | None]:
+    """Decode into an array (N, C, H, W), or a list of (C, H_i, W_i).
+
+    Also give the fingerprint and highest value of each picture, and the number of levels.
+    """
+    reading = preparation.reading
+    channels = shared_channels(pictures, preparation)
+    size = None if preparation.size is None else pair(preparation.size)  # type: ignore[arg-type]
+    sizes = [size or picture.head.shape[1:] for picture in pictures]
+    resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
+    levels, shift = _depth(pictures, preparation, channels, resized, pool, notes)
+    dtype = np.dtype(np.uint16 if levels is None else np.uint8)
+    alpha = channels == 4 and not pictures[0].head.has_bands
+    ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
+    pixels, extra = ends[-1], len(pictures) * _TRAILER.itemsize // dtype.itemsize
+
+    def fill(flat: Integers) -> None:
+        # Through a view: what is written to parts of a record in place is seen in `flat`.
+        behind = flat[pixels:].view(_TRAILER)
+
+        def decode(k: int) -> None:
+            picture = pictures[k]
+            with taking_turns(math.prod(picture.head.shape[1:])):
+                x = picture.read(reading)
+                behind[k] = fingerprint(x, alpha=picture.has_alpha), x.max()
+                if shift and picture.head.levels is None:
+                    x = (x >> shift).astype(np.uint8)
+                if levels is not None and levels < 256:
+                    x = x // (255 // (levels - 1))
+                x = convert(x, channels)
+                if size is not None:
+                    x = resize(x, size, alpha=alpha)
+            flat[ends[k] - x.size : ends[k]] = x.ravel()
+
+        _raise(_attempt(decode, range(len(pictures)), pool, storage.progress)[1], len(pictures))
+
+    key = [[p.stamp for p in pictures], channels, size, reading, levels, shift, "fingerprints"]
+    flat = storage.build(pixels + extra, dtype, key, fill)
+    trailer = np.array(np.asarray(flat[pixels:]).view(_TRAILER))
+    if levels is None:
+        levels = preparation.from_levels or _levels_of(int(trailer["highest"].max()), notes)
+    plain = flat[:pixels]
+    if len(set(sizes)) == 1:
+        return plain.reshape(len(pictures), channels, *sizes[0]), trailer, levels
+    plain = np.asarray(plain)
+    begins = [0, *ends[:-1]]
+    images = [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)]
+    return images, trailer, levels
+
+
+def _depth(
+    pictures: list[Picture],
+    preparation: Preparation,
+    channels: int,
+    resized: bool,
+    pool: ThreadPoolExecutor,
+    notes: list[str],
+) -> tuple[int | None, int]:
+    """The number of levels, None if values of 16 bits must tell, and the bits to leave out."""
+    given = preparation.from_levels
+    deep = [picture for picture in pictures if picture.head.levels is None]
+    if any(picture.head.only_upper for picture in pictures):
+        count = sum(picture.head.only_upper for picture in pictures)
+        notes.append(f"{files_words(count)} with 16-bit colours: only the upper 8 bits are read")
+    if not deep:
+        (few, *more) = {picture.head.levels or 256 for picture in pictures}
+        if more or few == 256 or resized or channels > 1 or given not in (None, few):
+            return 256, 0
+        notes.append(f"the pictures are grey of {few.bit_length() - 1} bits: {few} levels")
+        return few, 0
+    if len(deep) == len(pictures) or (given is not None and given > 256):
+        return None, 0
+    reading = preparation.reading
+    highest, failures = _attempt(lambda picture: int(picture.read(reading).max()), deep, pool)
+    _raise(failures, len(deep))
+    top = max(highest)
+    if top < 256:
+        return 256, 0
+    where, others = deep[highest.index(top)].where, len(pictures) - len(deep)
+    if top < 2**15:
+        raise DataError(
+            f"{where} holds 16-bit values up to {top}, beside {others} pictures of 8 bits, so that"
+            " it is not clear what is white; convert it to 8 bits, or use pictures of one depth"
+        )
+    notes.append(
+        f"{files_words(len(deep))} with 16-bit grey beside {others} of 8 bits: only the upper 8"
+        " bits are kept"
+    )
+    return 256, 8
+
+
+def _levels_of(highest: int, notes: list[str]) -> int:
+    """The depth of 16-bit samples: the least number of bits that holds them all."""
+    levels = 1 << max(1, highest.bit_length())
+    notes.append(
+        f"the 16-bit pictures hold values up to {highest}: taken for {levels} levels; if that is"
+        " not their depth, give ‹from_levels›"
+    )
+    return levels
+
+
+def _attempt(
+    action: Callable[[Any], Result],
+    items: Sequence[Any],
+    pool: ThreadPoolExecutor,
+    progress: Progress | None = None,
+) -> tuple[list[Result], list[str]]:
+    """Do all; give the results of those that succeed, and the sentences of those that fail."""
+    results: list[Result] = []
+    failures: list[str] = []
+
+    def one(item: Any) -> tuple[Result | None, str | None]:
+        try:
+            return action(item), None
+        except (ImageError, FileNotFoundError) as error:
+            return None, str(error)
+
+    for begin in range(0, len(items), _BLOCK):
+        for result, failure in pool.map(one, items[begin : begin + _BLOCK]):
+            if failure is None:
+                results.append(result)  # type: ignore[arg-type]
+            else:
+                failures.append(failure)
+        if progress:
+            progress(min(begin + _BLOCK, len(items)), len(items))
+    return results, failures
+
+
+def _raise(failures: list[str], count: int) -> None:
+    """Name all failures in one error, so that many files can be mended at once."""
+    if len(failures) == 1:
+        raise DataError(failures[0])
+    if failures:
+        raise DataError(
+            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(failures)}; mend or"
+            " remove them, or pass over them with ‹skip_broken=True›"
+        )

@@ -1,0 +1,235 @@
+"""Reading pictures: files of many formats -> integers, or one sentence that says what is wrong."""
+
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from threading import RLock
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from nextpixel.data.decoding import (
+    ImageHead,
+    convert,
+    grey_samples,
+    has_deep_colours,
+    image_head,
+    natural_channels,
+    orientation,
+    upright,
+)
+from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.folders import require_file
+from nextpixel.data.pixels import Integers
+from nextpixel.data.tiff import TiffFile, TiffPage, read_bands, tiff_pages
+
+__all__ = [
+    "MOST_PIXELS",
+    "image_heads",
+    "image_shape",
+    "read_image",
+    "read_indices",
+    "taking_turns",
+]
+
+PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
+
+MOST_PIXELS = 2**26
+"""Pictures of more pixels are refused: a file of 22 kB can hold what takes gigabytes to decode."""
+
+# Of larger ones, one at a time is decoded, so that eight at once do not fill the memory.
+_LARGE_PIXELS = 2**25
+_one_large = RLock()
+
+# What is decoded here, with plug-ins that a user installed for some of them. Pillow would open many
+# more formats by their content, whatever a file is called, and gives PostScript to a program.
+_FORMATS = "PNG JPEG MPO WEBP BMP DIB GIF TIFF PPM AVIF JPEG2000 TGA PCX HEIF JXL".split()
+
+
+def read_image(
+    path: PictureFile,
+    *,
+    channels: int | None = None,
+    name: str | None = None,
+    page: int = 0,
+    reading: int = 2,
+) -> Integers:
+    """Read one picture as integers 0 ... 255, or 0 ... 65535 where samples have 16 bits.
+
+    Args:
+        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, or an open
+            binary file; the content decides, not the name.
+        channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
+            opacity 4 (a palette counts by its colours), or the bands of a TIFF file. Colours become
+            grey by ITU-R 601 luma; transparent pixels are laid on white where opacity is not
+            wanted.
+        name: What errors call the picture; the path if None.
+        page: Which page of a TIFF file.
+        reading: `Preparation.reading`.
+
+    Returns:
+        An array (C, H, W), upright as the EXIF orientation says: uint16 for grey of 16 or 32 bits,
+        whose integers are kept as they are, and for bands of 16 bits; else uint8.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImageError: If the file is not a picture, is damaged or truncated, holds floating-point
+            samples or samples beyond 16 bits, or has more than `MOST_PIXELS`.
+    """
+    if channels not in (None, 1, 3, 4):
+        raise ImageError(
+            f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
+        )
+    with _reported(path, name), _stream(path) as file:
+        pages = [] if reading == 1 else tiff_pages(file)
+        if page < len(pages) and pages[page].is_read_here:
+            _check_pixels(*pages[page].shape[1:])
+            x: Integers = upright(read_bands(file, pages[page]), pages[page].turn)
+            if channels not in (None, len(x)) and pages[page].has_bands:
+                raise ImageError(f"has {len(x)} bands, which are not {channels} channels")
+            return np.ascontiguousarray(convert(x, channels or len(x)))
+    with _opened(path, name) as picture:
+        if page:
+            picture.seek(page)
+            _check_pixels(picture.height, picture.width)
+        turn = orientation(picture)
+        natural = natural_channels(picture)
+        if natural == 1:
+            x = grey_samples(picture, upper_byte=reading == 1)[None]
+        else:
+            mode = "RGB" if natural == 3 else "RGBA"
+            only_upper = reading > 1 and has_deep_colours(picture)
+            x = np.moveaxis(
+                np.asarray(picture if picture.mode == mode else picture.convert(mode)), 2, 0
+            )
+            if only_upper and x[:3].max() < 128:
+                raise ImageError(
+                    "holds 16-bit colours that do not use the highest bit, of which only the upper"
+                    " 8 bits can be read; convert it to 8 bits, or its channels to an array"
+                )
+        return np.ascontiguousarray(upright(convert(x, channels or natural), turn))
+
+
+def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2) -> list[ImageHead]:
+    """What `read_image` would return for each page, from the heads of the file alone.
+
+    Of animations, and by the rules 1 of reading, only the first page is given. Smaller versions of
+    other pages are left out.
+    """
+    with _reported(path, name), _stream(path) as file:
+        pages = [] if reading == 1 else tiff_pages(file)
+        if pages and all(page.is_read_here for page in pages):
+            return [_band_head(number, page) for number, page in enumerate(pages)]
+    heads: list[ImageHead] = []
+    with _opened(path, name) as picture:
+        for number in range(max(1, len(pages))):
+            if number < len(pages) and pages[number].is_reduced and heads:
+                continue
+            if number < len(pages) and pages[number].is_read_here:
+                heads.append(_band_head(number, pages[number]))
+                continue
+            if number:
+                picture.seek(number)
+            _check_pixels(picture.height, picture.width)
+            heads.append(image_head(picture, page=number, reading=reading))
+    return heads
+
+
+def _band_head(number: int, page: TiffPage) -> ImageHead:
+    channels, height, width = page.shape
+    _check_pixels(height, width)
+    deep = page.bits > 8
+    return ImageHead(
+        (channels, height, width), number, None if deep else 256, has_bands=page.has_bands
+    )
+
+
+def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
+    """Read a picture with a palette as colour indices, (1, H, W); None if it has no palette.
+
+    Segmentations are stored in this way: the indices are categories, the colours only display them.
+
+    Args:
+        path: As for `read_image`, which raises the same errors.
+        name: What errors call the picture; the path if None.
+    """
+    with _opened(path, name) as picture:
+        if picture.mode != "P":
+            return None
+        turn, x = orientation(picture), np.asarray(picture)[None]
+    return np.ascontiguousarray(upright(x, turn))
+
+
+def image_shape(path: PictureFile, *, name: str | None = None) -> tuple[int, int, int]:
+    """Find (C, H, W) that `read_image` would return, from the head of the file alone."""
+    return image_heads(path, name=name)[0].shape
+
+
+def taking_turns(pixels: int) -> AbstractContextManager[Any]:
+    """A block in which no other thread works on a large picture, if this one is large."""
+    return _one_large if pixels > _LARGE_PIXELS else nullcontext()
+
+
+@contextmanager
+def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
+    with _reported(source, name):
+        Image.init()
+        formats = [format for format in _FORMATS if format in Image.OPEN]
+        with Image.open(source, formats=formats) as picture:
+            _check_pixels(picture.height, picture.width)
+            with taking_turns(picture.width * picture.height):
+                yield picture
+
+
+@contextmanager
+def _stream(source: PictureFile) -> Iterator[TiffFile]:
+    """The file, from its beginning."""
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            yield file
+    else:
+        source.seek(0)
+        yield source
+        source.seek(0)
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise ImageError(
+            f"holds {width}x{height} pixels, more than the {MOST_PIXELS:,} that are accepted;"
+            " reduce it"
+        )
+
+
+@contextmanager
+def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
+    """Name the picture in whatever is wrong with it."""
+    if isinstance(source, str | Path) and not Path(source).exists():
+        raise FileNotFoundError(f"{source}: there is no such picture")
+    name = name or str(
+        source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
+    )
+    try:
+        if isinstance(source, str | Path):
+            require_file(Path(source))
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except DataError as error:  # Not a regular file.
+        raise ImageError(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: cannot be read as a picture (unknown or damaged format); remove it"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name}: holds more than the {MOST_PIXELS:,} pixels that are accepted; reduce it"
+        ) from error
+    except Exception as error:  # Decoders raise every kind of exception on damaged files.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(
+            f"{name}: cannot be read as a picture ({reason}); repair it or remove it"
+        ) from error

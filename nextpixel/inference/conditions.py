@@ -1,0 +1,168 @@
+"""The values of all conditions of a model, as a user names them, or as they come with images."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nextpixel.conditions.kinds import ClassCondition, Condition, VectorCondition, of_kind
+from nextpixel.conditions.values import Values
+from nextpixel.data.annotation_files import checked_vectors
+from nextpixel.data.annotations import BagOfWords, encode_captions
+from nextpixel.data.folders import require_file
+from nextpixel.data.text_encoders import import_encoder
+from nextpixel.errors import UsageError
+from nextpixel.inference.requests import DataRequest
+from nextpixel.inference.selection import data_of
+from nextpixel.inference.trained import Trained
+from nextpixel.training.batches import conditioned, tensors
+
+__all__ = ["class_numbers", "conditions_of_request"]
+
+
+def conditions_of_request(
+    trained: Trained,
+    n: int,
+    *,
+    class_: str | None = None,
+    caption: str | None = None,
+    data: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Values:
+    """The values of all conditions of a model for n images.
+
+    What is not named is taken from the first images of a split. Codes of a variational
+    auto-encoder are drawn from its prior, unless `data` names images.
+
+    Args:
+        trained: the model.
+        n: the number of images.
+        class_: the name or number of a class, "all" for equally many of each, or "none".
+        caption: a text for all images.
+        data: `data.vectors` is an .npy file of one or several vectors; the rest says which images
+            give the other conditions.
+        seed: of codes from the prior.
+        progress: called with how many images are read, and of how many.
+
+    Raises:
+        UsageError: the model has no such condition, or the value does not fit.
+    """
+    model, chosen = trained.distribution, dict[str, Tensor]()
+    if class_ is not None:
+        numbers = class_numbers(trained, class_)
+        chosen[ClassCondition.annotation] = torch.tensor(numbers).repeat_interleave(
+            -(-n // len(numbers))
+        )[:n]
+    if caption is not None or data.vectors is not None:
+        chosen[VectorCondition.annotation] = _vectors(trained, n, caption, data)
+    if getattr(model, "variational", False) and data.data is None and not chosen:
+        size = next(iter(of_kind(model.conditions, VectorCondition).values())).size
+        return (torch.randn(n, size, generator=torch.Generator().manual_seed(seed)),)
+    missing = tuple(part for part in model.conditions if part.annotation not in chosen)
+    if missing:
+        others = replace(data, vectors=None)
+        found = _of_images(trained, n, others, missing, progress)
+        chosen |= {part.annotation: value for part, value in zip(missing, found, strict=True)}
+    return tuple(chosen[part.annotation] for part in model.conditions)
+
+
+def class_numbers(trained: Trained, name: str) -> list[int]:
+    """The class with this name or number; "all" gives all classes, and "none" -1, for unknown."""
+    counts = [part.classes for part in of_kind(trained.model.conditions, ClassCondition).values()]
+    if not counts:
+        raise UsageError(
+            "‹class_› was given, but this model is not conditioned on classes; leave it out"
+        )
+    classes, count = list(trained.card.classes), counts[0]
+    if name == "all":
+        return list(range(count))
+    if name in classes:
+        return [classes.index(name)]
+    if name == "none":
+        return [-1]
+    if name.isascii() and name.isdecimal() and len(name) < 10 and int(name) < count:
+        return [int(name)]
+    known = ", ".join(classes) if classes else f"0 to {count - 1}"
+    raise UsageError(
+        f"‹class_={name}› is not a class of this model; use all, none, or one of {known}"
+    )
+
+
+def _of_images(
+    trained: Trained,
+    n: int,
+    request: DataRequest,
+    missing: tuple[Condition, ...],
+    progress: Callable[[int, int], None] | None,
+) -> Values:
+    """Some conditions of the first n images, which repeat if there are fewer."""
+    model, labelled = trained.model, bool(of_kind(missing, ClassCondition))
+    part = data_of(trained, request, labelled=labelled, progress=progress).split
+    rows = np.arange(n) % len(part)
+    if not model.given_by_data:
+        return conditioned(model, part, rows)[1]
+    return tensors(part, rows, model.device, missing)[1]
+
+
+def _vectors(trained: Trained, n: int, caption: str | None, data: DataRequest) -> Tensor:
+    """A vector for each image: from a file, of the caption, or both one after the other."""
+    sizes = [part.size for part in of_kind(trained.model.conditions, VectorCondition).values()]
+    if not sizes:
+        option = "caption" if caption is not None else "vectors"
+        raise UsageError(
+            f"‹{option}› was given, but this model is not conditioned on vectors; leave it out"
+        )
+    pieces = [] if data.vectors is None else [_rows(Path(data.vectors).expanduser(), n)]
+    if caption is not None:
+        pieces.append(_caption_vector(trained, caption, data.text_encoder).expand(n, -1))
+    vectors = torch.cat(pieces, dim=1)
+    if vectors.shape[1] != sizes[0]:
+        both = "" if len(pieces) > 1 else "; a model of both takes ‹vectors› and ‹caption›"
+        raise UsageError(
+            f"the vectors have {vectors.shape[1]} entries, but the model takes {sizes[0]}{both}"
+        )
+    return vectors
+
+
+def _caption_vector(trained: Trained, caption: str, text_encoder: str | None) -> Tensor:
+    preparation = trained.card.preparation
+    words = None if preparation is None else preparation.text_encoder
+    if words is None:
+        raise UsageError(
+            "‹caption› was given, but this model was not trained on captions; leave it out"
+        )
+    if isinstance(words, str):
+        if text_encoder is None:
+            raise UsageError(
+                f"the captions were encoded by {words}: say ‹text_encoder={shlex.quote(words)}› if"
+                " you trust it"
+            )
+        return torch.from_numpy(encode_captions(import_encoder(text_encoder), [caption]))
+    vectors = BagOfWords(words)([caption])
+    if not vectors.any():
+        raise UsageError(
+            f"‹caption={caption}› has no word of the model; it knows {', '.join(words[:20])} …"
+        )
+    return torch.from_numpy(vectors)
+
+
+def _rows(path: Path, n: int) -> Tensor:
+    """The n first vectors of an .npy file, which repeat if there are fewer."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file of vectors")
+    require_file(path)
+    try:
+        table = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds on damaged files.
+        raise UsageError(
+            f"{path}: cannot be read as an .npy file ({' '.join(str(error).split())})"
+        ) from error
+    if not isinstance(table, np.ndarray) or not table.size:
+        raise UsageError(f"{path} holds no vectors; give an .npy file of one or several")
+    table = checked_vectors(table[None] if table.ndim == 1 else table, str(path))
+    return torch.from_numpy(table[np.arange(n) % len(table)])

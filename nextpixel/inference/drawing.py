@@ -1,0 +1,180 @@
+"""Images drawn from a trained model: samples, and what all drawings share.
+
+One call, from the name of a model to an array of integers. `nextpixel.sampling` has the functions
+on tensors that it is made of.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nextpixel import sampling
+from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.values import Values
+from nextpixel.data.image_output import write_images
+from nextpixel.data.splits import Split
+from nextpixel.errors import UsageError
+from nextpixel.inference.conditions import conditions_of_request
+from nextpixel.inference.requests import DataRequest, SampleConfig, SampleRequest
+from nextpixel.inference.selection import Selection
+from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.core import ImageModel
+
+__all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
+
+_MOST_ROWS = 1024
+
+Reading = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Images that a model drew.
+
+    Attributes:
+        images: integers 0 … levels-1: (n, C, H, W) for samples, (n, draws, C, H, W) otherwise.
+        levels: the number of values of a sub-pixel.
+        grid: the images to show, (m, C, H, W), row by row: the draws, and what they belong to.
+        columns: the number of images in a row of the grid; None for a square grid.
+        source: the name of the source of the images that they belong to; "" for samples.
+        given: what was given, such as "the class"; "" for nothing.
+    """
+
+    images: NDArray[np.integer[Any]]
+    levels: int
+    grid: NDArray[np.integer[Any]]
+    columns: int | None
+    source: str = ""
+    given: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of an image."""
+        return self.images.shape[-2], self.images.shape[-1]
+
+    def save(self, path: str | Path, *, enlarge: int = 1) -> None:
+        """Write the grid to a .png, the draws to an .npy, or each draw to a file in a folder.
+
+        Args:
+            path: the file or folder.
+            enlarge: the side in a .png of the square that shows a pixel.
+        """
+        x = self.grid if Path(path).suffix == ".png" else self.images
+        write_images(path, x, self.levels, columns=self.columns, enlarge=enlarge)
+
+
+def draw_images(
+    model: str | Path | Trained,
+    request: SampleRequest = SampleRequest(),  # noqa: B008  # It is frozen.
+    config: SampleConfig = SampleConfig(),  # noqa: B008  # It is frozen.
+    *,
+    data: DataRequest = DataRequest(),  # noqa: B008
+    device: str | torch.device = "auto",
+    reading: Reading | None = None,
+    progress: sampling.Progress | None = None,
+) -> Drawn:
+    """Draw images from a trained model.
+
+    Args:
+        model: a run folder, a checkpoint, or the name of a pretrained model.
+        request: how many images, of which size, and given what.
+        config: how they are drawn.
+        data: the images whose conditions are taken where `request` names none; by default those of
+            the training data. `data.vectors` may be an .npy file of vectors without images.
+        device: "auto", "cpu", "cuda", "cuda:1" …
+        reading: called with how many images are read, and of how many.
+        progress: wraps the iteration over sites, see `nextpixel.sample`.
+
+    Raises:
+        UsageError: something does not fit the model.
+
+    Example:
+        >>> request = SampleRequest(n=2, class_="Trouser", size=(4, 3))
+        >>> draw_images("fashion-mnist", request, device="cpu").images.shape
+        (2, 1, 4, 3)
+    """
+    trained = open_trained(model, device=device)
+    network, n, columns, class_ = trained.distribution, request.n, request.columns, request.class_
+    shape = request.shape or trained.card.shape
+    if shape is None:
+        raise UsageError(
+            "the model was trained on images of several sizes; give ‹size›, such as 32 or 48x64"
+        )
+    trained.check_guidance(config.guidance)
+    classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
+    if classes and len(network.conditions) == 1 and class_ in (None, "all"):
+        if class_ is None and classes[0] > max(n, _MOST_ROWS):
+            # How many classes there are is up to whoever made the checkpoint.
+            raise UsageError(
+                f"the model has {classes[0]:,} classes, so that an image of each is"
+                f" {classes[0]:,} images; choose one with ‹class_›, or draw them all with"
+                " ‹class_=all›"
+            )
+        per_class = max(1, n // classes[0]) if class_ is None else n
+        n, columns, class_ = per_class * classes[0], columns or per_class, "all"
+    condition = conditions_of_request(
+        trained,
+        n,
+        class_=class_,
+        caption=request.caption,
+        data=data,
+        seed=config.seed,
+        progress=reading,
+    )
+    x = drawn_images(network, n, shape, condition, config, progress).cpu().numpy()
+    return Drawn(images=x, levels=network.levels, grid=x, columns=columns, given=trained.given)
+
+
+def drawn_images(
+    network: ImageModel,
+    n: int,
+    shape: tuple[int, int],
+    condition: Values,
+    config: SampleConfig,
+    progress: sampling.Progress | None,
+) -> torch.Tensor:
+    """`nextpixel.sample` with a configuration."""
+    return sampling.sample(
+        network,
+        n,
+        shape,
+        condition=condition,
+        temperature=config.temperature,
+        guidance=config.guidance,
+        generator=torch.Generator().manual_seed(config.seed),
+        batch_size=config.batch_size,
+        progress=progress,
+    )
+
+
+def beside_images(
+    trained: Trained,
+    chosen: Selection,
+    pieces: Sequence[NDArray[np.integer[Any]]],
+    drawn: NDArray[np.integer[Any]],
+) -> Drawn:
+    """Draws (n, draws, C, H, W), and rows of the grid that begin with other images of that form."""
+    rows = np.concatenate([*pieces, drawn], axis=1)
+    return Drawn(
+        images=drawn,
+        levels=trained.model.levels,
+        grid=rows.reshape(-1, *rows.shape[2:]),
+        columns=rows.shape[1],
+        source=chosen.source,
+        given=trained.given or "its code",
+    )
+
+
+def images_of(part: Split, rows: NDArray[np.int64], chosen: Selection) -> NDArray[np.int64]:
+    """Some images, which must have one size."""
+    if len(np.unique(part.sizes[rows], axis=0)) > 1:
+        raise UsageError(
+            f"images {', '.join(map(str, rows[:8]))}{' …' * (len(rows) > 8)} of {chosen.source}"
+            " differ in size; choose one at a time, such as ‹n=1›, or images of one size"
+        )
+    return part.batch(rows).astype(np.int64)

@@ -1,0 +1,316 @@
+"""How well a trained model predicts the images of a split, as `nextpixel evaluate` prints it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nextpixel.analysis.condition_worth import ConditionWorth, condition_worth
+from nextpixel.autoencoding import divergence, log_weights
+from nextpixel.conditions.values import Values
+from nextpixel.data.splits import Split
+from nextpixel.data.statistics import histogram_bits_per_dim
+from nextpixel.errors import UsageError
+from nextpixel.inference.requests import DataRequest, check_at_least
+from nextpixel.inference.selection import Selection, data_of
+from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.autoencoder import PixelCNNAutoencoder
+from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import Trainable
+from nextpixel.scoring import dequantised_score, scale_scores
+from nextpixel.training.evaluation import evaluate
+
+__all__ = [
+    "Evaluation",
+    "MeasuredWorth",
+    "ReconstructionError",
+    "ScaleShare",
+    "evaluate_model",
+    "measure_condition",
+]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleShare:
+    """What one scale of a multi-scale model costs.
+
+    Attributes:
+        step: one in so many rows and columns of the image belongs to it.
+        nats_per_image: its share of the negative log-likelihood.
+    """
+
+    step: int
+    nats_per_image: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The likelihood of the images of a split, in float32.
+
+    Attributes:
+        source: the name of the source of the images.
+        split: "train", "valid", "test", or "all" of it.
+        images: the number of images.
+        kind: an exact likelihood, or a bound: the negative log-likelihood is at most this.
+        given: what it is conditional on, such as "the class"; "" for nothing.
+        bits_per_dim: the mean of -log2 p over all sub-pixels.
+        nats_per_image: the mean of -log p over all images.
+        uniform_bits_per_dim: that of uniform values, to compare with.
+        histogram_bits_per_dim: that of a histogram for each pixel, fitted to the training images;
+            None for other splits and for images of several sizes.
+        dequantised_bits_per_dim: that of the density of dequantised images, which compares with
+            continuous models; None unless the head is a mixture of logistics.
+        code_nats_per_image: the share of the code; None unless it is a bound.
+        importance_weighted_bits_per_dim: a tighter bound, if it was asked for.
+        scales: the shares of the scales of a multi-scale model; otherwise ().
+    """
+
+    source: str
+    split: str
+    images: int
+    kind: Literal["likelihood", "bound"]
+    given: str
+    bits_per_dim: float
+    nats_per_image: float
+    uniform_bits_per_dim: float
+    histogram_bits_per_dim: float | None = None
+    dequantised_bits_per_dim: float | None = None
+    code_nats_per_image: float | None = None
+    importance_weighted_bits_per_dim: float | None = None
+    scales: tuple[ScaleShare, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures that there are, by name."""
+        figures = {k: v for k, v in asdict(self).items() if v is not None and v != ()}
+        del figures["kind"], figures["given"]
+        return figures | {"conditional": bool(self.given)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionError:
+    """How well a model without a likelihood reconstructs the images of a split.
+
+    Attributes:
+        source, split, images: as in `Evaluation`.
+        name: of the figure, such as "mean_squared_error".
+        value: the figure.
+        unit: of the value.
+        scaled: the figure for values that are scaled to [-1, 1].
+    """
+
+    source: str
+    split: str
+    images: int
+    name: str
+    value: float
+    unit: str
+    scaled: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The figure, under its name."""
+        of_what = {"source": self.source, "split": self.split, "images": self.images}
+        return of_what | {self.name: self.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredWorth:
+    """How many bits the condition saves on the images of a split.
+
+    Attributes:
+        source, split: as in `Evaluation`.
+        given: the condition in words, such as "the class".
+        worth: the figures.
+    """
+
+    source: str
+    split: str
+    given: str
+    worth: ConditionWorth
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, with the source and the split."""
+        return {"source": self.source, "split": self.split} | asdict(self.worth)
+
+
+def evaluate_model(
+    model: str | Path | Trained,
+    request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
+    *,
+    importance_samples: int = 0,
+    device: str | torch.device = "auto",
+    reading: Progress | None = None,
+    progress: Progress | None = None,
+) -> Evaluation | ReconstructionError:
+    """Evaluate a trained model on all images of a split.
+
+    Args:
+        model: a run folder, a checkpoint, or the name of a pretrained model.
+        request: the images; by default the test split of the training data.
+        importance_samples: for a variational auto-encoder: also the bound with this number of codes
+            for each image, which is tighter.
+        device: "auto", "cpu", "cuda", "cuda:1" …
+        reading: called with how many images are read, and of how many.
+        progress: called with how many images are scored, and of how many.
+
+    Raises:
+        UsageError: the data are not there, or do not fit the model.
+
+    Example:
+        >>> import tempfile
+        >>> from nextpixel import TrainConfig
+        >>> from nextpixel.models.choice import ModelChoice
+        >>> from nextpixel.training.start import train_model
+        >>> small = ModelChoice(network={"features": 8, "layers": 1})
+        >>> run = Path(tempfile.mkdtemp()) / "run"
+        >>> trained = train_model("digits", small, TrainConfig(steps=1), out=run)
+        >>> found = evaluate_model(run)
+        >>> found.images, found.split, found.given
+        (179, 'test', 'the class')
+    """
+    check_at_least(0, importance_samples=importance_samples)
+    trained = open_trained(model, device=device)
+    network, chosen = trained.model, data_of(trained, request, progress=reading)
+    if chosen.data.channels != network.channels:
+        raise UsageError(
+            f"{chosen.source} has {chosen.data.channels} channels and the model"
+            f" {network.channels}; give other ‹data›"
+        )
+    of_what: dict[str, Any] = {
+        "source": chosen.source,
+        "split": chosen.name,
+        "images": len(chosen.split),
+    }
+    bits, tighter = _bits(network, chosen.split, importance_samples, progress)
+    if not isinstance(network, ImageModel):
+        figure, value = network.figure, network.figure.value(bits)
+        scaled = value / ((network.levels - 1) / 2) ** 2
+        return ReconstructionError(
+            **of_what, name=figure.name, value=value, unit=figure.unit, scaled=scaled
+        )
+    sub_pixels = int(chosen.split.sizes.prod(axis=1).sum()) * network.channels
+    nats = math.log(2) * sub_pixels / len(chosen.split)
+    bound = isinstance(network, PixelCNNAutoencoder) and network.figure.kind == "bound"
+    return Evaluation(
+        **of_what,
+        kind="bound" if bound else "likelihood",
+        given=trained.given,
+        bits_per_dim=bits,
+        nats_per_image=bits * nats,
+        uniform_bits_per_dim=math.log2(network.levels),
+        histogram_bits_per_dim=_histogram(trained, request, chosen),
+        dequantised_bits_per_dim=_density(network, chosen.split, progress),
+        code_nats_per_image=(
+            -nats * evaluate(network, chosen.split, nats_of=_code_cost) if bound else None
+        ),
+        importance_weighted_bits_per_dim=tighter,
+        scales=_scales(network, chosen.split, nats, progress),
+    )
+
+
+def measure_condition(
+    model: str | Path | Trained,
+    request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
+    *,
+    images: int = 1000,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    reading: Progress | None = None,
+    progress: Progress | None = None,
+) -> MeasuredWorth:
+    """Measure how many bits a trained model's condition saves, and classify with it.
+
+    Args:
+        model: a run folder, a checkpoint, or the name of a pretrained model.
+        request: the images; by default the test split of the training data.
+        images: the number of images, drawn at random.
+        seed: of the choice of images, and of whose conditions are exchanged.
+        device: "auto", "cpu", "cuda", "cuda:1" …
+        reading: called with how many images are read, and of how many.
+        progress: called with how many images are scored, and of how many.
+
+    Raises:
+        UsageError: the model is unconditional, or there are fewer than two images.
+    """
+    check_at_least(2, images=images)
+    check_at_least(0, seed=seed)
+    trained = open_trained(model, device=device)
+    network, chosen = trained.distribution, data_of(trained, request, progress=reading)
+    worth = condition_worth(
+        network,
+        chosen.split,
+        images=images,
+        seed=seed,
+        with_nothing=trained.card.condition_dropout > 0,
+        progress=progress,
+    )
+    given = trained.given or "its mean code"
+    return MeasuredWorth(source=chosen.source, split=chosen.name, given=given, worth=worth)
+
+
+def _bits(
+    network: Trainable, part: Split, importance_samples: int, progress: Progress | None
+) -> tuple[float, float | None]:
+    """Bits per dimension, and those of the tighter bound.
+
+    Both bounds are of the same codes: with one code each, noise could put the first one below the
+    tighter one.
+    """
+    if not (isinstance(network, PixelCNNAutoencoder) and network.figure.kind == "bound"):
+        return evaluate(network, part, progress=progress), None
+    if not importance_samples:
+        return evaluate(network, part, progress=progress), None
+    lower: list[Tensor] = []
+
+    def tighter(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        weights = log_weights(model, x, samples=importance_samples, generator=generator)
+        lower.append(weights.mean(dim=0).sum())
+        return weights.logsumexp(dim=0) - math.log(importance_samples)
+
+    bits = evaluate(network, part, nats_of=tighter, progress=progress)
+    sub_pixels = int(part.sizes.prod(axis=1).sum()) * network.channels
+    return -float(torch.stack(lower).sum()) / (sub_pixels * math.log(2)), bits
+
+
+def _code_cost(network: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
+    return divergence(network, x)
+
+
+def _histogram(trained: Trained, request: DataRequest, chosen: Selection) -> float | None:
+    own = request.data is None and request.split == "test"
+    return histogram_bits_per_dim(chosen.data) if own and chosen.data.shape is not None else None
+
+
+def _density(network: ImageModel, part: Split, progress: Progress | None) -> float | None:
+    if network.figure.kind == "bound":
+        return None
+    if not all(scale.network.settings.head == "logistic" for scale in network.scales()):
+        return None
+    return evaluate(network, part, progress=progress, nats_of=dequantised_score)
+
+
+def _scales(
+    network: ImageModel, part: Split, nats_per_bit: float, progress: Progress | None
+) -> tuple[ScaleShare, ...]:
+    scales = list(network.scales())
+    if len(scales) == 1:
+        return ()
+    costs = [
+        evaluate(network, part, progress=progress, nats_of=partial(_scale_score, number))
+        for number in range(len(scales))
+    ]
+    return tuple(
+        ScaleShare(step=scale.step, nats_per_image=cost * nats_per_bit)
+        for scale, cost in zip(scales, costs, strict=True)
+    )
+
+
+def _scale_score(number: int, network: ImageModel, x: Tensor, condition: Values) -> Tensor:
+    return scale_scores(network, x, condition)[:, number]

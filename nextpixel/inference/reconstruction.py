@@ -1,0 +1,168 @@
+"""Images that share with given ones what a model is conditioned on, and images on the way between.
+
+Conditional Image Generation with PixelCNN Decoders, sections 3.3 (portraits, interpolations) and
+3.4 (auto-encoders).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nextpixel import sampling
+from nextpixel.conditions.kinds import VectorCondition, of_kind
+from nextpixel.conditions.values import index, map_values
+from nextpixel.errors import UsageError
+from nextpixel.inference import interpolation
+from nextpixel.inference.drawing import Drawn, beside_images, drawn_images, images_of
+from nextpixel.inference.requests import (
+    DataRequest,
+    InterpolationRequest,
+    ReconstructionRequest,
+    SampleConfig,
+)
+from nextpixel.inference.selection import Selection, data_of
+from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+from nextpixel.models.core import ImageModel
+from nextpixel.training.batches import conditioned
+
+__all__ = ["interpolate_images", "reconstruct_images"]
+
+Reading = Callable[[int, int], None]
+
+
+def reconstruct_images(
+    model: str | Path | Trained,
+    request: ReconstructionRequest = ReconstructionRequest(),  # noqa: B008  # It is frozen.
+    config: SampleConfig = SampleConfig(),  # noqa: B008  # It is frozen.
+    *,
+    data: DataRequest = DataRequest(),  # noqa: B008
+    device: str | torch.device = "auto",
+    reading: Reading | None = None,
+    progress: sampling.Progress | None = None,
+) -> Drawn:
+    """Draw images that share with given ones what the model is conditioned on.
+
+    That is the code of the image for an auto-encoder, its embedding for a model trained with one,
+    and otherwise the class, vector or map that comes with it. A row of the grid is an image, its
+    reconstruction by a convolutional auto-encoder if there is one, and the draws.
+
+    Args:
+        model, config, device, reading, progress: as for `draw_images`.
+        request: how many images, and how many draws of each.
+        data: the images.
+
+    Raises:
+        UsageError: the model is unconditional, or something does not fit it.
+    """
+    trained = open_trained(model, device=device)
+    network = trained.model
+    other = None if request.beside is None else open_trained(request.beside, device=device).model
+    if not network.conditions and isinstance(network, ImageModel):
+        raise UsageError(
+            f"{trained.name} holds an unconditional {type(network).__name__}; give an auto-encoder,"
+            " or train one"
+        )
+    if other is not None and not isinstance(other, ConvolutionalAutoencoder):
+        raise UsageError(
+            f"‹beside={request.beside}› holds a {type(other).__name__}; give a convolutional"
+            " auto-encoder"
+        )
+    trained.check_guidance(config.guidance)
+    chosen = data_of(trained, data, progress=reading)
+    count, n = len(chosen.split), min(request.n, len(chosen.split))
+    # Neighbours in a source are often of one class.
+    rows = np.linspace(0, count - 1, n).astype(np.int64) if request.spread else np.arange(n)
+    x = images_of(chosen.split, rows, chosen)
+    pieces = [x[:, None]]
+    for encoder in (other, network):
+        if isinstance(encoder, ConvolutionalAutoencoder):
+            pieces.append(encoder.reconstruct(torch.from_numpy(x)).cpu().numpy()[:, None])
+    if not isinstance(network, ImageModel):
+        return beside_images(trained, chosen, pieces[:-1], pieces[-1])
+    _, values = conditioned(network, chosen.split, rows)
+    repeated = map_values(lambda value: value.repeat_interleave(request.draws, dim=0), values)
+    size = x.shape[2], x.shape[3]
+    drawn = drawn_images(network, n * request.draws, size, repeated, config, progress)
+    return beside_images(
+        trained, chosen, pieces, drawn.view(n, request.draws, *x.shape[1:]).cpu().numpy()
+    )
+
+
+def interpolate_images(
+    model: str | Path | Trained,
+    request: InterpolationRequest = InterpolationRequest(),  # noqa: B008  # It is frozen.
+    config: SampleConfig = SampleConfig(),  # noqa: B008  # It is frozen.
+    *,
+    data: DataRequest = DataRequest(),  # noqa: B008
+    device: str | torch.device = "auto",
+    reading: Reading | None = None,
+) -> Drawn:
+    """Go from the condition of one image to that of another in small steps.
+
+    All draws of a row use the same random numbers. The vector changes; a class or map stays that of
+    the first image. A row of the grid is an image, the draws, and the other image.
+
+    Args:
+        model, config, device, reading: as for `draw_images`.
+        request: between which images, and in how many steps.
+        data: the images.
+
+    Raises:
+        UsageError: the model is not conditioned on a vector, or there is no such image.
+    """
+    trained = open_trained(model, device=device)
+    network, source = trained.distribution, trained.card.source
+    if not of_kind(network.conditions, VectorCondition):
+        raise UsageError(
+            f"{trained.name} is not conditioned on a vector; give an auto-encoder, or train with"
+            " ‹embedding›"
+        )
+    trained.check_guidance(config.guidance)
+    chosen = data_of(trained, data, progress=reading)
+    keep_length = request.keep_length
+    if keep_length is None:
+        keep_length = source is not None and source.embedding is not None
+    shown, drawn = [], []
+    for pair in _pairs(request, chosen):
+        images_of(chosen.split, np.array(pair), chosen)  # of one size
+        x, values = conditioned(network, chosen.split, np.array(pair))
+        on_the_way = interpolation.interpolate(
+            network,
+            index(values, 0),
+            index(values, 1),
+            (x.shape[2], x.shape[3]),
+            steps=request.steps,
+            keep_length=keep_length,
+            temperature=config.temperature,
+            guidance=config.guidance,
+            generator=torch.Generator().manual_seed(config.seed),
+            batch_size=config.batch_size,
+        )
+        drawn.append(on_the_way.cpu().numpy())
+        shown.append(np.concatenate([x[:1].cpu().numpy(), drawn[-1], x[1:].cpu().numpy()]))
+    return Drawn(
+        images=np.stack(drawn),
+        levels=network.levels,
+        grid=np.concatenate(shown),
+        columns=request.steps + 2,
+        source=chosen.source,
+        given=trained.given,
+    )
+
+
+def _pairs(request: InterpolationRequest, chosen: Selection) -> list[tuple[int, int]]:
+    """The numbers of the images between which to go."""
+    count, rows = len(chosen.split), request.rows
+    if request.between is None:
+        places = np.arange(2 * rows) * max(1, count // (2 * rows)) % count
+        return [(int(places[k]), int(places[rows + k])) for k in range(rows)]
+    if not all(0 <= k < count for k in request.between):
+        first, last = request.between
+        raise UsageError(
+            f"‹between={first} {last}› is not there: {chosen.source}, {chosen.name}, has images"
+            f" 0 … {count - 1}"
+        )
+    return [request.between]

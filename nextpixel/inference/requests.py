@@ -1,0 +1,228 @@
+"""What a user asks of a trained model: which images, how to draw them, and what to make of them.
+
+Each field is an option of the command line and its only home: name, type, default, help (the
+docstring under it) and check. Reading this module does not load torch.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nextpixel.errors import UsageError
+
+__all__ = [
+    "CompletionRequest",
+    "DataRequest",
+    "InspectionRequest",
+    "InterpolationRequest",
+    "ReconstructionRequest",
+    "SampleConfig",
+    "SampleRequest",
+    "check_at_least",
+]
+
+
+def check_at_least(least: int, **values: int | None) -> None:
+    """Raise UsageError if one of these values is smaller; None is not checked."""
+    for name, value in values.items():
+        if value is not None and not value >= least:
+            raise UsageError(f"‹{name}={value}› must be at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRequest:
+    """Which images: those of a split of the training data, or others prepared in the same way."""
+
+    data: str | Path | None = None
+    """Other images than the training data: any source that ``nextpixel train`` takes, also a single
+    picture. They are prepared as the training data were. By default the training data."""
+
+    split: Literal["train", "valid", "test"] = "test"
+    """The split to use. Other images without splits of their own are all used."""
+
+    vectors: str | Path | None = None
+    """A vector for each image of --data: an ``.npy`` file in the order of the images, or a ``.csv``
+    table with a column ``file``. ``nextpixel sample`` takes an ``.npy`` file of one or several
+    vectors without --data."""
+
+    captions: str | Path | None = None
+    """A text for each image of --data: a ``.txt`` file with a line for each, or a ``.csv`` table
+    with the columns ``file`` and ``text``."""
+
+    maps: str | Path | None = None
+    """A map for each image of --data: an ``.npy`` file in the order of the images, or a folder of
+    pictures with the names of the images."""
+
+    embedding: str | Path | None = None
+    """Where the checkpoint of the embedding is now, if it has moved since the model was trained
+    with it."""
+
+    text_encoder: str | None = None
+    """The function that encoded the captions in training, MODULE:FUNCTION. By default the bag of
+    words that the checkpoint holds."""
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "valid", "test"):
+            raise UsageError(f"‹split={self.split!r}› must be 'train', 'valid' or 'test'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """How images are drawn from a distribution."""
+
+    temperature: float = 1.0
+    """1 draws from the model; lower values draw likelier images, and 0 takes the most probable
+    value of every sub-pixel."""
+
+    guidance: float = 1.0
+    """How much the condition counts: 1 draws from the model, higher values exaggerate the
+    condition, 0 ignores it. Values other than 1 need a model trained with ``--condition-dropout``,
+    and take twice the time."""
+
+    seed: int = 0
+    """The seed of all random numbers. The same seed gives the same images."""
+
+    batch_size: int = 256
+    """The number of images drawn at once."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
+            if not 0 <= value < math.inf:
+                raise UsageError(
+                    f"‹{name}={value}› must be a finite number of at least 0; 1 draws from the"
+                    " model itself"
+                )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"‹seed={self.seed}› must be from 0 to 2^63 - 1")
+        check_at_least(1, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """Which images to draw."""
+
+    n: int = 64
+    """The number of images. ``--class all`` draws so many of each class; without ``--class`` they
+    are divided among the classes."""
+
+    size: int | tuple[int, int] | None = None
+    """One side, or HEIGHTxWIDTH. By default the size of the training images."""
+
+    class_: str | None = None
+    """For a class-conditional model: the name or number of a class, ``all``, or ``none`` (unknown).
+    By default all classes, a row for each."""
+
+    caption: str | None = None
+    """For a model of captions: what the images should show."""
+
+    columns: int | None = None
+    """The number of images in a row of the grid. By default the grid is square, or has a row for
+    each class."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, n=self.n, columns=self.columns)
+        if isinstance(self.size, int):
+            object.__setattr__(self, "size", (self.size, self.size))
+        if self.size is not None:
+            check_at_least(1, size=min(self.size))  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """The height and width, if given."""
+        return self.size if isinstance(self.size, tuple) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionRequest:
+    """Which images to complete, and which part of them is hidden."""
+
+    n: int = 8
+    """The number of images: the first ones of the split."""
+
+    hide: Literal["bottom", "top", "left", "right", "centre"] = "bottom"
+    """The half to hide, or the central quarter."""
+
+    mask: str | Path | None = None
+    """A picture of the size of the images, black where pixels are hidden. It replaces --hide."""
+
+    class_: str | None = None
+    """For a class-conditional model and images without labels: the name or number of their class,
+    or ``none`` (unknown)."""
+
+    draws: int = 4
+    """The number of completions of each image."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, n=self.n, draws=self.draws)
+        if self.class_ == "all":
+            raise UsageError(
+                "‹class_=all› is for samples; give the one class of the images to complete"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionRequest:
+    """Which images to reconstruct."""
+
+    beside: str | Path | None = None
+    """A convolutional auto-encoder, to show its reconstructions too: a run folder or a
+    checkpoint."""
+
+    n: int = 8
+    """The number of images: the first ones of the split."""
+
+    draws: int = 4
+    """The number of draws for each image."""
+
+    spread: bool = False
+    """Take images that are evenly spread over the split instead of the first ones."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, n=self.n, draws=self.draws)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolationRequest:
+    """Between which images to interpolate."""
+
+    between: tuple[int, int] | None = None
+    """The numbers of two images of the split, from 0. By default pairs of images that are far apart
+    in the split."""
+
+    rows: int = 4
+    """The number of pairs, if --between does not name one."""
+
+    steps: int = 8
+    """The number of draws from one image to the other, both ends included."""
+
+    keep_length: bool | None = None
+    """Keep the length of the vectors on the way, for vectors on a sphere. By default for
+    embeddings."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, rows=self.rows)
+        check_at_least(2, steps=self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectionRequest:
+    """Which predictions to show, and of which pixel the effective receptive field."""
+
+    image: int = 0
+    """The number of the image in the split, from 0."""
+
+    pixels: tuple[tuple[int, int], ...] | None = None
+    """ROWxCOLUMN; repeat the option for several pixels. By default six pixels, from the one that
+    the model predicts best to the one that it predicts worst."""
+
+    images: int = 32
+    """The number of images over which the effective receptive field is averaged."""
+
+    field_pixel: tuple[int, int] | None = None
+    """ROWxCOLUMN of the pixel whose effective receptive field is drawn. By default the middle of
+    the last row but one."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, image=self.image)
+        check_at_least(1, images=self.images)

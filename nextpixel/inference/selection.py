@@ -1,0 +1,160 @@
+"""The images on which a trained model is used: a split of its training data, or other images."""
+
+import logging
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nextpixel.card import ModelCard
+from nextpixel.checkpoint import pretrained
+from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.data.again import load_again
+from nextpixel.data.digest import without_trained
+from nextpixel.data.preparation import Preparation
+from nextpixel.data.source import Source
+from nextpixel.data.splits import ImageData, Split
+from nextpixel.errors import UsageError
+from nextpixel.inference.requests import DataRequest
+from nextpixel.inference.trained import Trained
+from nextpixel.training.ownership import check_places
+
+__all__ = ["Selection", "data_of"]
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Images chosen by a `DataRequest`.
+
+    Attributes:
+        data: the source they are from, prepared as the training data were.
+        split: the images and what belongs to them. Classes are those of the model.
+        name: of the split: "train", "valid", "test", or "all".
+    """
+
+    data: ImageData
+    split: Split
+    name: str
+
+    @property
+    def source(self) -> str:
+        """The name of the source."""
+        return str(self.data.source)
+
+
+def data_of(
+    trained: Trained,
+    request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
+    *,
+    labelled: bool | None = None,
+    progress: Progress | None = None,
+) -> Selection:
+    """Read the images that a request names, prepared as the model's training data were.
+
+    Of the training data this is a split. Of another source it is that split if the source has
+    splits of its own, and otherwise all images.
+
+    Args:
+        trained: the model.
+        request: which images.
+        labelled: whether labels are needed, which must then be classes of the model; None if the
+            model is conditioned on classes.
+        progress: called with how many images are read, and of how many.
+
+    Raises:
+        UsageError: the data are unknown or not there, the split is empty, or a class is not one of
+            the model.
+    """
+    if labelled is None:
+        labelled = bool(of_kind(trained.model.given_by_data, ClassCondition))
+    card, preparation = trained.card, trained.card.preparation or Preparation()
+    encoder = None
+    if isinstance(named := preparation.text_encoder, str):
+        if request.text_encoder is None:
+            raise UsageError(
+                f"the captions were encoded by {named}: say ‹text_encoder={shlex.quote(named)}›"
+                " if you trust it"
+            )
+        encoder = request.text_encoder
+    source = _source(trained, request)
+    if request.data is not None:
+        # An embedding knows the classes that it has not seen by their names.
+        ignored = preparation.ignore_labels if source.embedding is not None else not labelled
+        preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
+    data = load_again(source, preparation, text_encoder=encoder, progress=progress)
+    splits = {"train": data.train, "valid": data.valid, "test": data.test}
+    name: str = request.split
+    part = splits[name]
+    if request.data is not None and not len(data.valid) and not len(data.test):
+        part, name = data.train, "all"
+    if not len(part):
+        raise UsageError(f"{data.source} has no {name} images; choose another ‹split›")
+    part, notes = without_trained(trained.card.digest, data, part, name, same=request.data is None)
+    for note in notes:
+        _log.warning("%s", note)
+    if labelled and request.data is not None and part.labels is not None:
+        part = _with_classes_of_model(part, data, card)
+    return Selection(data=data, split=part, name=name)
+
+
+def _source(trained: Trained, request: DataRequest) -> Source:
+    """The source that a request names, if it may be opened and is there."""
+    recorded = trained.card.source
+    if recorded is None and request.data is None:
+        raise UsageError("the checkpoint does not say what data it was trained on; give ‹data›")
+    name = trained.name.removeprefix("nextpixel:")
+    if request.data is None and name in pretrained() and not trained.card.own:
+        terms = str(trained.card.notes.get("data_terms", recorded))
+        raise UsageError(
+            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its"
+            " images are not included: give them, or other images, as ‹data›"
+        )
+    embedding = None if recorded is None else recorded.embedding
+    if embedding is None and request.embedding is not None:
+        raise UsageError(
+            "‹embedding› was given, but this model was trained without one; leave it out"
+        )
+    if recorded is not None:
+        said = set() if request.embedding is None else {"embedding"}
+        # Of other images only the embedding is still that of the training.
+        asked = recorded if request.data is None else Source("digits", embedding=embedding)
+        check_places(asked, said, own=trained.card.own, file=trained.name, source="data")
+    embedding = request.embedding or embedding
+    if embedding is not None and not Path(embedding).expanduser().exists():
+        raise UsageError(
+            f"the embedding that this model was trained with is not at {embedding}; say where it"
+            " is: ‹embedding›"
+        )
+    annotations = {name: getattr(request, name) for name in ("vectors", "captions", "maps")}
+    if request.data is not None:
+        return Source(request.data, **annotations, embedding=embedding)
+    if beyond := next((name for name, value in annotations.items() if value is not None), None):
+        raise UsageError(f"‹{beyond}› goes with other images: give ‹data› too, or leave it out")
+    assert recorded is not None
+    source = replace(recorded, embedding=embedding)
+    if missing := source.missing:
+        raise UsageError(
+            f"this model was trained on {source}, but {missing} is not there, seen from"
+            f" {Path.cwd()}; say where such images are: ‹data›"
+        )
+    return source
+
+
+def _with_classes_of_model(split: Split, data: ImageData, card: ModelCard) -> Split:
+    """The split with labels that are numbers of the model's classes."""
+    known = list(card.classes)
+    if list(data.classes) == known:
+        return split
+    if unknown := [name for name in data.classes if name not in known]:
+        raise UsageError(
+            f"{data.source} has the class {unknown[0]!r}, but the model knows only"
+            f" {', '.join(known)}"
+        )
+    numbers = np.array([known.index(name) for name in data.classes])
+    return replace(split, labels=numbers[split.labels])

@@ -1,0 +1,70 @@
+"""The figure of a model on a whole split: bits per sub-pixel, exact, a bound, or an error."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nextpixel.autoencoding import likelihood_of
+from nextpixel.data.splits import Split
+from nextpixel.errors import UsageError
+from nextpixel.models.trainable import Trainable
+from nextpixel.training.batches import conditioned
+from nextpixel.training.distributed import rank_and_processes
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Trainable,
+    split: Split,
+    *,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    nats_of: Callable[..., Tensor] | None = None,
+) -> float:
+    """Bits per sub-pixel over a whole split: the sum of nats / (number of sub-pixels · ln 2).
+
+    They are computed in float32, without dropout. Images of different sizes are taken one size at a
+    time and weighted by their number of sub-pixels. With several processes, each scores its share,
+    and all get the result.
+
+    Args:
+        model: any model; what it is conditioned on comes from the split.
+        split: not empty.
+        batch_size: images per pass. The result does not depend on it, except for rounding.
+        progress: called with how many images are scored, and of how many (of this process).
+        nats_of: what to sum up; None for what `likelihood_of` gives.
+
+    Raises:
+        UsageError: the split is empty, or does not fit the model.
+    """
+    nats_of = nats_of or likelihood_of(model)
+    if not len(split):
+        raise UsageError(
+            "this split is empty, so there is nothing to evaluate; choose another ‹split›"
+        )
+    rank, processes = rank_and_processes()
+    sizes = split.sizes
+    shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
+    groups = [
+        np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))
+    ]
+    sums, done, count = [], 0, sum(map(len, groups))
+    for rows in groups:
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            x, condition = conditioned(model, split, part)
+            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
+            done += len(part)
+            if progress is not None:
+                progress(done, count)
+    nats = torch.tensor(
+        -math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu"
+    )
+    if processes > 1:
+        dist.all_reduce(nats)
+    return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))

@@ -1,0 +1,62 @@
+"""What to do when a batch does not fit into memory: find, by trying, a part of it that does."""
+
+import copy
+import re
+from dataclasses import replace
+
+import torch
+
+from nextpixel.data.splits import ImageData
+from nextpixel.models.trainable import Trainable
+from nextpixel.training.batches import training_parts
+from nextpixel.training.config import TrainConfig
+
+__all__ = ["is_out_of_memory", "parts_that_fit"]
+
+_SENTENCE = re.compile("out of memory|can't allocate memory|not enough memory")
+_MARGIN = 2
+"""The state of the optimiser and fragmented memory come on top of the trial."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, on a CPU or a GPU."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or (
+        isinstance(error, RuntimeError) and _SENTENCE.search(str(error)) is not None
+    )
+
+
+def parts_that_fit(model: Trainable, data: ImageData, config: TrainConfig) -> int | None:
+    """Into how many parts a batch must be divided to fit into memory.
+
+    Tries the gradient of ever smaller parts, on a copy of the model, and leaves half of the memory
+    of the part that fits free.
+
+    Returns:
+        A value for ``accumulate``; None if not even one image fits.
+    """
+    parts = config.accumulate
+    while parts < config.batch_size:
+        parts = min(2 * parts, config.batch_size)
+        images = -(-config.batch_size // parts)
+        if _fits(model, data, config, images * _MARGIN if images > 1 else 1):
+            return parts
+    return None
+
+
+def _fits(model: Trainable, data: ImageData, config: TrainConfig, images: int) -> bool:
+    trial, smaller = None, replace(config, batch_size=images, accumulate=1)
+    try:
+        trial = copy.deepcopy(model).train()
+        parts = training_parts(data.train, smaller, 0, 0, 1, trial.device, trial.given_by_data)
+        for x, values in parts:
+            (-trial(x, values).log_prob(x)).sum().backward()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        del trial
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return True
