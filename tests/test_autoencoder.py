@@ -251,9 +251,7 @@ def test_free_bits_cost_the_same_whatever_the_code_does() -> None:
 
 
 def test_free_bits_are_of_the_mean_over_the_batch() -> None:
-    """Each entry costs its mean divergence, or the free bits if those are more; never image by
-    image.
-    """
+    """Each entry costs its mean divergence or the free bits, whichever is more."""
     model = autoencoder(variational=True).train()
     x = images(model, 6, (6, 5))
     with torch.no_grad():

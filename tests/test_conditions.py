@@ -104,7 +104,7 @@ def test_one_value_and_a_tuple_of_one_are_the_same(name: str) -> None:
 
 
 def test_every_vector_is_standardised_by_its_own_entries() -> None:
-    """Mean 0 and variance 1 of few vectors of any scale; known ones are marked, a constant stays."""
+    """Mean 0 and variance 1, of few vectors of any scale; known ones are marked."""
     kinds = (VectorCondition(2), ClassCondition(3), VectorCondition(3))
     first, last = torch.randn(4, 2) * 7 + 3, torch.randn(4, 3) * 0.1 - 50
     last[:, 1] = 5.0

@@ -594,7 +594,7 @@ def test_drawn_binarisation_does_not_depend_on_the_split(tmp_path: Path) -> None
 
 
 def test_what_is_drawn_for_an_image_is_the_same_in_every_split(tmp_path: Path) -> None:
-    """The splits of an array are those of its whole, in parts; splits of their own draw their own."""
+    """The splits of an array are parts of the whole; given splits have draws of their own."""
     photos = RNG.integers(0, 256, (12, 6, 6), dtype=np.uint8)
     drawn = Preparation(binarise="draw", split_seed=2)
     path = saved(tmp_path / "x.npy", photos)

@@ -272,7 +272,7 @@ def test_the_receptive_field_is_what_changes(pixel: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["gated-rgb", "pixel-cnn-rgb-classes"])
 def test_the_picture_of_a_field_is_the_field(name: str) -> None:
-    """Each panel's pixels one by one: seen past green, unseen grey, itself black, the future white."""
+    """Seen past is green, unseen past grey, the site itself black, the future white."""
     model, (height, width) = build(name), (4, 5)
     pixel = (2, 2)
     seen = receptive_field(model, (height, width), pixel=pixel)
