@@ -10,6 +10,7 @@ from PIL import Image
 
 from nextpixel.data.again import load_again
 from nextpixel.data.digest import DataDigest, without_trained
+from nextpixel.data.errors import ImageError
 from nextpixel.data.load import DataError, ImageData, Preparation, Source, load_data
 from nextpixel.data.reading import read_image
 from nextpixel.data.tiff import read_bands, tiff_pages
@@ -328,6 +329,31 @@ def test_strips_are_unpacked(tmp_path: Path, compression: str, side: int) -> Non
     with path.open("rb") as file:
         (page,) = tiff_pages(file)
         np.testing.assert_array_equal(read_bands(file, page), np.moveaxis(x, 2, 0))
+
+
+def tags_of(*tags: tuple[int, int, int], body: bytes = b"") -> bytes:
+    """A TIFF file of tags (number, count, value or place) of 32 bits; the body begins at 8."""
+    entries = b"".join(struct.pack("<HHII", tag, 4, *rest) for tag, *rest in tags)
+    head = b"II*\0" + struct.pack("<I", 8 + len(body))
+    return head + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_a_small_tiff_file_is_little_work(tmp_path: Path) -> None:
+    """Values, strips and the padding of tiles do not add up to more than the file can hold."""
+    zeros, count = bytes(2**16), 2**14
+    shape = (256, 1, 1), (257, 1, count), (258, 1, 8), (262, 1, 1), (277, 1, 3)
+    many = struct.pack("<I", 8) * count + struct.pack("<I", 2**17) * count
+    strips = (278, 1, 1), (273, count, 8), (279, count, 8 + 4 * count)
+    tiles = (322, 1, 2**14), (323, 1, 2**12), (324, count, 8), (325, count, 8 + 4 * count)
+    files = {
+        "share": tags_of(*((273, 2**14, 8) for _ in range(9)), body=zeros),
+        "overlap": tags_of(*shape, *strips, body=many),
+        "much larger than the picture": tags_of(*shape, *tiles, body=many),
+    }
+    for message, content in files.items():
+        (tmp_path / "x.tif").write_bytes(content)
+        with pytest.raises(ImageError, match=message):
+            read_image(tmp_path / "x.tif")
 
 
 def test_pages_are_pictures_and_frames_are_told(tmp_path: Path) -> None:

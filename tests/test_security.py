@@ -288,6 +288,22 @@ def table(datasets: Any, values: list[int]) -> Any:
     return datasets.Dataset.from_dict(rows, features=features)
 
 
+def test_a_small_parquet_file_has_few_rows(tmp_path: Path, quiet_datasets: Any) -> None:
+    """A column of copies takes no bytes, and every row would be a picture to decode."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    png = pictured(tmp_path / "x.png").read_bytes()
+    kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    features = quiet_datasets.Features({"image": quiet_datasets.Image()})
+    rows = arrow.array([{"bytes": png, "path": None}] * 100_000, kind)
+    schema = features.arrow_schema
+    path = tmp_path / "given" / "x.parquet"
+    path.parent.mkdir()
+    parquet.write_table(arrow.Table.from_arrays([rows], schema=schema), path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"100,000 rows in parquet files of [\d,]+ bytes"):
+        loaded(path.parent)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_parquet_files_are_read_by_row_groups_and_splits(
     tmp_path: Path, quiet_datasets: Any

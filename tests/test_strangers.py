@@ -3,6 +3,7 @@
 See docs/guides/security.md; `test_security.py` has what reads, runs and connects.
 """
 
+import io
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.data import kept
+from nextpixel.data.annotation_files import read_npy
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
@@ -550,6 +552,24 @@ def test_labels_count_no_more_classes_than_is_plausible(kind: str, tmp_path: Pat
             loaded(path)
 
 
+@pytest.mark.parametrize("field", ["label_names", "train_captions", "train_labels"])
+def test_items_that_take_no_bytes_are_refused(field: str, tmp_path: Path) -> None:
+    """Such an array says how many items it has, and the file is as small as ever."""
+    header = {"descr": "<U0", "fortran_order": False, "shape": (4, 10**11)}
+    empty = io.BytesIO()
+    np.lib.format.write_array_header_1_0(empty, header)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        images = io.BytesIO()
+        np.save(images, np.zeros((4, 2, 2), np.uint8))
+        archive.writestr("train_images.npy", images.getvalue())
+        archive.writestr(f"{field}.npy", empty.getvalue())
+    with pytest.raises(DataError, match="take no bytes"):
+        load_data(tmp_path / "x.npz")
+    (tmp_path / "labels.npy").write_bytes(empty.getvalue())
+    with pytest.raises(DataError, match=r"labels\.npy.*cannot be read"):
+        read_npy(tmp_path / "labels.npy")
+
+
 def test_many_images_may_have_many_classes(tmp_path: Path) -> None:
     labels = np.arange(3000)
     np.savez(tmp_path / "x.npz", train_images=np.zeros((3000, 2, 2), np.uint8), train_labels=labels)
@@ -569,6 +589,18 @@ def test_very_many_classes_are_not_all_drawn_unasked(tmp_path: Path, capsys: Any
     split = loaded(tmp_path / "x.npz", **WHOLE).train
     with pytest.raises(UsageError, match=r"6,000,000 likelihoods; use at most images=6"):
         condition_worth(model, split)
+
+
+@pytest.mark.parametrize("shape", [(3000, 3000), (2**40, 2**40)])
+def test_very_large_images_are_not_drawn_unasked(
+    shape: tuple[int, int], tmp_path: Path, capsys: Any
+) -> None:
+    """How large images are is up to whoever made the checkpoint."""
+    path = tmp_path / "m.safetensors"
+    save(GatedPixelCNN(**SMALL), path, card=ModelCard(shape=shape))
+    arguments = ["sample", str(path), "--n", "1", "--out", str(tmp_path / "x.png")]
+    assert f"{shape[0]}×{shape[1]} pixels; give --size" in fails(arguments, capsys)
+    main([*arguments, "--size", "4"])
 
 
 @pytest.mark.parametrize(

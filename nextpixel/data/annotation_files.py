@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 
-__all__ = ["caption_table", "checked_vectors", "read_npy", "vector_table"]
+__all__ = ["caption_table", "checked_vectors", "read_npy", "require_bytes", "vector_table"]
 
 _NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
 _TEXT_COLUMNS = ("text", "caption", "captions", "description")
@@ -18,10 +18,17 @@ _TEXT_COLUMNS = ("text", "caption", "captions", "description")
 def read_npy(path: Path) -> NDArray[Any]:
     """Map the array of an ``.npy`` file."""
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        return require_bytes(np.lib.format.open_memmap(path, mode="r"))
     except Exception as error:  # numpy parses the header as Python, and raises many kinds.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read as a .npy file ({reason})") from error
+
+
+def require_bytes(values: NDArray[Any]) -> NDArray[Any]:
+    """Raise ValueError for an array whose items take no bytes: a small file can hold 10**11."""
+    if values.size and not values.nbytes:
+        raise ValueError(f"it is of the type {values.dtype}, whose items take no bytes")
+    return values
 
 
 def vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:

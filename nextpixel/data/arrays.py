@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.annotation_files import checked_vectors, read_npy
+from nextpixel.data.annotation_files import checked_vectors, read_npy, require_bytes
 from nextpixel.data.classes import numbered
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.fingerprints import fingerprints
@@ -168,7 +168,7 @@ class _ZippedArrays(Mapping[str, NDArray[Any]]):
         with _reported(self.path), zipfile.ZipFile(self.path) as archive:
             if not self._is_large or member.file_size <= _SMALL_BYTES:
                 with archive.open(member) as file:
-                    return np.lib.format.read_array(file, allow_pickle=False)
+                    return require_bytes(np.lib.format.read_array(file, allow_pickle=False))
             target = self.storage.path([self.digest, member.filename])
             if (kept := open_kept(target, member.file_size, None)) is not None:
                 return kept

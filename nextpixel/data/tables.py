@@ -32,6 +32,9 @@ __all__ = [
     "picture_file",
 ]
 
+_FEW_ROWS = 2**16
+"""More rows than this have at least a byte each: a column of copies takes none in a file."""
+
 _SAVED = ("dataset_dict.json", "state.json")
 
 
@@ -81,6 +84,12 @@ class ParquetRows:
             rows._ends += (np.cumsum(counts, dtype=np.int64) + len(rows)).tolist()
             status = path.stat()
             rows.stamp += f"{path.resolve()} {status.st_size} {status.st_mtime_ns} "
+        there = sum(path.stat().st_size for path in files)
+        if len(rows) > max(_FEW_ROWS, there):
+            raise DataError(
+                f"{files[0].parent} has {len(rows):,} rows in parquet files of {there:,} bytes, so"
+                " that most are copies of others; keep one of each"
+            )
         rows.features = first
         return rows
 

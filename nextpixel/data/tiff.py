@@ -35,6 +35,14 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _SUBFILE, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_ROWS = 254, 273, 274, 277, 278
 _STRIP_BYTES, _PLANAR, _PREDICTOR, _EXTRA, _FORMAT = 279, 284, 317, 338, 339
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
+_TAGS = {
+    *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC),
+    *(_SUBFILE, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_ROWS),
+    *(_STRIP_BYTES, _PLANAR, _PREDICTOR, _EXTRA, _FORMAT),
+    *(_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES),
+}
+# Short values and blank tiles may be shared; beyond these bytes nothing is read over and over.
+_SHARED_VALUES, _SHARED_TILES = 2**6, 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +102,13 @@ class TiffPage:
 
 
 def tiff_pages(file: TiffFile) -> list[TiffPage]:
-    """The pages of a classic TIFF file; [] for any other file, and for damaged tags."""
+    """The pages of a classic TIFF file; [] for any other file, and for damaged tags.
+
+    Raises:
+        ImageError: If tags share their values, so that a small file takes much memory.
+    """
     try:
+        left = file.seek(0, io.SEEK_END)
         file.seek(0)
         head = file.read(8)
         order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
@@ -110,8 +123,13 @@ def tiff_pages(file: TiffFile) -> list[TiffPage]:
             (count,) = struct.unpack(order + "H", file.read(2))
             entries = file.read(12 * count)
             (offset,) = struct.unpack(order + "I", file.read(4))
-            found = (_entry(file, order, entries[12 * k : 12 * k + 12]) for k in range(count))
-            pages.append(TiffPage(order=order, tags=dict(tag for tag in found if tag is not None)))
+            tags: dict[int, tuple[int, ...]] = {}
+            for k in range(count):
+                tag, values, read = _entry(file, order, entries[12 * k : 12 * k + 12], left)
+                left -= read
+                if values is not None:
+                    tags[tag] = values
+            pages.append(TiffPage(order=order, tags=tags))
         return pages
     except struct.error:
         return []  # Pillow says what is wrong.
@@ -143,11 +161,16 @@ def read_bands(file: TiffFile, page: TiffPage) -> NDArray[Any]:
     down, across = -(-height // rows), -(-width // columns)
     offsets = page.tags.get(_TILES if tiled else _STRIPS, ())
     lengths = page.tags.get(_TILE_BYTES if tiled else _STRIP_BYTES, ())
-    if min(len(offsets), len(lengths)) < down * across * (samples if planar else 1):
+    count = down * across * (samples if planar else 1)
+    if min(len(offsets), len(lengths)) < count:
         raise ImageError("is damaged: strips or tiles are missing")
+    if down * rows * across * columns * samples > 2 * _MOST_SAMPLES:
+        raise ImageError("is damaged: its strips or tiles are much larger than the picture")
+    if sum(lengths[:count]) > file.seek(0, io.SEEK_END) + _SHARED_TILES:
+        raise ImageError("is damaged: its strips or tiles overlap")
     dtype = np.dtype(f"{page.order}u{max(bits) // 8}")
     out = np.zeros((height, width, samples), dtype.newbyteorder("="))
-    for number in range(down * across * (samples if planar else 1)):
+    for number in range(count):
         plane, place = divmod(number, down * across)
         top, left = place // across * rows, place % across * columns
         present = rows if tiled else min(rows, height - top)
@@ -167,20 +190,25 @@ def read_bands(file: TiffFile, page: TiffPage) -> NDArray[Any]:
     return np.moveaxis(out, 2, 0)
 
 
-def _entry(file: TiffFile, order: str, entry: bytes) -> tuple[int, tuple[int, ...]] | None:
-    """A tag and its integers; None if it holds anything else."""
+def _entry(
+    file: TiffFile, order: str, entry: bytes, left: int
+) -> tuple[int, tuple[int, ...] | None, int]:
+    """A tag, its integers or None if it is of no use here, and how many of `left` bytes it took."""
     tag, kind, count = struct.unpack(order + "HHI", entry[:8])
-    if kind not in _SIZES or count > _MOST_ENTRIES:
-        return None
+    if tag not in _TAGS or kind not in _SIZES or count > _MOST_ENTRIES:
+        return tag, None, 0
     size, letter = _SIZES[kind]
-    values = entry[8 : 8 + size * count]
+    values, taken = entry[8 : 8 + size * count], 0
     if size * count > 4:
+        taken = size * count if size * count > _SHARED_VALUES else 0
+        if taken > left:
+            raise ImageError("is damaged: its tags share their values, or lie outside the file")
         (offset,) = struct.unpack(order + "I", entry[8:])
         here = file.tell()
         file.seek(offset)
         values = file.read(size * count)
         file.seek(here)
-    return tag, struct.unpack(f"{order}{count}{letter}", values)
+    return tag, struct.unpack(f"{order}{count}{letter}", values), taken
 
 
 def _unpacked(data: bytes, compression: int, needed: int) -> bytes:

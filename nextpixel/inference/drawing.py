@@ -4,6 +4,7 @@ One call, from the name of a model to an array of integers. `nextpixel.sampling`
 on tensors that it is made of.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 __all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
 
 _MOST_ROWS = 1024
+_MOST_PIXELS = 2**20
+"""What a checkpoint may ask for on its own: the number of classes, and of pixels of an image."""
 
 Reading = Callable[[int, int], None]
 
@@ -104,6 +107,11 @@ def draw_images(
     if shape is None:
         raise UsageError(
             "the model was trained on images of several sizes; give ‹size›, such as 32 or 48x64"
+        )
+    if request.shape is None and math.prod(shape) > _MOST_PIXELS:
+        raise UsageError(
+            f"the model says that its images have {shape[0]}×{shape[1]} pixels; give ‹size› to draw"
+            " images as large as that, or smaller ones"
         )
     trained.check_guidance(config.guidance)
     classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
