@@ -948,7 +948,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "other channels": (
         lambda p: saved(p / "x.npy", TEN),
         {"channels": 4},
-        "channels is 3, but channels=4",
+        "channels is 3; leave out channels=4",
     ),
     "splits differ": (
         lambda p: npz(p, train_images=TEN, test_images=TEN[:, :5]),
@@ -1049,7 +1049,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "colours of digits": (
         lambda p: "digits",
         {"channels": 3},
-        r"digits: the number of channels is 1, but channels=3",
+        r"digits: the number of channels is 1; leave out channels=3",
     ),
 }
 

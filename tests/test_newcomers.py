@@ -8,12 +8,15 @@ import torch
 from PIL import Image
 
 from nextpixel import load_data
+from nextpixel.cli.app import main
+from nextpixel.data.again import load_again
 from nextpixel.data.preparation import Preparation
 from nextpixel.data.source import Source
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
-from nextpixel.inference.completion import CompletionRequest, _known
+from nextpixel.inference.completion import _known
 from nextpixel.inference.conditions import _rows
+from nextpixel.inference.requests import CompletionRequest
 
 
 def pictures(folder: Path, *undecodable: str) -> Path:
@@ -44,6 +47,13 @@ def test_one_broken_picture_of_many_can_be_skipped_and_the_error_says_so(tmp_pat
     (folder / "x.png").write_bytes(b"")
     with pytest.raises(UsageError, match=r"1 of 11 pictures.*skip_broken=True"):
         load_data(str(folder))
+
+
+def test_a_trained_model_says_what_is_wrong_with_other_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((20, 8, 8, 3), np.uint8))
+    preparation = Preparation(channels=1, size=(8, 8), levels=2, from_levels=256)
+    with pytest.raises(UsageError, match=r"the number of channels is 3; the model takes .* 1 chan"):
+        load_again(Source(str(tmp_path / "x.npy")), preparation)
 
 
 def test_an_empty_source_is_not_called_by_an_option_that_no_command_has() -> None:
@@ -78,3 +88,9 @@ def test_a_table_of_vectors_without_images_is_explained(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("file,a\nx.png,1\n")
     with pytest.raises(UsageError, match=r"v\.csv: a \.csv table .*data="):
         _rows(tmp_path / "v.csv", 1)
+
+
+def test_words_too_many_are_shown_as_they_were_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "my", "run 2"])
+    assert "unexpected: 'run 2'; put a name that holds spaces" in capsys.readouterr().err

@@ -241,8 +241,8 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = np.moveaxis(x, 3, 1) if is_last else x
     if channels not in (None, x.shape[1]):
         raise DataError(
-            f"{where}: the number of channels is {x.shape[1]}, but ‹channels={channels}›"
-            " was given; leave it out, or convert the images"
+            f"{where}: the number of channels is {x.shape[1]}; leave out"
+            f" ‹channels={channels}›, or convert the images"
         )
     return x
 
