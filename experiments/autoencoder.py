@@ -15,8 +15,8 @@ from common import RESULTS, description, evaluated, trained, worth, write
 
 from nextpixel import TrainConfig
 from nextpixel.inference.reconstruction import reconstruct_images
-from nextpixel.inference.requests import ReconstructionRequest
-from nextpixel.models.choice import ModelChoice
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.requests import ReconstructionRequest
 
 PREPARATION = {"ignore_labels": True, "validation": 500}
 DECODER = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nextpixel import Preparation, TrainConfig, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
-from nextpixel.models.choice import ModelChoice
+from nextpixel.settings.choice import ModelChoice
 
 MODEL = ModelChoice(network={"features": 30, "layers": 6, "kernel_size": 3, "first_kernel_size": 7})
 TRAINING = TrainConfig(condition_dropout=0.1, minutes=16)

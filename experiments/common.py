@@ -7,10 +7,10 @@ from typing import Any
 
 from nextpixel import TrainConfig
 from nextpixel.checkpoint import load_trainable, read_card
-from nextpixel.data.source import Source
 from nextpixel.inference.evaluation import evaluate_model, measure_condition
-from nextpixel.inference.requests import DataRequest
-from nextpixel.models.choice import ModelChoice
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.requests import DataRequest
+from nextpixel.settings.source import Source
 from nextpixel.training.record import read_run
 from nextpixel.training.start import resume_model, train_model
 from nextpixel.training.state import STATE

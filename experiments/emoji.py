@@ -15,7 +15,7 @@ from common import RESULTS, description, evaluated, trained, worth, write
 from nextpixel import TrainConfig, load, sample
 from nextpixel.checkpoint import read_card
 from nextpixel.data.image_files import grid, write_image
-from nextpixel.models.choice import ModelChoice
+from nextpixel.settings.choice import ModelChoice
 
 MODEL = ModelChoice(
     network={

@@ -16,7 +16,7 @@ from common import RESULTS, description, trained, write
 from matplotlib.figure import Figure
 
 from nextpixel import Preparation, TrainConfig, load, load_data
-from nextpixel.models.choice import ModelChoice
+from nextpixel.settings.choice import ModelChoice
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.metrics import read_metrics
 

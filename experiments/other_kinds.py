@@ -39,9 +39,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from nextpixel import Preparation, TrainConfig, load, load_data, sample
 from nextpixel.data.image_files import grid, write_image
-from nextpixel.models.choice import ModelChoice
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
+from nextpixel.settings.choice import ModelChoice
 from nextpixel.training.metrics import read_metrics
 
 # Validations would be taken off the PixelCNN's minutes, and choose its weights; the others have

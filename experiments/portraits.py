@@ -19,9 +19,9 @@ from common import description, evaluated, trained, worth, write
 
 from nextpixel import Preparation, Source, TrainConfig, load, sample
 from nextpixel.checkpoint import load_embedding, read_card
-from nextpixel.models.choice import ModelChoice
 from nextpixel.models.embedding import embed
-from nextpixel.training.config import EmbeddingConfig
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.training import EmbeddingConfig
 from nextpixel.training.embed import learn_embedding
 from nextpixel.training.embedding import verify
 

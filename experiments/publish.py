@@ -18,7 +18,7 @@ from common import evaluated, trained
 import nextpixel
 from nextpixel import TrainConfig, load, save
 from nextpixel.checkpoint import read_card
-from nextpixel.models.choice import ModelChoice
+from nextpixel.settings.choice import ModelChoice
 
 FOLDER = Path(nextpixel.__file__).parent / "pretrained"
 LARGEST = 5_000_000

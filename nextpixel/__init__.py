@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from nextpixel.checkpoint import load, save
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.load import load_data
-    from nextpixel.data.preparation import Preparation
-    from nextpixel.data.source import Source
     from nextpixel.inference.completion import complete_images
     from nextpixel.inference.drawing import draw_images
     from nextpixel.inference.evaluation import evaluate_model
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
-    from nextpixel.training.config import TrainConfig
+    from nextpixel.settings.preparation import Preparation
+    from nextpixel.settings.source import Source
+    from nextpixel.settings.training import TrainConfig
     from nextpixel.training.loop import initial_state, train
     from nextpixel.training.start import resume_model, train_model
 
@@ -67,10 +67,10 @@ _HOMES = {
     "MapCondition": "conditions.kinds",
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",
-    "Preparation": "data.preparation",
+    "Preparation": "settings.preparation",
     "RowLSTM": "models.pixel_rnn",
-    "Source": "data.source",
-    "TrainConfig": "training.config",
+    "Source": "settings.source",
+    "TrainConfig": "settings.training",
     "VectorCondition": "conditions.kinds",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",

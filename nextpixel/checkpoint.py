@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nextpixel.card import ModelCard, Training, card_of
+from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel

@@ -17,10 +17,10 @@ from nextpixel.cli.words import plan_lines
 from nextpixel.inference.completion import complete_images
 from nextpixel.inference.drawing import draw_images
 from nextpixel.inference.evaluation import Evaluation, evaluate_model
-from nextpixel.inference.requests import CompletionRequest, SampleRequest
 from nextpixel.inference.trained import open_trained
-from nextpixel.models.choice import ModelChoice
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.requests import CompletionRequest, SampleRequest
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.loop import Step
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.start import TrainPlan, train_model

@@ -19,14 +19,14 @@ from cases import CASES, build
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import CheckpointError, load_trainable, read_card, save
 from nextpixel.cli.app import main
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
+from nextpixel.files.card import ModelCard, Training
 from nextpixel.files.tensors import read_tensors, write_tensors
 from nextpixel.models.embedding import Embedding
-from nextpixel.training.config import EmbeddingConfig, TrainConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import EmbeddingConfig, TrainConfig
 
 SECONDS = 20
 HUGE = [0, -1, 1, 2, 3, 7, 255, 256, 257, 65536, 2**20, 10**9, 2**31, 2**61 - 1, 2**63, 10**300]

@@ -21,13 +21,13 @@ from nextpixel import (
     load_data,
     save,
 )
-from nextpixel.card import ModelCard
 from nextpixel.data.annotations import BagOfWords, encode_captions
 from nextpixel.data.errors import DataError
 from nextpixel.data.image_files import write_image
 from nextpixel.data.maps import checked_maps
 from nextpixel.data.pixels import resize, subsample
 from nextpixel.data.splits import Split
+from nextpixel.files.card import ModelCard
 from nextpixel.models.embedding import Embedding, embed
 from nextpixel.training.batches import conditions_of, tensors, training_parts
 from nextpixel.training.loop import initial_state, train

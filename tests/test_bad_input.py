@@ -25,8 +25,8 @@ from nextpixel import (
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import forget
 from nextpixel.models import registry
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import TrainConfig
 from nextpixel.walk import walk
 
 GREY = GatedPixelCNN(levels=4, features=4, layers=1)

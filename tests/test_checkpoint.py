@@ -14,15 +14,15 @@ from cases import CASES, build, conditions, images
 from safetensors.torch import load_file, save_file
 
 from nextpixel import GatedPixelCNN, MultiScale, load, save
-from nextpixel.card import ModelCard, place_name
 from nextpixel.checkpoint import BEST, CheckpointError, Training, read_card
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
+from nextpixel.files.card import ModelCard, place_name
 from nextpixel.files.replacing import replace_file
 from nextpixel.files.tensors import read_header, read_tensors, write_tensors
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.embedding import EmbeddingConfig
 
 CARD = ModelCard(classes=("a", "b"), training=Training(step=3), notes={"about": "a test"})
@@ -370,9 +370,10 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(
 
 
 def test_permissions_stay(path: Path, tmp_path: Path) -> None:
-    path.chmod(0o600)
-    save(build("gated-binary"), path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for permissions in (0o600, 0o644, 0o664):
+        path.chmod(permissions)
+        save(build("gated-binary"), path)
+        assert stat.S_IMODE(path.stat().st_mode) == permissions
     (tmp_path / "plain").touch()
     save(build("gated-binary"), tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -10,7 +10,7 @@ from test_training import dataset
 from nextpixel import ClassCondition, MapCondition, MultiScale
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
-from nextpixel.models.choice import DECIDED_BY_DATA, NETWORKS, ModelChoice
+from nextpixel.settings.choice import DECIDED_BY_DATA, NETWORKS, ModelChoice
 from nextpixel.training.build import build_model
 
 OTHER: dict[str, Any] = {

@@ -8,11 +8,11 @@ import torch
 from cases import build, conditions, images
 
 from nextpixel import GatedPixelCNN, TrainConfig, initial_state, sample, score, train
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import full_precision, seeded
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 from nextpixel.walk import walk
 
 

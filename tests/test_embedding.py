@@ -15,7 +15,7 @@ from nextpixel.cli.app import main
 from nextpixel.data.splits import Split
 from nextpixel.inference.interpolation import between, interpolate
 from nextpixel.models.embedding import Embedding, embed
-from nextpixel.training.config import EmbeddingConfig
+from nextpixel.settings.training import EmbeddingConfig
 from nextpixel.training.embedding import (
     balanced_rows,
     train_embedding,

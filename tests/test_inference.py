@@ -17,7 +17,9 @@ from nextpixel.inference.completion import complete_images, hidden_part
 from nextpixel.inference.drawing import draw_images
 from nextpixel.inference.evaluation import Evaluation, evaluate_model, measure_condition
 from nextpixel.inference.inspection import inspect_model
-from nextpixel.inference.requests import (
+from nextpixel.inference.trained import open_trained
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.requests import (
     CompletionRequest,
     DataRequest,
     InspectionRequest,
@@ -26,8 +28,6 @@ from nextpixel.inference.requests import (
     SampleConfig,
     SampleRequest,
 )
-from nextpixel.inference.trained import open_trained
-from nextpixel.models.choice import ModelChoice
 
 REQUESTS: dict[str, list[type]] = {
     "evaluate": [DataRequest],

@@ -16,7 +16,7 @@ from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d, VerticalConv
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.layers.scan import Fronts, diagonal_fronts, lstm_scan, row_fronts
-from nextpixel.layers.sizes import check_kernel_size, check_width
+from nextpixel.settings.sizes import check_kernel_size, check_width
 
 CONVS = [
     pytest.param(channels, kernel_size, mask_type, id=f"C{channels}-k{kernel_size}-{mask_type}")

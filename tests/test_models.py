@@ -32,7 +32,7 @@ from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoe
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS, build
-from nextpixel.models.settings import (
+from nextpixel.settings.networks import (
     DiagonalBiLSTMSettings,
     GatedPixelCNNSettings,
     HeadName,
@@ -76,7 +76,7 @@ def test_the_heads_that_settings_offer_are_those_that_exist() -> None:
 
 
 def test_settings_do_not_load_torch() -> None:
-    code = "import sys, nextpixel.models.settings; assert 'torch' not in sys.modules"
+    code = "import sys, nextpixel.settings.networks; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

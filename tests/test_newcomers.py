@@ -10,13 +10,13 @@ from PIL import Image
 from nextpixel import load_data
 from nextpixel.cli.app import main
 from nextpixel.data.again import load_again
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
 from nextpixel.inference.completion import _known
 from nextpixel.inference.conditions import _rows
-from nextpixel.inference.requests import CompletionRequest
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.requests import CompletionRequest
+from nextpixel.settings.source import Source
 
 
 def pictures(folder: Path, *undecodable: str) -> Path:

@@ -10,11 +10,11 @@ import pytest
 from nextpixel.cli.app import app, main
 from nextpixel.cli.helps import shown_default
 from nextpixel.cli.options import Given
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
-from nextpixel.models.choice import DECIDED_BY_DATA, NETWORKS, ModelChoice
-from nextpixel.training.config import EmbeddingConfig, TrainConfig
+from nextpixel.settings.choice import DECIDED_BY_DATA, NETWORKS, ModelChoice
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import EmbeddingConfig, TrainConfig
 
 # Of each field another value than its default, as a user types it, and as the library gets it.
 VALUES: dict[type, dict[str, tuple[str, Any]]] = {

@@ -20,10 +20,10 @@ from nextpixel import (
     load_data,
     save,
 )
-from nextpixel.card import ModelCard
 from nextpixel.checkpoint import BEST, CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.errors import UsageError
+from nextpixel.files.card import ModelCard
 from nextpixel.files.tensors import json_digest
 from nextpixel.training.ownership import check_places, is_remote, is_signed, signature
 from nextpixel.training.record import is_own, own_card, read_run, write_run

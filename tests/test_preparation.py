@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.recorded import recorded
-from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.recorded import recorded
+from nextpixel.settings.source import Source
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 SIDES = st.integers(1, 65536)
@@ -145,8 +145,8 @@ def test_every_wrong_value_is_refused_by_name() -> None:
     """By the constructor and by the reader of records, in one sentence."""
     script = """
 import json, sys
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 from nextpixel.errors import UsageError
 given = json.load(sys.stdin)
 def told(make):

@@ -21,7 +21,6 @@ from test_security import fails, pictured
 from nextpixel import GatedPixelCNN, Preparation, Source, load, load_data, save
 from nextpixel.analysis.condition_worth import condition_worth
 from nextpixel.analysis.plots import training_curve
-from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.cli.app import main
 from nextpixel.conditions.kinds import ClassCondition
@@ -31,6 +30,7 @@ from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
+from nextpixel.files.card import ModelCard, Training
 from nextpixel.files.replacing import check_links, replace_file
 from nextpixel.inference.publishing import publish
 

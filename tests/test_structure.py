@@ -12,14 +12,13 @@ ROOT = Path(nextpixel.__file__).parent
 # line.
 ORDER = [
     ["errors", "version", "conditions", "cache", "devices"],
-    ["files"],
-    ["layers"],
+    ["settings"],
+    ["files", "layers"],
     ["models"],
-    ["walk", "scoring"],
+    ["walk", "scoring", "checkpoint"],
     ["sampling", "autoencoding"],
-    # A card records how data were prepared and a model was trained; an embedding, which is read
-    # from a checkpoint, gives data their vectors. The modules of these rooms form no circle.
-    ["card", "checkpoint", "data", "training"],
+    ["data"],
+    ["training"],
     ["analysis"],
     ["inference"],
     ["papers"],

@@ -17,13 +17,13 @@ from nextpixel import (
     dequantised_bits_per_dim,
     score,
 )
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.models.core import ImageModel
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import learning_rate, total_steps
 from nextpixel.training.batches import batch_indices, training_parts
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import learning_rate, total_steps
 from nextpixel.training.loop import (
     Step,
     TrainConfig,

@@ -90,9 +90,8 @@ def _main(tokens: list[str]) -> None:
             error_console=terminal.console(stderr=True),
         )
     except UnusedCliTokensError as error:
-        _refuse(
-            f"unexpected: {shlex.join(error.unused_tokens or [])}; put a name that holds spaces in quotes"
-        )
+        words = shlex.join(error.unused_tokens or [])
+        _refuse(f"unexpected: {words}; put a name that holds spaces in quotes")
     except CycloptsError as error:
         _refuse(str(error))
     except BrokenPipeError:  # whoever read our output, such as head, has enough

@@ -6,7 +6,7 @@ from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, progress_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
 from nextpixel.cli.words import images_words
-from nextpixel.inference.requests import (
+from nextpixel.settings.requests import (
     CompletionRequest,
     DataRequest,
     SampleConfig,

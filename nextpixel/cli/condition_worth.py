@@ -5,7 +5,7 @@ import json as json_format
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
-from nextpixel.inference.requests import DataRequest
+from nextpixel.settings.requests import DataRequest
 
 __all__ = ["condition_worth"]
 

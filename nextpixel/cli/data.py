@@ -4,8 +4,8 @@ import json as json_format
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.readers import Json
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 
 __all__ = ["data"]
 

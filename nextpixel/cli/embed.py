@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.readers import Device, Json, Whole
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
-from nextpixel.training.config import EmbeddingConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import EmbeddingConfig
 
 if TYPE_CHECKING:
     from nextpixel.training.embed import Verified

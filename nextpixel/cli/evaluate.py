@@ -7,7 +7,7 @@ from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
-from nextpixel.inference.requests import DataRequest
+from nextpixel.settings.requests import DataRequest
 
 if TYPE_CHECKING:
     from nextpixel.inference.evaluation import Evaluation

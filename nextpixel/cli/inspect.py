@@ -5,7 +5,7 @@ from pathlib import Path
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Model
-from nextpixel.inference.requests import DataRequest, InspectionRequest
+from nextpixel.settings.requests import DataRequest, InspectionRequest
 
 __all__ = ["inspect"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
-from nextpixel.inference.requests import (
+from nextpixel.settings.requests import (
     DataRequest,
     InterpolationRequest,
     SampleConfig,

@@ -15,8 +15,8 @@ from cyclopts import Group, Parameter
 
 from nextpixel.cli.helps import docstrings, flag, merged_defaults, merged_texts
 from nextpixel.cli.readers import READERS, Several, converter
-from nextpixel.models.choice import DECIDED_BY_DATA, NETWORKS
-from nextpixel.models.settings import NetworkSettings
+from nextpixel.settings.choice import DECIDED_BY_DATA, NETWORKS
+from nextpixel.settings.networks import NetworkSettings
 
 __all__ = ["Given"]
 

@@ -11,12 +11,12 @@ from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
 from nextpixel.cli.readers import Device
 from nextpixel.cli.words import figure_words, images_words, plan_lines
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
-from nextpixel.models.choice import ModelChoice
-from nextpixel.models.settings import NetworkSettings
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.networks import NetworkSettings
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import TrainConfig
 
 if TYPE_CHECKING:
     from nextpixel.training.loop import Step

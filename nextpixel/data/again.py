@@ -3,10 +3,10 @@
 from nextpixel.data import load
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.errors import DataError
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
 from nextpixel.data.storage import Progress
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 
 __all__ = ["load_again"]
 

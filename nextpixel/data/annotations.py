@@ -20,10 +20,10 @@ from nextpixel.data.annotation_files import caption_table, checked_vectors, read
 from nextpixel.data.errors import DataError
 from nextpixel.data.folders import require_file
 from nextpixel.data.maps import pictured_maps
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Stored
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 
 __all__ = [
     "BagOfWords",

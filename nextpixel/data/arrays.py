@@ -19,7 +19,6 @@ from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
 from nextpixel.data.kept import keep, open_kept
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, automatic_size, pair
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import (
     Storage,
@@ -28,6 +27,7 @@ from nextpixel.data.storage import (
     split_of,
     stamp,
 )
+from nextpixel.settings.preparation import Preparation, automatic_size, pair
 
 __all__ = ["read_arrays", "read_digits"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints, fingerprints, mixed
-from nextpixel.data.preparation import Preparation
 from nextpixel.data.splits import Split
+from nextpixel.settings.preparation import Preparation
 
 __all__ = ["shuffled", "split_rows"]
 

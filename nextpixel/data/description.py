@@ -5,10 +5,10 @@ from typing import Any
 
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 
 __all__ = ["describe_source"]
 

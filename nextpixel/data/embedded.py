@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
-from nextpixel.data.source import Source
 from nextpixel.data.splits import Split, joined, subset
+from nextpixel.settings.source import Source
 
 if TYPE_CHECKING:
-    from nextpixel.card import ModelCard
+    from nextpixel.files.card import ModelCard
 
 __all__ = ["embedded"]
 
@@ -81,7 +81,7 @@ def _held_out(
     card: "ModelCard", path: Path, source: Source, classes: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Which of these classes the embedding never saw; () if it was trained on other classes."""
-    from nextpixel.card import place_name
+    from nextpixel.files.card import place_name
 
     unseen, known = card.held_out, card.classes
     # A checkpoint names its source without the folders above it.

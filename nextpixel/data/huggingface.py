@@ -10,7 +10,6 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.hub import load_from_hub
 from nextpixel.data.picture import Picture
 from nextpixel.data.picture_arrays import decoded
-from nextpixel.data.preparation import Preparation
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, optional_package, split_of
 from nextpixel.data.tables import (
     ParquetRows,
@@ -22,6 +21,7 @@ from nextpixel.data.tables import (
     parquet_splits,
     picture_file,
 )
+from nextpixel.settings.preparation import Preparation
 
 __all__ = ["is_saved_dataset", "read_dataset"]
 

@@ -27,8 +27,6 @@ from nextpixel.data.mapped import MappedImages
 from nextpixel.data.maps import checked_maps, map_levels
 from nextpixel.data.pictures import is_picture, read_folder, read_picture
 from nextpixel.data.pixels import Integers
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import (
     ANNOTATIONS,
     ImageData,
@@ -39,6 +37,8 @@ from nextpixel.data.splits import (
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress, Storage, Stored
 from nextpixel.data.text_encoders import import_encoder
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 
 __all__ = [
     "DataError",

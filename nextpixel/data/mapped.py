@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.pixels import Integers, binarise, quantise
-from nextpixel.data.preparation import Preparation
+from nextpixel.settings.preparation import Preparation
 
 __all__ = ["MappedImages", "sizes_of", "taken", "windows_of"]
 

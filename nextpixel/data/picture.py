@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nextpixel.data.decoding import ImageHead, convert
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.pixels import Integers
-from nextpixel.data.preparation import Preparation
 from nextpixel.data.reading import read_image
+from nextpixel.settings.preparation import Preparation
 
 __all__ = [
     "Picture",

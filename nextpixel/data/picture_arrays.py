@@ -32,10 +32,10 @@ from nextpixel.data.picture import (
     size_words,
 )
 from nextpixel.data.pixels import Integers, resize
-from nextpixel.data.preparation import Preparation, automatic_size, outliers, pair
 from nextpixel.data.reading import image_heads, taking_turns
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Progress, Storage, Stored
+from nextpixel.settings.preparation import Preparation, automatic_size, outliers, pair
 
 __all__ = ["decoded"]
 

@@ -10,9 +10,9 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.folders import Seen, files_below, listing, require_file
 from nextpixel.data.picture import Picture
 from nextpixel.data.picture_arrays import decoded
-from nextpixel.data.preparation import Preparation
 from nextpixel.data.reading import UNDECODABLE
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, split_of, stamp
+from nextpixel.settings.preparation import Preparation
 
 __all__ = ["is_picture", "read_folder", "read_picture"]
 

@@ -16,8 +16,8 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints
 from nextpixel.data.mapped import MappedImages, sizes_of, taken, windows_of
 from nextpixel.data.pixels import Integers
-from nextpixel.data.preparation import Preparation, pair
-from nextpixel.data.source import Source
+from nextpixel.settings.preparation import Preparation, pair
+from nextpixel.settings.source import Source
 
 __all__ = [
     "ANNOTATIONS",

@@ -6,8 +6,8 @@ from nextpixel.analysis.causality import CausalityReport, check_causality
 from nextpixel.analysis.receptive_fields import receptive_field_picture
 from nextpixel.data.image_files import write_image
 from nextpixel.data.image_output import check_output
-from nextpixel.inference.requests import check_at_least
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.settings.requests import check_at_least
 
 __all__ = ["check_model"]
 

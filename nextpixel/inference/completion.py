@@ -14,9 +14,9 @@ from nextpixel.data.image_files import read_image
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
 from nextpixel.inference.drawing import Drawn, beside_images, images_of
-from nextpixel.inference.requests import CompletionRequest, DataRequest, SampleConfig
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
 from nextpixel.training.batches import conditioned
 
 __all__ = ["complete_images", "hidden_part"]

@@ -16,9 +16,9 @@ from nextpixel.data.annotations import BagOfWords, encode_captions
 from nextpixel.data.folders import require_file
 from nextpixel.data.text_encoders import import_encoder
 from nextpixel.errors import UsageError
-from nextpixel.inference.requests import DataRequest
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained
+from nextpixel.settings.requests import DataRequest
 from nextpixel.training.batches import conditioned, tensors
 
 __all__ = ["class_numbers", "conditions_of_request"]

@@ -20,10 +20,10 @@ from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import conditions_of_request
-from nextpixel.inference.requests import DataRequest, SampleConfig, SampleRequest
 from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
+from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 
 __all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
 

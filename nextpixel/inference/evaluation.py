@@ -16,13 +16,13 @@ from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.inference.requests import DataRequest, check_at_least
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised_score, scale_scores
+from nextpixel.settings.requests import DataRequest, check_at_least
 from nextpixel.training.evaluation import evaluate
 
 __all__ = [
@@ -165,7 +165,7 @@ def evaluate_model(
     Example:
         >>> import tempfile
         >>> from nextpixel import TrainConfig
-        >>> from nextpixel.models.choice import ModelChoice
+        >>> from nextpixel.settings.choice import ModelChoice
         >>> from nextpixel.training.start import train_model
         >>> small = ModelChoice(network={"features": 8, "layers": 1})
         >>> run = Path(tempfile.mkdtemp()) / "run"

@@ -14,9 +14,9 @@ from nextpixel.analysis import plots
 from nextpixel.analysis.receptive_fields import EffectiveField, effective_receptive_field
 from nextpixel.data.image_files import to_uint8
 from nextpixel.errors import UsageError
-from nextpixel.inference.requests import DataRequest, InspectionRequest
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.settings.requests import DataRequest, InspectionRequest
 from nextpixel.training.batches import conditioned
 
 __all__ = ["Inspection", "inspect_model"]

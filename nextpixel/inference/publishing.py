@@ -7,8 +7,8 @@ Such names can be those of people. The copy has only what the model needs.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import open_checkpoint, save
+from nextpixel.files.card import ModelCard, Training
 
 __all__ = ["Published", "publish"]
 

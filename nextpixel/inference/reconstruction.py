@@ -16,16 +16,16 @@ from nextpixel.conditions.values import index, map_values
 from nextpixel.errors import UsageError
 from nextpixel.inference import interpolation
 from nextpixel.inference.drawing import Drawn, beside_images, drawn_images, images_of
-from nextpixel.inference.requests import (
+from nextpixel.inference.selection import Selection, data_of
+from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+from nextpixel.models.core import ImageModel
+from nextpixel.settings.requests import (
     DataRequest,
     InterpolationRequest,
     ReconstructionRequest,
     SampleConfig,
 )
-from nextpixel.inference.selection import Selection, data_of
-from nextpixel.inference.trained import Trained, open_trained
-from nextpixel.models.autoencoder import ConvolutionalAutoencoder
-from nextpixel.models.core import ImageModel
 from nextpixel.training.batches import conditioned
 
 __all__ = ["interpolate_images", "reconstruct_images"]

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nextpixel.card import ModelCard
 from nextpixel.checkpoint import pretrained
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.again import load_again
 from nextpixel.data.digest import without_trained
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.errors import UsageError
-from nextpixel.inference.requests import DataRequest
+from nextpixel.files.card import ModelCard
 from nextpixel.inference.trained import Trained
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.requests import DataRequest
+from nextpixel.settings.source import Source
 from nextpixel.training.ownership import check_places
 
 __all__ = ["Selection", "data_of"]

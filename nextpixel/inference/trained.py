@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from nextpixel.card import ModelCard
 from nextpixel.checkpoint import load_trainable, open_checkpoint
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
+from nextpixel.files.card import ModelCard
 from nextpixel.files.fields import CheckpointError
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nextpixel.errors import UsageError
-from nextpixel.layers.sizes import LARGEST_WIDTH, check_between
+from nextpixel.settings.sizes import LARGEST_WIDTH, check_between
 
 __all__ = ["ImageEncoder", "check_encoder"]
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
 from nextpixel.layers.masks import MaskType, colour_mask
-from nextpixel.layers.sizes import check_kernel_size
+from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = ["FirstConv2d", "MaskedConv2d", "VerticalConv2d", "unit_variance"]
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from nextpixel.layers.sizes import check_width
+from nextpixel.settings.sizes import check_width
 
 __all__ = ["MaskType", "colour_mask"]
 

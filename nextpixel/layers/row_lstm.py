@@ -17,7 +17,7 @@ from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
 from nextpixel.layers.residual import Image
 from nextpixel.layers.scan import lstm_cell, lstm_scan, row_fronts
-from nextpixel.layers.sizes import check_kernel_size
+from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = ["RowLSTMLayer"]
 

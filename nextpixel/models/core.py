@@ -25,8 +25,8 @@ from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
-from nextpixel.models.settings import NetworkSettings
 from nextpixel.models.trainable import EXACT, Figure, Trainable
+from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
     "AutoregressiveModel",

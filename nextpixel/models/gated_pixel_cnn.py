@@ -13,7 +13,7 @@ from nextpixel.cache import Cache, once_per_row
 from nextpixel.layers.conditioning import Encoded, Widths
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.models.core import AutoregressiveModel, Run
-from nextpixel.models.settings import GatedPixelCNNSettings, keywords_of
+from nextpixel.settings.networks import GatedPixelCNNSettings, keywords_of
 
 __all__ = ["GatedPixelCNN"]
 
@@ -28,7 +28,7 @@ class GatedPixelCNN(AutoregressiveModel):
     Where the paper leaves it open: the head is that of the PixelRNN paper, ReLU–1×1–ReLU–1×1; the
     first layer may have a larger kernel, as there (7×7); conditions enter both stacks.
 
-    The keywords are the fields of `models.settings.GatedPixelCNNSettings`, with their defaults.
+    The keywords are the fields of `settings.networks.GatedPixelCNNSettings`, with their defaults.
 
     Raises:
         UsageError: a keyword is out of range, such as a width that is not a multiple of `channels`.

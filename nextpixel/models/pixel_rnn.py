@@ -20,7 +20,7 @@ from nextpixel.layers.masked_conv import FirstConv2d
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
 from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.models.core import AutoregressiveModel, Run
-from nextpixel.models.settings import (
+from nextpixel.settings.networks import (
     DiagonalBiLSTMSettings,
     PixelCNNSettings,
     RowLSTMSettings,
@@ -38,9 +38,9 @@ class PixelCNN(AutoregressiveModel):
     whatever the depth. Kernels of k see k // 2 times as far to the right; `GatedPixelCNN` has no
     such gap. The paper's CIFAR-10 model: 15 layers, features 128, head_features 1024.
 
-    The keywords are the fields of `models.settings.PixelCNNSettings`, with their defaults. `gated`
-    is not in the papers: it adds the gates of `GatedPixelCNN` without its second stack, and so
-    tells apart what gates and the blind spot are worth.
+    The keywords are the fields of `settings.networks.PixelCNNSettings`, with their defaults.
+    `gated` is not in the papers: it adds the gates of `GatedPixelCNN` without its second stack, and
+    so tells apart what gates and the blind spot are worth.
 
     Raises:
         UsageError: a keyword is out of range, such as a width that is not a multiple of `channels`.
@@ -82,7 +82,7 @@ class RowLSTM(AutoregressiveModel):
     with kernels of 3 after a 7×7 convolution see 3 + L pixels to the left. The paper's CIFAR-10
     model: 12 layers, features 128, head_features 1024.
 
-    The keywords are the fields of `models.settings.RowLSTMSettings`, with their defaults.
+    The keywords are the fields of `settings.networks.RowLSTMSettings`, with their defaults.
 
     Raises:
         UsageError: a keyword is out of range, such as a width that is not a multiple of `channels`.
@@ -124,7 +124,7 @@ class DiagonalBiLSTM(AutoregressiveModel):
     model: 7 layers, features 16, head_features 32; for CIFAR-10 12 layers, features 128,
     head_features 1024.
 
-    The keywords are the fields of `models.settings.DiagonalBiLSTMSettings`, with their defaults.
+    The keywords are the fields of `settings.networks.DiagonalBiLSTMSettings`, with their defaults.
 
     Raises:
         UsageError: a keyword is out of range, such as a width that is not a multiple of `channels`.

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from nextpixel.data.preparation import Preparation
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.models.core import ImageModel
 from nextpixel.models.registry import build
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.training import TrainConfig
 
 __all__ = ["DATA", "Cost", "DataSet", "Recipe", "cost"]
 

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nextpixel.card import PLACES
 from nextpixel.data.digest import DataDigest
-from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
+from nextpixel.files.card import PLACES
 from nextpixel.models.trainable import Trainable
-from nextpixel.training.config import MAY_CHANGE, TrainConfig
+from nextpixel.settings.recorded import recorded
+from nextpixel.settings.training import MAY_CHANGE, TrainConfig
 from nextpixel.training.record import read_run
 from nextpixel.training.same_data import check_classes
 from nextpixel.version import __version__

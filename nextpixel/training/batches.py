@@ -20,7 +20,7 @@ from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.errors import UsageError
 from nextpixel.models.core import evaluating
 from nextpixel.models.trainable import Trainable
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.training import TrainConfig
 
 __all__ = [
     "batch_indices",

@@ -9,8 +9,8 @@ from nextpixel.data.image_files import grid
 from nextpixel.data.splits import ImageData
 from nextpixel.models.core import ImageModel
 from nextpixel.sampling import sample
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import tensors
-from nextpixel.training.config import TrainConfig
 from nextpixel.training.loop import TrainState
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from nextpixel.conditions.kinds import Condition, MapCondition, VectorCondition,
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
-from nextpixel.models.choice import NETWORKS, ModelChoice
 from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
 from nextpixel.models.multiscale import MultiScale
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.models.trainable import Trainable
+from nextpixel.settings.choice import NETWORKS, ModelChoice
 from nextpixel.training.batches import conditions_of
 
 __all__ = ["build_model", "memory_bytes"]

@@ -8,8 +8,8 @@ from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import conditions_of
-from nextpixel.training.config import TrainConfig
 
 __all__ = ["check_fit"]
 

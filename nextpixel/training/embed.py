@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nextpixel.card import ModelCard
 from nextpixel.checkpoint import save
 from nextpixel.data.load import load_data
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import Split, joined, subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
+from nextpixel.files.card import ModelCard
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.embedding import embed as vectors_of
-from nextpixel.training.config import EmbeddingConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import EmbeddingConfig
 from nextpixel.training.embedding import Verification, train_embedding, verify
 
 __all__ = ["EmbeddingResult", "Verified", "held_out_classes", "learn_embedding"]

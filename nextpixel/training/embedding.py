@@ -20,7 +20,7 @@ from nextpixel.data.splits import Split
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.models.embedding import Embedding
-from nextpixel.training.config import EmbeddingConfig
+from nextpixel.settings.training import EmbeddingConfig
 
 __all__ = [
     "EmbeddingStep",

@@ -30,14 +30,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
-from nextpixel.devices import seeded
+from nextpixel.devices import multiplies_bf16, seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
+from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import TrainConfig, learning_rate, total_steps
 from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.muon import Muon
@@ -48,7 +48,6 @@ __all__ = [
     "TrainState",
     "TrainingError",
     "initial_state",
-    "multiplies_bf16",
     "train",
 ]
 
@@ -235,14 +234,6 @@ def _in_bf16(precision: str, model: Trainable) -> bool:
         return precision == "bf16"
     told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
     return told_apart and multiplies_bf16(model.device)
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; emulated products are ten times slower."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 def _gradient(

@@ -8,8 +8,8 @@ import torch
 
 from nextpixel.data.splits import ImageData
 from nextpixel.models.trainable import Trainable
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import training_parts
-from nextpixel.training.config import TrainConfig
 
 __all__ = ["is_out_of_memory", "parts_that_fit"]
 

@@ -12,9 +12,9 @@ import stat
 from collections.abc import Container
 from pathlib import Path
 
-from nextpixel.card import PLACES
-from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
+from nextpixel.files.card import PLACES
+from nextpixel.settings.source import Source
 
 __all__ = ["check_places", "is_remote", "is_signed", "signature"]
 

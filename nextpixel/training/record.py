@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nextpixel.card import ModelCard, checked_source
 from nextpixel.checkpoint import BEST, read_card
-from nextpixel.data.recorded import recorded
+from nextpixel.files.card import ModelCard, checked_source
 from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
 from nextpixel.files.replacing import replace_file
 from nextpixel.files.tensors import FORMAT, json_digest
-from nextpixel.training.config import TrainConfig
+from nextpixel.settings.recorded import recorded
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.ownership import is_signed, signature
 
 __all__ = ["RUN", "is_own", "own_card", "read_run", "write_run"]

@@ -22,22 +22,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nextpixel.card import ModelCard, Training
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
-from nextpixel.data.recorded import recorded
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
+from nextpixel.files.card import ModelCard, Training
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
 from nextpixel.files.tensors import read_header
 from nextpixel.models import registry
 from nextpixel.models.trainable import Trainable
+from nextpixel.settings.recorded import recorded
+from nextpixel.settings.training import TrainConfig
 from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.config import TrainConfig
 from nextpixel.training.distributed import (
     any_process,
     process_group,

@@ -23,15 +23,15 @@ import torch
 from nextpixel.checkpoint import load_trainable
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
-from nextpixel.models.choice import ModelChoice
 from nextpixel.models.trainable import Trainable
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.build import build_model, memory_bytes
-from nextpixel.training.config import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import Step, TrainingError

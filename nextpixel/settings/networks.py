@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from nextpixel.errors import UsageError
-from nextpixel.layers.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
+from nextpixel.settings.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
 if TYPE_CHECKING:
     from nextpixel.conditions.kinds import ConditionLike
@@ -32,7 +32,7 @@ __all__ = [
 
 HeadName = Literal["softmax", "bernoulli", "logistic"]
 
-# Far above anything in use; see `layers.sizes`.
+# Far above anything in use; see `settings.sizes`.
 LARGEST = {
     "channels": 1 << 10,
     "levels": 1 << 20,

@@ -1,7 +1,7 @@
 """Where images come from, and the files of labels, vectors, captions and maps that belong to them.
 
 What is in a `Source` belongs to these images. It is never carried over to others; what is, is in
-`nextpixel.data.preparation.Preparation`.
+`nextpixel.settings.preparation.Preparation`.
 """
 
 import os
@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.errors import UsageError
+from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 
 __all__ = ["Source"]
 

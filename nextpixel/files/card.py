@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.recorded import recorded
-from nextpixel.data.source import Source
 from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError, checked, read_record
 from nextpixel.files.tensors import FORMAT, TensorHeader
-from nextpixel.training.config import EmbeddingConfig, TrainConfig
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.recorded import recorded
+from nextpixel.settings.source import Source
+from nextpixel.settings.training import EmbeddingConfig, TrainConfig
 from nextpixel.version import __version__
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Which model to build for a data set, as one value, for callers who do not call a constructor.
 
-The options of the four networks are the fields of their settings (`nextpixel.models.settings`). The
-options of what surrounds a network, several scales or an encoder, are here. This module does not
-load torch.
+The options of the four networks are the fields of their settings (`nextpixel.settings.networks`).
+The options of what surrounds a network, several scales or an encoder, are here. This module does
+not load torch.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from nextpixel.errors import UsageError
-from nextpixel.models.settings import (
+from nextpixel.settings.networks import (
     DiagonalBiLSTMSettings,
     GatedPixelCNNSettings,
     NetworkSettings,

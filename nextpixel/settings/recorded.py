@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nextpixel.data.preparation import Preparation
-from nextpixel.data.source import Source
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.source import Source
 
 __all__ = ["recorded"]
 

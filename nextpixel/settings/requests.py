@@ -114,7 +114,7 @@ class SampleRequest:
     By default all classes, a row for each."""
 
     caption: str | None = None
-    """For a model of captions: what the images should show."""
+    """What the images should show, for a model conditioned on captions."""
 
     columns: int | None = None
     """The number of images in a row of the grid. By default the grid is square, or has a row for
@@ -138,7 +138,7 @@ class CompletionRequest:
     """Which images to complete, and which part of them is hidden."""
 
     n: int = 8
-    """The number of images: the first ones of the split."""
+    """The number of images, taken from the start of the split."""
 
     hide: Literal["bottom", "top", "left", "right", "centre"] = "bottom"
     """The half to hide, or the central quarter."""
@@ -170,7 +170,7 @@ class ReconstructionRequest:
     checkpoint."""
 
     n: int = 8
-    """The number of images: the first ones of the split."""
+    """The number of images, taken from the start of the split."""
 
     draws: int = 4
     """The number of draws for each image."""

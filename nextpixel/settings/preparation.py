@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from nextpixel.data.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.errors import UsageError
+from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 
 __all__ = ["Preparation", "Size", "automatic_size", "outliers", "pair"]
 
@@ -85,8 +85,8 @@ class Preparation:
     """Skip pictures that cannot be read or are smaller than the requested size, and list them."""
 
     skip_small: bool = False
-    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller than
-    the others."""
+    """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller
+    than the others."""
 
     ragged: bool = False
     """Accept pictures that differ in size, to train on crops of them."""
