@@ -67,8 +67,10 @@ def pick_device(name: str | torch.device) -> torch.device:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.empty(0, device=device).cpu()  # "meta" has no data to compute with
     except (RuntimeError, AssertionError, NotImplementedError):
+        found = torch.accelerator.current_accelerator(check_available=True)
+        here = ["auto", "cpu"] + ([found.type] if found else [])
         raise UsageError(
-            f"‹device={str(name)!r}› does not exist here; use auto, cpu, cuda or cuda:1"
+            f"‹device={str(name)!r}› does not exist here; use {', '.join(here[:-1])} or {here[-1]}"
         ) from None
     return device
 

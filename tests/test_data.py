@@ -852,7 +852,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "many broken": (
         lambda p: broken_folder(p, *[f"b{k}.png" for k in range(8)]),
         {"size": 4},
-        r"8 of 9 .*b0\.png.*b7\.png.*; mend or remove",
+        r"8 of 9 .*b0\.png.*b7\.png.*; or skip them with",
     ),
     "text as picture": (
         lambda p: touched(folder_of(p, "a.png") / "b.png").parent,
@@ -912,7 +912,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "unknown word": (
         lambda p: "mnits",
         {},
-        r"'mnits' is not an image source; accepted are 'digits', an .npz",
+        r"'mnits' does not exist; accepted are 'digits', an .npz",
     ),
     "unknown file": (lambda p: touched(p / "x.csv"), {}, "is not an image source; accepted are"),
     "broken npz": (
@@ -944,18 +944,18 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "floats": (
         lambda p: saved(p / "x.npy", TEN / 255),
         {},
-        "hold float64, but levels are integers",
+        "the values are float64, but levels are integers",
     ),
-    "words": (lambda p: saved(p / "x.npy", np.array(["a"])), {}, "hold <U1"),
+    "words": (lambda p: saved(p / "x.npy", np.array(["a"])), {}, "the values are <U1"),
     "two axes": (
         lambda p: saved(p / "x.npy", TEN[:, :, 0, 0]),
         {},
-        r"have shape \(10, 6\), but \(N, H, W\)",
+        r"the shape is \(10, 6\), but \(N, H, W\)",
     ),
     "five axes": (
         lambda p: npz(p, train_images=TEN[None]),
         {},
-        r"train_images of .*x\.npz have shape",
+        r"train_images of .*x\.npz: the shape is",
     ),
     "no images": (lambda p: saved(p / "x.npy", TEN[:0]), {}, "contains no image"),
     "axes in doubt": (
@@ -966,7 +966,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "other channels": (
         lambda p: saved(p / "x.npy", TEN),
         {"channels": 4},
-        "3 channels, but channels=4",
+        "channels is 3; leave out channels=4",
     ),
     "splits differ": (
         lambda p: npz(p, train_images=TEN, test_images=TEN[:, :5]),
@@ -1067,7 +1067,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "colours of digits": (
         lambda p: "digits",
         {"channels": 3},
-        r"digits have 1 channels, but channels=3",
+        r"digits: the number of channels is 1; leave out channels=3",
     ),
 }
 

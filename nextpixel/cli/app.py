@@ -5,11 +5,12 @@ Commands are loaded when they are called, and torch when they need it.
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.config import Dict
 
 from nextpixel.cli import terminal
@@ -88,6 +89,9 @@ def _main(tokens: list[str]) -> None:
             console=terminal.console(),
             error_console=terminal.console(stderr=True),
         )
+    except UnusedCliTokensError as error:
+        words = shlex.join(error.unused_tokens or [])
+        _refuse(f"unexpected: {words}; put a name that holds spaces in quotes")
     except CycloptsError as error:
         _refuse(str(error))
     except BrokenPipeError:  # whoever read our output, such as head, has enough

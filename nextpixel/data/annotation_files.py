@@ -97,13 +97,13 @@ def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
     """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole."""
     if vectors.dtype.kind not in "fiub" or vectors.ndim != 2 or not vectors.shape[1]:
         raise DataError(
-            f"{where} hold {vectors.dtype} of shape {vectors.shape}, but numbers (images, size) are"
-            " expected"
+            f"{where}: the values are {vectors.dtype} of shape {vectors.shape}, but numbers"
+            " (images, size) are expected"
         )
     result = vectors.astype(np.float32)
     if np.isinf(result).any():
         raise DataError(
-            f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known"
+            f"{where}: some numbers are infinite; give finite ones, or NaN where nothing is known"
         )
     result[np.isnan(result).any(axis=1)] = np.nan
     return result

@@ -215,15 +215,16 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = x.view(np.uint8)
     if x.dtype.kind not in "ui":
         raise DataError(
-            f"{where} hold {x.dtype}, but levels are integers; convert them, for example to uint8 0"
-            " ... 255"
+            f"{where}: the values are {x.dtype}, but levels are integers; convert them, for example"
+            " to uint8 0 ... 255"
         )
     if x.ndim not in (3, 4):
         raise DataError(
-            f"{where} have shape {x.shape}, but (N, H, W), (N, H, W, C) or (N, C, H, W) is expected"
+            f"{where}: the shape is {x.shape}, but (N, H, W), (N, H, W, C) or (N, C, H, W) is"
+            " expected"
         )
     if 0 in x.shape:
-        raise DataError(f"{where} have shape {x.shape}, which contains no image")
+        raise DataError(f"{where}: the shape is {x.shape}, which contains no image")
     if x.ndim == 3:
         x = x[:, None]
     else:
@@ -232,7 +233,7 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
             is_last = channels == last
         elif first == last:
             raise DataError(
-                f"{where} have shape {x.shape}, in which axis 1 or 3 may be channels; give"
+                f"{where}: the shape is {x.shape}, in which axis 1 or 3 may be channels; give"
                 " ‹channels›"
             )
         else:
@@ -240,8 +241,8 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = np.moveaxis(x, 3, 1) if is_last else x
     if channels not in (None, x.shape[1]):
         raise DataError(
-            f"{where} have {x.shape[1]} channels, but ‹channels={channels}› was given; leave it"
-            " out, or convert the images"
+            f"{where}: the number of channels is {x.shape[1]}; leave out"
+            f" ‹channels={channels}›, or convert the images"
         )
     return x
 

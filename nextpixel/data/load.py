@@ -180,7 +180,7 @@ def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
             raise FileNotFoundError(
                 f"{name}: there is no such file or folder; a source is {_ACCEPTED}"
             )
-        raise DataError(f"{name!r} is not an image source; accepted are {_ACCEPTED}")
+        raise DataError(f"{name!r} does not exist; accepted are {_ACCEPTED}")
     if path.is_dir():
         if is_saved_dataset(path):
             return read_dataset(str(path), preparation, storage)

@@ -310,11 +310,11 @@ def _attempt(
 
 
 def _raise(failures: list[str], count: int) -> None:
-    """Name all failures in one error, so that many files can be mended at once."""
-    if len(failures) == 1:
+    """Name all failures in one error, so that many files can be repaired at once."""
+    if failures and count == 1:
         raise DataError(failures[0])
     if failures:
         raise DataError(
-            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(failures)}; mend or"
-            " remove them, or pass over them with ‹skip_broken=True›"
+            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(failures)}; or"
+            " skip them with ‹skip_broken=True›"
         )

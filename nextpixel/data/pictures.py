@@ -6,12 +6,11 @@ Files are sorted by name, so that a set does not depend on how a disk lists it.
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from nextpixel.data.errors import DataError
 from nextpixel.data.folders import Seen, files_below, listing, require_file
 from nextpixel.data.picture import Picture
 from nextpixel.data.picture_arrays import decoded
+from nextpixel.data.reading import UNDECODABLE
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, split_of, stamp
 from nextpixel.settings.preparation import Preparation
 
@@ -21,8 +20,6 @@ _PICTURES = set(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif"
     " .jp2 .tga .pcx".split()
 )
-# Left out in silence, half of somebody's photographs would be missing: so they are errors.
-_PICTURES_WITHOUT_DECODER = set(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
 
 
 def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Stored:
@@ -76,18 +73,8 @@ def read_picture(path: Path, preparation: Preparation, storage: Storage) -> Stor
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by its name whether a file is a picture.
-
-    Raises:
-        DataError: If it is one in a format that cannot be decoded.
-    """
-    suffix = path.suffix.lower()
-    if suffix in _PICTURES_WITHOUT_DECODER and suffix not in Image.registered_extensions():
-        raise DataError(
-            f"{path}: pictures in {suffix} cannot be decoded; convert it to PNG or JPEG, or move it"
-            " away"
-        )
-    return suffix in _PICTURES or suffix in _PICTURES_WITHOUT_DECODER
+    """Tell by its name whether a file is a picture, also one that cannot be decoded."""
+    return path.suffix.lower() in _PICTURES | UNDECODABLE
 
 
 def _empty_classes(parents: list[Path], root: Path) -> list[str]:

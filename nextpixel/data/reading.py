@@ -28,6 +28,7 @@ from nextpixel.data.tiff import TiffFile, TiffPage, read_bands, tiff_pages
 
 __all__ = [
     "MOST_PIXELS",
+    "UNDECODABLE",
     "image_heads",
     "image_shape",
     "read_image",
@@ -36,6 +37,10 @@ __all__ = [
 ]
 
 PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
+
+# Left out in silence, half of somebody's photographs would be missing: so they are errors.
+UNDECODABLE = frozenset(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
+"""Names of pictures that end in these are read only if Pillow has a decoder for them."""
 
 MOST_PIXELS = 2**26
 """Pictures of more pixels are refused: a file of 22 kB can hold what takes gigabytes to decode."""
@@ -204,6 +209,15 @@ def _check_pixels(height: int, width: int) -> None:
         )
 
 
+def _check_decodable(name: str) -> None:
+    """Refuse a format without a decoder, by the name of the file."""
+    suffix = Path(name).suffix.lower()
+    if suffix in UNDECODABLE and suffix not in Image.registered_extensions():
+        raise ImageError(
+            f"pictures in {suffix} cannot be decoded; convert it to PNG or JPEG, or remove it"
+        )
+
+
 @contextmanager
 def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
     """Name the picture in whatever is wrong with it."""
@@ -215,6 +229,7 @@ def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
     try:
         if isinstance(source, str | Path):
             require_file(Path(source))
+        _check_decodable(name)
         yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error

@@ -110,10 +110,17 @@ def _known(request: CompletionRequest, height: int, width: int) -> NDArray[np.bo
     """Where images are known."""
     if request.mask is None:
         return ~hidden_part(request.hide, height, width)
-    known: NDArray[np.bool_] = read_image(Path(request.mask), channels=1)[0] >= 128
+    values = read_image(Path(request.mask), channels=1)[0]
+    known: NDArray[np.bool_] = values >= 128
     if known.shape != (height, width):
         raise UsageError(
             f"‹mask={request.mask}› is {known.shape[0]}×{known.shape[1]}, but the images are"
             f" {height}×{width}"
+        )
+    if known.all() or (not known.any() and values.any()):
+        hidden = "nothing" if known.all() else "everything"
+        raise UsageError(
+            f"‹mask={request.mask}› hides {hidden}: its values are {values.min()} … {values.max()},"
+            " but hidden pixels are below 128 and known ones are not"
         )
     return known

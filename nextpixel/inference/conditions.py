@@ -156,6 +156,11 @@ def _rows(path: Path, n: int) -> Tensor:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of vectors")
     require_file(path)
+    if path.suffix.lower() == ".csv":
+        raise UsageError(
+            f"{path}: a .csv table of vectors needs the images that it is about, as ‹data›; without"
+            " them, give an .npy file"
+        )
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds on damaged files.

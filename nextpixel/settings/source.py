@@ -64,7 +64,10 @@ class Source:
                 object.__setattr__(self, field.name, value)
             missing = value is None and field.name != "images"
             if not (missing or (isinstance(value, str) and value and "\0" not in value)):
-                raise UsageError(f"‹{field.name}={value!r}› must be the name of a file or folder")
+                named = f"‹{field.name}={value!r}›"
+                if field.name == "images":  # a positional argument on the command line
+                    named = f"the source {value!r}"
+                raise UsageError(f"{named} must be the name of a file or folder")
 
     def __str__(self) -> str:
         return str(self.images)

@@ -1,0 +1,96 @@
+"""Files and options that a newcomer has, and what the library says about them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nextpixel import load_data
+from nextpixel.cli.app import main
+from nextpixel.data.again import load_again
+from nextpixel.devices import pick_device
+from nextpixel.errors import UsageError
+from nextpixel.inference.completion import _known
+from nextpixel.inference.conditions import _rows
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.requests import CompletionRequest
+from nextpixel.settings.source import Source
+
+
+def pictures(folder: Path, *undecodable: str) -> Path:
+    folder.mkdir()
+    for k in range(10):
+        Image.new("RGB", (4, 4), (k, 2 * k, 3 * k)).save(folder / f"{k}.png")
+    for name in undecodable:  # Pillow reads a .dng as a TIFF of its thumbnail.
+        Image.new("RGB", (4, 4)).save(folder / name, format="TIFF")
+    return folder
+
+
+def test_formats_without_a_decoder_are_errors_all_named_at_once(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "phone", "a.HEIC", "b.dng")
+    with pytest.raises(UsageError, match=r"2 of 12 pictures.*a\.HEIC.*b\.dng.*skip_broken=True"):
+        load_data(str(folder))
+
+
+def test_skip_broken_skips_formats_without_a_decoder(tmp_path: Path) -> None:
+    data = load_data(
+        str(pictures(tmp_path / "phone", "a.HEIC", "b.dng")), Preparation(skip_broken=True)
+    )
+    assert sum(len(split) for split in (data.train, data.valid, data.test)) == 10
+    assert any("a.HEIC" in note for note in data.notes)
+
+
+def test_one_broken_picture_of_many_can_be_skipped_and_the_error_says_so(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "p")
+    (folder / "x.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"1 of 11 pictures.*skip_broken=True"):
+        load_data(str(folder))
+
+
+def test_a_trained_model_says_what_is_wrong_with_other_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((20, 8, 8, 3), np.uint8))
+    preparation = Preparation(channels=1, size=(8, 8), levels=2, from_levels=256)
+    with pytest.raises(UsageError, match=r"the number of channels is 3; the model takes .* 1 chan"):
+        load_again(Source(str(tmp_path / "x.npy")), preparation)
+
+
+def test_an_empty_source_is_not_called_by_an_option_that_no_command_has() -> None:
+    with pytest.raises(UsageError, match="the source '' must be the name") as refused:
+        Source("")
+    assert "‹" not in refused.value.sentence
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence names no absent device")
+def test_an_absent_device_is_not_recommended() -> None:
+    with pytest.raises(UsageError, match="use auto.*cpu") as refused:
+        pick_device("cuda:7")
+    assert "cuda" not in str(refused.value).split("; use")[1]
+
+
+@pytest.mark.parametrize(("value", "hides"), [(255, "nothing"), (1, "everything")])
+def test_a_mask_that_divides_nothing_is_refused(tmp_path: Path, value: int, hides: str) -> None:
+    mask = np.zeros((4, 4), np.uint8) if value == 1 else np.full((4, 4), value, np.uint8)
+    mask[:2] = value
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    request = CompletionRequest(mask=str(tmp_path / "mask.png"))
+    with pytest.raises(UsageError, match=f"hides {hides}: its values are"):
+        _known(request, 4, 4)
+
+
+def test_a_black_mask_hides_everything(tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "mask.png")
+    assert not _known(CompletionRequest(mask=str(tmp_path / "mask.png")), 4, 4).any()
+
+
+def test_a_table_of_vectors_without_images_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("file,a\nx.png,1\n")
+    with pytest.raises(UsageError, match=r"v\.csv: a \.csv table .*data="):
+        _rows(tmp_path / "v.csv", 1)
+
+
+def test_words_too_many_are_shown_as_they_were_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "my", "run 2"])
+    assert "unexpected: 'run 2'; put a name that holds spaces" in capsys.readouterr().err
