@@ -22,11 +22,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from nextpixel.data.splits import ImageData, Split
+from nextpixel.devices import multiplies_bf16
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 from nextpixel.settings.training import TrainConfig
-from nextpixel.training.loop import Step, initial_state, multiplies_bf16, train
+from nextpixel.training.loop import Step, initial_state, train
 
 BATCH = 16
 # Name, images (channels, levels, side), batch and model. The first ones of each kind have about

@@ -9,7 +9,7 @@ import torch
 
 from nextpixel.errors import UsageError
 
-__all__ = ["full_precision", "pick_device", "seeded", "widest"]
+__all__ = ["full_precision", "multiplies_bf16", "pick_device", "seeded", "widest"]
 
 
 @contextmanager
@@ -47,6 +47,14 @@ def seeded(seed: int) -> Iterator[None]:
 def widest(device: torch.device) -> torch.dtype:
     """The widest floating type of a device."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; emulated products are ten times slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 def pick_device(name: str | torch.device) -> torch.device:
