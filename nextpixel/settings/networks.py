@@ -272,6 +272,9 @@ def keywords_of(
         parameters = [next(iter(own.parameters.values())), *keywords.parameters.values()]
         update_wrapper(constructor, construct)
         constructor.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        annotations = {name: keyword.annotation for name, keyword in keywords.parameters.items()}
+        constructor.__annotations__ = annotations | {"return": None}
+        constructor.__doc__ = f"Takes the fields of `{settings.__name__}` as keywords."
         return constructor
 
     return decorate
