@@ -32,7 +32,7 @@ _MOST_ROWS = 1024
 Reading = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
     """Images that a model drew.
 

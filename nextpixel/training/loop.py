@@ -88,7 +88,7 @@ class Step:
     improved: bool = False
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class TrainState(Generic[Model]):
     """All that training changes, and all that it needs to continue as if it had never stopped.
 
