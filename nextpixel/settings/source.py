@@ -64,7 +64,9 @@ class Source:
                 object.__setattr__(self, field.name, value)
             missing = value is None and field.name != "images"
             if not (missing or (isinstance(value, str) and value and "\0" not in value)):
-                raise UsageError(f"‹{field.name}={value!r}› must be the name of a file or folder")
+                raise UsageError(
+                    f"‹{field.name}={value!r:.60}› must be the name of a file or folder"
+                )
 
     def __str__(self) -> str:
         return str(self.images)
