@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import subprocess
+import sys
 import typing
 from pathlib import Path
 
@@ -9,7 +11,15 @@ import numpy as np
 import pytest
 
 import nextpixel
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, Source, load_data
+from nextpixel import (
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    PixelCNN,
+    RowLSTM,
+    Source,
+    load,
+    load_data,
+)
 from nextpixel.errors import UsageError
 from nextpixel.inference.drawing import Drawn
 
@@ -48,3 +58,18 @@ def test_an_error_shows_the_start_of_a_wrong_value() -> None:
     with pytest.raises(UsageError, match="must be the name of a file or folder") as caught:
         Source(1000 * "long" + "\0")
     assert len(str(caught.value)) < 150
+
+
+def test_a_model_of_numpy_numbers_is_saved(tmp_path: Path) -> None:
+    # In a process of its own: here, what checks the types of arguments refuses them.
+    program = f"""
+import numpy as np
+from nextpixel import ClassCondition, GatedPixelCNN, load, save
+given = ClassCondition(np.array([0, 2]).max() + 1)
+sizes = dict(levels=np.int64(4), features=np.int32(8), layers=1, kernel_size=np.int64(3))
+model = GatedPixelCNN(**sizes, dropout=np.float32(0.5), condition=given)
+save(model, {str(tmp_path / "model.safetensors")!r})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    config = load(tmp_path / "model.safetensors").config()
+    assert config["condition"] == {"classes": 3} and config["dropout"] == 0.5
