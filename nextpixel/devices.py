@@ -79,3 +79,11 @@ def pick_device(name: str | torch.device) -> torch.device:
             f"‹device={str(name)!r}› does not exist here; use auto, cpu, cuda or cuda:1"
         ) from None
     return device
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; emulated products are ten times slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))

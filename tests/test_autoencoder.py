@@ -32,7 +32,11 @@ from nextpixel.checkpoint import load_trainable
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split, subset
 from nextpixel.layers.image_encoder import ImageEncoder
-from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
+from nextpixel.models.autoencoder import (
+    ConvolutionalAutoencoder,
+    PixelCNNAutoencoder,
+    gaussian_divergence,
+)
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.evaluation import evaluate
@@ -244,6 +248,39 @@ def test_free_bits_cost_the_same_whatever_the_code_does() -> None:
     mean, log_deviation = model.posterior(x)
     plain = model.decoder(x, mean + log_deviation.exp() * torch.randn_like(mean)).log_prob(x)
     torch.testing.assert_close(plain.sum() - law.log_prob(x).sum(), torch.tensor(4 * code * cost))
+
+
+def test_free_bits_are_of_the_mean_over_the_batch() -> None:
+    """Each entry costs its mean divergence or the free bits, whichever is more."""
+    model = autoencoder(variational=True).train()
+    x = images(model, 6, (6, 5))
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.mul_(2.0)
+        each = gaussian_divergence(*model.posterior(x))
+    means = each.mean(dim=0)
+    for bits in (0.0, float(means.mean()) / math.log(2), float(each.max()) / math.log(2)):
+        model.free_bits = bits
+        torch.manual_seed(0)
+        bound = model(x).log_prob(x).sum()
+        torch.manual_seed(0)
+        mean, log_deviation = model.posterior(x)
+        code = mean + log_deviation.exp() * torch.randn_like(mean)
+        cost = model.decoder(x, code).log_prob(x).sum() - bound
+        torch.testing.assert_close(cost, 6 * means.clamp(min=bits * math.log(2)).sum())
+    assert (each.min(dim=0).values < means).all()
+
+
+@torch.no_grad()
+def test_the_figure_of_a_convolutional_one_is_its_squared_error_in_levels() -> None:
+    for levels in (2, 4, 256):
+        model = ConvolutionalAutoencoder(
+            levels=levels, size=(6, 5), code_size=3, encoder_features=4
+        ).double()
+        x = torch.randint(levels, (3, 1, 6, 5))
+        values = (model.decode(model.encode(x)) + 1) * (levels - 1) / 2
+        bits = float(-model(x).log_prob(x).mean()) / math.log(2)
+        assert model.figure.value(bits) == pytest.approx(float((values - x).square().mean()))
 
 
 def test_evaluation_scores_each_kind_as_what_it_is() -> None:

@@ -370,9 +370,10 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(
 
 
 def test_permissions_stay(path: Path, tmp_path: Path) -> None:
-    path.chmod(0o600)
-    save(build("gated-binary"), path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for permissions in (0o600, 0o644, 0o664):
+        path.chmod(permissions)
+        save(build("gated-binary"), path)
+        assert stat.S_IMODE(path.stat().st_mode) == permissions
     (tmp_path / "plain").touch()
     save(build("gated-binary"), tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode

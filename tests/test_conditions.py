@@ -39,7 +39,7 @@ from nextpixel.conditions.values import (
 )
 from nextpixel.errors import UsageError
 from nextpixel.inference.interpolation import interpolate
-from nextpixel.layers.conditioning import ConditionBias
+from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
@@ -101,6 +101,22 @@ def test_one_value_and_a_tuple_of_one_are_the_same(name: str) -> None:
 
     for one, several in zip(results(given), results(values), strict=True):
         assert torch.equal(one, several)
+
+
+def test_every_vector_is_standardised_by_its_own_entries() -> None:
+    """Mean 0 and variance 1, of few vectors of any scale; known ones are marked."""
+    kinds = (VectorCondition(2), ClassCondition(3), VectorCondition(3))
+    first, last = torch.randn(4, 2) * 7 + 3, torch.randn(4, 3) * 0.1 - 50
+    last[:, 1] = 5.0
+    encoder = ConditionEncoder(kinds, 0).double()
+    encoder.standardise(torch.cat([first, last], dim=1))
+    encoded = encoder((first, torch.tensor([0, 2, 1, 0]), last), 3, 3).vector
+    assert encoded is not None
+    own, marks = encoded[:, [0, 1, 6, 8]], encoded[:, [2, 9]]
+    torch.testing.assert_close(own.mean(dim=0), torch.zeros(4).double(), atol=1e-4, rtol=0)
+    variance = own.var(dim=0, correction=0)
+    torch.testing.assert_close(variance, torch.ones(4).double(), atol=1e-3, rtol=0)
+    assert (marks == 1).all() and not encoded[:, 7].any()
 
 
 @conditional_case

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -590,6 +591,23 @@ def test_drawn_binarisation_does_not_depend_on_the_split(tmp_path: Path) -> None
         load_data(path, Preparation(binarise="draw", split_seed=2, **WHOLE)).train.images
     )
     np.testing.assert_array_equal(whole, binarise(np.moveaxis(PHOTOS, 3, 1), method="draw", seed=2))
+
+
+def test_what_is_drawn_for_an_image_is_the_same_in_every_split(tmp_path: Path) -> None:
+    """The splits of an array are parts of the whole; given splits have draws of their own."""
+    photos = RNG.integers(0, 256, (12, 6, 6), dtype=np.uint8)
+    drawn = Preparation(binarise="draw", split_seed=2)
+    path = saved(tmp_path / "x.npy", photos)
+    whole = np.asarray(load_data(path, replace(drawn, validation=0, test=0)).train.images)
+    data = load_data(path, replace(drawn, validation=4, test=3))
+    parts = [np.asarray(split.images) for split in (data.train, data.valid, data.test)]
+    assert [len(part) for part in parts] == [5, 4, 3]
+    assert sorted(x.tobytes() for part in parts for x in part) == sorted(x.tobytes() for x in whole)
+    arrays = {f"{name}_images": photos for name in ("train", "valid", "test")}
+    np.savez(tmp_path / "y.npz", **arrays)
+    twins = load_data(tmp_path / "y.npz", drawn)
+    assert (np.asarray(twins.train.images) != np.asarray(twins.test.images)).any()
+    assert (np.asarray(twins.valid.images) != np.asarray(twins.test.images)).any()
 
 
 # --- batches ---

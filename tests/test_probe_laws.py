@@ -1,5 +1,6 @@
 """What the probes report: one broken model for each figure, and fields by plain loops."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -13,7 +14,11 @@ from torch import Tensor, nn
 
 from nextpixel import GatedPixelCNN, PixelCNN, check_causality
 from nextpixel.analysis.causality import CausalityReport
-from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
+from nextpixel.analysis.receptive_fields import (
+    effective_receptive_field,
+    receptive_field,
+    receptive_field_picture,
+)
 
 
 class Altered(nn.Module):
@@ -263,3 +268,23 @@ def test_the_receptive_field_is_what_changes(pixel: tuple[int, int]) -> None:
                         change = after.log_pmf(other, c) - before.log_pmf(x, c)
                         moved = bool((change[:, :, *pixel].abs() > 1e-12).any())
                         assert bool(seen[c, d, i, j]) == moved, (c, d, i, j)
+
+
+@pytest.mark.parametrize("name", ["gated-rgb", "pixel-cnn-rgb-classes"])
+def test_the_picture_of_a_field_is_the_field(name: str) -> None:
+    """Seen past is green, unseen past grey, the site itself black, the future white."""
+    model, (height, width) = build(name), (4, 5)
+    pixel = (2, 2)
+    seen = receptive_field(model, (height, width), pixel=pixel)
+    picture = receptive_field_picture(model, (height, width))
+    channels = len(seen)
+    for reader, source in itertools.product(range(channels), repeat=2):
+        for row, column in itertools.product(range(height), range(width)):
+            there, here = (row, column, source), (*pixel, reader)
+            if there < here:
+                wanted = [76, 175, 80] if seen[reader, source, row, column] else [200] * 3
+            else:
+                wanted = [0] * 3 if there == here else [255] * 3
+            top = 1 + reader * (8 * height + 1) + 8 * row + 4
+            left = 1 + source * (8 * width + 1) + 8 * column + 4
+            assert picture[:, top, left].tolist() == wanted, (reader, source, row, column)
