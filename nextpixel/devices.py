@@ -49,14 +49,6 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; emulated products are ten times slower."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-
-
 def pick_device(name: str | torch.device) -> torch.device:
     """The device of that name; "auto" takes an accelerator if there is one.
 
