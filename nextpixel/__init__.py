@@ -96,3 +96,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'nextpixel' has no attribute {name!r}")
     return getattr(import_module(f"nextpixel.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(globals() | _HOMES)

@@ -583,7 +583,7 @@ def test_large_pictures_are_decoded_as_small_ones(monkeypatch: pytest.MonkeyPatc
     Image.fromarray(x).save(file, "PNG")
     whole = [read_image(io.BytesIO(file.getvalue()), channels=c) for c in (1, 3, 4)]
     monkeypatch.setattr("nextpixel.data.decoding._BLOCK_PIXELS", 100)
-    monkeypatch.setattr("nextpixel.data.image_files._LARGE_PIXELS", 10)
+    monkeypatch.setattr("nextpixel.data.reading._LARGE_PIXELS", 10)
     with taking_turns(11), taking_turns(11):  # one thread may hold its turn twice
         pass
     for channels, expected in zip((1, 3, 4), whole, strict=True):

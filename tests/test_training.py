@@ -87,7 +87,7 @@ def network(seed: int = 0, **keywords: Any) -> GatedPixelCNN:
 
 def fit(
     config: TrainConfig, data: ImageData | None = None, **keywords: Any
-) -> tuple[TrainState, list[Step]]:
+) -> tuple[TrainState[GatedPixelCNN], list[Step]]:
     state = initial_state(network(**keywords), config)
     return state, list(train(state, data or dataset(), config))
 

@@ -12,6 +12,7 @@ reals). It then adds nothing, and a model that has seen unknown values in traini
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral
 from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import torch
@@ -161,7 +162,7 @@ class ClassCondition(Condition):
     noun, plural, annotation, per_pixel, standardised = "class", "classes", "labels", False, 0
 
     def __post_init__(self) -> None:
-        _check_integer("classes", self.classes, 1, _MOST)
+        _check_integer(self, "classes", 1, _MOST)
 
     @property
     def count(self) -> int:
@@ -204,7 +205,7 @@ class VectorCondition(Condition):
     noun, plural, annotation, per_pixel, count = "vector", "vectors", "vectors", False, None
 
     def __post_init__(self) -> None:
-        _check_integer("size", self.size, 1, _MOST)
+        _check_integer(self, "size", 1, _MOST)
 
     @property
     def width(self) -> int:
@@ -256,11 +257,10 @@ class MapCondition(Condition):
     noun, plural, annotation, per_pixel, standardised = "map", "maps", "maps", True, 0
 
     def __post_init__(self) -> None:
-        _check_integer("maps", self.maps, 1, 1 << 12)
-        _check_integer("scale", self.scale, 1, 1 << 8)
-        _check_integer("features", self.features, 1, 1 << 14)
+        for name, most in (("maps", 1 << 12), ("scale", 1 << 8), ("features", 1 << 14)):
+            _check_integer(self, name, 1, most)
         if self.levels is not None:
-            _check_integer("levels", self.levels, 2, _MOST)
+            _check_integer(self, "levels", 2, _MOST)
         if not isinstance(self.categorical, bool):
             raise UsageError(f"‹categorical› must be True or False, not {self.categorical!r}")
         if self.categorical and self.levels is None:
@@ -341,9 +341,10 @@ def of_kind(conditions: tuple[Condition, ...], kind: type[Kind]) -> dict[int, Ki
     return {place: part for place, part in enumerate(conditions) if isinstance(part, kind)}
 
 
-def _check_integer(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
+def _check_integer(condition: Condition, name: str, least: int, most: int) -> None:
+    if isinstance(value := getattr(condition, name), bool) or not isinstance(value, Integral):
         raise UsageError(f"‹{name}› must be an integer, not {value!r}")
-    if not least <= value <= most:
-        limit = f"at least {least}" if value < least else f"at most {most:,}"
-        raise UsageError(f"‹{name}› must be {limit}, not {value:,}")
+    if not least <= (number := int(value)) <= most:  # an integer of numpy is not JSON
+        limit = f"at least {least}" if number < least else f"at most {most:,}"
+        raise UsageError(f"‹{name}› must be {limit}, not {number:,}")
+    object.__setattr__(condition, name, number)

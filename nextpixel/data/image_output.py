@@ -50,11 +50,15 @@ def write_images(
     """Write integers 0 ... levels-1 in the way that the ending of the name says.
 
     Args:
-        path: A ``.png`` for a grid, an ``.npy`` for the integers, or a folder for a file each.
-        x: (n, C, H, W); for an ``.npy`` any shape.
+        path: A ``.png`` for a grid, an ``.npy`` for the integers, or a folder, which is
+            created, for a file each.
+        x: (n, C, H, W); for a folder or an ``.npy`` also with more axes before those.
         levels: The number of values of a sub-pixel.
         columns: The number of images in a row of the grid; None for a square grid.
         enlarge: The side in the grid of the square that shows a pixel.
+
+    Raises:
+        UsageError: If the name has another ending.
     """
     path = Path(path)
     if path.suffix == ".npy":
@@ -62,7 +66,12 @@ def write_images(
             np.save(place, x.astype(np.uint8 if levels <= 256 else np.uint16))
     elif path.suffix == ".png":
         write_image(path, grid(x, columns=columns, levels=levels, scale=enlarge))
+    elif path.suffix:
+        raise UsageError(f"‹path={path}› ends in {path.suffix}; use .png, .npy or a folder's name")
     else:
+        check_links(path)
+        path.mkdir(exist_ok=True)
+        x = x.reshape(-1, *x.shape[-3:])
         digits = len(str(len(x) - 1))
         for i, image in enumerate(x):
             write_image(path / f"{i:0{digits}d}.png", image, levels=levels)

@@ -41,7 +41,7 @@ _ARRAYS = ("labels", "vectors", "maps", "fingerprints")
 _TUPLES = ("captions", "names", "stored_sizes")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
     """Images and their annotations.
 
@@ -108,7 +108,7 @@ class Split:
         return windows_of(self.images, rows, pair(crop), corners)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageData:
     """A data set, ready for training.
 

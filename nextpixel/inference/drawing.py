@@ -35,7 +35,7 @@ _MOST_PIXELS = 2**20
 Reading = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
     """Images that a model drew.
 

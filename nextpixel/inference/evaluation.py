@@ -204,7 +204,7 @@ def evaluate_model(
         bits_per_dim=bits,
         nats_per_image=bits * nats,
         uniform_bits_per_dim=math.log2(network.levels),
-        histogram_bits_per_dim=_histogram(trained, request, chosen),
+        histogram_bits_per_dim=_histogram(request, chosen),
         dequantised_bits_per_dim=_density(network, chosen.split, progress),
         code_nats_per_image=(
             -nats * evaluate(network, chosen.split, nats_of=_code_cost) if bound else None
@@ -283,7 +283,7 @@ def _code_cost(network: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
     return divergence(network, x)
 
 
-def _histogram(trained: Trained, request: DataRequest, chosen: Selection) -> float | None:
+def _histogram(request: DataRequest, chosen: Selection) -> float | None:
     own = request.data is None and request.split == "test"
     return histogram_bits_per_dim(chosen.data) if own and chosen.data.shape is not None else None
 

@@ -22,7 +22,7 @@ from nextpixel.training.batches import conditioned
 __all__ = ["Inspection", "inspect_model"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Inspection:
     """The predictions for some pixels of an image, and the effective receptive field of one.
 

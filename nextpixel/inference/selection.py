@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
     """Images chosen by a `DataRequest`.
 

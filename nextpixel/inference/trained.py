@@ -23,7 +23,7 @@ from nextpixel.training.record import own_card
 __all__ = ["Description", "Trained", "describe_checkpoint", "given_words", "open_trained"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
     """A trained model, as every function of `nextpixel.inference` takes it.
 

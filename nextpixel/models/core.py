@@ -91,6 +91,20 @@ class ImageModel(Trainable):
     def scales(self) -> Iterator[Scale]:
         """The parts of the model, in the order in which they go through an image."""
 
+    @property
+    def figure(self) -> Figure:
+        """The exact likelihood."""
+        return EXACT
+
+    @property
+    def given_by_data(self) -> tuple[Condition, ...]:
+        """All conditions."""
+        return self.conditions
+
+    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
+        """The values that the data gives."""
+        return values
+
     def check(self, x: Tensor, condition: ValuesLike) -> None:
         """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
         if x.ndim != 4 or x.shape[1] != self.channels:
@@ -212,20 +226,6 @@ class AutoregressiveModel(ImageModel):
             field.name: getattr(self.settings, field.name) for field in fields(self.settings)
         }
         return keywords | {"condition": conditions_to_json(self.conditions)}
-
-    @property
-    def figure(self) -> Figure:
-        """The exact likelihood."""
-        return EXACT
-
-    @property
-    def given_by_data(self) -> tuple[Condition, ...]:
-        """All conditions."""
-        return self.conditions
-
-    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
-        """The values that the data gives."""
-        return values
 
     def scales(self) -> Iterator[Scale]:
         """Itself."""

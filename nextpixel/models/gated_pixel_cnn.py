@@ -41,6 +41,7 @@ class GatedPixelCNN(AutoregressiveModel):
         torch.Size([2, 1, 5, 7])
     """
 
+    settings: GatedPixelCNNSettings
     blocks: nn.ModuleList
 
     @keywords_of(GatedPixelCNNSettings)

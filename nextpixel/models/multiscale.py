@@ -16,12 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
-from nextpixel.conditions.values import Values, ValuesLike, as_values
+from nextpixel.conditions.kinds import MapCondition, of_kind
+from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
-from nextpixel.models.trainable import EXACT, Figure, config_of
+from nextpixel.models.trainable import config_of
 
 __all__ = ["MultiScale"]
 
@@ -87,20 +87,6 @@ class MultiScale(ImageModel):
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
         return {"small": config_of(self.small), "large": config_of(self.large)}
-
-    @property
-    def figure(self) -> Figure:
-        """The exact likelihood."""
-        return EXACT
-
-    @property
-    def given_by_data(self) -> tuple[Condition, ...]:
-        """All conditions."""
-        return self.conditions
-
-    def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
-        """The values that the data gives."""
-        return values
 
     def scales(self) -> Iterator[Scale]:
         """The small model's scales, further apart, then the large model."""

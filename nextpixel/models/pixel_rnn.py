@@ -52,6 +52,7 @@ class PixelCNN(AutoregressiveModel):
         torch.Size([2, 1, 5, 7])
     """
 
+    settings: PixelCNNSettings
     first: FirstConv2d
     blocks: nn.ModuleList
 
@@ -94,6 +95,7 @@ class RowLSTM(AutoregressiveModel):
         torch.Size([2, 1, 5, 7])
     """
 
+    settings: RowLSTMSettings
     first: FirstConv2d
     blocks: nn.ModuleList
 
@@ -136,6 +138,7 @@ class DiagonalBiLSTM(AutoregressiveModel):
         torch.Size([2, 1, 5, 7])
     """
 
+    settings: DiagonalBiLSTMSettings
     first: FirstConv2d
     blocks: nn.ModuleList
 

@@ -198,7 +198,11 @@ class DiagonalBiLSTMSettings(NetworkSettings):
 def _complete(settings: Any, **sides: int | None) -> None:
     """Checks all keywords and puts a value in the place of each None."""
     for field in fields(settings):
-        _check_type(field.name, getattr(settings, field.name), field.default)
+        value = getattr(settings, field.name)
+        _check_type(field.name, value, field.default)
+        if isinstance(value, Real) and not isinstance(value, bool):  # numpy's are not JSON
+            plain = int(value) if isinstance(value, Integral) else float(value)
+            object.__setattr__(settings, field.name, plain)
     for name in ("channels", "levels", "features", "layers", "position_waves", "value_features"):
         value = getattr(settings, name)
         if value is not None:
@@ -221,14 +225,14 @@ def _complete(settings: Any, **sides: int | None) -> None:
     if head == "softmax":
         check_between("levels", settings.levels, 2, LARGEST["levels"] // settings.channels)
     width = settings.maps if settings.head_features is None else settings.head_features
-    resolved = {"head": head, "head_features": width, **sides}
+    kernels = {name: int(side) for name, side in sides.items() if side is not None}
+    resolved = {"head": head, "head_features": width, **kernels}
     for name, value in resolved.items():
         object.__setattr__(settings, name, value)
     check_width("features", settings.features, settings.colours)
     check_between("head_features", width, 1, LARGEST["head_features"])
     check_width("head_features", width, settings.colours)
-    for name, side in sides.items():
-        assert side is not None
+    for name, side in kernels.items():
         check_kernel_size(name, side, at_least=3)
 
 
@@ -272,6 +276,9 @@ def keywords_of(
         parameters = [next(iter(own.parameters.values())), *keywords.parameters.values()]
         update_wrapper(constructor, construct)
         constructor.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        annotations = {name: keyword.annotation for name, keyword in keywords.parameters.items()}
+        constructor.__annotations__ = annotations | {"return": None}
+        constructor.__doc__ = f"Takes the fields of `{settings.__name__}` as keywords."
         return constructor
 
     return decorate

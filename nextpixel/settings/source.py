@@ -64,9 +64,9 @@ class Source:
                 object.__setattr__(self, field.name, value)
             missing = value is None and field.name != "images"
             if not (missing or (isinstance(value, str) and value and "\0" not in value)):
-                named = f"‹{field.name}={value!r}›"
+                named = f"‹{field.name}={value!r:.60}›"
                 if field.name == "images":  # a positional argument on the command line
-                    named = f"the source {value!r}"
+                    named = f"the source {value!r:.60}"
                 raise UsageError(f"{named} must be the name of a file or folder")
 
     def __str__(self) -> str:

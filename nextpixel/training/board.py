@@ -1,6 +1,6 @@
 """What a run writes for TensorBoard, if it is requested and installed."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ def summary_writer() -> "type[SummaryWriter]":
 
 
 def show_samples(
-    board: "SummaryWriter", state: TrainState, data: ImageData, config: TrainConfig
+    board: "SummaryWriter", state: TrainState[Any], data: ImageData, config: TrainConfig
 ) -> None:
     """Draws sixteen images from the averaged weights, conditioned as the first training images."""
     if not isinstance(state.average, ImageModel):

@@ -56,7 +56,7 @@ class Verified:
         return asdict(self.found) | own
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddingResult:
     """An embedding, and how well it tells classes apart.
 

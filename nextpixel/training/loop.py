@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -50,6 +50,8 @@ __all__ = [
     "initial_state",
     "train",
 ]
+
+Model = TypeVar("Model", bound=Trainable)
 
 _EVALUATIONS = 20
 _LEVELS_OF_BF16 = 256  # eight bits of mantissa
@@ -86,8 +88,8 @@ class Step:
     improved: bool = False
 
 
-@dataclass(kw_only=True)
-class TrainState:
+@dataclass(kw_only=True, eq=False)
+class TrainState(Generic[Model]):
     """All that training changes, and all that it needs to continue as if it had never stopped.
 
     Attributes:
@@ -102,8 +104,8 @@ class TrainState:
             minutes.
     """
 
-    model: Trainable
-    average: Trainable
+    model: Model
+    average: Model
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
@@ -112,7 +114,7 @@ class TrainState:
     next_evaluation: float = 0.0
 
 
-def initial_state(model: Trainable, config: TrainConfig) -> TrainState:
+def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]:
     """The state before the first step. `model` itself is trained, on the device where it is."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
@@ -135,7 +137,7 @@ def _optimizer(model: Trainable, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.RMSprop(groups, lr=config.learning_rate)
 
 
-def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[Step]:
+def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Iterator[Step]:
     """Trains until the run is over; `state` is up to date whenever a step is yielded.
 
     Args:
@@ -206,7 +208,7 @@ def train(state: TrainState, data: ImageData, config: TrainConfig) -> Iterator[S
         )
 
 
-def _replicate(state: TrainState) -> DistributedDataParallel:
+def _replicate(state: TrainState[Any]) -> DistributedDataParallel:
     """The model with gradients averaged over all processes; all start from the first's weights."""
     for parameter in state.average.parameters():
         dist.broadcast(parameter, 0)
@@ -214,7 +216,7 @@ def _replicate(state: TrainState) -> DistributedDataParallel:
     return DistributedDataParallel(state.model, forward_sync_buffers=False)
 
 
-def _standardise(state: TrainState, data: ImageData) -> None:
+def _standardise(state: TrainState[Any], data: ImageData) -> None:
     """Standardises vectors, so that conditions may have any scale."""
     given = any(part.standardised for part in state.model.given_by_data)
     if given and data.train.vectors is not None:
@@ -278,7 +280,7 @@ def _gradient(
     return loss_value, norm_value
 
 
-def _update_average(state: TrainState, ema_decay: float) -> None:
+def _update_average(state: TrainState[Any], ema_decay: float) -> None:
     decay = min(ema_decay, (1 + state.step) / (10 + state.step))
     averages, weights = (
         list(state.average.parameters()),
@@ -287,7 +289,7 @@ def _update_average(state: TrainState, ema_decay: float) -> None:
     get_ema_multi_avg_fn(decay)(averages, weights, 0)  # type: ignore[no-untyped-call]
 
 
-def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
+def _validate(state: TrainState[Any], valid: Split) -> tuple[float | None, bool]:
     """Evaluates the averaged weights; returns bits/dim, and whether they are the best so far."""
     if not len(valid):
         return None, True
@@ -304,7 +306,7 @@ def _validate(state: TrainState, valid: Split) -> tuple[float | None, bool]:
     return bits, improved
 
 
-def _progress(state: TrainState, config: TrainConfig, total: int | None) -> float:
+def _progress(state: TrainState[Any], config: TrainConfig, total: int | None) -> float:
     """The share of the run that is done."""
     return min(
         1.0,
@@ -316,12 +318,12 @@ def _progress(state: TrainState, config: TrainConfig, total: int | None) -> floa
     )
 
 
-def _finished(state: TrainState, config: TrainConfig, total: int | None) -> bool:
+def _finished(state: TrainState[Any], config: TrainConfig, total: int | None) -> bool:
     tired = config.patience is not None and state.stale >= config.patience
     return tired or _progress(state, config, total) >= 1
 
 
-def _due(state: TrainState, config: TrainConfig, total: int | None) -> bool:
+def _due(state: TrainState[Any], config: TrainConfig, total: int | None) -> bool:
     """Whether it is time for a validation."""
     if config.evaluate_every is not None:
         return state.step % config.evaluate_every == 0

@@ -219,7 +219,7 @@ def _prepare(
     resume: bool,
     other_data: bool,
     first: bool,
-) -> TrainState:
+) -> TrainState[Any]:
     """The state to start from. The first process also brings the folder there."""
     check_fit(model, data, config, rank_and_processes()[1])
     state = initial_state(model, config)
@@ -259,7 +259,7 @@ def _log(
             board.add_scalar(name, value, step.step)
 
 
-def _save_best(folder: Path, state: TrainState, step: Step, asked: Mapping[str, Any]) -> None:
+def _save_best(folder: Path, state: TrainState[Any], step: Step, asked: Mapping[str, Any]) -> None:
     training = Training(
         step=step.step,
         seconds=step.seconds,

@@ -41,7 +41,7 @@ from nextpixel.training.runs import reopen, run
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainPlan:
     """What is about to be trained: everything is chosen, and nothing is written yet.
 
@@ -66,7 +66,7 @@ Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
 """Wraps the steps of a run to show them, such as ``lambda plan, steps: tqdm(steps)``."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainResult:
     """The result of a run.
 

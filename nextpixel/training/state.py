@@ -36,7 +36,7 @@ class _Scalars:
             raise ValueError("a number is negative")
 
 
-def save_state(state: TrainState, path: str | Path) -> None:
+def save_state(state: TrainState[Any], path: str | Path) -> None:
     """Writes a training state to one safetensors file, atomically."""
     tensors = {f"model/{name}": tensor for name, tensor in state.model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in state.average.state_dict().items()}
@@ -51,7 +51,7 @@ def save_state(state: TrainState, path: str | Path) -> None:
     write_tensors(path, tensors, metadata)
 
 
-def load_state(state: TrainState, path: str | Path) -> None:
+def load_state(state: TrainState[Any], path: str | Path) -> None:
     """Brings a state from `initial_state` to where the saved one was.
 
     Raises:
@@ -94,7 +94,7 @@ def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     }
 
 
-def _check_moments(state: TrainState, header: TensorHeader, path: Path) -> None:
+def _check_moments(state: TrainState[Any], header: TensorHeader, path: Path) -> None:
     """Raises CheckpointError unless the moments in the file fit the optimizer's parameters."""
     names = {parameter: name for name, parameter in state.model.named_parameters()}
     left = {key for key in header.shapes if not key.startswith(("model/", "average/"))}
