@@ -123,7 +123,7 @@ def test_conditions_of_other_pictures(
     main(["condition-worth", captions, "--images", "9", *both])
     options = [
         "--caption",
-        "black",
+        "light",
         "--maps",
         str(tmp_path / "maps.npy"),
         "--out",

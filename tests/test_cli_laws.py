@@ -671,8 +671,8 @@ DATA_OPTIONS: dict[str, tuple[list[object], dict[str, Any]]] = {
     "side": (["--size", "2"], {"shape": [2, 2]}),
     "labels": (["--ignore-labels"], {"classes": []}),
     "threshold": (["--binarise", "threshold", "--from-levels", 4], {"levels": 2}),
-    "validation": (["--validation", 3], {"sizes": (15, 3, 2)}),
-    "shares": (["--validation", 0.25, "--test", 0.5], {}),
+    "validation": (["--split-by", "index", "--validation", 3], {"sizes": (15, 3, 2)}),
+    "shares": (["--split-by", "index", "--validation", 0.25, "--test", 0.5], {}),
     "test": (["--test", 5], {}),
     "split seed": (["--split-seed", 3], {}),
 }

@@ -95,7 +95,7 @@ def load_data(
         >>> np.save(path, np.random.default_rng(0).integers(0, 256, (50, 8, 8), dtype=np.uint8))
         >>> data = load_data(path, Preparation(levels=4))
         >>> len(data.train), len(data.valid), len(data.test), data.train.images.shape[1:]
-        (40, 5, 5, (1, 8, 8))
+        (37, 5, 8, (1, 8, 8))
         >>> data.preparation.from_levels, data.preparation.channels
         (256, 1)
     """
