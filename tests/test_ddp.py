@@ -97,6 +97,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_by_the_clock_and_refuse_what_one_refuses(
     tmp_path: Path,
 ) -> None:

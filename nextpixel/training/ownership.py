@@ -63,12 +63,12 @@ def check_places(
         option = source if name == "images" else name
         if is_remote(place):
             raise UsageError(
-                f"{file} names the {name} {place!r:.80}, which is not on this machine; to fetch it,"
-                f" give it yourself: ‹{option}›"
+                f"{file} names the {name} {place!r:.300}, which is not on this machine; to fetch"
+                f" it, give it yourself: ‹{option}›"
             )
         if not own:
             raise UsageError(
-                f"{file} names the {name} {place!r:.80}, but was not trained by this user here, so"
+                f"{file} names the {name} {place!r:.300}, but was not trained by this user here, so"
                 f" the name is not followed; give the place yourself: ‹{option}›"
             )
 
