@@ -666,6 +666,20 @@ def test_a_run_folder_writes_nothing_elsewhere(
         assert precious.read_bytes() == before and not place.is_symlink()
 
 
+def test_info_shows_the_first_of_many_names(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "m.safetensors"
+    names = tuple(f"class {k}" for k in range(3000))
+    notes = {f"note {k}": "x" * 5000 for k in range(300)}
+    model = GatedPixelCNN(levels=2, features=4, layers=1, kernel_size=3)
+    save(model, path, card=ModelCard(classes=names, notes=notes))
+    main(["info", str(path)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "class 199 … and 2,800 more: see --json" in said and "class 200," not in said
+    assert "more entries: see --json" in said and len(said) < 1_000_000
+    main(["info", str(path), "--json"])
+    assert len(json.loads(capsys.readouterr().out)["classes"]) == 3000
+
+
 # --- the Hub ---
 
 

@@ -1,10 +1,14 @@
 """nextpixel info: what a checkpoint says about itself."""
 
 import json as json_format
+from typing import Any
 
 from nextpixel.cli.readers import Json, Model
 
 __all__ = ["info"]
+
+# A stranger's card may hold hundreds of thousands of names, which take minutes to lay out.
+_MOST_ITEMS, _MOST_LETTERS = 200, 2_000
 
 
 def info(model: Model, *, json: Json = False) -> None:
@@ -15,7 +19,7 @@ def info(model: Model, *, json: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nextpixel.cli.terminal import console, printable
+    from nextpixel.cli.terminal import console
     from nextpixel.inference.trained import describe_checkpoint
 
     found = describe_checkpoint(model).to_json()
@@ -25,12 +29,27 @@ def info(model: Model, *, json: Json = False) -> None:
     if found["weights_sha256"] is None:
         found["weights_sha256"] = "none: written by version 0.1.0, so damage cannot be ruled out"
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in found.items():
+    for name, value in _first(list(found.items())):
         if isinstance(value, dict):
-            shown = "\n".join(printable(f"{k} = {v}") for k, v in value.items())
+            shown = "\n".join(_short(f"{k} = {v}") for k, v in _first(list(value.items())))
         elif isinstance(value, list):
-            shown = ", ".join(printable(str(item)) for item in value)
+            shown = ", ".join(_short(str(item)) for item in _first(value))
         else:
-            shown = f"{value:,}" if isinstance(value, int) else printable(str(value))
-        table.add_row(Text(printable(name), style="bold"), Text(shown))
+            shown = f"{value:,}" if isinstance(value, int) else _short(str(value))
+        if isinstance(value, dict | list) and len(value) > _MOST_ITEMS:
+            shown += f" … and {len(value) - _MOST_ITEMS:,} more: see --json"
+        table.add_row(Text(_short(name), style="bold"), Text(shown))
     console().print(table)
+    if len(found) > _MOST_ITEMS:
+        print(f"… and {len(found) - _MOST_ITEMS:,} more entries: see --json")
+
+
+def _first(items: list[Any]) -> list[Any]:
+    return items[:_MOST_ITEMS]
+
+
+def _short(text: str) -> str:
+    from nextpixel.cli.terminal import printable
+
+    cut = text if len(text) <= _MOST_LETTERS else text[:_MOST_LETTERS] + " …"
+    return printable(cut)
