@@ -203,8 +203,8 @@ def _images(
 
         def decode(k: int) -> None:
             picture = pictures[k]
-            channels, *sides = picture.head.shape
-            with taking_turns(math.prod(sides) * max(1, channels // 4)):  # bands weigh like pixels
+            bands, *sides = picture.head.shape
+            with taking_turns(math.prod(sides) * max(1, bands // 4)):  # bands weigh like pixels
                 x = picture.read(reading)
                 behind[k] = fingerprint(x, alpha=picture.has_alpha), x.max()
                 if shift and picture.head.levels is None:
