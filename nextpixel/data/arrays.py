@@ -1,39 +1,28 @@
 """Images in arrays: ``.npy`` and ``.npz`` files, and scikit-learn's digits."""
 
-import hashlib
-import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.annotation_files import checked_vectors, read_npy, require_bytes
+from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.classes import numbered
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
-from nextpixel.data.kept import keep, open_kept
+from nextpixel.data.layouts import NamedArrays, layout_of, said_labels
+from nextpixel.data.npz import ZippedArrays
 from nextpixel.data.pixels import Integers, resize
 from nextpixel.data.splits import Split
-from nextpixel.data.storage import (
-    Storage,
-    Stored,
-    optional_package,
-    split_of,
-    stamp,
-)
+from nextpixel.data.storage import Storage, Stored, optional_package, stamp
 from nextpixel.settings.preparation import Preparation, automatic_size, pair
 
-__all__ = ["read_arrays", "read_digits"]
+__all__ = ["read_arrays", "read_digits", "read_named"]
 
 _MOST_CLASSES = 2**16
-_SMALL_BYTES = 2**20
-"""Arrays up to this are read into memory, however large the others of their file are."""
 
 
 def read_digits(preparation: Preparation, storage: Storage) -> Stored:
@@ -57,142 +46,77 @@ def read_arrays(
     An ``.npy`` file, or an ``.npz`` file with one array, holds images (N, H, W), (N, H, W, C) or
     (N, C, H, W): of axes 1 and 3 the shorter is the channels, unless ``preparation.channels``
     decides. Labels come from `label_file`, or for ``images.npy`` from ``labels.npy`` or
-    ``images_labels.npy`` beside it.
-
-    An ``.npz`` file with splits holds ``train_images``, perhaps ``valid_images`` and
-    ``test_images``, and ``label_names``; for each split perhaps also ``train_labels`` (N,),
-    ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w).
+    ``images_labels.npy`` beside it. The arrays of an ``.npz`` file are told apart by their names,
+    see `nextpixel.data.layouts`.
     """
     if path.suffix.lower() == ".npy":
-        return _one_array(path, read_npy(path), label_file, preparation, storage)
-    arrays = _ZippedArrays(path, storage)
-    if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
-        (images,) = arrays.values()
-        return _one_array(path, images, label_file, preparation, storage, arrays.stamp)
-    if label_file is not None:
-        raise DataError(
-            f"‹labels={label_file}› are for a file of one array, but {path} holds its own; leave"
-            " them out"
+        return read_named(
+            HeldArrays({"": read_npy(path)}, stamp(path)),
+            str(path),
+            label_file,
+            preparation,
+            storage,
         )
-    names: tuple[str, ...] = ()
-    if "label_names" in arrays and not preparation.ignore_labels:
-        names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
-        if len(set(names)) != len(names) or len(names) > _MOST_CLASSES:
-            raise DataError(
-                f"label_names of {path} are {len(names)}, {len(set(names))} of them different; name"
-                f" each class once, and at most {_MOST_CLASSES}"
-            )
-    splits: dict[str, Split] = {}
-    raw: dict[str, NDArray[Any] | None] = {}
-    for key in arrays:
-        split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
-        if split is None:
-            continue
-        where = f"{split}_images of {path}"
-        x = _arrange(arrays[key], where, preparation.channels)
-        prefix = key.removesuffix("images")
-        if prefix + "labels" in arrays and not preparation.ignore_labels:
-            raw[split] = arrays[prefix + "labels"]
-        splits[split] = Split(
-            images=_resized(x, preparation, where, [arrays.stamp, split], storage),
-            fingerprints=fingerprints(x),
-            **_annotations(arrays, prefix, len(x), path),
-        )
-    if not splits:
-        raise DataError(
-            f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
-            " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
-            " alone is expected"
-        )
-    splits, classes = numbered(splits, raw, names, preparation.reading, str(path))
-    return Stored(splits=splits, classes=classes, in_order="test" in splits)
+    return read_named(ZippedArrays(path, storage), str(path), label_file, preparation, storage)
 
 
-def _one_array(
-    path: Path,
-    images: NDArray[Any],
-    labels: Path | None,
+def read_named(
+    arrays: NamedArrays,
+    where: str,
+    label_file: Path | None,
     preparation: Preparation,
     storage: Storage,
-    stamped: object = None,
+    class_names: Sequence[str] = (),
 ) -> Stored:
-    """A file of one array, and its labels."""
-    x = _arrange(images, str(path), preparation.channels)
-    given = None if preparation.ignore_labels else _load_labels(path, labels)
-    split = Split(
-        images=_resized(x, preparation, str(path), [stamped or stamp(path), "train"], storage),
-        fingerprints=fingerprints(x),
-    )
-    splits, classes = numbered(
-        {"train": split}, {"train": given}, (), preparation.reading, str(path)
-    )
-    return Stored(splits=splits, classes=classes)
+    """Read images and annotations from named arrays.
 
-
-class _ZippedArrays(Mapping[str, NDArray[Any]]):
-    """The arrays of an ``.npz`` file, each read when it is asked for.
-
-    The large ones of a file beyond the memory limit are unpacked once, and mapped. They are named
-    by the content of the archive, so that a copy of it, or a new time stamp, unpacks nothing.
+    Args:
+        arrays: The arrays.
+        where: What errors call them.
+        label_file: The labels of one array of images that has none beside it.
+        preparation: How they are prepared.
+        storage: Where resized images go.
+        class_names: What labels 0, 1 ... are called, if no array tells.
     """
-
-    def __init__(self, path: Path, storage: Storage) -> None:
-        self.path, self.storage = path, storage
-        with _reported(path), zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-        self._members = {member.filename.removesuffix(".npy"): member for member in members}
-        self._is_large = sum(member.file_size for member in members) > storage.memory_bytes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._members
-
-    @cached_property
-    def digest(self) -> str:
-        """What the archive holds, in short."""
-        with _reported(self.path), self.path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
-
-    @property
-    def stamp(self) -> object:
-        """What changes when the arrays do; the digest if something of them is kept."""
-        return self.digest if self._is_large or self.storage.keep else stamp(self.path)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        member = self._members[name]
-        with _reported(self.path), zipfile.ZipFile(self.path) as archive:
-            if not self._is_large or member.file_size <= _SMALL_BYTES:
-                with archive.open(member) as file:
-                    return require_bytes(np.lib.format.read_array(file, allow_pickle=False))
-            target = self.storage.path([self.digest, member.filename])
-            if (kept := open_kept(target, member.file_size, None)) is not None:
-                return kept
-
-            def unpack(copy: IO[bytes]) -> None:
-                with archive.open(member) as file:
-                    shutil.copyfileobj(file, copy, 2**20)
-
-            what = f"{member.filename} of {self.path}"
-            keep(target, member.file_size, what, unpack)
-            if (kept := open_kept(target, member.file_size, None)) is None:
-                target.unlink(missing_ok=True)
-                raise DataError(f"{what} is not an array; remove it")
-            return kept
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files.
-        raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from error
+    layout = layout_of(arrays.shapes, where)
+    names = () if preparation.ignore_labels else tuple(class_names)
+    if layout.class_names is not None and not preparation.ignore_labels:
+        names = tuple(str(name) for name in np.ravel(arrays.read(layout.class_names)))
+        if len(set(names)) != len(names) or len(names) > _MOST_CLASSES:
+            raise DataError(
+                f"{layout.class_names} of {where} are {len(names)}, {len(set(names))} of them"
+                f" different; name each class once, and at most {_MOST_CLASSES}"
+            )
+    if label_file is not None and (len(layout.splits) > 1 or "labels" in layout.splits["train"]):
+        raise DataError(
+            f"‹labels={label_file}› are for images without labels, but {where} holds its own; leave"
+            " them out"
+        )
+    splits: dict[str, Split] = {}
+    raw: dict[str, NDArray[Any] | None] = {}
+    notes = list(layout.notes)
+    for split, roles in layout.splits.items():
+        name = f"{roles['images']} of {where}" if roles["images"] else where
+        x = _arrange(arrays.read(roles["images"]), name, preparation.channels)
+        fields = _annotations(arrays, roles, len(x), where)
+        part = Split(
+            images=_resized(x, preparation, name, [arrays.stamp, split], storage),
+            fingerprints=fingerprints(x),
+            **fields,
+        )
+        if not preparation.ignore_labels:
+            labels = arrays.read(roles["labels"]) if "labels" in roles else None
+            if labels is None and len(layout.splits) == 1:
+                labels = _load_labels(Path(where), label_file)
+            if labels is not None:
+                raw[split], vectors, note = said_labels(labels, part)
+                notes += [note] if note and note not in notes else []
+                if vectors is not None:
+                    held = [] if part.vectors is None else [part.vectors]
+                    part = replace(part, vectors=np.concatenate([*held, vectors], axis=1))
+        splits[split] = part
+    splits, classes = numbered(splits, raw, names, preparation.reading, where)
+    return Stored(splits=splits, classes=classes, in_order="test" in splits, notes=tuple(notes))
 
 
 def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
@@ -273,25 +197,21 @@ def _resized(
 
 
 def _annotations(
-    arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, path: Path
+    arrays: NamedArrays, roles: Mapping[str, str], count: int, where: str
 ) -> dict[str, Any]:
     """The vectors, captions and maps beside the images of a split."""
     found: dict[str, Any] = {
-        field: arrays[prefix + field]
+        field: arrays.read(roles[field])
         for field in ("vectors", "captions", "maps")
-        if prefix + field in arrays
+        if field in roles
     }
     for field, values in found.items():
         if len(values) != count:
             raise DataError(
-                f"{prefix}{field} of {path} are {len(values)}, but there are {count} images"
+                f"{roles[field]} of {where} are {len(values)}, but there are {count} images"
             )
     if "vectors" in found:
-        found["vectors"] = checked_vectors(found["vectors"], f"{prefix}vectors of {path}")
+        found["vectors"] = checked_vectors(found["vectors"], f"{roles['vectors']} of {where}")
     if "captions" in found:
         found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))
     return found
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
