@@ -50,14 +50,11 @@ def read_arrays(
     see `nextpixel.data.layouts`.
     """
     if path.suffix.lower() == ".npy":
-        return read_named(
-            HeldArrays({"": read_npy(path)}, stamp(path)),
-            str(path),
-            label_file,
-            preparation,
-            storage,
-        )
-    return read_named(ZippedArrays(path, storage), str(path), label_file, preparation, storage)
+        arrays = NamedArrays.held({"": read_npy(path)}, stamp(path))
+    else:
+        zipped = ZippedArrays(path, storage)
+        arrays = NamedArrays(shapes=zipped.shapes, read=zipped.read, stamp=zipped.stamp)
+    return read_named(arrays, str(path), label_file, preparation, storage)
 
 
 def read_named(

@@ -112,7 +112,8 @@ def layout_of(shapes: Mapping[str, tuple[int, ...]], where: str) -> Layout:
             splits = [split for split in SPLIT_NAMES if (split, "images") in found]
     _require_clear(found, bool(splits), images, shapes, where)
     chosen: dict[str, dict[str, str]] = {}
-    for split in splits or [None]:
+    keys: list[str | None] = [*splits] if splits else [None]
+    for split in keys:
         roles = {}
         for role in _ROLES:
             group = found.get((split, role), [])
