@@ -106,7 +106,7 @@ def read_named(
             if labels is None and len(layout.splits) == 1:
                 labels = _load_labels(Path(where), label_file)
             if labels is not None:
-                raw[split], vectors, note = said_labels(labels, part)
+                raw[split], vectors, note = said_labels(labels, len(part))
                 notes += [note] if note and note not in notes else []
                 if vectors is not None:
                     held = [] if part.vectors is None else [part.vectors]

@@ -73,6 +73,9 @@ class ImageHead:
         has_bands: Whether its channels are bands of a TIFF file.
         only_upper: Whether its colours have 16 bits, and only the upper 8 can be read.
         frames: The number of frames of an animation, of which the first is read.
+        depth: The number of levels that the file states for values of 16 bits, or None.
+        signed: Whether values may be negative.
+        notes: What must be said of how it is read.
     """
 
     shape: tuple[int, int, int]
@@ -81,6 +84,9 @@ class ImageHead:
     has_bands: bool = False
     only_upper: bool = False
     frames: int = 1
+    depth: int | None = None
+    signed: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def image_head(picture: Image.Image, *, page: int, reading: int) -> ImageHead:

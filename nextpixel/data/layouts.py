@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
-from nextpixel.data.splits import Split
 from nextpixel.data.storage import SPLIT_NAMES, split_of
 
 __all__ = ["Layout", "NamedArrays", "layout_of", "said_labels"]
@@ -126,16 +125,17 @@ def layout_of(shapes: Mapping[str, tuple[int, ...]], where: str) -> Layout:
 
 
 def said_labels(
-    labels: NDArray[np.generic], split: Split
+    labels: NDArray[np.generic], count: int
 ) -> tuple[NDArray[np.generic] | None, NDArray[np.float32] | None, str | None]:
     """The labels (N,) of an array, or its vectors if each image has several labels.
 
-    Rows (N, K) of one 1 and zeros are classes 0 ... K-1; rows of any number of ones are vectors.
+    Of `count` images, rows (N, K) of one 1 and zeros are classes 0 ... K-1; rows of any number of
+    ones are vectors.
 
     Returns:
         The labels or None, the vectors or None, and a note of what was taken for what.
     """
-    several = labels.ndim == 2 and len(labels) == len(split) and labels.shape[1] > 1
+    several = labels.ndim == 2 and len(labels) == count and labels.shape[1] > 1
     if not several or labels.dtype.kind not in "uifb" or not np.isin(labels, (0, 1)).all():
         return labels, None, None
     if (labels.sum(axis=1, dtype=np.int64) == 1).all():
@@ -156,11 +156,11 @@ def _require_clear(
     groups = [g for (split, role), g in found.items() if role == "images"]
     loose = found.get((None, "images"), [])
     if not groups:
-        wanted = "x_train (and perhaps y_train, x_test …), images, or one array of images alone"
+        wanted = "images, or x_train and perhaps y_train, x_test …"
         if len(images) > 1:
             raise DataError(
                 f"{where} holds the arrays {_listed(images, shapes)}, and it is not clear which are"
-                f" the images; call them images, or {wanted}"
+                f" the images; call them {wanted}"
             )
         held = _listed(list(shapes), shapes) or "(none)"
         raise DataError(f"{where} holds the arrays {held}, but {wanted} is expected")

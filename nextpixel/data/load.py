@@ -16,17 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
-from nextpixel.data.arrays import read_arrays, read_digits
 from nextpixel.data.assignment import split_rows
 from nextpixel.data.classes import unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
-from nextpixel.data.folders import require_file
-from nextpixel.data.huggingface import is_saved_dataset, read_dataset
+from nextpixel.data.in_memory import read_in_memory
 from nextpixel.data.mapped import MappedImages
 from nextpixel.data.maps import checked_maps, map_levels
-from nextpixel.data.pictures import is_picture, read_folder, read_picture
 from nextpixel.data.pixels import Integers
+from nextpixel.data.sources import read_source
 from nextpixel.data.splits import (
     ANNOTATIONS,
     ImageData,
@@ -38,7 +36,7 @@ from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress, Storage, Stored
 from nextpixel.data.text_encoders import import_encoder
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import IN_MEMORY, Source
 
 __all__ = [
     "DataError",
@@ -52,18 +50,19 @@ __all__ = [
     "load_data",
 ]
 
-_ACCEPTED = (
-    "'digits', an .npz or .npy file, a folder of pictures or one picture, or 'hf:NAME' for a"
-    " Hugging Face data set"
-)
 _SPLITS = ("train", "valid", "test")
 _BLOCK_BYTES = 2**24
 
 
 def load_data(
-    source: str | Path | Source,
+    source: Any,
     preparation: Preparation = Preparation(),  # noqa: B008  # It is frozen.
     *,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
+    vectors: Any = None,
+    captions: Any = None,
+    maps: Any = None,
     text_encoder: TextEncoder | str | None = None,
     memory_bytes: int = 2**31,
     cache_folder: str | Path | None = None,
@@ -72,9 +71,14 @@ def load_data(
     """Read a source, prepare its images, and split them.
 
     Args:
-        source: Where the images come from: a name or path, or a `Source` if labels, vectors,
-            captions or maps lie in files of their own.
+        source: Where the images come from: a name, a path or a `Source`; or the images: an array
+            or tensor, a list of arrays or of pictures of Pillow, a data set that has a length and
+            an index (of images, of pairs of image and label, or of mappings), or a mapping of
+            splits, or of arrays by the names that an ``.npz`` file would have.
         preparation: How they are prepared.
+        labels: The label of each image, or, for a named source, the name of their file. Likewise
+            `vectors`, `captions` and `maps`.
+        classes: What the labels 0, 1 ... of images in memory are called.
         text_encoder: The function that makes vectors of captions: of a list of texts an array (n,
             size), or of one text (size,); or its name, MODULE:FUNCTION, to import it. If None, the
             words of the preparation, or the 512 most frequent words of the training captions.
@@ -99,11 +103,20 @@ def load_data(
         >>> data.preparation.from_levels, data.preparation.channels
         (256, 1)
     """
-    source = source if isinstance(source, Source) else Source(source)
     if isinstance(text_encoder, str):
         text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)
-    stored = _with_train(annotated(_read(source, preparation, storage), source))
+    given = {"labels": labels, "vectors": vectors, "captions": captions, "maps": maps}
+    given = {field: values for field, values in given.items() if values is not None}
+    if isinstance(source, str | Path | Source):
+        if classes is not None:
+            raise DataError(f"‹classes› name the labels of images in memory, not of {source}")
+        source = replace(source if isinstance(source, Source) else Source(source), **given)
+        stored = annotated(read_source(source, preparation, storage), source)
+    else:
+        stored = read_in_memory(source, given, classes, preparation, storage)
+        source = Source(IN_MEMORY)
+    stored = _with_train(stored)
     channels, shape = _common_shape(stored, source)
     from_levels, levels = _levels(stored, preparation, source)
     preparation = replace(
@@ -124,21 +137,21 @@ def load_data(
     _require_same_annotations(splits, source)
     splits, words = captions_encoded(splits, text_encoder, preparation)
     labelled = any(split.labels is not None for split in splits.values())
-    classes = stored.classes if labelled else ()
+    names = stored.classes if labelled else ()
     notes = list(stored.notes)
-    if unseen := unseen_classes(splits["train"], classes):
+    if unseen := unseen_classes(splits["train"], names):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
     held_out: tuple[str, ...] = ()
     if source.embedding is not None:
-        splits, held_out = embedded(splits, source, classes)
-        classes = ()
+        splits, held_out = embedded(splits, source, names)
+        names = ()
     return ImageData(
         source=source,
         preparation=replace(preparation, text_encoder=words),
         levels=levels,
         channels=channels,
         shape=shape,
-        classes=classes,
+        classes=names,
         **splits,
         map_levels=map_levels([split.maps for split in splits.values()], str(source)),
         held_out=held_out,
@@ -160,38 +173,6 @@ def _with_train(stored: Stored) -> Stored:
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
-
-
-def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
-    """Find out what the source is, and read it."""
-    name = str(source)
-    if source.labels is not None and not name.lower().endswith((".npy", ".npz")):
-        raise DataError(
-            f"‹labels={source.labels}› are for an .npy or .npz file, but the source is {name};"
-            " leave them out"
-        )
-    if name == "digits":
-        return read_digits(preparation, storage)
-    if name.startswith("hf:"):
-        return read_dataset(name[3:], preparation, storage)
-    path = Path(name).expanduser()
-    if not path.exists():
-        if path.suffix or name != path.name:
-            raise FileNotFoundError(
-                f"{name}: there is no such file or folder; a source is {_ACCEPTED}"
-            )
-        raise DataError(f"{name!r} does not exist; accepted are {_ACCEPTED}")
-    if path.is_dir():
-        if is_saved_dataset(path):
-            return read_dataset(str(path), preparation, storage)
-        return read_folder(path, preparation, storage)
-    require_file(path)
-    if path.suffix.lower() in (".npz", ".npy"):
-        labels = None if source.labels is None else Path(source.labels).expanduser()
-        return read_arrays(path, labels, preparation, storage)
-    if is_picture(path):
-        return read_picture(path, preparation, storage)
-    raise DataError(f"{name!r} is not an image source; accepted are {_ACCEPTED}")
 
 
 def _common_shape(stored: Stored, source: Source) -> tuple[int, tuple[int, int] | None]:

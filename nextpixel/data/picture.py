@@ -1,9 +1,7 @@
 """One undecoded picture, what a set of them have in common, and words for them."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 from nextpixel.data.decoding import ImageHead, convert
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.pixels import Integers
-from nextpixel.data.reading import read_image
+from nextpixel.data.reading import PictureFile, read_image
 from nextpixel.settings.preparation import Preparation
 
 __all__ = [
@@ -36,7 +34,7 @@ class Picture:
     Attributes:
         name: What it is called within its set.
         where: What errors call it.
-        open: Gives its file.
+        open: Gives its file, or the picture that Pillow has read.
         stamp: Changes when the content does.
         label: Its class, or None.
         split: Which split it belongs to.
@@ -45,7 +43,7 @@ class Picture:
 
     name: str
     where: str
-    open: Callable[[], Path | io.BytesIO]
+    open: Callable[[], PictureFile]
     stamp: str
     label: str | int | None = None
     split: str = "train"

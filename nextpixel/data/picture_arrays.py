@@ -8,6 +8,7 @@ a memory-mapped file. Whatever is assumed or passed over is a note of the result
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -63,7 +64,8 @@ def decoded(
     files = [replace(p, split=split) for split, part in parts.items() for p in part]
     notes: list[str] = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
+        for module in ("PIL", "pydicom"):  # On odd metadata; damaged pixels raise.
+            warnings.filterwarnings("ignore", module=module)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             pictures = _found(files, preparation, pool, storage.progress, notes)
             pictures, size, skipped = _sized(pictures, preparation, notes)
@@ -134,6 +136,8 @@ def _found(
         notes.append(
             f"{files_words(len(many))} of several pages: each of {count} pages is a picture"
         )
+    for note, count in Counter(note for p in pictures for note in p.head.notes).items():
+        notes.append(f"{count} picture{'s' * (count != 1)}: {note}")
     if frames := [p for p in pictures if p.head.frames > 1]:
         passed = sum(p.head.frames - 1 for p in frames)
         notes.append(
@@ -192,7 +196,9 @@ def _images(
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
     levels, shift = _depth(pictures, preparation, channels, resized, pool, notes)
-    dtype = np.dtype(np.uint16 if levels is None else np.uint8)
+    signed = any(picture.head.signed for picture in pictures)
+    deep = np.int16 if signed else np.uint16
+    dtype = np.dtype(deep if levels is None else np.uint8)
     alpha = channels == 4 and not pictures[0].head.has_bands
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
     pixels, extra = ends[-1], len(pictures) * _TRAILER.itemsize // dtype.itemsize
@@ -206,7 +212,7 @@ def _images(
             bands, *sides = picture.head.shape
             with taking_turns(math.prod(sides) * max(1, bands // 4)):  # bands weigh like pixels
                 x = picture.read(reading)
-                behind[k] = fingerprint(x, alpha=picture.has_alpha), x.max()
+                behind[k] = fingerprint(x, alpha=picture.has_alpha), max(0, x.max())
                 if shift and picture.head.levels is None:
                     x = (x >> shift).astype(np.uint8)
                 if levels is not None and levels < 256:
@@ -221,8 +227,10 @@ def _images(
     key = [[p.stamp for p in pictures], channels, size, reading, levels, shift, "fingerprints"]
     flat = storage.build(pixels + extra, dtype, key, fill)
     trailer = np.array(np.asarray(flat[pixels:]).view(_TRAILER))
-    if levels is None:
-        levels = preparation.from_levels or _levels_of(int(trailer["highest"].max()), notes)
+    if levels is None and not signed:
+        said = {picture.head.depth or 0 for picture in pictures}
+        highest = int(trailer["highest"].max())
+        levels = preparation.from_levels or (max(said) if all(said) else _levels_of(highest, notes))
     plain = flat[:pixels]
     if len(set(sizes)) == 1:
         return plain.reshape(len(pictures), channels, *sizes[0]), trailer, levels

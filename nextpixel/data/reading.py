@@ -21,6 +21,7 @@ from nextpixel.data.decoding import (
     orientation,
     upright,
 )
+from nextpixel.data.dicom import dicom_heads, dicom_samples, is_dicom
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers
@@ -29,6 +30,7 @@ from nextpixel.data.tiff import TiffFile, TiffPage, read_bands, tiff_pages
 __all__ = [
     "MOST_PIXELS",
     "UNDECODABLE",
+    "PictureFile",
     "image_heads",
     "image_shape",
     "read_image",
@@ -36,7 +38,7 @@ __all__ = [
     "taking_turns",
 ]
 
-PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
+PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader | Image.Image
 
 # Left out in silence, half of somebody's photographs would be missing: so they are errors.
 UNDECODABLE = frozenset(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
@@ -65,8 +67,8 @@ def read_image(
     """Read one picture as integers 0 ... 255, or 0 ... 65535 where samples have 16 bits.
 
     Args:
-        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, or an open
-            binary file; the content decides, not the name.
+        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, an open
+            binary file, or a picture of Pillow; the content decides, not the name.
         channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
             opacity 4 (a palette counts by its colours), or the bands of a TIFF file. Colours become
             grey by ITU-R 601 luma; transparent pixels are laid on white where opacity is not
@@ -89,10 +91,13 @@ def read_image(
             f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
         )
     with _reported(path, name), _stream(path) as file:
+        if is_dicom(file):
+            x: Integers = dicom_samples(file, page)
+            return np.ascontiguousarray(convert(x, channels or len(x)))
         pages = [] if reading == 1 else tiff_pages(file)
         if page < len(pages) and pages[page].is_read_here:
             _check_pixels(*pages[page].shape[1:])
-            x: Integers = upright(read_bands(file, pages[page]), pages[page].turn)
+            x = upright(read_bands(file, pages[page]), pages[page].turn)
             if channels not in (None, len(x)) and pages[page].has_bands:
                 raise ImageError(f"has {len(x)} bands, which are not {channels} channels")
             return np.ascontiguousarray(convert(x, channels or len(x)))
@@ -125,6 +130,10 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
     other pages are left out.
     """
     with _reported(path, name), _stream(path) as file:
+        if is_dicom(file):
+            frames = dicom_heads(file)
+            _check_pixels(*frames[0].shape[1:])
+            return frames
         pages = [] if reading == 1 else tiff_pages(file)
         if pages and all(page.is_read_here for page in pages):
             return [_band_head(number, page) for number, page in enumerate(pages)]
@@ -181,6 +190,10 @@ def taking_turns(pixels: int) -> AbstractContextManager[Any]:
 @contextmanager
 def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
     with _reported(source, name):
+        if isinstance(source, Image.Image):
+            _check_pixels(source.height, source.width)
+            yield source
+            return
         Image.init()
         formats = [format for format in _FORMATS if format in Image.OPEN]
         with Image.open(source, formats=formats) as picture:
@@ -191,8 +204,10 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
 
 @contextmanager
 def _stream(source: PictureFile) -> Iterator[TiffFile]:
-    """The file, from its beginning."""
-    if isinstance(source, str | Path):
+    """The file, from its beginning; an empty one for a picture that is read already."""
+    if isinstance(source, Image.Image):
+        yield io.BytesIO()
+    elif isinstance(source, str | Path):
         with open(source, "rb") as file:
             yield file
     else:
