@@ -75,6 +75,8 @@ class ImageHead:
         frames: The number of frames of an animation, of which the first is read.
         depth: The number of levels that the file states for values of 16 bits, or None.
         signed: Whether values may be negative.
+        real: Whether values are floating-point numbers.
+        nodata: The value of pixels without data, as the file states it, or None.
         notes: What must be said of how it is read.
     """
 
@@ -86,6 +88,8 @@ class ImageHead:
     frames: int = 1
     depth: int | None = None
     signed: bool = False
+    real: bool = False
+    nodata: str | None = None
     notes: tuple[str, ...] = ()
 
 

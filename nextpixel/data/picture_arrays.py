@@ -192,27 +192,32 @@ def _images(
     """
     reading = preparation.reading
     channels = shared_channels(pictures, preparation)
+    _tell_nodata(pictures, reading, pool, notes)
     size = None if preparation.size is None else pair(preparation.size)  # type: ignore[arg-type]
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
     levels, shift = _depth(pictures, preparation, channels, resized, pool, notes)
     signed = any(picture.head.signed for picture in pictures)
-    deep = np.int16 if signed else np.uint16
+    real = any(picture.head.real for picture in pictures)
+    deep = np.float32 if real else np.int16 if signed else np.uint16
     dtype = np.dtype(deep if levels is None else np.uint8)
+    if real and resized:
+        raise DataError("pictures of floats are not resized; leave out ‹size›, or give ‹crop›")
     alpha = channels == 4 and not pictures[0].head.has_bands
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
-    pixels, extra = ends[-1], len(pictures) * _TRAILER.itemsize // dtype.itemsize
+    behind_bytes = len(pictures) * _TRAILER.itemsize
+    pixels, extra = ends[-1], -(-behind_bytes // dtype.itemsize)
 
     def fill(flat: Integers) -> None:
         # Through a view: what is written to parts of a record in place is seen in `flat`.
-        behind = flat[pixels:].view(_TRAILER)
+        behind = flat[pixels:].view(np.uint8)[:behind_bytes].view(_TRAILER)
 
         def decode(k: int) -> None:
             picture = pictures[k]
             bands, *sides = picture.head.shape
             with taking_turns(math.prod(sides) * max(1, bands // 4)):  # bands weigh like pixels
                 x = picture.read(reading)
-                behind[k] = fingerprint(x, alpha=picture.has_alpha), max(0, x.max())
+                behind[k] = fingerprint(x, alpha=picture.has_alpha), 0 if real else max(0, x.max())
                 if shift and picture.head.levels is None:
                     x = (x >> shift).astype(np.uint8)
                 if levels is not None and levels < 256:
@@ -226,8 +231,8 @@ def _images(
 
     key = [[p.stamp for p in pictures], channels, size, reading, levels, shift, "fingerprints"]
     flat = storage.build(pixels + extra, dtype, key, fill)
-    trailer = np.array(np.asarray(flat[pixels:]).view(_TRAILER))
-    if levels is None and not signed:
+    trailer = np.array(np.asarray(flat[pixels:]).view(np.uint8)[:behind_bytes].view(_TRAILER))
+    if levels is None and not (signed or real):
         said = {picture.head.depth or 0 for picture in pictures}
         highest = int(trailer["highest"].max())
         levels = preparation.from_levels or (max(said) if all(said) else _levels_of(highest, notes))
@@ -238,6 +243,29 @@ def _images(
     begins = [0, *ends[:-1]]
     images = [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)]
     return images, trailer, levels
+
+
+def _tell_nodata(
+    pictures: list[Picture], reading: int, pool: ThreadPoolExecutor, notes: list[str]
+) -> None:
+    """Say how many pixels hold what their file marks as no data."""
+    marked = [picture for picture in pictures if picture.head.nodata is not None]
+
+    def count(picture: Picture) -> int:
+        try:
+            mark = float(picture.head.nodata or "")
+        except ValueError:
+            return 0
+        x = picture.read(reading)
+        found = np.isnan(x) if math.isnan(mark) else x == mark
+        return int(found.any(axis=0).sum())
+
+    if total := sum(_attempt(count, marked, pool)[0]):
+        values = ", ".join(sorted({str(picture.head.nodata) for picture in marked})[:3])
+        notes.append(
+            f"{total:,} pixel{'s' * (total != 1)} hold {values}, which {files_words(len(marked))}"
+            " mark as no data: read as any other value"
+        )
 
 
 def _depth(

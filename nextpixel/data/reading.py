@@ -25,7 +25,7 @@ from nextpixel.data.dicom import dicom_heads, dicom_samples, is_dicom
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
 from nextpixel.data.pixels import Integers
-from nextpixel.data.tiff import TiffFile, TiffPage, read_bands, tiff_pages
+from nextpixel.data.tiff import TiffFile, read_bands, tiff_pages
 
 __all__ = [
     "MOST_PIXELS",
@@ -136,29 +136,23 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
             return frames
         pages = [] if reading == 1 else tiff_pages(file)
         if pages and all(page.is_read_here for page in pages):
-            return [_band_head(number, page) for number, page in enumerate(pages)]
+            for page in pages:
+                _check_pixels(*page.shape[1:])
+            return [page.head(number) for number, page in enumerate(pages)]
     heads: list[ImageHead] = []
     with _opened(path, name) as picture:
         for number in range(max(1, len(pages))):
             if number < len(pages) and pages[number].is_reduced and heads:
                 continue
             if number < len(pages) and pages[number].is_read_here:
-                heads.append(_band_head(number, pages[number]))
+                _check_pixels(*pages[number].shape[1:])
+                heads.append(pages[number].head(number))
                 continue
             if number:
                 picture.seek(number)
             _check_pixels(picture.height, picture.width)
             heads.append(image_head(picture, page=number, reading=reading))
     return heads
-
-
-def _band_head(number: int, page: TiffPage) -> ImageHead:
-    channels, height, width = page.shape
-    _check_pixels(height, width)
-    deep = page.bits > 8
-    return ImageHead(
-        (channels, height, width), number, None if deep else 256, has_bands=page.has_bands
-    )
 
 
 def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
