@@ -263,8 +263,8 @@ def _tell_nodata(
     if total := sum(_attempt(count, marked, pool)[0]):
         values = ", ".join(sorted({str(picture.head.nodata) for picture in marked})[:3])
         notes.append(
-            f"{total:,} pixel{'s' * (total != 1)} hold {values}, which {files_words(len(marked))}"
-            " mark as no data: read as any other value"
+            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} marked so"
+            f" by the value {values}, read as any other value"
         )
 
 

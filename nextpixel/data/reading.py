@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias
@@ -151,7 +152,9 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
             if number:
                 picture.seek(number)
             _check_pixels(picture.height, picture.width)
-            heads.append(image_head(picture, page=number, reading=reading))
+            head = image_head(picture, page=number, reading=reading)
+            nodata = pages[number].nodata if number < len(pages) else None
+            heads.append(replace(head, nodata=nodata))
     return heads
 
 

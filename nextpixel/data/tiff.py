@@ -44,11 +44,11 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _SUBFILE, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_ROWS = 254, 273, 274, 277, 278
 _STRIP_BYTES, _PLANAR, _EXTRA, _FORMAT = 279, 284, 338, 339
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
-_DESCRIPTION, _NODATA = 270, 42113
+_DESCRIPTION, _NODATA, _DEPTH = 270, 42113, 32997
 _TAGS = {
     *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC),
     *(_SUBFILE, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_ROWS),
-    *(_STRIP_BYTES, _PLANAR, _EXTRA, _FORMAT),
+    *(_STRIP_BYTES, _PLANAR, _EXTRA, _FORMAT, _DEPTH),
     *(_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES),
 }
 # Those whose decoders write no more than they are asked for: none, LZW, deflate, PackBits, LZMA,
@@ -146,7 +146,8 @@ def tiff_pages(file: TiffFile) -> list[TiffPage]:
     """The pages of a TIFF file; [] for any other file, and for damaged tags.
 
     Raises:
-        ImageError: If tags share their values, so that a small file takes much memory.
+        ImageError: If tags share their values, so that a small file takes much memory, or a page is
+            a volume.
     """
     try:
         left = file.seek(0, io.SEEK_END)
@@ -174,6 +175,8 @@ def tiff_pages(file: TiffFile) -> list[TiffPage]:
                 entry = entries[begin : begin + entry_bytes]
                 left -= _read_entry(file, order, big, entry, left, tags, texts)
             page = TiffPage(order=order, place=place, tags=tags, nodata=texts.get(_NODATA))
+            if page.get(_DEPTH, 1) > 1:
+                raise ImageError("holds a volume in one page; save its layers as pages")
             pages.append(page)
             place = following
         return _layers(pages, texts.get(_DESCRIPTION, "")) if len(pages) == 1 else pages
@@ -248,9 +251,9 @@ def _decoded(file: TiffFile, page: TiffPage) -> NDArray[Any]:
         with tifffile.TiffFile(file) as whole:
             whole.filehandle.seek(page.place)
             found = tifffile.TiffPage(whole, index=0)
-            there = sum(found.databytecounts)
-            if len(found.databytecounts) and not there:
-                raise ImageError("is truncated")
+            said = found.samplesperpixel, found.imagelength, found.imagewidth, found.imagedepth
+            if said != (page.get(_SAMPLES, 1), page.get(_HEIGHT), page.get(_WIDTH), 1):
+                raise ImageError("is damaged: its tags contradict each other")
             return np.asarray(found.asarray(maxworkers=1))
     except ImageError:
         raise
@@ -316,7 +319,8 @@ def _read_entry(
         values = file.read(min(size, 2**12) if is_text else size)
         file.seek(here)
     if is_text:
-        texts[tag] = values.split(b"\0")[0].decode("ascii", "replace").strip()
+        texts.setdefault(tag, values.split(b"\0")[0].decode("ascii", "replace").strip())
     else:
-        tags[tag] = struct.unpack(f"{order}{count}{_SIZES[kind][1]}", values)
+        # Of tags that occur twice, tifffile takes the first too.
+        tags.setdefault(tag, struct.unpack(f"{order}{count}{_SIZES[kind][1]}", values))
     return taken
