@@ -42,7 +42,7 @@ def file_and_dataset(name: str) -> tuple[str, str | None]:
         (('x.h5', 'train/data'), ('x.h5', None))
     """
     found = _IN_FILE.fullmatch(name)
-    if found is None or Path(name).expanduser().exists():
+    if found is None or os.path.exists(os.path.expanduser(name)):
         return name, None
     return found[1], found[2]
 

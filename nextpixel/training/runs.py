@@ -34,6 +34,7 @@ from nextpixel.files.tensors import read_header
 from nextpixel.models import registry
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
+from nextpixel.settings.source import IN_MEMORY
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
@@ -155,7 +156,7 @@ def run(
 def reopen(
     folder: str | Path,
     *,
-    source: str | None = None,
+    source: Any = None,
     labels: str | Path | None = None,
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
@@ -170,7 +171,7 @@ def reopen(
 
     Args:
         folder: of the run.
-        source: where the same images are now.
+        source: where the same images are now, or the images themselves.
         labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
             likewise.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
@@ -182,8 +183,9 @@ def reopen(
     """
     folder = Path(folder).expanduser()
     asked = read_run(folder)
+    held = source is not None and not isinstance(source, str | Path)
     given = {
-        "images": source,
+        "images": IN_MEMORY if held else source,
         "labels": labels,
         "vectors": vectors,
         "captions": captions,
@@ -205,7 +207,8 @@ def reopen(
     model = registry.build(name, keywords)
     if not isinstance(model, Trainable):
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
-    data = load_data(data_source, preparation, text_encoder=text_encoder)
+    images = source if held else data_source
+    data = load_data(images, preparation, text_encoder=text_encoder)
     return model, data, TrainConfig(**asked["training"])
 
 

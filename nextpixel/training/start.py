@@ -29,7 +29,7 @@ from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import IN_MEMORY, file_and_dataset
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.build import build_model, memory_bytes
 from nextpixel.training.distributed import is_first_process, rank_and_processes
@@ -94,7 +94,7 @@ class TrainResult:
 
 
 def train_model(
-    source: str | Path | Source,
+    source: Any,
     model: ModelChoice | None = None,
     training: TrainConfig | None = None,
     *,
@@ -111,7 +111,8 @@ def train_model(
     """Trains a model on a source of images in a new run folder, and evaluates it.
 
     Args:
-        source: the images, and the files that belong to them.
+        source: the images, and what belongs to them: anything that
+            `nextpixel.data.load.load_data` takes, also images in memory.
         model: which model; what it leaves open is chosen to suit the images.
         training: how; None trains for ten minutes.
         preparation: how the images are prepared: a `Preparation`, or some of its fields. With
@@ -147,7 +148,7 @@ def train_model(
             crop=training.crop,
         )
     plan = TrainPlan(
-        folder=Path(out) if out is not None else _free_folder(str(source)),
+        folder=Path(out) if out is not None else _free_folder(str(data.source)),
         model=network.to(pick_device(device)),
         data=data,
         config=training,
@@ -159,7 +160,7 @@ def resume_model(
     folder: str | Path,
     changes: Mapping[str, Any] | None = None,
     *,
-    source: str | None = None,
+    source: Any = None,
     annotations: Mapping[str, str | Path] | None = None,
     text_encoder: TextEncoder | str | None = None,
     other_data: bool = False,
@@ -173,7 +174,8 @@ def resume_model(
         folder: of the run.
         changes: fields of `TrainConfig` to change, among `MAY_CHANGE`: the length of the run, and
             what rescues one that diverged.
-        source: where the same images are now, if they moved.
+        source: where the same images are now, if they moved; or the same images, if the run was
+            of images in memory.
         annotations: where the files that belong to them are now, if they moved, by the fields of
             `Source`: labels, vectors, captions, maps, embedding.
         text_encoder: the function that encodes captions, unless it is the default.
@@ -311,6 +313,10 @@ def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfi
 
 def _free_folder(source: str) -> Path:
     """runs/ and the source's name, with a number if such a run exists already."""
-    folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
+    folder = Path("runs") / (_stem(source) or "run").replace(":", "-")
     numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
     return folder if not folder.exists() else next(path for path in numbers if not path.exists())
+
+
+def _stem(source: str) -> str:
+    return "memory" if source == IN_MEMORY else Path(file_and_dataset(source)[0]).stem
