@@ -7,9 +7,9 @@ import pytest
 import torch
 from cases import build, conditions, images
 
-from nextpixel import GatedPixelCNN, TrainConfig, initial_state, sample, score, train
+from nextpixel import GatedPixelCNN, TrainConfig, devices, initial_state, sample, score, train
 from nextpixel.data.splits import ImageData, Split
-from nextpixel.devices import full_precision, seeded
+from nextpixel.devices import full_precision, multiplies_bf16, seeded
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
@@ -45,6 +45,27 @@ def test_a_seed_is_for_a_while() -> None:
         assert torch.equal(torch.rand(3), first)
         raise KeyError
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "bf16_seconds", "wanted"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, 9.0, True),
+        ({"avx512_bf16": True}, 0.5, True),  # such as AMD's
+        ({"avx512_bf16": True}, 2.0, False),  # such as Intel's before AMX
+        ({"avx2": True}, 0.5, False),
+    ],
+)
+def test_bf16_is_chosen_where_it_is_faster(
+    instructions: dict[str, bool],
+    bf16_seconds: float,
+    wanted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    seconds = {torch.bfloat16: bf16_seconds, torch.float32: 1.0}
+    monkeypatch.setattr(devices, "_product_seconds", seconds.get)
+    assert multiplies_bf16(torch.device("cpu")) == wanted
 
 
 @pytest.mark.parametrize("end", ["the last site", "broken off", "an error"])
