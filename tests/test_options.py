@@ -102,7 +102,7 @@ def received(kind: type, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_field_is_tried() -> None:
     for kind, values in VALUES.items():
         hidden = (
-            {"ragged", "skip_small", "reading"} if kind is Preparation else set()
+            {"ragged", "skip_small", "reading", "attributes"} if kind is Preparation else set()
         )  # --crop decides it
         assert {field.name for field in fields(kind)} - hidden == values.keys()
 
@@ -147,7 +147,7 @@ def test_the_help_shows_every_option_with_its_default(command: str) -> None:
     kinds = {"train": [Source, Preparation, ModelChoice, TrainConfig], "embed": [EmbeddingConfig]}
     for kind in kinds[command]:
         for field in fields(kind):
-            if field.name in ("ragged", "skip_small", "reading", "images", "network"):
+            if field.name in ("ragged", "skip_small", "reading", "attributes", "images", "network"):
                 continue
             argument = arguments[f"--{field.name.replace('_', '-')}"]
             assert argument.parameter.help

@@ -74,7 +74,12 @@ def _options_of(kind: Any) -> Any:
 
 _NO_OPTIONS = {
     "NetworkSettings": DECIDED_BY_DATA,
-    "Preparation": ("ragged", "skip_small", "reading"),  # decided by a crop, the sizes, old files
+    "Preparation": (
+        "ragged",
+        "skip_small",
+        "reading",
+        "attributes",
+    ),  # decided by a crop, the sizes, old files
     "Source": ("images",),  # has no name on the command line
 }
 _GROUPS = {

@@ -1,6 +1,5 @@
 """Files of one row for each image: vectors and captions."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
+from nextpixel.data.table_files import TABLES, is_empty, read_table
 
 __all__ = ["caption_table", "checked_vectors", "read_npy", "require_bytes", "vector_table"]
 
@@ -31,19 +31,21 @@ def require_bytes(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
+def vector_table(
+    path: Path, file_column: str | None = None
+) -> tuple[list[str] | None, NDArray[np.float32]]:
     """The names of the images, if the file holds them, and their vectors (N, size)."""
     if path.suffix == ".npy":
         return None, checked_vectors(read_npy(path), str(path))
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: vectors come from an .npy or a .csv file")
-    columns, names = _columns(path)
+    if path.suffix not in TABLES:
+        raise DataError(f"{path}: vectors come from an .npy, .csv or .parquet file")
+    columns, names = _columns(path, file_column)
     try:
         numbers = [
-            [float(cell) if cell.strip() else np.nan for cell in cells]
+            [np.nan if is_empty(cell) else float(cell) for cell in cells]
             for cells in columns.values()
         ]
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(
             f"{path} holds something that is not a number ({error}); leave that column out"
         ) from error
@@ -52,7 +54,9 @@ def vector_table(path: Path) -> tuple[list[str] | None, NDArray[np.float32]]:
     return names, checked_vectors(np.array(numbers, np.float32).T, str(path))
 
 
-def caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
+def caption_table(
+    path: Path, file_column: str | None = None
+) -> tuple[list[str] | None, tuple[str, ...]]:
     """The names of the images, if the file holds them, and their captions."""
     if path.suffix == ".txt":
         try:
@@ -63,34 +67,27 @@ def caption_table(path: Path) -> tuple[list[str] | None, tuple[str, ...]]:
             ) from error
         lines = text.replace("\r\n", "\n").removesuffix("\n")
         return None, tuple(lines.split("\n")) if lines else ()
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: captions come from a .txt or a .csv file")
-    columns, names = _columns(path)
+    if path.suffix not in TABLES:
+        raise DataError(f"{path}: captions come from a .txt, .csv or .parquet file")
+    columns, names = _columns(path, file_column)
     named = [column for column in columns if column.lower() in _TEXT_COLUMNS]
     if len(named) != 1:
         raise DataError(
             f"{path} has the columns {', '.join(columns)}; one of them must be called text"
         )
-    return names, tuple(columns[named[0]])
+    return names, tuple("" if cell is None else str(cell) for cell in columns[named[0]])
 
 
-def _columns(path: Path) -> tuple[dict[str, list[str]], list[str] | None]:
+def _columns(path: Path, file_column: str | None) -> tuple[dict[str, list[Any]], list[str] | None]:
     """The columns of a table by their names, and apart from them the names of the images."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table of UTF-8 text ({error})") from error
-    if len(rows) < 2:
-        raise DataError(f"{path} holds no rows below its head")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
-            raise DataError(
-                f"{path}, row {number}: {len(row)} cells, but the head has {len(rows[0])}"
-            )
-    columns = {head: [row[k] for row in rows[1:]] for k, head in enumerate(rows[0])}
-    named = [head for head in columns if head.lower() in _NAME_COLUMNS]
-    return columns, columns.pop(named[0]) if named else None
+    columns = read_table(path)
+    if file_column is not None and file_column not in columns:
+        raise DataError(
+            f"{path} has no column {file_column!r}, which ‹file_column› names, but"
+            f" {', '.join(columns)}"
+        )
+    named = file_column or next((head for head in columns if head.lower() in _NAME_COLUMNS), None)
+    return columns, [str(cell) for cell in columns.pop(named)] if named else None
 
 
 def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.assignment import split_rows
-from nextpixel.data.classes import unseen_classes
+from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
 from nextpixel.data.in_memory import read_in_memory
+from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
 from nextpixel.data.maps import checked_maps, map_levels
 from nextpixel.data.pixels import Integers
@@ -112,7 +113,10 @@ def load_data(
         if classes is not None:
             raise DataError(f"‹classes› name the labels of images in memory, not of {source}")
         source = replace(source if isinstance(source, Source) else Source(source), **given)
-        stored = annotated(read_source(source, preparation, storage), source)
+        ignored = preparation.ignore_labels or has_own_labels(source)
+        own = replace(preparation, ignore_labels=ignored)
+        stored = annotated(read_source(source, own, storage), source)
+        stored = labelled(stored, source, preparation)
     else:
         stored = read_in_memory(source, given, classes, preparation, storage)
         source = Source(IN_MEMORY)
@@ -127,6 +131,7 @@ def load_data(
         from_levels=from_levels,
         split_by=preparation.split_by or ("index" if stored.in_order else "content"),
         skip_small=preparation.skip_small or stored.skip_small,
+        attributes=preparation.attributes or stored.attributes or None,
     )
     rows = split_rows(stored.splits, preparation)
     in_memory = sum(_bytes(split.images) for split in stored.splits.values()) <= memory_bytes
@@ -136,9 +141,11 @@ def load_data(
     }
     _require_same_annotations(splits, source)
     splits, words = captions_encoded(splits, text_encoder, preparation)
-    labelled = any(split.labels is not None for split in splits.values())
-    names = stored.classes if labelled else ()
+    has_labels = any(split.labels is not None for split in splits.values())
+    names = stored.classes if has_labels else ()
     notes = list(stored.notes)
+    if unknown := unknown_labels(splits):
+        notes.append(unknown)
     if unseen := unseen_classes(splits["train"], names):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
     held_out: tuple[str, ...] = ()

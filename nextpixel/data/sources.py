@@ -8,6 +8,7 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.folders import require_file
 from nextpixel.data.hdf5 import opened_hdf5
 from nextpixel.data.huggingface import is_saved_dataset, read_dataset
+from nextpixel.data.labels import has_own_labels
 from nextpixel.data.pictures import FolderTree, read_pictures, read_tree
 from nextpixel.data.storage import Storage, Stored
 from nextpixel.settings.preparation import Preparation
@@ -36,15 +37,10 @@ def read_source(source: Source, preparation: Preparation, storage: Storage) -> S
             " again in Python, or save them as an .npy file and give that"
         )
     file, dataset = file_and_dataset(name)
-    if source.labels is not None and not file.lower().endswith(_ARRAYS):
-        raise DataError(
-            f"‹labels={source.labels}› are for an .npy or .npz file, but the source is {name};"
-            " leave them out"
-        )
     if name == "digits":
         return read_digits(preparation, storage)
     if name.startswith("hf:"):
-        return read_dataset(name[3:], preparation, storage)
+        return read_dataset(name[3:], preparation, storage, source.label_column)
     path = Path(file).expanduser()
     if not path.exists():
         if path.suffix or name != path.name:
@@ -54,10 +50,11 @@ def read_source(source: Source, preparation: Preparation, storage: Storage) -> S
         raise DataError(f"{name!r} does not exist; accepted are {_ACCEPTED}")
     if path.is_dir():
         if is_saved_dataset(path):
-            return read_dataset(str(path), preparation, storage)
+            return read_dataset(str(path), preparation, storage, source.label_column)
         return read_tree(FolderTree(path), preparation, storage)
     require_file(path)
-    labels = None if source.labels is None else Path(source.labels).expanduser()
+    given = source.labels is not None and not has_own_labels(source)
+    labels = Path(str(source.labels)).expanduser() if given else None
     if path.suffix.lower() in (".npz", ".npy"):
         return read_arrays(path, labels, preparation, storage)
     if path.suffix.lower() in _ARRAYS:

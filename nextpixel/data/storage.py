@@ -50,6 +50,7 @@ class Stored:
         in_order: Whether the order of the images is part of the data set, as in digits, so that
             it is split by their index.
         skip_small: Whether pictures were passed over because they are small.
+        attributes: What the entries of vectors say that are made of several labels.
     """
 
     splits: Mapping[str, Split]
@@ -58,6 +59,7 @@ class Stored:
     notes: tuple[str, ...] = ()
     in_order: bool = False
     skip_small: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel import sampling
-from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.data.image_files import read_image
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
@@ -56,19 +56,19 @@ def complete_images(
             " use reconstruct"
         )
     trained.check_guidance(config.guidance)
-    labelled = None if request.class_ is None else False
-    chosen = data_of(trained, data, labelled=labelled, progress=reading)
+    needed = tuple(
+        part
+        for part in network.given_by_data
+        if request.class_ is None or not isinstance(part, ClassCondition)
+    )
+    instead = ", or the class of them all as ‹class_›"
+    chosen = data_of(trained, data, needed=needed, instead=instead, progress=reading)
     part, rows = chosen.split, np.arange(min(request.n, len(chosen.split)))
     x = images_of(part, rows, chosen)
     known = _known(request, x.shape[2], x.shape[3])
-    by_class = of_kind(network.conditions, ClassCondition)
     if request.class_ is not None:
         number = class_numbers(trained, request.class_)[0]
         part = replace(part, labels=np.full(len(part), number, np.int64))
-    elif by_class and part.labels is None:
-        raise UsageError(
-            f"the model is conditioned on classes, but {chosen.source} has none; give ‹class_›"
-        )
     drawn = sampling.complete(
         network,
         torch.from_numpy(x),

@@ -101,8 +101,9 @@ def _of_images(
     progress: Callable[[int, int], None] | None,
 ) -> Values:
     """Some conditions of the first n images, which repeat if there are fewer."""
-    model, labelled = trained.model, bool(of_kind(missing, ClassCondition))
-    part = data_of(trained, request, labelled=labelled, progress=progress).split
+    model = trained.model
+    needed = missing if model.given_by_data else ()
+    part = data_of(trained, request, needed=needed, progress=progress).split
     rows = np.arange(n) % len(part)
     if not model.given_by_data:
         return conditioned(model, part, rows)[1]

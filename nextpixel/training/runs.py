@@ -157,6 +157,9 @@ def reopen(
     *,
     source: Any = None,
     labels: str | Path | None = None,
+    label_column: str | None = None,
+    file_column: str | None = None,
+    label_pattern: str | None = None,
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
     maps: str | Path | None = None,
@@ -173,6 +176,7 @@ def reopen(
         source: where the same images are now, or the images themselves.
         labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
             likewise.
+        label_column, file_column, label_pattern: as in the run; they may be left out.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
 
     Raises:
@@ -183,9 +187,12 @@ def reopen(
     folder = Path(folder).expanduser()
     asked = read_run(folder)
     held = source is not None and not isinstance(source, str | Path)
-    given = {
+    given: dict[str, Any] = {
         "images": IN_MEMORY if held else source,
         "labels": labels,
+        "label_column": label_column,
+        "file_column": file_column,
+        "label_pattern": label_pattern,
         "vectors": vectors,
         "captions": captions,
         "maps": maps,
