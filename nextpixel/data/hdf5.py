@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 from nextpixel.data.layouts import NamedArrays
-from nextpixel.data.pixels import Integers
 from nextpixel.data.storage import Storage, optional_package, stamp
 
 __all__ = ["opened_hdf5"]
@@ -121,7 +120,7 @@ def _read(h5py: Any, node: Any, where: str, key: object, storage: Storage) -> ND
     size = int(np.prod(shape, dtype=object))
     _require_stored(node, size * dtype.itemsize, where)
 
-    def fill(flat: Integers) -> None:
+    def fill(flat: NDArray[Any]) -> None:
         array = flat.reshape(shape)
         step = max(1, _BLOCK_BYTES * len(array) // max(1, array.nbytes))
         if node.chunks:

@@ -146,12 +146,12 @@ def _column(values: Any) -> Any:
         raise DataError(f"values are of the type {type(values).__name__}; give an array or a list")
     if any(isinstance(value, Image.Image) for value in values):
         return [_picture(value) for value in values]
+    if _is_array(values[0]):
+        held = [_numpy(value) for value in values]
+        if len({x.shape for x in held}) > 1:
+            return [_picture(x) for x in held]
+        return np.stack(held)
     try:
-        if _is_array(values[0]):
-            held = [_numpy(value) for value in values]
-            if len({x.shape for x in held}) > 1:
-                return [_picture(x) for x in held]
-            return np.stack(held)
         array = np.asarray(values)
     except (ValueError, TypeError):
         return None

@@ -32,7 +32,7 @@ from nextpixel.data.picture import (
     shared_channels,
     size_words,
 )
-from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.pixels import resize
 from nextpixel.data.reading import image_heads, taking_turns
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Progress, Storage, Stored
@@ -208,7 +208,7 @@ def _images(
     behind_bytes = len(pictures) * _TRAILER.itemsize
     pixels, extra = ends[-1], -(-behind_bytes // dtype.itemsize)
 
-    def fill(flat: Integers) -> None:
+    def fill(flat: NDArray[Any]) -> None:
         # Through a view: what is written to parts of a record in place is seen in `flat`.
         behind = flat[pixels:].view(np.uint8)[:behind_bytes].view(_TRAILER)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 from nextpixel.data.kept import cache_folder, keep, open_kept, private_folder
-from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import Split
 
 __all__ = [
@@ -93,8 +93,8 @@ class Storage:
         )
 
     def build(
-        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
-    ) -> Integers:
+        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[NDArray[Any]], None]
+    ) -> NDArray[Any]:
         """Make a flat array of `size` values with `fill`, or open the one kept for `key`."""
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:
