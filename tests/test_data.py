@@ -912,7 +912,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "unknown word": (
         lambda p: "mnits",
         {},
-        r"'mnits' does not exist; accepted are 'digits', an .npz",
+        r"'mnits' does not exist; accepted are a folder, .zip",
     ),
     "unknown file": (lambda p: touched(p / "x.csv"), {}, "is not an image source; accepted are"),
     "broken npz": (

@@ -23,7 +23,8 @@ def data(
     Parameters
     ----------
     source
-        `digits`, an .npz or .npy file, a folder of pictures, one picture, or `hf:NAME`.
+        A folder, .zip or .tar of pictures, one picture, an .npz, .npy or .h5 file (also
+        `file.h5:train/data`), `hf:NAME`, or `digits`.
     """
     from rich.table import Table
 

@@ -17,8 +17,8 @@ from nextpixel.settings.source import IN_MEMORY, Source, file_and_dataset
 __all__ = ["read_source"]
 
 _ACCEPTED = (
-    "'digits', an .npz, .npy or .h5 file, a folder, .zip or .tar of pictures, one picture, or"
-    " 'hf:NAME' for a Hugging Face data set"
+    "a folder, .zip or .tar of pictures, one picture, an .npz, .npy or .h5 file, 'hf:NAME' for a"
+    " Hugging Face data set, or 'digits'"
 )
 _ARRAYS = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".he5")
 
