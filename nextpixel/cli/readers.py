@@ -64,6 +64,17 @@ def _size_or_auto(text: str) -> tuple[int, int] | str:
     return text if text == "auto" else _size(text)
 
 
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _table(text: str) -> tuple[int | float, ...] | str:
+    return text if text == "auto" else tuple(_number(part) for part in text.split(","))
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """A side such as 32, or 48x64 for height and width.
 
@@ -85,6 +96,8 @@ def converter(read: Callable[[str], Any], *, several: bool) -> Callable[[Any, An
 
 READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
     "size": (str, _size_or_auto),
+    "values": (str, _table),
+    "missing": (str, _number),
     "pixels": (Several, _pixel),
     "field_pixel": (str, _pixel),
     "validation": (float, _share_or_number),

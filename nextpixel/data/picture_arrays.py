@@ -31,7 +31,7 @@ from nextpixel.data.picture import (
     shared_channels,
     size_words,
 )
-from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.pixels import Integers, resize, subsample
 from nextpixel.data.reading import image_heads, taking_turns
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Progress, Storage, Stored
@@ -194,6 +194,9 @@ def _images(
     levels, shift = _depth(pictures, preparation, channels, resized, pool, notes)
     dtype = np.dtype(np.uint16 if levels is None else np.uint8)
     alpha = channels == 4 and not pictures[0].head.has_bands
+    # Neither a table of values nor a mark of missing ones has averages.
+    exact = preparation.values is not None or preparation.missing is not None
+    nearest = preparation.resize == "nearest" or (exact and preparation.resize != "average")
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
     pixels, extra = ends[-1], len(pictures) * _TRAILER.itemsize // dtype.itemsize
 
@@ -213,12 +216,22 @@ def _images(
                     x = x // (255 // (levels - 1))
                 x = convert(x, channels)
                 if size is not None:
-                    x = resize(x, size, alpha=alpha)
+                    x = subsample(x, size) if nearest else resize(x, size, alpha=alpha)
             flat[ends[k] - x.size : ends[k]] = x.ravel()
 
         _raise(_attempt(decode, range(len(pictures)), pool, storage.progress)[1], len(pictures))
 
-    key = [[p.stamp for p in pictures], channels, size, reading, levels, shift, "fingerprints"]
+    key = [
+        [p.stamp for p in pictures],
+        channels,
+        size,
+        min(reading, 2),
+        levels,
+        shift,
+        "fingerprints",
+    ]
+    if nearest:
+        key.append("nearest")
     flat = storage.build(pixels + extra, dtype, key, fill)
     trailer = np.array(np.asarray(flat[pixels:]).view(_TRAILER))
     if levels is None:

@@ -50,6 +50,8 @@ class Stored:
         in_order: Whether the order of the images is part of the data set, as in digits, so that
             it is split by their index.
         skip_small: Whether pictures were passed over because they are small.
+        categorical: Whether the values may be categories: of an array, and neither brightness nor
+            measurements.
     """
 
     splits: Mapping[str, Split]
@@ -58,6 +60,7 @@ class Stored:
     notes: tuple[str, ...] = ()
     in_order: bool = False
     skip_small: bool = False
+    categorical: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
