@@ -94,7 +94,8 @@ def converter(read: Callable[[str], Any], *, several: bool) -> Callable[[Any, An
     return lambda _, tokens: read(tokens[0].value)
 
 
-READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
+READERS: dict[Any, tuple[Any, Callable[[str], Any] | None]] = {
+    "range": (tuple[float, float], None),
     "size": (str, _size_or_auto),
     "values": (str, _table),
     "missing": (str, _number),
@@ -105,7 +106,8 @@ READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
     (int,): (int, _whole),
     (int, tuple[int, int]): (str, _size),
 }
-"""The readers of options, by name or type: what cyclopts takes the text for, and the function."""
+"""The readers of options, by name or type: what cyclopts takes the text for, and the function,
+if it cannot read that itself."""
 
 
 Model = Annotated[

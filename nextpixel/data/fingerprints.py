@@ -26,8 +26,9 @@ def fingerprint(x: NDArray[Any], *, alpha: bool = False) -> int:
     if len(x) == 3 and (x[0] == x[1]).all() and (x[1] == x[2]).all():
         x = x[:1]
     if x.dtype.kind == "f":
+        x = x.astype(np.float64)
         whole = bool((np.abs(x) < 2**53).all() and (x == np.floor(x)).all())
-        x = x.astype(np.int64 if whole else "<f8")
+        x = x.astype(np.int64 if whole else "<f8", copy=False)
     if x.dtype.kind != "f" and x.dtype.itemsize > 1:
         low, high = x.min(), x.max()
         x = x.astype(np.uint8 if low >= 0 and high < 256 else "<i8", copy=False)

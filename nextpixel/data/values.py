@@ -70,7 +70,7 @@ def integers_of(x: NDArray[Any], preparation: Preparation) -> tuple[Integers, ND
         share = (np.where(wrong, low, x).astype(np.float64) - low) / (high - low)
         found = np.floor(share * (count - 1) + 0.5)
     else:
-        whole = x if x.dtype.kind != "f" else np.where(np.isfinite(x), np.floor(x), -np.inf)
+        whole = x if x.dtype.kind != "f" else np.floor(np.nan_to_num(x.astype(np.float64)))
         found = whole.clip(-_LARGEST, _LARGEST).astype(np.int64) + (preparation.offset or 0)
         wrong = (found < 0) | (found >= count) | (whole != x)
     if absent is not None:

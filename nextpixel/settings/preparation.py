@@ -56,7 +56,7 @@ class Preparation:
     otherwise 256 for bytes, 65536 for 16-bit values that use the highest bit, and the highest value
     + 1 for other integers."""
 
-    range: tuple[float, float] | None = None
+    range: tuple[int | float, int | float] | None = None
     """For floats: the lowest and the highest value there can be. Each value becomes the nearest of
     ``from_levels`` (by default ``levels``, or 256) equally spaced values from one to the other, so
     that bytes divided by 255 come through unchanged. Values outside are refused."""
@@ -192,7 +192,7 @@ class Preparation:
         if self.missing is not None and (self.one_hot or self.resize == "average"):
             other = "one_hot" if self.one_hot else "resize='average'"
             raise UsageError(f"‹missing› does not go with ‹{other}›; leave out one of them")
-        if self.missing is not None and self.missing in (self.values or ()):
+        if isinstance(self.values, tuple) and self.missing in self.values:
             raise UsageError(
                 f"‹missing={self.missing}› is also one of the ‹values›; leave it out there"
             )
