@@ -2,8 +2,10 @@
 
 import json as json_format
 
+from nextpixel.cli.helps import flag
 from nextpixel.cli.options import Given
 from nextpixel.cli.readers import Json
+from nextpixel.errors import UsageError
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 
@@ -42,7 +44,8 @@ def data(
             progress=progress,
         )
     if json:
-        print(json_format.dumps(found))
+        notes = [UsageError(note).shown(flag) for note in found["notes"]]
+        print(json_format.dumps(found | {"notes": notes}))
         return
     size = "sizes differ" if found["shape"] is None else "{}×{}".format(*found["shape"])
     colours = f"{found['channels']} channel{'s' * (found['channels'] > 1)}"

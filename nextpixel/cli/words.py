@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from nextpixel.cli.helps import flag
 from nextpixel.cli.terminal import printable
 from nextpixel.errors import UsageError
 
@@ -57,7 +58,7 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
 def note_lines(notes: tuple[str, ...]) -> Iterator[str]:
     """What was assumed of the data or passed over, a line each, with parameters as options."""
     for note in notes:
-        shown = UsageError(note).shown(lambda name: f"--{name.replace('_', '-')}")
+        shown = UsageError(note).shown(flag)
         yield f"note      {printable(shown)}"
 
 

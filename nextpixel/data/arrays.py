@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.classes import numbered
-from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
 from nextpixel.data.layouts import NamedArrays, layout_of, said_labels
 from nextpixel.data.npz import ZippedArrays
-from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.resizing import resized
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Storage, Stored, optional_package, stamp
+from nextpixel.data.values import is_one_hot
 from nextpixel.settings.preparation import Preparation, automatic_size, pair
 
 __all__ = ["read_arrays", "read_digits", "read_named"]
@@ -29,7 +30,11 @@ def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     """Read scikit-learn's 1797 handwritten digits: 8x8, 17 levels, 10 classes."""
     bunch = optional_package("sklearn.datasets", extra="demo").load_digits()
     x = _arrange(bunch.images.astype(np.uint8), "digits", preparation.channels)
-    images = _resized(x, preparation, "digits", ["digits"], storage)
+    images = x
+    if preparation.size not in (None, "auto"):
+        size = pair(preparation.size)  # type: ignore[arg-type]
+        nearest = preparation.resize == "nearest"
+        images = resized(x, size, nearest=nearest, where="digits", key="digits", storage=storage)
     if preparation.ignore_labels:
         splits = {"train": Split(images=images, fingerprints=fingerprints(x))}
         return Stored(splits=splits, levels=17, in_order=True)
@@ -130,14 +135,14 @@ def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
     return np.array(read_npy(beside[0])) if beside and path.suffix == ".npy" else None
 
 
-def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
-    """View an array as (N, C, H, W)."""
+def _arrange(x: NDArray[Any], where: str, channels: int | None) -> NDArray[Any]:
+    """View an array as (N, C, H, W). One-hot channels are found by their values."""
     if x.dtype == np.bool_:
         x = x.view(np.uint8)
-    if x.dtype.kind not in "ui":
+    if x.dtype.kind not in "uif":
         raise DataError(
-            f"{where}: the values are {x.dtype}, but levels are integers; convert them, for example"
-            " to uint8 0 ... 255"
+            f"{where}: the values are {x.dtype}, but numbers are expected; convert them, for"
+            " example to uint8 0 ... 255"
         )
     if x.ndim not in (3, 4):
         raise DataError(
@@ -150,7 +155,10 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = x[:, None]
     else:
         first, last = x.shape[1], x.shape[3]
-        if channels in (first, last):
+        axes = [axis for axis in (1, 3) if is_one_hot(x, axis)] if channels in (None, 1) else []
+        if len(axes) == 1:
+            is_last, channels = axes == [3], None
+        elif channels in (first, last):
             is_last = channels == last
         elif first == last:
             raise DataError(
@@ -169,28 +177,15 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
 
 
 def _resized(
-    x: Integers, preparation: Preparation, where: str, key: object, storage: Storage
-) -> Integers:
+    x: NDArray[Any], preparation: Preparation, where: str, key: object, storage: Storage
+) -> NDArray[Any]:
+    """By the rules 1 and 2 an array is resized as pictures are, before its values are known."""
     size = preparation.size
     if size == "auto":
         size = automatic_size([(x.shape[2], x.shape[3])]) if x.dtype.itemsize == 1 else None
-    if size is None:
+    if size is None or preparation.reading > 2:
         return x
-    height, width = pair(size)
-    shape = (*x.shape[:2], height, width)
-    if shape == x.shape:
-        return x
-
-    def fill(flat: Integers) -> None:
-        for image, small in zip(x, flat.reshape(shape), strict=True):
-            small[...] = resize(image, (height, width))
-
-    try:
-        return storage.build(int(np.prod(shape)), x.dtype, [key, "resized", *shape], fill).reshape(
-            shape
-        )
-    except ImageError as error:
-        raise DataError(f"{where}: {error}") from error
+    return resized(x, pair(size), nearest=False, where=where, key=key, storage=storage)
 
 
 def _annotations(

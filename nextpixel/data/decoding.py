@@ -2,12 +2,13 @@
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from nextpixel.data.errors import ImageError
-from nextpixel.data.pixels import Integers
 
 __all__ = [
     "ImageHead",
@@ -38,7 +39,7 @@ def orientation(picture: Image.Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def upright(x: Integers, turn: int) -> Integers:
+def upright(x: NDArray[Any], turn: int) -> NDArray[Any]:
     """Apply an EXIF orientation to an array (C, H, W)."""
     if turn >= 5:
         x = x.swapaxes(1, 2)
@@ -128,7 +129,7 @@ def _raw_mode(picture: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def grey_samples(picture: Image.Image, *, upper_byte: bool = False) -> Integers:
+def grey_samples(picture: Image.Image, *, upper_byte: bool = False) -> NDArray[Any]:
     """Read a grey picture as integers (H, W), 0 ... 255 or, of more bits, as they are stored.
 
     Args:
@@ -165,7 +166,7 @@ def _graymap_maximum(picture: Image.Image) -> int:
     return next((value for value in options if isinstance(value, int) and value > 255), 65535)
 
 
-def convert(x: Integers, channels: int) -> Integers:
+def convert(x: NDArray[Any], channels: int) -> NDArray[Any]:
     """Convert an array (C, H, W) to other channels.
 
     By blocks of rows, because meanwhile each sub-pixel takes up to four bytes.
@@ -180,7 +181,7 @@ def convert(x: Integers, channels: int) -> Integers:
     return result
 
 
-def _converted(x: Integers, channels: int) -> Integers:
+def _converted(x: NDArray[Any], channels: int) -> NDArray[Any]:
     if len(x) == 4:
         alpha = x[3].astype(np.uint16)
         x = ((x[:3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

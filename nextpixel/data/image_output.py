@@ -41,18 +41,19 @@ def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) ->
 
 def write_images(
     path: str | Path,
-    x: NDArray[np.integer[Any]],
+    x: NDArray[Any],
     levels: int,
     *,
     columns: int | None = None,
     enlarge: int = 1,
 ) -> None:
-    """Write integers 0 ... levels-1 in the way that the ending of the name says.
+    """Write images in the way that the ending of the name says.
 
     Args:
-        path: A ``.png`` for a grid, an ``.npy`` for the integers, or a folder, which is
-            created, for a file each.
-        x: (n, C, H, W); for a folder or an ``.npy`` also with more axes before those.
+        path: A ``.png`` for a grid, an ``.npy`` for the numbers as they are, or a folder, which
+            is created, for a file each.
+        x: Integers 0 ... levels-1 (n, C, H, W); for a folder also with more axes before those, and
+            for an ``.npy`` any numbers.
         levels: The number of values of a sub-pixel.
         columns: The number of images in a row of the grid; None for a square grid.
         enlarge: The side in the grid of the square that shows a pixel.
@@ -63,7 +64,7 @@ def write_images(
     path = Path(path)
     if path.suffix == ".npy":
         with replace_file(path) as place:
-            np.save(place, x.astype(np.uint8 if levels <= 256 else np.uint16))
+            np.save(place, x)
     elif path.suffix == ".png":
         write_image(path, grid(x, columns=columns, levels=levels, scale=enlarge))
     elif path.suffix:

@@ -7,7 +7,7 @@ which other images are read with it, nor on whether they are kept in memory or p
 batch from a memory map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
 from nextpixel.data.maps import checked_maps, map_levels
 from nextpixel.data.pixels import Integers
+from nextpixel.data.recognition import recognised
 from nextpixel.data.sources import read_source
 from nextpixel.data.splits import (
     ANNOTATIONS,
@@ -36,6 +37,7 @@ from nextpixel.data.splits import (
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress, Storage, Stored
 from nextpixel.data.text_encoders import import_encoder
+from nextpixel.data.values import is_mapped
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import IN_MEMORY, Source
 
@@ -109,18 +111,20 @@ def load_data(
     storage = Storage.at(cache_folder, memory_bytes, progress)
     given = {"labels": labels, "vectors": vectors, "captions": captions, "maps": maps}
     given = {field: values for field, values in given.items() if values is not None}
+    # A number of levels is that of a table, a range or an offset, not that of the files.
+    as_stored = replace(preparation, from_levels=None) if is_mapped(preparation) else preparation
     if isinstance(source, str | Path | Source):
         if classes is not None:
             raise DataError(f"‹classes› name the labels of images in memory, not of {source}")
         source = replace(source if isinstance(source, Source) else Source(source), **given)
         ignored = preparation.ignore_labels or has_own_labels(source)
-        own = replace(preparation, ignore_labels=ignored)
+        own = replace(as_stored, ignore_labels=ignored)
         stored = annotated(read_source(source, own, storage), source)
         stored = labelled(stored, source, preparation)
     else:
-        stored = read_in_memory(source, given, classes, preparation, storage)
+        stored = read_in_memory(source, given, classes, as_stored, storage)
         source = Source(IN_MEMORY)
-    stored = _with_train(stored)
+    stored, preparation = recognised(_with_train(stored), preparation, str(source), storage)
     channels, shape = _common_shape(stored, source)
     from_levels, levels = _levels(stored, preparation, source)
     preparation = replace(
@@ -148,6 +152,15 @@ def load_data(
         notes.append(unknown)
     if unseen := unseen_classes(splits["train"], names):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
+    maps = [split.maps for split in splits.values()]
+    levels_of_maps = map_levels(maps, str(source), preparation)
+    if preparation.reading > 2:
+        if preparation.map_levels is None and levels_of_maps not in (None, 2, 256):
+            notes.append(
+                f"no value of the maps is above {levels_of_maps - 1}: taken for {levels_of_maps}"
+                " levels; ‹map_levels› says otherwise"
+            )
+        preparation = replace(preparation, map_levels=levels_of_maps)
     held_out: tuple[str, ...] = ()
     if source.embedding is not None:
         splits, held_out = embedded(splits, source, names)
@@ -155,12 +168,13 @@ def load_data(
     return ImageData(
         source=source,
         preparation=replace(preparation, text_encoder=words),
-        levels=levels,
+        levels=levels + (preparation.missing is not None),
         channels=channels,
         shape=shape,
         classes=names,
         **splits,
-        map_levels=map_levels([split.maps for split in splits.values()], str(source)),
+        map_levels=levels_of_maps,
+        categorical=stored.categorical,
         held_out=held_out,
         notes=tuple(notes),
     )
@@ -207,9 +221,7 @@ def _levels(stored: Stored, preparation: Preparation, source: Source) -> tuple[i
     """How many levels the stored values have, and how many they are brought to."""
     given = None if preparation.binarise else preparation.levels
     from_levels = preparation.from_levels or stored.levels
-    if from_levels is None:
-        arrays = [np.asarray(split.images) for split in stored.splits.values()]
-        from_levels = _inferred_levels(arrays, given, source)
+    assert from_levels is not None  # It is recognised.
     levels = 2 if preparation.binarise else given or from_levels
     if levels > from_levels:
         raise DataError(
@@ -217,38 +229,6 @@ def _levels(stored: Stored, preparation: Preparation, source: Source) -> tuple[i
             " or reduce it"
         )
     return from_levels, levels
-
-
-def _inferred_levels(arrays: list[Integers], levels: int | None, source: Source) -> int:
-    """The number of levels of stored arrays; see `Preparation.from_levels`."""
-    if all(array.dtype.itemsize == 1 for array in arrays):
-        if levels is not None and (levels > 256 or not _any_from(arrays, levels)):
-            return levels
-        return 256 if _any_from(arrays, 2) else 2
-    highest = max(int(block.max()) for array in arrays for block in _blocks(array))
-    if levels is not None and highest < levels:
-        return levels
-    if highest >= 2**15 and all(array.dtype == np.uint16 for array in arrays):
-        return 65536
-    if levels is not None or highest >= 65536:
-        raise DataError(
-            f"{source} holds values up to {highest}, which are not below"
-            f" ‹levels={levels or 65536}›; if they measure brightness, give ‹from_levels› (a power"
-            f" of two above {highest}, at most 65536) to quantise them"
-        )
-    return max(2, highest + 1)
-
-
-def _any_from(arrays: list[Integers], limit: int) -> bool:
-    return any(int(block.max()) >= limit for array in arrays for block in _blocks(array))
-
-
-def _blocks(array: Integers) -> Iterator[Integers]:
-    """Go through a memory map in pieces that fit into memory."""
-    if not len(array):
-        return iter(())
-    step = max(1, _BLOCK_BYTES // (array[0].size * array.itemsize))
-    return (array[begin : begin + step] for begin in range(0, len(array), step))
 
 
 def _prepared(

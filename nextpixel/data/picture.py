@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.decoding import ImageHead, convert
 from nextpixel.data.errors import DataError, ImageError
-from nextpixel.data.pixels import Integers
 from nextpixel.data.reading import PictureFile, read_image
 from nextpixel.settings.preparation import Preparation
 
@@ -49,7 +49,7 @@ class Picture:
     split: str = "train"
     head: ImageHead = ImageHead((1, 1, 1))
 
-    def read(self, reading: int) -> Integers:
+    def read(self, reading: int) -> NDArray[Any]:
         """Decode its pixels."""
         return read_image(self.open(), name=self.where, page=self.head.page, reading=reading)
 
@@ -101,7 +101,7 @@ def _choose_channels(pictures: Sequence[Picture], natural: list[int], reading: i
     return 1
 
 
-def _sound(picture: Picture, channels: int, reading: int) -> Integers | None:
+def _sound(picture: Picture, channels: int, reading: int) -> NDArray[Any] | None:
     """Decode a picture; None if it is broken, which decoding all pictures reports."""
     try:
         return convert(picture.read(reading), channels)

@@ -9,17 +9,18 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.attempts import attempt, raise_all
 from nextpixel.data.classes import named_classes
 from nextpixel.data.decoding import convert
-from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.depth import depth_of, levels_of, tell_nodata
+from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import fingerprint
 from nextpixel.data.picture import (
     Picture,
@@ -32,7 +33,7 @@ from nextpixel.data.picture import (
     shared_channels,
     size_words,
 )
-from nextpixel.data.pixels import resize
+from nextpixel.data.pixels import resize, subsample
 from nextpixel.data.reading import image_heads, taking_turns
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Progress, Storage, Stored
@@ -40,9 +41,6 @@ from nextpixel.settings.preparation import Preparation, automatic_size, outliers
 
 __all__ = ["decoded"]
 
-Result = TypeVar("Result")
-
-_BLOCK = 1024
 # What is kept of each picture behind the pixels: its fingerprint and its highest stored value.
 _TRAILER = np.dtype([("fingerprint", "<u8"), ("highest", "<u2")])
 
@@ -121,13 +119,13 @@ def _found(
             for head in heads
         ]
 
-    stacks, failures = _attempt(pages, files, pool)
+    stacks, failures = attempt(pages, files, pool)
     pictures = [picture for stack in stacks for picture in stack]
     if failures or preparation.skip_broken:
         # Name those whose head is sound but whose pixels are not, too.
-        sound, broken = _attempt(lambda p: (p, p.read(reading).shape)[0], pictures, pool, progress)
+        sound, broken = attempt(lambda p: (p, p.read(reading).shape)[0], pictures, pool, progress)
         if not preparation.skip_broken or not sound:
-            _raise(failures + broken, len(files))
+            raise_all(failures + broken, len(files))
         pictures, failures = sound, failures + broken
     if failures:
         notes.append(listed("passed over because they cannot be read", failures, len(files)))
@@ -192,18 +190,22 @@ def _images(
     """
     reading = preparation.reading
     channels = shared_channels(pictures, preparation)
-    _tell_nodata(pictures, reading, pool, notes)
+    tell_nodata(pictures, reading, pool, notes)
     size = None if preparation.size is None else pair(preparation.size)  # type: ignore[arg-type]
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
-    levels, shift = _depth(pictures, preparation, channels, resized, pool, notes)
+    levels, shift = depth_of(pictures, preparation, channels, resized, pool, notes)
     signed = any(picture.head.signed for picture in pictures)
     real = any(picture.head.real for picture in pictures)
     deep = np.float32 if real else np.int16 if signed else np.uint16
     dtype = np.dtype(deep if levels is None else np.uint8)
     if real and resized:
-        raise DataError("pictures of floats are not resized; leave out ‹size›, or give ‹crop›")
+        size, sizes = None, [picture.head.shape[1:] for picture in pictures]
+        require_equal(pictures)  # They are resized when it is known what floats mean.
     alpha = channels == 4 and not pictures[0].head.has_bands
+    # Neither a table of values nor a mark of missing ones has averages.
+    exact = preparation.values is not None or preparation.missing is not None
+    nearest = preparation.resize == "nearest" or (exact and preparation.resize != "average")
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
     behind_bytes = len(pictures) * _TRAILER.itemsize
     pixels, extra = ends[-1], -(-behind_bytes // dtype.itemsize)
@@ -224,18 +226,28 @@ def _images(
                     x = x // (255 // (levels - 1))
                 x = convert(x, channels)
                 if size is not None:
-                    x = resize(x, size, alpha=alpha)
+                    x = subsample(x, size) if nearest else resize(x, size, alpha=alpha)
             flat[ends[k] - x.size : ends[k]] = x.ravel()
 
-        _raise(_attempt(decode, range(len(pictures)), pool, storage.progress)[1], len(pictures))
+        raise_all(attempt(decode, range(len(pictures)), pool, storage.progress)[1], len(pictures))
 
-    key = [[p.stamp for p in pictures], channels, size, reading, levels, shift, "fingerprints"]
+    key = [
+        [p.stamp for p in pictures],
+        channels,
+        size,
+        min(reading, 2),
+        levels,
+        shift,
+        "fingerprints",
+    ]
+    if nearest:
+        key.append("nearest")
     flat = storage.build(pixels + extra, dtype, key, fill)
     trailer = np.array(np.asarray(flat[pixels:]).view(np.uint8)[:behind_bytes].view(_TRAILER))
     if levels is None and not (signed or real):
         said = {picture.head.depth or 0 for picture in pictures}
         highest = int(trailer["highest"].max())
-        levels = preparation.from_levels or (max(said) if all(said) else _levels_of(highest, notes))
+        levels = preparation.from_levels or (max(said) if all(said) else levels_of(highest, notes))
     plain = flat[:pixels]
     if len(set(sizes)) == 1:
         return plain.reshape(len(pictures), channels, *sizes[0]), trailer, levels
@@ -243,115 +255,3 @@ def _images(
     begins = [0, *ends[:-1]]
     images = [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)]
     return images, trailer, levels
-
-
-def _tell_nodata(
-    pictures: list[Picture], reading: int, pool: ThreadPoolExecutor, notes: list[str]
-) -> None:
-    """Say how many pixels hold what their file marks as no data."""
-    marked = [picture for picture in pictures if picture.head.nodata is not None]
-
-    def count(picture: Picture) -> int:
-        try:
-            mark = float(picture.head.nodata or "")
-        except ValueError:
-            return 0
-        x = picture.read(reading)
-        found = np.isnan(x) if math.isnan(mark) else x == mark
-        return int(found.any(axis=0).sum())
-
-    if total := sum(_attempt(count, marked, pool)[0]):
-        values = ", ".join(sorted({str(picture.head.nodata) for picture in marked})[:3])
-        notes.append(
-            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} marked so"
-            f" by the value {values}, read as any other value"
-        )
-
-
-def _depth(
-    pictures: list[Picture],
-    preparation: Preparation,
-    channels: int,
-    resized: bool,
-    pool: ThreadPoolExecutor,
-    notes: list[str],
-) -> tuple[int | None, int]:
-    """The number of levels, None if values of 16 bits must tell, and the bits to leave out."""
-    given = preparation.from_levels
-    deep = [picture for picture in pictures if picture.head.levels is None]
-    if any(picture.head.only_upper for picture in pictures):
-        count = sum(picture.head.only_upper for picture in pictures)
-        notes.append(f"{files_words(count)} with 16-bit colours: only the upper 8 bits are read")
-    if not deep:
-        (few, *more) = {picture.head.levels or 256 for picture in pictures}
-        if more or few == 256 or resized or channels > 1 or given not in (None, few):
-            return 256, 0
-        notes.append(f"the pictures are grey of {few.bit_length() - 1} bits: {few} levels")
-        return few, 0
-    if len(deep) == len(pictures) or (given is not None and given > 256):
-        return None, 0
-    reading = preparation.reading
-    highest, failures = _attempt(lambda picture: int(picture.read(reading).max()), deep, pool)
-    _raise(failures, len(deep))
-    top = max(highest)
-    if top < 256:
-        return 256, 0
-    where, others = deep[highest.index(top)].where, len(pictures) - len(deep)
-    if top < 2**15:
-        raise DataError(
-            f"{where} holds 16-bit values up to {top}, beside {others} pictures of 8 bits, so that"
-            " it is not clear what is white; convert it to 8 bits, or use pictures of one depth"
-        )
-    notes.append(
-        f"{files_words(len(deep))} with 16-bit grey beside {others} of 8 bits: only the upper 8"
-        " bits are kept"
-    )
-    return 256, 8
-
-
-def _levels_of(highest: int, notes: list[str]) -> int:
-    """The depth of 16-bit samples: the least number of bits that holds them all."""
-    levels = 1 << max(1, highest.bit_length())
-    notes.append(
-        f"the 16-bit pictures hold values up to {highest}: taken for {levels} levels; if that is"
-        " not their depth, give ‹from_levels›"
-    )
-    return levels
-
-
-def _attempt(
-    action: Callable[[Any], Result],
-    items: Sequence[Any],
-    pool: ThreadPoolExecutor,
-    progress: Progress | None = None,
-) -> tuple[list[Result], list[str]]:
-    """Do all; give the results of those that succeed, and the sentences of those that fail."""
-    results: list[Result] = []
-    failures: list[str] = []
-
-    def one(item: Any) -> tuple[Result | None, str | None]:
-        try:
-            return action(item), None
-        except (ImageError, FileNotFoundError) as error:
-            return None, str(error)
-
-    for begin in range(0, len(items), _BLOCK):
-        for result, failure in pool.map(one, items[begin : begin + _BLOCK]):
-            if failure is None:
-                results.append(result)  # type: ignore[arg-type]
-            else:
-                failures.append(failure)
-        if progress:
-            progress(min(begin + _BLOCK, len(items)), len(items))
-    return results, failures
-
-
-def _raise(failures: list[str], count: int) -> None:
-    """Name all failures in one error, so that many files can be repaired at once."""
-    if failures and count == 1:
-        raise DataError(failures[0])
-    if failures:
-        raise DataError(
-            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(failures)}; or"
-            " skip them with ‹skip_broken=True›"
-        )

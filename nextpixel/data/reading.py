@@ -25,7 +25,6 @@ from nextpixel.data.decoding import (
 from nextpixel.data.dicom import dicom_heads, dicom_samples, is_dicom
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
-from nextpixel.data.pixels import Integers
 from nextpixel.data.tiff import TiffFile, read_bands, tiff_pages
 
 __all__ = [
@@ -64,7 +63,7 @@ def read_image(
     name: str | None = None,
     page: int = 0,
     reading: int = 2,
-) -> Integers:
+) -> NDArray[Any]:
     """Read one picture as integers 0 ... 255, or 0 ... 65535 where samples have 16 bits.
 
     Args:
@@ -93,7 +92,7 @@ def read_image(
         )
     with _reported(path, name), _stream(path) as file:
         if is_dicom(file):
-            x: Integers = dicom_samples(file, page)
+            x: NDArray[Any] = dicom_samples(file, page)
             return np.ascontiguousarray(convert(x, channels or len(x)))
         pages = [] if reading == 1 else tiff_pages(file)
         if page < len(pages) and pages[page].is_read_here:

@@ -51,6 +51,8 @@ class Stored:
             it is split by their index.
         skip_small: Whether pictures were passed over because they are small.
         attributes: What the entries of vectors say that are made of several labels.
+        categorical: Whether the values may be categories: of an array, and neither brightness nor
+            measurements.
     """
 
     splits: Mapping[str, Split]
@@ -60,6 +62,7 @@ class Stored:
     in_order: bool = False
     skip_small: bool = False
     attributes: tuple[str, ...] = ()
+    categorical: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,13 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
+from nextpixel.data.values import stored_values
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import conditions_of_request
 from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
+from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 
 __all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
@@ -46,6 +48,7 @@ class Drawn:
         columns: the number of images in a row of the grid; None for a square grid.
         source: the name of the source of the images that they belong to; "" for samples.
         given: what was given, such as "the class"; "" for nothing.
+        preparation: how stored values became levels; None if levels are the stored values.
     """
 
     images: NDArray[np.integer[Any]]
@@ -54,6 +57,15 @@ class Drawn:
     columns: int | None
     source: str = ""
     given: str = ""
+    preparation: Preparation | None = None
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The images in the values of the training data, see `nextpixel.data.values`."""
+        how = self.preparation
+        if how is None or (how.levels or 0) + (how.missing is not None) != self.levels:
+            return self.images.astype(np.uint8 if self.levels <= 256 else np.uint16)
+        return stored_values(self.images, how)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,13 +73,14 @@ class Drawn:
         return self.images.shape[-2], self.images.shape[-1]
 
     def save(self, path: str | Path, *, enlarge: int = 1) -> None:
-        """Write the grid to a .png, the draws to an .npy, or each draw to a file in a folder.
+        """Write the grid to a .png, the values to an .npy, or each draw to a file in a folder.
 
         Args:
             path: the file or folder.
             enlarge: the side in a .png of the square that shows a pixel.
         """
-        x = self.grid if Path(path).suffix == ".png" else self.images
+        kinds = {".png": self.grid, ".npy": self.values}
+        x = kinds.get(Path(path).suffix, self.images)
         write_images(path, x, self.levels, columns=self.columns, enlarge=enlarge)
 
 
@@ -135,7 +148,14 @@ def draw_images(
         progress=reading,
     )
     x = drawn_images(network, n, shape, condition, config, progress).cpu().numpy()
-    return Drawn(images=x, levels=network.levels, grid=x, columns=columns, given=trained.given)
+    return Drawn(
+        images=x,
+        levels=network.levels,
+        grid=x,
+        columns=columns,
+        given=trained.given,
+        preparation=trained.card.preparation,
+    )
 
 
 def drawn_images(
@@ -175,6 +195,7 @@ def beside_images(
         columns=rows.shape[1],
         source=chosen.source,
         given=trained.given or "its code",
+        preparation=trained.card.preparation,
     )
 
 

@@ -150,6 +150,7 @@ def interpolate_images(
         columns=request.steps + 2,
         source=chosen.source,
         given=trained.given,
+        preparation=trained.card.preparation,
     )
 
 

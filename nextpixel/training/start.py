@@ -13,7 +13,7 @@ For a loop or a model of your own, use its parts: `nextpixel.training.runs.run` 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
-from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.choice import KINDS, ModelChoice
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import IN_MEMORY, file_and_dataset
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.build import build_model, memory_bytes
+from nextpixel.training.defaults import with_crop, with_kind
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import Step, TrainingError
@@ -134,11 +135,19 @@ def train_model(
         FileNotFoundError: there is no such source.
     """
     model, training = model or ModelChoice(), training or TrainConfig()
+    given = None if isinstance(preparation, Preparation) else dict(preparation or {})
     if not isinstance(preparation, Preparation):
-        preparation = _preparation(dict(preparation or {}), model, training)
+        preparation = _preparation(given or {}, model, training)
     data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
     if not len(data.train):
         raise UsageError(f"{data.source} has no training images, only a split for testing")
+    if preparation.map_levels is not None and data.map_levels is None:
+        raise UsageError(f"‹map_levels› was given, but {data.source} has no maps; leave it out")
+    cropped = kind = ""
+    if given is not None:
+        training, cropped = with_crop(training, data, model, given)
+    model, kind = with_kind(model, data)
+    data = replace(data, notes=(*data.notes, *filter(None, (kind, cropped))))
     with seeded(training.seed):
         network = build_model(
             data,
@@ -300,12 +309,10 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
 
 def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfig) -> Preparation:
     """The preparation with these fields, and a size that suits the training if none was given."""
-    categorical = model.network.get("value_features") is not None
+    defaults = {} if model.kind == "auto" else KINDS[model.kind]
+    categorical = (defaults | dict(model.network)).get("value_features") is not None
     if categorical and given.get("size") is not None:
-        raise UsageError(
-            "‹size› averages values, which ‹value_features› takes for categories; give only one of"
-            " them"
-        )
+        given = {"resize": "nearest"} | given
     if training.crop is not None:
         return Preparation(**{"ragged": "size" not in given} | given)
     return Preparation(**{"size": None if categorical else "auto"} | given)
