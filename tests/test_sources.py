@@ -520,17 +520,64 @@ def test_what_is_stored_comes_through(
     tmp_path_factory: pytest.TempPathFactory, x: np.ndarray, suffix: str
 ) -> None:
     tifffile = pytest.importorskip("tifffile")
-    path, source = tmp_path_factory.mktemp("law") / f"x.{suffix}", Any
+    path: Path = tmp_path_factory.mktemp("law") / f"x.{suffix}"
+    source: Any = path
     if suffix == "memory":
-        source = x  # type: ignore[assignment]
+        source = x
     else:
-        source = path  # type: ignore[assignment]
         if suffix == "npy":
             np.save(path, x)
         elif suffix == "tif":
             tifffile.imwrite(path, x, photometric="minisblack", metadata=None)
         else:
             written(path, {"x": x})
-    deep = Preparation(validation=0, test=0, from_levels=65536, split_by="index")
-    data = load_data(source, deep if x.dtype == np.uint16 else WHOLE)
+    levels = 256 if x.dtype == np.uint8 else 65536
+    data = load_data(source, Preparation(validation=0, test=0, from_levels=levels))
     np.testing.assert_array_equal(np.asarray(data.train.images)[:, 0], x)
+
+
+# ---------------------------------------- tables of pictures
+
+
+def test_lists_of_labels_in_tables_are_vectors_and_one_column_holds_pictures(
+    tmp_path: Path,
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    files = []
+    for picture in PICTURES[:4]:
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        files.append({"bytes": file.getvalue(), "path": None})
+    labels = datasets.List(datasets.ClassLabel(names=["cat", "dog", "car"]))
+    features = datasets.Features(
+        {"photo": datasets.Image(), "labels": labels, "thumbnail": datasets.Image()}
+    )
+    rows = {"photo": files, "labels": [[0], [0, 1], [], [1]], "thumbnail": files}
+    table = datasets.Dataset.from_dict(rows, features=features)
+    table.save_to_disk(str(tmp_path / "x"))
+    data = load_data(tmp_path / "x", WHOLE)
+    assert data.train.labels is None and data.train.vectors is not None
+    np.testing.assert_array_equal(data.train.vectors, [[1, 0], [1, 1], [0, 0], [0, 1]])
+    assert data.preparation.attributes == ("cat", "dog")
+    assert data.notes[0] == "the pictures are those of the column photo; passed over: thumbnail"
+
+
+# ---------------------------------------- floats
+
+
+def test_floats_have_a_range(tmp_path: Path) -> None:
+    """As `ToTensor` of torchvision makes them, and as a TIFF file may hold them."""
+    tifffile = pytest.importorskip("tifffile")
+    x = torch.from_numpy(X)[:, None].float() / 255
+    asked = Preparation(range=(0, 1), levels=256, validation=0, test=0)
+    with pytest.raises(DataError, match="the source in memory: the values are floats from 0"):
+        load_data(x)
+    data = load_data(torch.utils.data.TensorDataset(x, torch.from_numpy(Y)), asked)
+    np.testing.assert_array_equal(np.asarray(data.train.images)[:, 0], X)
+    tifffile.imwrite(tmp_path / "x.tif", x.numpy()[:, 0], photometric="minisblack")
+    data = load_data(tmp_path / "x.tif", asked)
+    np.testing.assert_array_equal(np.asarray(data.train.images)[:, 0], X)
+    signed = DEEP[0].astype(np.int16) - 1000
+    data = load_data(dicom(tmp_path / "x.dcm", signed, 16), Preparation(offset=1000))
+    np.testing.assert_array_equal(np.asarray(data.train.images)[0, 0], DEEP[0])

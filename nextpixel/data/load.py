@@ -124,7 +124,8 @@ def load_data(
     else:
         stored = read_in_memory(source, given, classes, as_stored, storage)
         source = Source(IN_MEMORY)
-    stored, preparation = recognised(_with_train(stored), preparation, str(source), storage)
+    where = "the source in memory" if str(source) == IN_MEMORY else str(source)
+    stored, preparation = recognised(_with_train(stored), preparation, where, storage)
     channels, shape = _common_shape(stored, source)
     from_levels, levels = _levels(stored, preparation, source)
     preparation = replace(

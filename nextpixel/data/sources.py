@@ -7,10 +7,11 @@ from nextpixel.data.arrays import read_arrays, read_digits, read_named
 from nextpixel.data.errors import DataError
 from nextpixel.data.folders import require_file
 from nextpixel.data.hdf5 import opened_hdf5
-from nextpixel.data.huggingface import is_saved_dataset, read_dataset
+from nextpixel.data.huggingface import read_dataset
 from nextpixel.data.labels import has_own_labels
 from nextpixel.data.pictures import FolderTree, read_pictures, read_tree
 from nextpixel.data.storage import Storage, Stored
+from nextpixel.data.tables import is_saved_dataset
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import IN_MEMORY, Source, file_and_dataset
 
