@@ -38,6 +38,8 @@ def kind_of(data: ImageData) -> tuple[Kind, str]:
     few: Kind = "tiles" if data.levels <= FEW else "codes"
     if data.preparation.one_hot:
         return few, "values are one-hot"
+    if data.preparation.values is not None:
+        return few, "values are those of a table"
     split = data.train if len(data.train) else data.test
     step = order_matters([split.images[k] for k in range(min(_LOOKED_AT, len(split)))])
     if step < _ORDERED[few]:

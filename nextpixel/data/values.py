@@ -30,6 +30,7 @@ __all__ = ["integers_of", "is_mapped", "is_one_hot", "missing_in", "stored_value
 
 
 _LARGEST = 2**53
+_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
 
 
 def is_mapped(preparation: Preparation) -> bool:
@@ -145,10 +146,16 @@ def _table(preparation: Preparation, levels: int) -> NDArray[Any]:
         numbers = np.arange(levels) - (preparation.offset or 0)
     if missing is not None:
         last = np.nan if missing == "nan" else missing
-        kind = np.float32 if last != last and numbers.dtype.kind == "i" else None
-        numbers = np.append(numbers.astype(kind or numbers.dtype), np.array(last, kind))
+        kind: type = np.float64 if numbers.dtype == np.float64 else np.float32
+        if numbers.dtype.kind == "i" and np.abs(numbers).max() >= 2**24:
+            kind = np.float64  # It holds all of the integers.
+        numbers = np.append(numbers, np.array(last))
+        numbers = numbers.astype(kind) if missing == "nan" else numbers
     if numbers.dtype.kind == "i":
-        low, high = int(numbers.min()), int(numbers.max())
-        narrow = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
-        return numbers.astype(narrow if narrow.kind in "ui" else np.int64)
+        return numbers.astype(next(kind for kind in _INTEGERS if _holds(kind, numbers)))
     return numbers
+
+
+def _holds(kind: type[np.integer[Any]], numbers: NDArray[Any]) -> bool:
+    limits = np.iinfo(kind)
+    return bool(limits.min <= numbers.min() and numbers.max() <= limits.max)

@@ -71,5 +71,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> int | float:
-    """An integer of Python if it is one, else a float."""
-    return int(value) if isinstance(value, Integral) or float(value).is_integer() else float(value)
+    """An integer of Python if it is one that floats hold, else a float."""
+    whole = isinstance(value, Integral) or float(value).is_integer()
+    return int(value) if whole and abs(value) <= _LARGEST else float(value)
