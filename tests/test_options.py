@@ -66,6 +66,7 @@ VALUES: dict[type, dict[str, tuple[str, Any]]] = {
         "split_seed": ("9", 9),
         "split_by": ("index", "index"),
         "skip_broken": ("true", True),
+        "standardise": ("true", True),
     },
 }
 COMMANDS = {TrainConfig: "train", EmbeddingConfig: "embed", Preparation: "train"}
@@ -102,7 +103,9 @@ def received(kind: type, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_field_is_tried() -> None:
     for kind, values in VALUES.items():
         hidden = (
-            {"ragged", "skip_small", "reading", "attributes"} if kind is Preparation else set()
+            {"ragged", "skip_small", "reading", "attributes", "map_scale"}
+            if kind is Preparation
+            else set()
         )  # --crop decides it
         assert {field.name for field in fields(kind)} - hidden == values.keys()
 
@@ -147,7 +150,15 @@ def test_the_help_shows_every_option_with_its_default(command: str) -> None:
     kinds = {"train": [Source, Preparation, ModelChoice, TrainConfig], "embed": [EmbeddingConfig]}
     for kind in kinds[command]:
         for field in fields(kind):
-            if field.name in ("ragged", "skip_small", "reading", "attributes", "images", "network"):
+            if field.name in (
+                "ragged",
+                "skip_small",
+                "reading",
+                "attributes",
+                "map_scale",
+                "images",
+                "network",
+            ):
                 continue
             argument = arguments[f"--{field.name.replace('_', '-')}"]
             assert argument.parameter.help

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import constant_entries
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.arrays import read_arrays, read_digits
 from nextpixel.data.assignment import split_rows
@@ -25,7 +26,7 @@ from nextpixel.data.folders import require_file
 from nextpixel.data.huggingface import is_saved_dataset, read_dataset
 from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
-from nextpixel.data.maps import checked_maps, map_levels
+from nextpixel.data.maps import checked_maps, map_levels, standardised
 from nextpixel.data.pictures import is_picture, read_folder, read_picture
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import (
@@ -126,10 +127,18 @@ def load_data(
         for name in _SPLITS
     }
     _require_same_annotations(splits, source)
+    v = splits["train"].vectors
+    constant = [] if v is None else constant_entries(v)
+    splits, preparation = standardised(splits, preparation)
     splits, words = captions_encoded(splits, text_encoder, preparation)
     has_labels = any(split.labels is not None for split in splits.values())
     classes = stored.classes if has_labels else ()
     notes = list(stored.notes)
+    if v is not None and constant:
+        notes.append(
+            f"{len(constant)} of {v.shape[1]} entries of the vectors differ by less than 1e-30 in"
+            f" training, the first number {constant[0]} (from 0): they say nothing of an image"
+        )
     if unknown := unknown_labels(splits):
         notes.append(unknown)
     if unseen := unseen_classes(splits["train"], classes):

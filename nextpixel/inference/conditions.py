@@ -20,7 +20,7 @@ from nextpixel.conditions.values import Values
 from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.annotations import BagOfWords, encode_captions
 from nextpixel.data.folders import require_file
-from nextpixel.data.maps import checked_maps
+from nextpixel.data.maps import checked_maps, scaled
 from nextpixel.data.text_encoders import import_encoder
 from nextpixel.errors import UsageError
 from nextpixel.inference.selection import data_of
@@ -155,6 +155,8 @@ def _maps(trained: Trained, n: int, size: tuple[int, int], data: DataRequest) ->
             f"{path} holds maps of {_map_words(maps.shape)}, but images of {size[0]}×{size[1]} take"
             f" maps of {_map_words(wanted)}; give such maps, or the ‹size› that suits these"
         )
+    if trained.card.preparation is not None and (scale := trained.card.preparation.map_scale):
+        maps = scaled(maps, scale)
     values = torch.from_numpy(maps[np.arange(n) % len(maps)])
     return values.float() if part.levels is None else values.long()
 
