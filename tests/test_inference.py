@@ -121,7 +121,8 @@ def test_the_data_of_a_pretrained_model_are_named(capsys: pytest.CaptureFixture[
         nextpixel("evaluate", "fashion-mnist")
     said = capsys.readouterr().err
     assert "fashion-mnist was trained on fashion.npz, made of Fashion-MNIST" in said
-    assert "as --data" in said
+    assert "as --data, such as a folder of grey pictures of 28×28" in said
+    assert "in classes called T-shirt/top, Trouser, Pullover …" in said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nextpixel.data.annotation_files import constant_entries
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.arrays import read_arrays, read_digits
-from nextpixel.data.assignment import split_rows
+from nextpixel.data.assignment import split_notes, split_rows
 from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
@@ -133,7 +133,7 @@ def load_data(
     splits, words = captions_encoded(splits, text_encoder, preparation)
     has_labels = any(split.labels is not None for split in splits.values())
     classes = stored.classes if has_labels else ()
-    notes = list(stored.notes)
+    notes = [*stored.notes, *split_notes(stored.splits, rows, preparation)]
     if v is not None and constant:
         notes.append(
             f"{len(constant)} of {v.shape[1]} entries of the vectors differ by less than 1e-30 in"

@@ -122,8 +122,8 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     if request.data is None and name in pretrained() and not trained.card.own:
         terms = str(trained.card.notes.get("data_terms", recorded))
         raise UsageError(
-            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its"
-            " images are not included: give them, or other images, as ‹data›"
+            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its images"
+            f" are not included: give them, or other images, as ‹data›{_form(trained)}"
         )
     embedding = None if recorded is None else recorded.embedding
     if embedding is None and request.embedding is not None:
@@ -156,6 +156,19 @@ def _source(trained: Trained, request: DataRequest) -> Source:
             f" {Path.cwd()}; say where such images are: ‹data›"
         )
     return source
+
+
+def _form(trained: Trained) -> str:
+    """What images a pretrained model takes, and how to name their classes."""
+    card, model = trained.card, trained.model
+    size = "" if card.shape is None else " of {}×{}".format(*card.shape)
+    kind = {1: "grey", 3: "RGB"}.get(model.channels, f"of {model.channels} channels")
+    size += "" if model.levels == 256 else f" with {model.levels} levels"
+    words = f", such as a folder of {kind} pictures{size} or an .npz file with test_images"
+    if of_kind(model.given_by_data, ClassCondition) and card.classes:
+        shown = ", ".join(card.classes[:3]) + (" …" if len(card.classes) > 3 else "")
+        words += f", in classes called {shown} (sub-folders, or test_labels with label_names)"
+    return words
 
 
 def _without(part: Condition, data: ImageData, trained: Trained, instead: str) -> str:
