@@ -220,12 +220,12 @@ def test_a_pattern_takes_a_bounded_time() -> None:
 def test_splits_of_few_images_are_said(tmp_path: Path) -> None:
     x = np.random.default_rng(3).integers(0, 256, (30, 4, 4), dtype=np.uint8)
     np.save(tmp_path / "x.npy", x)
-    data = load_data(tmp_path / "x.npy", Preparation(validation=0.2, test=0.2))
+    data = load_data(tmp_path / "x.npy", Preparation())
     sizes = [len(split) for split in (data.train, data.valid, data.test)]
-    assert sizes != [18, 6, 6]
+    assert sizes == [27, 1, 2]
     shown = " / ".join(map(str, sizes))
     assert f"30 images are divided into {shown}" in data.notes[0]
     assert "split_by=index" in data.notes[0] and "fewer than 30 is uncertain" in data.notes[1]
-    exact = load_data(tmp_path / "x.npy", Preparation(validation=0.2, test=0.2, split_by="index"))
-    assert len(exact.valid) == len(exact.test) == 6 and len(exact.notes) == 1
+    exact = load_data(tmp_path / "x.npy", Preparation(split_by="index"))
+    assert len(exact.valid) == len(exact.test) == 3 and len(exact.notes) == 1
     assert load_data(tmp_path / "x.npy", ALL).notes == ()

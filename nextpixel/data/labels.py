@@ -126,8 +126,12 @@ def _of_names(stored: Stored, pattern: str) -> tuple[Labels, list[str]]:
         )
     without = [name for name, cell in zip(names, cells, strict=True) if cell is None]
     said = f"‹label_pattern={pattern!r}›"
-    note = f"{len(without)} of {len(names)} names do not contain {said}, such as {without[:1]}"
-    return one_label_each(cells, said), [note] if without else []
+    notes = [f"labels: {said} in the names of the pictures"]
+    if without:
+        notes.append(
+            f"{len(without)} of {len(names)} names do not contain it, such as {without[0]}"
+        )
+    return one_label_each(cells, said), notes
 
 
 def _of_table(
