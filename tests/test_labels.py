@@ -175,6 +175,13 @@ def test_a_row_belongs_to_one_image() -> None:
     assert row_of_each(["a/1.png"], ["b/1.png"], "t")[0].tolist() == [-1]
 
 
+def test_sub_folders_come_before_a_table_that_was_not_asked_for(photos: Path) -> None:
+    table = written(photos / "labels.csv", [["file", "label"], *([name, "c"] for name in NAMES)])
+    data = load_data(photos, ALL)
+    assert data.classes == ("a", "b") and "labels.csv is not used" in " ".join(data.notes)
+    assert load_data(Source(photos, labels=table), ALL).classes == ("c",)
+
+
 def test_labels_are_in_the_names_of_files(photos: Path) -> None:
     data = load_data(Source(photos, label_pattern=r"^\d([0-9])"), ALL)
     assert labels_by_picture(data) == {k: str(k) for k in range(6)}

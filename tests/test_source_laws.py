@@ -19,6 +19,7 @@ from nextpixel.inference.conditions import conditions_of_request
 from nextpixel.inference.drawing import draw_images
 from nextpixel.inference.evaluation import Evaluation, evaluate_model, measure_condition
 from nextpixel.inference.masks import known_pixels
+from nextpixel.inference.publishing import publish
 from nextpixel.inference.reconstruction import reconstruct_images
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.scoring import score
@@ -212,6 +213,10 @@ def test_a_model_of_several_labels_is_asked_by_name(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((4, 3, 4), np.uint8))
     with pytest.raises(UsageError, match="give a table of the labels blue, red as labels="):
         evaluate_model(trained, DataRequest(data=tmp_path / "x.npy"))
+    with pytest.raises(UsageError, match="maps= was given, but this model is not conditioned on"):
+        evaluate_model(trained, DataRequest(data=tmp_path / "x.npy", maps=tmp_path / "x.npy"))
+    clean = publish(tmp_path / "m", tmp_path / "clean").card.preparation
+    assert clean is not None and clean.attributes == ("0", "1")
 
 
 def test_maps_of_reals_are_standardised_on_request(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     annotations = {item.name: getattr(request, item.name) for item in fields(Annotations)}
     annotations["embedding"] = embedding
     if request.data is not None:
+        _check_wanted(trained, request, embedding)
         return Source(request.data, **annotations)
     annotations.pop("embedding")
     if beyond := next((name for name, value in annotations.items() if value is not None), None):
@@ -156,6 +157,23 @@ def _source(trained: Trained, request: DataRequest) -> Source:
             f" {Path.cwd()}; say where such images are: ‹data›"
         )
     return source
+
+
+def _check_wanted(trained: Trained, request: DataRequest, embedding: str | Path | None) -> None:
+    """Raises UsageError if something was given with images that the model does not look at."""
+    of_labels = ("labels", "label_column", "label_pattern")
+    kinds = dict.fromkeys(of_labels, "labels") | {name: name for name in ("vectors", "maps")}
+    kinds["captions"] = "vectors"
+    wanted = {part.annotation for part in trained.model.given_by_data}
+    preparation = trained.card.preparation
+    if embedding is not None or (preparation is not None and preparation.attributes is not None):
+        wanted.add("labels")
+    for name, annotation in kinds.items():
+        if getattr(request, name) is not None and annotation not in wanted:
+            raise UsageError(
+                f"‹{name}› was given, but this model is not conditioned on {annotation}; leave it"
+                " out"
+            )
 
 
 def _form(trained: Trained) -> str:
