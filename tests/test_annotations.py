@@ -261,7 +261,7 @@ def test_missing_vectors_are_unknown(tmp_path: Path) -> None:
         ({}, {"vectors": "no.npy"}, "there is no such file"),
         ({"v.npy": VECTORS[:5]}, {"vectors": "v.npy"}, "has 5 rows, but there are 20 images"),
         ({"v.npy": VECTORS[:, 0]}, {"vectors": "v.npy"}, r"\(images, size\) are expected"),
-        ({"v.npy": np.full((20, 2), np.inf)}, {"vectors": "v.npy"}, "some numbers are infinite"),
+        ({"v.npy": np.full((20, 2), np.inf)}, {"vectors": "v.npy"}, "column 0 .* infinite"),
         ({"v.csv": "a,b\n1\n"}, {"vectors": "v.csv"}, "row 2: 1 cells, but the head has 2"),
         ({"v.csv": "a,b\n"}, {"vectors": "v.csv"}, "no rows below its head"),
         ({"v.csv": "a\nred\n"}, {"vectors": "v.csv"}, "something that is not a number"),

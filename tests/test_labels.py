@@ -175,6 +175,13 @@ def test_a_row_belongs_to_one_image() -> None:
     assert row_of_each(["a/1.png"], ["b/1.png"], "t")[0].tolist() == [-1]
 
 
+def test_sub_folders_come_before_a_table_that_was_not_asked_for(photos: Path) -> None:
+    table = written(photos / "labels.csv", [["file", "label"], *([name, "c"] for name in NAMES)])
+    data = load_data(photos, ALL)
+    assert data.classes == ("a", "b") and "labels.csv is not used" in " ".join(data.notes)
+    assert load_data(Source(photos, labels=table), ALL).classes == ("c",)
+
+
 def test_labels_are_in_the_names_of_files(photos: Path) -> None:
     data = load_data(Source(photos, label_pattern=r"^\d([0-9])"), ALL)
     assert labels_by_picture(data) == {k: str(k) for k in range(6)}
@@ -215,3 +222,17 @@ def test_a_pattern_takes_a_bounded_time() -> None:
                     label_in(pattern, name)
     assert time.perf_counter() - begin < 5
     assert re.search("(.+)_[0-9]+", "x") is None and label_in("(.+)_[0-9]+", "d/a_b_1.png") == "a_b"
+
+
+def test_splits_of_few_images_are_said(tmp_path: Path) -> None:
+    x = np.random.default_rng(3).integers(0, 256, (30, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    data = load_data(tmp_path / "x.npy", Preparation())
+    sizes = [len(split) for split in (data.train, data.valid, data.test)]
+    assert sizes == [27, 1, 2]
+    shown = " / ".join(map(str, sizes))
+    assert f"30 images are divided into {shown}" in data.notes[0]
+    assert "split_by=index" in data.notes[0] and "fewer than 30 is uncertain" in data.notes[1]
+    exact = load_data(tmp_path / "x.npy", Preparation(split_by="index"))
+    assert len(exact.valid) == len(exact.test) == 3 and len(exact.notes) == 1
+    assert load_data(tmp_path / "x.npy", ALL).notes == ()

@@ -122,6 +122,8 @@ WRONG = {
     "split_by": ["", "Index", 1, True, []],
     "skip_broken": [None, 0, "yes"],
     "skip_small": [None, 1, []],
+    "standardise": [None, 0, "yes"],
+    "map_scale": ["", [], [1.0], [0.0, -1.0], [0.0, float("nan")], 3],
     "attributes": ["", [], [1], ["a", "a"], {}, 3],
     "reading": [0, 4, None, True, "1"],
     "resize": ["", "Average", 1, True, []],

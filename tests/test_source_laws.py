@@ -1,7 +1,7 @@
 """What belongs to images is found with them, whatever they are called and however they are kept."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nextpixel import TrainConfig, train_model
+from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, sample, save, train_model
+from nextpixel.data.load import DataError, Preparation, load_data
 from nextpixel.errors import UsageError
+from nextpixel.files.card import ModelCard
 from nextpixel.inference.completion import complete_images
+from nextpixel.inference.conditions import conditions_of_request
+from nextpixel.inference.drawing import draw_images
 from nextpixel.inference.evaluation import Evaluation, evaluate_model, measure_condition
+from nextpixel.inference.masks import known_pixels
+from nextpixel.inference.publishing import publish
 from nextpixel.inference.reconstruction import reconstruct_images
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.scoring import score
@@ -23,10 +29,12 @@ from nextpixel.settings.requests import (
     DataRequest,
     ReconstructionRequest,
     SampleConfig,
+    SampleRequest,
 )
 from nextpixel.settings.source import Source
 
 COUNT = 12
+SMALL = {"levels": 4, "features": 6, "layers": 1, "kernel_size": 3}
 LIKELIEST = SampleConfig(temperature=0.0)
 
 
@@ -161,3 +169,108 @@ def test_labels_are_matched_by_name(original: tuple[Trained, Set], tmp_path: Pat
     # An unknown label stays unknown, and has no worth to measure.
     np.save(tmp_path / "y_labels.npy", np.where(rows % 2, data.labels[rows], -1))
     assert measure_condition(trained, request).worth.images == int((rows % 2).sum())
+
+
+def test_samples_of_maps_and_vectors_without_images(
+    original: tuple[Trained, Set], tmp_path: Path
+) -> None:
+    """Image k has the map, the vector and the class that are its own."""
+    trained, data = original
+    np.save(tmp_path / "top.npy", data.maps[:2])
+    np.save(tmp_path / "v.npy", data.vectors[:3])
+    request = DataRequest(maps=tmp_path / "top.npy", vectors=tmp_path / "v.npy")
+    drawn = draw_images(trained, SampleRequest(n=6, class_="all"), LIKELIEST, data=request)
+    condition = (
+        torch.tensor([0, 0, 1, 1, 2, 2]),
+        torch.from_numpy(data.vectors[[0, 1, 2, 0, 1, 2]]),
+        torch.from_numpy(data.maps[[0, 1, 0, 1, 0, 1], None].astype(np.int64)),
+    )
+    network = trained.distribution
+    wanted = sample(network, 6, (4, 4), condition=condition, temperature=0.0)
+    assert np.array_equal(drawn.images, wanted.numpy())
+    np.save(tmp_path / "top.npy", data.maps[:2, :3])
+    with pytest.raises(UsageError, match="maps of 3×4 and 1 channel, but images of 4×4 take"):
+        draw_images(trained, SampleRequest(n=2, class_="0"), data=request)
+    assert draw_images(
+        trained, SampleRequest(per_class=2), data=replace(request, maps=None, split="train")
+    ).names == tuple("001122")
+    with pytest.raises(UsageError, match="n=3 and per_class=2 both say"):
+        SampleRequest(n=3, per_class=2)
+
+
+def test_a_model_of_several_labels_is_asked_by_name(tmp_path: Path) -> None:
+    names = ("blue", "red")
+    model = GatedPixelCNN(**SMALL, condition=VectorCondition(2))
+    prepared = Preparation(attributes=names, levels=4)
+    save(model, tmp_path / "m", card=ModelCard(shape=(3, 4), preparation=prepared))
+    trained = open_trained(tmp_path / "m", device="cpu")
+    for asked, vector in (("red", [0.0, 1.0]), ("red;blue", [1.0, 1.0]), ("", [0.0, 0.0])):
+        values = conditions_of_request(trained, 2, (3, 4), class_=asked)
+        assert values[0].tolist() == [vector] * 2
+    assert conditions_of_request(trained, 1, (3, 4), class_="none")[0].isnan().all()
+    with pytest.raises(UsageError, match="has the label 'green', but the model knows blue, red"):
+        conditions_of_request(trained, 1, (3, 4), class_="green")
+    np.save(tmp_path / "x.npy", np.zeros((4, 3, 4), np.uint8))
+    with pytest.raises(UsageError, match="give a table of the labels blue, red as labels="):
+        evaluate_model(trained, DataRequest(data=tmp_path / "x.npy"))
+    with pytest.raises(UsageError, match="maps= was given, but this model is not conditioned on"):
+        evaluate_model(trained, DataRequest(data=tmp_path / "x.npy", maps=tmp_path / "x.npy"))
+    clean = publish(tmp_path / "m", tmp_path / "clean").card.preparation
+    assert clean is not None and clean.attributes == ("0", "1")
+
+
+def test_maps_of_reals_are_standardised_on_request(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.integers(0, 4, (20, 4, 4), dtype=np.uint8))
+    maps = rng.normal(1e20, 1e18, size=(20, 2, 4, 4))
+    maps[:, 1] = 7.0  # constant
+    maps[3] = np.nan  # unknown
+    np.save(tmp_path / "m.npy", maps)
+    source = Source(tmp_path / "x.npy", maps=tmp_path / "m.npy")
+    data = load_data(source, Preparation(standardise=True, validation=0, test=0))
+    found = np.delete(data.train.maps, 3, axis=0)  # type: ignore[arg-type]
+    assert abs(found[:, 0].mean()) < 1e-6 and found[:, 0].std() == pytest.approx(1)
+    assert (found[:, 1] == 0).all() and np.isnan(data.train.maps[3]).all()  # type: ignore[index]
+    # Of other images the same numbers are subtracted and divided by.
+    np.save(tmp_path / "m.npy", maps + 1e18)
+    again = load_data(source, data.preparation).train.maps
+    assert again is not None and np.nanmean(again[:, 0]) == pytest.approx(
+        1e18 / data.preparation.map_scale[1]  # type: ignore[index]
+    )
+    np.save(tmp_path / "m.npy", np.zeros(maps.shape, np.uint8))
+    with pytest.raises(DataError, match="is for maps of real numbers, which there are not"):
+        load_data(source, Preparation(standardise=True))
+
+
+def test_masks_are_prepared_as_their_pictures(tmp_path: Path) -> None:
+    """A picture of 6×8 is cropped to its middle 6×6 and reduced to 3×3; so is its mask."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    mask = np.full((6, 8), 255, np.uint8)
+    mask[0, 1], mask[4:, 3], mask[:, 0] = 0, 100, 0  # the last column is cropped
+    expected = np.array([[0, 1, 1], [1, 1, 1], [1, 0, 1]], bool)
+    for k in range(2):
+        Image.fromarray(rng.integers(0, 256, (6, 8), dtype=np.uint8)).save(tmp_path / f"x/{k}.png")
+        Image.fromarray(np.roll(mask, 2 * k, axis=1)).save(tmp_path / f"masks/{k}.png")
+    part = load_data(tmp_path / "x", Preparation(size=3, validation=0, test=0)).train
+    rows = np.arange(2)
+
+    def known(path: str) -> NDArray[np.bool_]:
+        return known_pixels(CompletionRequest(mask=tmp_path / path), part, rows)
+
+    assert np.array_equal(known("masks/0.png"), np.stack([expected, expected])[:, None])
+    both = known("masks")
+    assert np.array_equal(both[0, 0], expected) and both[1, 0].tolist()[2] == [False, True, False]
+    see_through = np.full((6, 8, 4), 200, np.uint8)
+    see_through[..., 3] = mask
+    Image.fromarray(see_through).save(tmp_path / "clear.png")
+    assert np.array_equal(known("clear.png")[0, 0], expected)
+    Image.fromarray(expected).save(tmp_path / "small.png")
+    assert np.array_equal(known("small.png")[1, 0], expected)
+    Image.fromarray(mask[:, 1:]).save(tmp_path / "other.png")
+    with pytest.raises(UsageError, match="is 6×7, but 0.png has 6×8, and 3×3 as the model sees it"):
+        known("other.png")
+    (tmp_path / "masks" / "1.png").unlink()
+    with pytest.raises(UsageError, match=r"holds no mask for 1\.png \(1 of 2 images\)"):
+        known("masks")

@@ -1,5 +1,6 @@
 """Files of one row for each image: vectors and captions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,18 @@ from numpy.typing import NDArray
 from nextpixel.data.errors import DataError
 from nextpixel.data.table_files import TABLES, is_empty, read_table
 
-__all__ = ["caption_table", "checked_vectors", "read_npy", "require_bytes", "vector_table"]
+__all__ = [
+    "caption_table",
+    "checked_vectors",
+    "constant_entries",
+    "read_npy",
+    "require_bytes",
+    "vector_table",
+]
 
+_LARGEST = 1e30
+_LEAST_SPREAD = 1e-30
+_FEW = 10
 _NAME_COLUMNS = ("file", "file_name", "filename", "name", "image", "path")
 _TEXT_COLUMNS = ("text", "caption", "captions", "description")
 
@@ -51,7 +62,16 @@ def vector_table(
         ) from error
     if not numbers:
         raise DataError(f"{path} has no columns of numbers")
-    return names, checked_vectors(np.array(numbers, np.float32).T, str(path))
+    return names, checked_vectors(np.array(numbers).T, str(path), list(columns))
+
+
+def constant_entries(vectors: NDArray[np.float32]) -> list[int]:
+    """Which entries are the same in all vectors that are known, so that they say nothing."""
+    known = vectors[np.isfinite(vectors).all(axis=1)]
+    if len(known) < _FEW:
+        return []
+    same: list[int] = np.flatnonzero(known.max(axis=0) - known.min(axis=0) < _LEAST_SPREAD).tolist()
+    return same
 
 
 def caption_table(
@@ -90,17 +110,31 @@ def _columns(path: Path, file_column: str | None) -> tuple[dict[str, list[Any]],
     return columns, [str(cell) for cell in columns.pop(named)] if named else None
 
 
-def checked_vectors(vectors: NDArray[Any], where: str) -> NDArray[np.float32]:
-    """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole."""
+def checked_vectors(
+    vectors: NDArray[Any], where: str, columns: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Vectors (N, size) of float32; a row that holds NaN is unknown as a whole.
+
+    Args:
+        vectors: Numbers, which single precision holds with room for arithmetic.
+        where: What errors call the file.
+        columns: The names of the entries, if they have any.
+    """
     if vectors.dtype.kind not in "fiub" or vectors.ndim != 2 or not vectors.shape[1]:
         raise DataError(
             f"{where}: the values are {vectors.dtype} of shape {vectors.shape}, but numbers"
             " (images, size) are expected"
         )
+    if vectors.dtype.kind == "f":
+        largest = np.fmax.reduce(np.abs(vectors), axis=0, initial=0)
+        if (beyond := largest > _LARGEST).any():
+            k = int(np.argmax(beyond))
+            which = repr(columns[k]) if columns else f"{k} (of 0 … {len(largest) - 1})"
+            kind = "infinite" if np.isinf(largest[k]) else f"as large as {largest[k]:.3g}"
+            raise DataError(
+                f"{where}: some numbers in column {which} are {kind}; give numbers up to"
+                f" {_LARGEST:g}, such as their logarithms, or NaN where nothing is known"
+            )
     result = vectors.astype(np.float32)
-    if np.isinf(result).any():
-        raise DataError(
-            f"{where}: some numbers are infinite; give finite ones, or NaN where nothing is known"
-        )
     result[np.isnan(result).any(axis=1)] = np.nan
     return result

@@ -60,9 +60,12 @@ def labelled(stored: Stored, source: Source, preparation: Preparation) -> Stored
     if source.label_pattern is not None:
         return assigned_labels(stored, *_of_names(stored, source.label_pattern), preparation)
     table, found = source.labels, False
-    if table is None and preparation.reading > 2 and len(stored.classes) < 2:
+    if table is None and preparation.reading > 2:
         table = _beside(Path(source.images).expanduser())
         found = table is not None
+        if found and len(stored.classes) > 1:
+            note = f"{table} is not used, as the images have classes; to use it, give ‹labels›"
+            return replace(stored, notes=(*stored.notes, note))
     if table is None and source.label_column is not None and not _has_columns(source):
         raise DataError(
             f"‹label_column={source.label_column}› was given, but {source} has no table of labels;"
@@ -126,8 +129,12 @@ def _of_names(stored: Stored, pattern: str) -> tuple[Labels, list[str]]:
         )
     without = [name for name, cell in zip(names, cells, strict=True) if cell is None]
     said = f"‹label_pattern={pattern!r}›"
-    note = f"{len(without)} of {len(names)} names do not contain {said}, such as {without[:1]}"
-    return one_label_each(cells, said), [note] if without else []
+    notes = [f"labels: {said} in the names of the pictures"]
+    if without:
+        notes.append(
+            f"{len(without)} of {len(names)} names do not contain it, such as {without[0]}"
+        )
+    return one_label_each(cells, said), notes
 
 
 def _of_table(

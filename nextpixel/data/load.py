@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import constant_entries
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
-from nextpixel.data.assignment import split_rows
+from nextpixel.data.assignment import split_notes, split_rows
 from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
 from nextpixel.data.in_memory import read_in_memory
 from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
-from nextpixel.data.maps import checked_maps, map_levels
+from nextpixel.data.maps import checked_maps, map_levels, standardised
 from nextpixel.data.pixels import Integers
 from nextpixel.data.recognition import recognised
 from nextpixel.data.sources import read_source
@@ -145,10 +146,18 @@ def load_data(
         for name in _SPLITS
     }
     _require_same_annotations(splits, source)
+    v = splits["train"].vectors
+    constant = [] if v is None else constant_entries(v)
+    splits, preparation = standardised(splits, preparation)
     splits, words = captions_encoded(splits, text_encoder, preparation)
     has_labels = any(split.labels is not None for split in splits.values())
     names = stored.classes if has_labels else ()
-    notes = list(stored.notes)
+    notes = [*stored.notes, *split_notes(stored.splits, rows, preparation)]
+    if v is not None and constant:
+        notes.append(
+            f"{len(constant)} of {v.shape[1]} entries of the vectors differ by less than 1e-30 in"
+            f" training, the first number {constant[0]} (from 0): they say nothing of an image"
+        )
     if unknown := unknown_labels(splits):
         notes.append(unknown)
     if unseen := unseen_classes(splits["train"], names):

@@ -6,9 +6,11 @@ and a mark of the byte order is no part of the first name.
 
 import csv
 import io
+import posixpath
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,12 +108,13 @@ def row_of_each(
     places, used = np.full(len(images), -1, np.int64), dict[int, str]()
     several, shared = list[str](), list[tuple[str, str]]()
     for k, name in enumerate(images):
-        file = _page_of(name)
-        keys = [[end, _page_of(end), _stem(end)] for end in _ends(name)]
-        tries = [(whole, keys[:1]), (ends, keys[:1]), (whole, keys)]
-        match = next(
-            (index[key] for index, some in tries for key in chain(*some) if key in index), []
-        )
+        file, match = _page_of(name), whole.get(name)
+        if match is None:
+            keys = [[end, _page_of(end), _stem(end)] for end in _ends(name)]
+            tries = [(whole, keys[:1]), (ends, keys[:1]), (whole, keys)]
+            match = next(
+                (index[key] for index, some in tries for key in chain(*some) if key in index), []
+            )
         if len(match) > 1:
             several.append(name)
         elif match:
@@ -140,7 +143,8 @@ def _separator(text: str) -> str:
 
 def _ends(name: str) -> list[str]:
     """The ends of a path, the longest first."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts[-_DEEPEST:]
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    parts = parts[-_DEEPEST:]
     return ["/".join(parts[k:]) for k in range(len(parts))]
 
 
@@ -152,5 +156,10 @@ def _page_of(name: str) -> str:
 
 def _stem(name: str) -> str:
     """A path without what it ends in, if that is the ending of a picture's name."""
-    path = PurePosixPath(_page_of(name))
-    return str(path.with_suffix("")) if is_picture(Path(path)) else str(path)
+    root, ending = posixpath.splitext(_page_of(name))
+    return root if _is_ending(ending) else _page_of(name)
+
+
+@lru_cache(maxsize=64)
+def _is_ending(ending: str) -> bool:
+    return is_picture(Path(f"x{ending}"))

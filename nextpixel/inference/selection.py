@@ -122,8 +122,8 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     if request.data is None and name in pretrained() and not trained.card.own:
         terms = str(trained.card.notes.get("data_terms", recorded))
         raise UsageError(
-            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its"
-            " images are not included: give them, or other images, as ‹data›"
+            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its images"
+            f" are not included: give them, or other images, as ‹data›{_form(trained)}"
         )
     embedding = None if recorded is None else recorded.embedding
     if embedding is None and request.embedding is not None:
@@ -144,6 +144,7 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     annotations = {item.name: getattr(request, item.name) for item in fields(Annotations)}
     annotations["embedding"] = embedding
     if request.data is not None:
+        _check_wanted(trained, request, embedding)
         return Source(request.data, **annotations)
     annotations.pop("embedding")
     if beyond := next((name for name, value in annotations.items() if value is not None), None):
@@ -156,6 +157,36 @@ def _source(trained: Trained, request: DataRequest) -> Source:
             f" {Path.cwd()}; say where such images are: ‹data›"
         )
     return source
+
+
+def _check_wanted(trained: Trained, request: DataRequest, embedding: str | Path | None) -> None:
+    """Raises UsageError if something was given with images that the model does not look at."""
+    of_labels = ("labels", "label_column", "label_pattern")
+    kinds = dict.fromkeys(of_labels, "labels") | {name: name for name in ("vectors", "maps")}
+    kinds["captions"] = "vectors"
+    wanted = {part.annotation for part in trained.model.given_by_data}
+    preparation = trained.card.preparation
+    if embedding is not None or (preparation is not None and preparation.attributes is not None):
+        wanted.add("labels")
+    for name, annotation in kinds.items():
+        if getattr(request, name) is not None and annotation not in wanted:
+            raise UsageError(
+                f"‹{name}› was given, but this model is not conditioned on {annotation}; leave it"
+                " out"
+            )
+
+
+def _form(trained: Trained) -> str:
+    """What images a pretrained model takes, and how to name their classes."""
+    card, model = trained.card, trained.model
+    size = "" if card.shape is None else " of {}×{}".format(*card.shape)
+    kind = {1: "grey", 3: "RGB"}.get(model.channels, f"of {model.channels} channels")
+    size += "" if model.levels == 256 else f" with {model.levels} levels"
+    words = f", such as a folder of {kind} pictures{size} or an .npz file with test_images"
+    if of_kind(model.given_by_data, ClassCondition) and card.classes:
+        shown = ", ".join(card.classes[:3]) + (" …" if len(card.classes) > 3 else "")
+        words += f", in classes called {shown} (sub-folders, or test_labels with label_names)"
+    return words
 
 
 def _without(part: Condition, data: ImageData, trained: Trained, instead: str) -> str:
