@@ -909,7 +909,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "labels of a folder": (
         lambda p: folder_of(p, "a.png"),
         {"labels": "x.npy"},
-        "labels=x.npy are for an .npy or .npz",
+        "labels=x.npy is for an .npy or .npz",
     ),
     "no such channels": (lambda p: folder_of(p, "a.png"), {"channels": 2}, "channels=2 must be 1"),
     "unknown word": (
@@ -1018,9 +1018,9 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
         r"shape \(9,\), but there are 10",
     ),
     "negative labels": (
-        lambda p: npz(p, train_images=TEN, train_labels=[-1] * 10),
+        lambda p: npz(p, train_images=TEN, train_labels=[-2] * 10),
         {},
-        "range from -1 to -1",
+        "range from -2 to -2",
     ),
     "labels beyond names": (
         lambda p: npz(p, train_images=TEN, train_labels=[2] * 10, label_names=["a", "b"]),
@@ -1090,7 +1090,7 @@ def test_errors(tmp_path: Path, name: str) -> None:
 def test_missing_files(tmp_path: Path) -> None:
     for source in (tmp_path / "x.npz", str(tmp_path / "nowhere"), "pictures/", "x.npy", "./digits"):
         with pytest.raises(
-            FileNotFoundError, match="there is no such file or folder; a source is 'digits'"
+            FileNotFoundError, match="there is no such file or folder; a source is a folder"
         ):
             load_data(source)
     with pytest.raises(FileNotFoundError, match="no such file of labels"):

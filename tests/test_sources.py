@@ -270,7 +270,7 @@ def test_an_archive_of_a_folder_is_that_folder(tmp_path: Path, kind: str, base: 
     data, folder = load_data(path, WHOLE), load_data(root, WHOLE)
     same(data, folder)
     assert data.classes == ("2", "10") and data.train.names == folder.train.names
-    assert data.notes == ()
+    assert data.notes == folder.notes
 
 
 def test_hostile_members_are_refused_or_passed_over(

@@ -75,7 +75,7 @@ class ImageHead:
         only_upper: Whether its colours have 16 bits, and only the upper 8 can be read.
         frames: The number of frames of an animation, of which the first is read.
         depth: The number of levels that the file states for values of 16 bits, or None.
-        signed: Whether values may be negative.
+        signed_bits: 16 or 32 if values may be negative, else 0.
         real: Whether values are floating-point numbers.
         nodata: The value of pixels without data, as the file states it, or None.
         notes: What must be said of how it is read.
@@ -88,7 +88,7 @@ class ImageHead:
     only_upper: bool = False
     frames: int = 1
     depth: int | None = None
-    signed: bool = False
+    signed_bits: int = 0
     real: bool = False
     nodata: str | None = None
     notes: tuple[str, ...] = ()

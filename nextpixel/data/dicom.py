@@ -103,7 +103,7 @@ class _Pixels:
             frame,
             None if deep else 256,
             depth=2**self.bits if deep and not self.signed else None,
-            signed=self.signed,
+            signed_bits=16 if self.signed else 0,
             notes=tuple(notes),
         )
 

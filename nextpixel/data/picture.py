@@ -51,7 +51,9 @@ class Picture:
 
     def read(self, reading: int) -> NDArray[Any]:
         """Decode its pixels."""
-        return read_image(self.open(), name=self.where, page=self.head.page, reading=reading)
+        return read_image(
+            self.open(), name=self.where, page=self.head.page, reading=reading, any_number=True
+        )
 
     @property
     def has_alpha(self) -> bool:

@@ -195,10 +195,10 @@ def _images(
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
     levels, shift = depth_of(pictures, preparation, channels, resized, pool, notes)
-    signed = any(picture.head.signed for picture in pictures)
+    signed_bits = max(picture.head.signed_bits for picture in pictures)
     real = any(picture.head.real for picture in pictures)
-    deep = np.float32 if real else np.int16 if signed else np.uint16
-    dtype = np.dtype(deep if levels is None else np.uint8)
+    whole = {0: np.uint16, 16: np.int16, 32: np.int32}[signed_bits]
+    dtype = np.dtype(np.uint8 if levels is not None else np.float32 if real else whole)
     if real and resized:
         size, sizes = None, [picture.head.shape[1:] for picture in pictures]
         require_equal(pictures)  # They are resized when it is known what floats mean.
@@ -244,11 +244,13 @@ def _images(
         key.append("nearest")
     flat = storage.build(pixels + extra, dtype, key, fill)
     trailer = np.array(np.asarray(flat[pixels:]).view(np.uint8)[:behind_bytes].view(_TRAILER))
-    if levels is None and not (signed or real):
+    plain = flat[:pixels]
+    if dtype.kind == "i" and plain.min() >= 0:
+        plain, signed_bits = plain.astype(np.uint16), 0
+    if levels is None and not (signed_bits or real):
         said = {picture.head.depth or 0 for picture in pictures}
         highest = int(trailer["highest"].max())
         levels = preparation.from_levels or (max(said) if all(said) else levels_of(highest, notes))
-    plain = flat[:pixels]
     if len(set(sizes)) == 1:
         return plain.reshape(len(pictures), channels, *sizes[0]), trailer, levels
     plain = np.asarray(plain)

@@ -63,6 +63,7 @@ def read_image(
     name: str | None = None,
     page: int = 0,
     reading: int = 2,
+    any_number: bool = False,
 ) -> NDArray[Any]:
     """Read one picture as integers 0 ... 255, or 0 ... 65535 where samples have 16 bits.
 
@@ -76,6 +77,8 @@ def read_image(
         name: What errors call the picture; the path if None.
         page: Which page of a TIFF file.
         reading: `Preparation.reading`.
+        any_number: Whether floats and negative integers are read too, whose meaning the caller must
+            know.
 
     Returns:
         An array (C, H, W), upright as the EXIF orientation says: uint16 for grey of 16 or 32 bits,
@@ -91,15 +94,17 @@ def read_image(
             f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
         )
     with _reported(path, name), _stream(path) as file:
-        if is_dicom(file):
-            x: NDArray[Any] = dicom_samples(file, page)
-            return np.ascontiguousarray(convert(x, channels or len(x)))
+        x: NDArray[Any] | None = None
         pages = [] if reading == 1 else tiff_pages(file)
-        if page < len(pages) and pages[page].is_read_here:
+        if is_dicom(file):
+            x = dicom_samples(file, page)
+        elif page < len(pages) and pages[page].is_read_here:
             _check_pixels(*pages[page].shape[1:])
             x = upright(read_bands(file, pages[page]), pages[page].turn)
             if channels not in (None, len(x)) and pages[page].has_bands:
                 raise ImageError(f"has {len(x)} bands, which are not {channels} channels")
+        if x is not None:
+            x = x if any_number else _brightness(x)
             return np.ascontiguousarray(convert(x, channels or len(x)))
     with _opened(path, name) as picture:
         if page:
@@ -181,6 +186,17 @@ def image_shape(path: PictureFile, *, name: str | None = None) -> tuple[int, int
 def taking_turns(pixels: int) -> AbstractContextManager[Any]:
     """A block in which no other thread works on a large picture, if this one is large."""
     return _one_large if pixels > _LARGE_PIXELS else nullcontext()
+
+
+def _brightness(x: NDArray[Any]) -> NDArray[Any]:
+    """Integers that are not negative, as they are; an error for other numbers."""
+    if x.dtype.kind == "f":
+        raise ImageError(
+            "holds floating-point samples, whose range is unknown; convert it to 8 or 16 bits"
+        )
+    if x.dtype.kind == "i" and x.min() < 0:
+        raise ImageError(f"holds samples from {x.min()}, but brightness begins at 0; convert it")
+    return x.astype(np.uint16) if x.dtype.kind == "i" else x
 
 
 @contextmanager

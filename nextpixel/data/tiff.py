@@ -19,6 +19,7 @@ import logging
 import re
 import struct
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,9 @@ class TiffPage:
     def is_read_here(self) -> bool:
         """Whether Pillow would drop something: bands, signs, or the lower bytes of colours."""
         deep_colours = self.get(_PHOTOMETRIC) == 2 and self.get(_SAMPLES, 1) == 3 and self.bits > 8
-        other_numbers = self.get(_PHOTOMETRIC) in (0, 1) and self.kind in ("i", "f")
+        # Of signed integers of 32 bits Pillow reads those that are not negative.
+        signed = self.kind == "i" and (self.bits <= 16 or find_spec("tifffile") is not None)
+        other_numbers = self.get(_PHOTOMETRIC) in (0, 1) and (signed or self.kind == "f")
         return self.has_bands or deep_colours or other_numbers or self.layer > 0
 
     def head(self, number: int) -> ImageHead:
@@ -136,7 +139,7 @@ class TiffPage:
             number,
             None if deep else 256,
             has_bands=self.has_bands,
-            signed=self.kind == "i",
+            signed_bits=(16 if self.bits <= 16 else 32) if self.kind == "i" else 0,
             real=self.kind == "f",
             nodata=self.nodata,
         )
@@ -279,17 +282,17 @@ def _layer(
 
 
 def _narrow(x: NDArray[Any]) -> NDArray[Any]:
-    """Wide integers as 16 bits, if they fit; floats of any width as 32 or 64 bits."""
+    """Integers that fit into 16 bits, in the type of the head; floats of at least 32 bits."""
     if x.dtype.kind == "f":
         return x.astype(np.float32) if x.dtype.itemsize < 4 else x
-    kind = np.int16 if x.dtype.kind == "i" else np.uint16
-    limits = np.iinfo(kind)
-    if x.dtype.kind == "u" and x.dtype.itemsize == 1:
+    if x.dtype in (np.uint8, np.uint16, np.int16):
         return x
     low, high = int(x.min()), int(x.max())
-    if low < limits.min or high > limits.max:
+    if low < -(2**15) or high >= 2**16:
         raise ImageError(f"holds samples from {low} to {high}, beyond 16 bits; convert it")
-    return x.astype(kind)
+    if x.dtype.kind == "u":
+        return x.astype(np.uint16)
+    return x.astype(np.int16 if x.dtype.itemsize == 1 else np.int32)
 
 
 def _read_entry(
