@@ -195,6 +195,7 @@ def test_several_labels_of_an_image_are_a_vector(tmp_path: Path) -> None:
     assert data.classes == () and data.train.vectors is not None
     np.testing.assert_array_equal(data.train.vectors, MULTI)
     assert "several of 4 labels" in data.notes[0]
+    assert data.preparation.attributes == ("0", "1", "2", "3")
 
 
 @pytest.mark.parametrize(
@@ -390,6 +391,8 @@ def test_dicom_files_are_known_by_their_content_and_say_nothing_of_patients(
         (tmp_path / "study" / place).mkdir(parents=True)
         dicom(tmp_path / "study" / place / name, DEEP[0] + (place == "b"), 16)
     (tmp_path / "study" / "README").write_text("x")
+    with pytest.raises(DataError, match="holds no pictures"):  # Older models do not see them.
+        load_data(tmp_path / "study", Preparation(reading=2))
     data = load_data(tmp_path / "study", WHOLE)
     assert data.classes == ("a", "b") and data.train.names == ("a/IM0001", "b/1.2.840.7")
     main(["data", str(tmp_path / "study"), "--json"])

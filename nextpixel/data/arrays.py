@@ -97,6 +97,7 @@ def read_named(
     splits: dict[str, Split] = {}
     raw: dict[str, NDArray[Any] | None] = {}
     notes = list(layout.notes)
+    attributes: tuple[str, ...] = ()
     for split, roles in layout.splits.items():
         name = f"{roles['images']} of {where}" if roles["images"] else where
         x = _arrange(arrays.read(roles["images"]), name, preparation.channels)
@@ -114,11 +115,19 @@ def read_named(
                 raw[split], vectors, note = said_labels(labels, len(part))
                 notes += [note] if note and note not in notes else []
                 if vectors is not None:
+                    width = vectors.shape[1]
+                    attributes = names if len(names) == width else tuple(map(str, range(width)))
                     held = [] if part.vectors is None else [part.vectors]
                     part = replace(part, vectors=np.concatenate([*held, vectors], axis=1))
         splits[split] = part
     splits, classes = numbered(splits, raw, names, preparation.reading, where)
-    return Stored(splits=splits, classes=classes, in_order="test" in splits, notes=tuple(notes))
+    return Stored(
+        splits=splits,
+        classes=classes,
+        in_order="test" in splits,
+        notes=tuple(notes),
+        attributes=attributes,
+    )
 
 
 def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:

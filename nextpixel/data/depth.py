@@ -29,10 +29,11 @@ def tell_nodata(
         return int(found.any(axis=0).sum())
 
     if total := sum(attempt(count, marked, pool)[0]):
-        values = ", ".join(sorted({str(picture.head.nodata) for picture in marked})[:3])
+        values = sorted({str(picture.head.nodata) for picture in marked})
         notes.append(
             f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} marked so"
-            f" by the value {values}, read as any other value"
+            f" by the value {', '.join(values[:3])}, which is read as any other;"
+            f" ‹missing={values[0]}› makes it a level of its own"
         )
 
 

@@ -10,6 +10,7 @@ References:
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ def dicom_samples(file: io.BufferedIOBase, frame: int) -> NDArray[Any]:
         ImageError: As `dicom_heads`, and if the pixels cannot be decoded.
     """
     pixels = _pixels(file)
-    decoders = _package("pydicom.pixels")
+    decoders = _package(lambda: optional_package("pydicom.pixels", extra="dicom"))
     if not decoders.get_decoder(pixels.syntax).is_available:
         raise ImageError(
             f"is compressed as {pixels.syntax.name}, which needs a decoder that is not installed;"
@@ -120,7 +121,7 @@ class _Pixels:
 
 
 def _pixels(file: io.BufferedIOBase) -> _Pixels:
-    dicom = _package("pydicom")
+    dicom = _package(lambda: optional_package("pydicom", extra="dicom"))
     _refuse_deflated(file)
     file.seek(0)
     try:
@@ -159,7 +160,7 @@ def _pixels(file: io.BufferedIOBase) -> _Pixels:
 
 def _refuse_deflated(file: io.BufferedIOBase) -> None:
     """Look at the elements before the data set alone, for how the data set is packed."""
-    reader = _package("pydicom.filereader")
+    reader = _package(lambda: optional_package("pydicom.filereader", extra="dicom"))
     file.seek(_PREAMBLE + 4)
     try:
         for element in reader.data_element_generator(
@@ -173,8 +174,9 @@ def _refuse_deflated(file: io.BufferedIOBase) -> None:
         raise ImageError(f"is damaged ({type(error).__name__}); repair it or remove it") from error
 
 
-def _package(name: str) -> Any:
+def _package(load: Callable[[], Any]) -> Any:
+    """A module, whose absence is told of one picture, as everything that is wrong with it."""
     try:
-        return optional_package(name, extra="dicom")
-    except DataError as error:  # For one picture, as everything that is wrong with it.
+        return load()
+    except DataError as error:
         raise ImageError(error.sentence) from error

@@ -30,6 +30,7 @@ _PICTURES = set(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif"
     " .jp2 .tga .pcx .dcm .dicom".split()
 )
+_DICOM = (".dcm", ".dicom")
 
 
 @runtime_checkable
@@ -63,9 +64,11 @@ class FolderTree:
 
     Attributes:
         root: The folder.
+        dicom: Whether DICOM files are pictures; by the rules 1 and 2 of reading they are not.
     """
 
     root: Path
+    dicom: bool = True
     notes = ()
 
     def __str__(self) -> str:
@@ -86,8 +89,8 @@ class FolderTree:
     def is_wanted(self, place: Path) -> bool:
         """Tell whether a file is a picture, by its name or its first bytes."""
         if is_picture(place):
-            return True
-        if not may_be_dicom(place) or not place.is_file():
+            return self.dicom or place.suffix.lower() not in _DICOM
+        if not self.dicom or not may_be_dicom(place) or not place.is_file():
             return False
         try:
             with place.open("rb") as file:

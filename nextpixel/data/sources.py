@@ -52,7 +52,7 @@ def read_source(source: Source, preparation: Preparation, storage: Storage) -> S
     if path.is_dir():
         if is_saved_dataset(path):
             return read_dataset(str(path), preparation, storage, source.label_column)
-        return read_tree(FolderTree(path), preparation, storage)
+        return read_tree(FolderTree(path, preparation.reading > 2), preparation, storage)
     require_file(path)
     given = source.labels is not None and not has_own_labels(source)
     labels = Path(str(source.labels)).expanduser() if given else None
