@@ -1,5 +1,6 @@
 """Sources of every kind: in memory, named arrays, HDF5, archives, DICOM, TIFF and odd files."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -243,7 +244,7 @@ def test_a_data_set_of_a_file_is_named_and_nothing_leads_elsewhere(tmp_path: Pat
         with pytest.raises(DataError, match=message):
             load_data(f"{tmp_path}/x.h5:{name}")
     (tmp_path / "bad.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
-    with pytest.raises(DataError, match="cannot be read as an HDF5 file"):
+    with pytest.raises(DataError, match="cannot be read as HDF5"):
         load_data(tmp_path / "bad.h5")
 
 
@@ -251,7 +252,7 @@ def test_a_data_set_of_a_file_is_named_and_nothing_leads_elsewhere(tmp_path: Pat
 
 
 def photos(root: Path) -> Path:
-    for k, x in enumerate(X[:24]):
+    for k, x in enumerate(X[:12]):
         place = root / ("test" if k % 3 else "train") / ("10" if k % 2 else "2")
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(x).save(place / f"{k}.png")
@@ -262,7 +263,7 @@ def photos(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 @pytest.mark.parametrize("base", [None, "photos"])
 def test_an_archive_of_a_folder_is_that_folder(tmp_path: Path, kind: str, base: str | None) -> None:
     root = photos(tmp_path / "photos")
@@ -335,7 +336,7 @@ def test_special_files_are_never_opened(tmp_path: Path) -> None:
             load_data(tmp_path / f"x.{suffix}")
     root = photos(tmp_path / "photos")
     os.mkfifo(root / "train" / "2" / "IM0001")  # It may be DICOM, but is not looked into.
-    assert len(load_data(root, WHOLE).train) == 8
+    assert len(load_data(root, WHOLE).train) == 4
 
 
 # ---------------------------------------- DICOM
@@ -514,7 +515,7 @@ def test_a_missing_package_is_named(
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     x=arrays.arrays(st.sampled_from([np.uint8, np.uint16]), SHAPES),
     suffix=st.sampled_from(["npy", "npz", "h5", "tif", "memory"]),
@@ -584,3 +585,25 @@ def test_floats_have_a_range(tmp_path: Path) -> None:
     signed = DEEP[0].astype(np.int16) - 1000
     data = load_data(dicom(tmp_path / "x.dcm", signed, 16), Preparation(offset=1000))
     np.testing.assert_array_equal(np.asarray(data.train.images)[0, 0], DEEP[0])
+
+
+@pytest.mark.parametrize("kind", ["h5", "zip", "tar", "dcm", "tif", "npz"])
+def test_damaged_files_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"x.{kind}"
+    if kind in ("zip", "tar"):
+        shutil.make_archive(str(tmp_path / "x"), kind, root_dir=photos(tmp_path / "photos"))
+    elif kind == "dcm":
+        dicom(path, DEEP, 12)
+    elif kind == "tif":
+        options = {"planarconfig": "contig", "compression": "lzw", **GREY}
+        pytest.importorskip("tifffile").imwrite(path, BANDS, **options)
+    else:
+        written(path, {"train/images": X, "train/labels": Y})
+    sound = path.read_bytes()
+    for _ in range(12):
+        damaged = bytearray(sound)
+        for place in RNG.integers(0, min(len(sound), 4000), 4):
+            damaged[place] = RNG.integers(0, 256)
+        path.write_bytes(bytes(damaged))
+        with contextlib.suppress(DataError):  # It is read, or refused in one sentence.
+            load_data(path, WHOLE)

@@ -88,7 +88,12 @@ class ArchiveTree:
         """Tell whether a file is a picture, by its name or its first bytes."""
         if is_picture(place):
             return True
-        return may_be_dicom(place) and is_dicom(io.BytesIO(self.members[place](_HEAD_BYTES)))
+        if not may_be_dicom(place):
+            return False
+        try:
+            return is_dicom(io.BytesIO(self.members[place](_HEAD_BYTES)))
+        except Exception:  # A damaged or encrypted member that is not called a picture.
+            return False
 
     def picture(self, place: PurePosixPath, label: str | None) -> Picture:
         """One of the pictures."""

@@ -40,30 +40,24 @@ def opened_hdf5(path: Path, name: str | None, storage: Storage) -> Iterator[Name
         DataError: If the file is damaged, or has nothing of that name.
     """
     h5py = optional_package("h5py", extra="hdf5")
-    try:
+    with _reported(path):
         file = h5py.File(path, "r", locking=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be read as an HDF5 file ({_reason(error)})") from error
     with file:
-        start = _found(h5py, file, path, name)
-        sets: dict[str, Any] = {}
-        if isinstance(start, h5py.Dataset):
-            sets[str(name).strip("/").rpartition("/")[2]] = start
-        else:
-            sets = dict(_datasets(h5py, start))
+        with _reported(path):
+            start = _found(h5py, file, path, name)
+            if isinstance(start, h5py.Dataset):
+                sets = {str(name).strip("/").rpartition("/")[2]: start}
+            else:
+                sets = dict(_datasets(h5py, start))
+            shapes = {key: tuple(node.shape or ()) for key, node in sets.items()}
         if not sets:
             raise DataError(f"{path} holds no data sets of its own{f' in {name}' if name else ''}")
 
         def read(key: str) -> NDArray[Any]:
             where = f"{key} of {path}"
-            try:
+            with _reported(where):
                 return _read(h5py, sets[key], where, [stamp(path), name, key], storage)
-            except DataError:
-                raise
-            except Exception as error:  # Filters and damaged chunks raise many kinds.
-                raise DataError(f"{where}: cannot be read ({_reason(error)})") from error
 
-        shapes = {key: tuple(node.shape or ()) for key, node in sets.items()}
         yield NamedArrays(shapes=shapes, read=read, stamp=[stamp(path), name])
 
 
@@ -143,5 +137,12 @@ def _require_stored(node: Any, needed: int, where: str) -> None:
         )
 
 
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+@contextmanager
+def _reported(where: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # Of damaged files h5py raises many kinds.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{where}: cannot be read as HDF5 ({reason}); repair it") from error
