@@ -254,6 +254,8 @@ def _by_number(cells: Sequence[Any], count: int, where: str) -> NDArray[np.int64
 def _assigned(stored: Stored, labels: Labels, notes: list[str], preparation: Preparation) -> Stored:
     """Give every split its part of the labels."""
     names = labels.names
+    if not (names or preparation.attributes):
+        raise DataError(f"all labels are unknown, says {notes[0]}; give ‹ignore_labels=True›")
     if labels.several:
         names = preparation.attributes or names
         if beyond := [name for name in labels.names if name not in names]:
