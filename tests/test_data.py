@@ -1018,9 +1018,14 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
         r"shape \(9,\), but there are 10",
     ),
     "negative labels": (
+        lambda p: npz(p, train_images=TEN, train_labels=[-1] * 10),
+        {},
+        "all labels of .* are unknown",
+    ),
+    "labels below -1": (
         lambda p: npz(p, train_images=TEN, train_labels=[-2] * 10),
         {},
-        "range from -2 to -2",
+        "range from -2 to -2, but labels are 0 and above, or -1 where unknown",
     ),
     "labels beyond names": (
         lambda p: npz(p, train_images=TEN, train_labels=[2] * 10, label_names=["a", "b"]),

@@ -148,6 +148,7 @@ def test_tables_of_arrays_are_by_order_or_number(tmp_path: Path) -> None:
     ("rows", "column", "message"),
     [
         ([["file", "a", "b"], ["x", 1, 2]], None, "has the columns file, a, b; say which holds"),
+        ([["file", "label"], ["00.png", ""]], None, "all labels are unknown, says labels: column"),
         ([["file", "label"], ["x.png", 1]], None, "names none of 6 images: it holds 'x.png'"),
         ([["file", "label"], ["00.png", 1], ["a/00.png", 2]], "c", "has no column 'c'"),
         ([["file", "label"], ["00.png", 1], ["00.png", 2]], None, "several rows for 1 of 6"),

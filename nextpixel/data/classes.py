@@ -86,7 +86,10 @@ def numbered(
     if len({values.dtype.kind == "U" for values in labels.values()}) > 1:
         raise DataError(f"the labels of {where} are texts in some splits and integers in others")
     everything = np.unique(np.concatenate(list(labels.values())))
-    everything = everything[everything != ("" if everything.dtype.kind == "U" else -1)]
+    known = everything[everything != ("" if everything.dtype.kind == "U" else -1)]
+    if len(everything) and not len(known):
+        raise DataError(f"all labels of {where} are unknown; give ‹ignore_labels=True›")
+    everything = known
     if everything.dtype.kind == "U":
         classes = named_classes(everything.tolist(), 2)
         place = {name: k for k, name in enumerate(classes)} | {"": -1}

@@ -256,6 +256,8 @@ def assigned_labels(
 ) -> Stored:
     """Give every split its part of the labels."""
     names = labels.names
+    if not (names or preparation.attributes):
+        raise DataError(f"all labels are unknown, says {notes[0]}; give ‹ignore_labels=True›")
     if labels.several:
         names = preparation.attributes or names
         if beyond := [name for name in labels.names if name not in names]:
