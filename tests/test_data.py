@@ -871,7 +871,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "dangling link": (
         lambda p: ((folder_of(p, "a.png") / "b.png").symlink_to(p / "gone.png"), p)[1],
         {},
-        r"b\.png: there is no such",
+        r"b\.png is a link that leads nowhere",
     ),
     "mixed sizes": (two_sizes, {}, r"a\.png has 6x7 pixels, .*b\.png 8x7; give size= .*at most 6"),
     "too small": (
