@@ -17,6 +17,9 @@ from nextpixel.files.replacing import check_links, replace_file
 
 __all__ = ["check_folder", "check_output", "write_images"]
 
+_SOFTWARE = "nextpixel"
+"""Tells files of an earlier call, which may be replaced, from somebody's pictures."""
+
 _UNUSUAL = re.compile(r"[^\w.-]+")
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?(_[\w.-]+)?\.png")
 _LONGEST_NAME = 40
@@ -95,7 +98,9 @@ def write_images(
             parts = [f"{k:0{len(str(count - 1))}d}" for k, count in pairs]
             if names and (name := _UNUSUAL.sub("-", names[number[0]])[:_LONGEST_NAME]):
                 parts.append(name)
-            write_image(path / f"{'_'.join(parts)}.png", x[number], levels=levels)
+            write_image(
+                path / f"{'_'.join(parts)}.png", x[number], levels=levels, software=_SOFTWARE
+            )
 
 
 def check_folder(path: Path) -> None:
@@ -110,7 +115,9 @@ def check_folder(path: Path) -> None:
         raise UsageError(
             f"‹out={path}› is a file, not a folder; choose another name, or one that ends in .png"
         )
-    entries = (e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e)))
+    entries = (
+        e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e, _SOFTWARE))
+    )
     other = next(entries, None)
     if other is not None:
         raise UsageError(
