@@ -65,6 +65,7 @@ def write_image(
 
     Raises:
         ImageError: If x is not such an image, or the format cannot hold it.
+        OSError: If the disk is full, or the like.
     """
     picture = _as_picture(x, levels)
     try:
@@ -78,6 +79,8 @@ def write_image(
     except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
+            raise
         raise ImageError(
             f"{path}: cannot be written ({error}); a name that ends in .png always works"
         ) from error
@@ -85,6 +88,8 @@ def write_image(
 
 def is_written_here(path: Path, software: str) -> bool:
     """Whether a file is a PNG picture that says so."""
+    if not path.is_file():
+        return False
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return picture.info.get("Software") == software
