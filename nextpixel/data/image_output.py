@@ -19,6 +19,9 @@ from nextpixel.files.replacing import check_links, new_folder
 
 __all__ = ["check_folder", "check_output", "write_images"]
 
+_SOFTWARE = "nextpixel"
+"""Tells files of an earlier call, which may be replaced, from somebody's pictures."""
+
 _UNUSUAL = re.compile(r"[^\w.-]+")
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?(_[\w.-]+)?\.png")
 _LONGEST_NAME = 40
@@ -107,7 +110,7 @@ def _write_folder(
                 if names and (name := _UNUSUAL.sub("-", names[number[0]])[:_LONGEST_NAME]):
                     parts.append(name)
                 written.append(folder / f"{'_'.join(parts)}.png")
-                write_image(written[-1], x[number], levels=levels)
+                write_image(written[-1], x[number], levels=levels, software=_SOFTWARE)
         except BaseException:
             for file in written:
                 file.unlink(missing_ok=True)
@@ -127,7 +130,9 @@ def check_folder(path: Path) -> None:
             f"‹out={path}› is {kind_of(path) or 'a file'}, not a folder; choose another name, or"
             " one that ends in .png"
         )
-    entries = (e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e)))
+    entries = (
+        e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e, _SOFTWARE))
+    )
     other = next(entries, None)
     if other is not None:
         raise UsageError(
