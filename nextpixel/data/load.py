@@ -106,7 +106,8 @@ def load_data(
         text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)
     # A number of levels is that of a table, a range or an offset, not that of the files.
-    as_stored = replace(preparation, from_levels=None) if is_mapped(preparation) else preparation
+    is_other = is_mapped(replace(preparation, missing=None))
+    as_stored = replace(preparation, from_levels=None) if is_other else preparation
     stored = _with_train(annotated(_read(source, as_stored, storage), source))
     stored, preparation = recognised(stored, preparation, str(source), storage)
     channels, shape = _common_shape(stored, source)
