@@ -52,6 +52,7 @@ class Stored:
         skip_small: Whether pictures were passed over because they are small.
         categorical: Whether the values may be categories: of an array, and neither brightness nor
             measurements.
+        attributes: What the entries of vectors say that are made of several labels.
     """
 
     splits: Mapping[str, Split]
@@ -61,6 +62,7 @@ class Stored:
     in_order: bool = False
     skip_small: bool = False
     categorical: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

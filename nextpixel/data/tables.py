@@ -174,8 +174,12 @@ def hub_caches() -> list[Path]:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Find the parquet files in a folder, by name."""
-    return list(files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet"))
+    """Find the parquet files in a folder, by name; ``labels.parquet`` is about pictures."""
+    return [
+        path
+        for path in files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet")
+        if path.name != "labels.parquet"
+    ]
 
 
 def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows]:

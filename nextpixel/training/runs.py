@@ -156,6 +156,9 @@ def reopen(
     *,
     source: str | None = None,
     labels: str | Path | None = None,
+    label_column: str | None = None,
+    file_column: str | None = None,
+    label_pattern: str | None = None,
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
     maps: str | Path | None = None,
@@ -172,6 +175,7 @@ def reopen(
         source: where the same images are now.
         labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
             likewise.
+        label_column, file_column, label_pattern: as in the run; they may be left out.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
 
     Raises:
@@ -181,9 +185,12 @@ def reopen(
     """
     folder = Path(folder).expanduser()
     asked = read_run(folder)
-    given = {
+    given: dict[str, Any] = {
         "images": source,
         "labels": labels,
+        "label_column": label_column,
+        "file_column": file_column,
+        "label_pattern": label_pattern,
         "vectors": vectors,
         "captions": captions,
         "maps": maps,
