@@ -277,6 +277,10 @@ def test_from_the_command_line_and_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("cover.npy", np.array([11, 21, 90], np.uint8)[RNG.integers(0, 3, (20, 9, 12))])
+    found = json.loads(run(capsys, "data", "cover.npy", "--json"))
+    assert found["levels"] == 256 and "--values 11,21,90 makes" in found["notes"][0]
+    found = json.loads(run(capsys, "data", "cover.npy", "--values", "auto", "--json"))
+    assert [found["splits"]["train"][key] for key in ("lowest", "highest")] == [11, 90]
     words = run(capsys, "train", "cover.npy", "--values", "11,21,90", *SMALL, "--out", "run")
     assert "9×12, 1 channel, 3 levels" in words
     assert "--kind tiles, as values are those of a table" in words and "value-features 16" in words
