@@ -475,7 +475,7 @@ def test_a_stopped_run_says_how_to_go_on(number: int, tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert f"nextpixel train --resume '{run}'" in said
     assert "Traceback" not in said
 

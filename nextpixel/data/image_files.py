@@ -64,6 +64,7 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
 
     Raises:
         ImageError: If x is not such an image, or the format cannot hold it.
+        OSError: If the disk is full, or the like.
     """
     picture = _as_picture(x, levels)
     try:
@@ -75,6 +76,8 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
     except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
+            raise
         raise ImageError(
             f"{path}: cannot be written ({error}); a name that ends in .png always works"
         ) from error
@@ -82,6 +85,8 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
 
 def is_written_here(path: Path) -> bool:
     """Whether a file is a picture that `write_image` wrote, and nobody changed since."""
+    if not path.is_file():
+        return False
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return picture.info.get("Software") == _SOFTWARE

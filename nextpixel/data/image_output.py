@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nextpixel.data.image_files import grid, is_written_here, write_image
 from nextpixel.errors import UsageError
-from nextpixel.files.replacing import check_links, replace_file
+from nextpixel.files.arrays import write_npy
+from nextpixel.files.regular import kind_of
+from nextpixel.files.replacing import check_links, new_folder
 
 __all__ = ["check_folder", "check_output", "write_images"]
 
@@ -27,22 +29,24 @@ def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) ->
     """Raise before any work if a file cannot be written.
 
     Args:
-        path: The file or folder. The folder that it lies in is created.
+        path: The file, or the folder for a file each. The folder that it lies in is created.
         endings: The endings that are accepted; "" is a folder.
 
     Raises:
-        UsageError: If the name ends otherwise, or the folder is another user's link.
+        UsageError: If the name ends otherwise, the folder is another user's link, or the file is
+            not a regular one.
         PermissionError: If the folder is read-only.
     """
     path = Path(path)
     if path.suffix not in endings:
         known = ", ".join(ending or "the name of a folder" for ending in endings)
         raise UsageError(f"‹out={path}› ends in {path.suffix or 'nothing'}; use {known}")
-    folder = path.parent if path.suffix else path
-    if path.suffix:
-        check_links(folder)
-    else:
+    folder = path if not path.suffix and path.exists() else path.parent
+    check_links(folder)
+    if not path.suffix:
         check_folder(path)
+    elif not path.is_symlink() and (kind := kind_of(path)) is not None:
+        raise UsageError(f"‹out={path}› is {kind}, not a regular file; use another name")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(
@@ -79,8 +83,7 @@ def write_images(
     """
     path = Path(path)
     if path.suffix == ".npy":
-        with replace_file(path) as place:
-            np.save(place, x)
+        write_npy(path, x)
     elif path.suffix == ".png":
         sheet = grid(x, columns=columns, rows=rows, levels=levels, scale=enlarge)
         write_image(path, _named_rows(sheet, row_names, x.shape[2] * enlarge + 1))
@@ -88,14 +91,27 @@ def write_images(
         raise UsageError(f"‹path={path}› ends in {path.suffix}; use .png, .npy or a folder's name")
     else:
         check_folder(path)
-        path.mkdir(exist_ok=True)
-        counts = x.shape[:-3]
-        for number in np.ndindex(*counts):
-            pairs = zip(number, counts, strict=True)
-            parts = [f"{k:0{len(str(count - 1))}d}" for k, count in pairs]
-            if names and (name := _UNUSUAL.sub("-", names[number[0]])[:_LONGEST_NAME]):
-                parts.append(name)
-            write_image(path / f"{'_'.join(parts)}.png", x[number], levels=levels)
+        _write_folder(path, x, levels, names)
+
+
+def _write_folder(
+    folder: Path, x: NDArray[np.integer[Any]], levels: int, names: Sequence[str]
+) -> None:
+    """A file for each; none of them is left if one cannot be written."""
+    counts, written = x.shape[:-3], []
+    with new_folder(folder):
+        try:
+            for number in np.ndindex(*counts):
+                pairs = zip(number, counts, strict=True)
+                parts = [f"{k:0{len(str(count - 1))}d}" for k, count in pairs]
+                if names and (name := _UNUSUAL.sub("-", names[number[0]])[:_LONGEST_NAME]):
+                    parts.append(name)
+                written.append(folder / f"{'_'.join(parts)}.png")
+                write_image(written[-1], x[number], levels=levels)
+        except BaseException:
+            for file in written:
+                file.unlink(missing_ok=True)
+            raise
 
 
 def check_folder(path: Path) -> None:
@@ -108,7 +124,8 @@ def check_folder(path: Path) -> None:
         return
     if not path.is_dir():
         raise UsageError(
-            f"‹out={path}› is a file, not a folder; choose another name, or one that ends in .png"
+            f"‹out={path}› is {kind_of(path) or 'a file'}, not a folder; choose another name, or"
+            " one that ends in .png"
         )
     entries = (e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e)))
     other = next(entries, None)

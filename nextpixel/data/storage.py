@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,8 @@ class Storage:
         def write(file: IO[bytes]) -> None:
             file.write(head.getvalue())
             file.truncate(len(head.getvalue()) + needed)
+            if hasattr(os, "posix_fallocate"):  # a map without blocks on a full disk is a SIGBUS
+                os.posix_fallocate(file.fileno(), 0, len(head.getvalue()) + needed)
             flat = np.memmap(file, dtype, "r+", len(head.getvalue()), (size,))
             fill(flat)
             flat.flush()

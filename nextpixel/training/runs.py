@@ -16,6 +16,7 @@ the same weights again.
 """
 
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,7 +27,7 @@ from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import ImageData
-from nextpixel.errors import UsageError
+from nextpixel.errors import Interrupted, UsageError
 from nextpixel.files.card import ModelCard, Training
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
@@ -44,6 +45,7 @@ from nextpixel.training.distributed import (
     stop_requests,
     wait_for_all,
 )
+from nextpixel.training.folder import run_folder
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
@@ -74,9 +76,9 @@ def run(
     It writes metrics, the best weights and the state on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
-    its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
-    state after the step in progress; a second one stops at once. The state is also saved when the
-    caller leaves the loop.
+    its local rank, else gloo); only the first process writes. A signal (SIGINT, which is Ctrl-C,
+    SIGTERM, SIGHUP or SIGUSR1) saves the state after the step in progress; a second one stops at
+    once. The state is also saved when the caller leaves the loop.
 
     Args:
         folder: made if necessary.
@@ -95,12 +97,13 @@ def run(
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
-            differently.
+            differently; another process trains in it, or there is no space for the run.
+        OSError: the disk is full, or the like; the folder holds the last good state.
         FileNotFoundError: there is no run to resume.
         CheckpointError: the state is damaged.
         TrainingError: see `train`.
-        KeyboardInterrupt: after SIGINT or SIGTERM, when the state is saved; its message says how to
-            go on.
+        Interrupted: after such a signal, when the state is saved; a KeyboardInterrupt whose message
+            says how to go on.
         ModuleNotFoundError: TensorBoard is not installed.
     """
     folder = Path(folder).expanduser()
@@ -108,7 +111,11 @@ def run(
         raise ValueError(f"log_every (={log_every}) must be at least 1")
     writer = summary_writer() if tensorboard else None
     asked = asked_of(model, data, config)
-    with process_group(model, model.device), stop_requests() as stop_requested:
+    with (
+        process_group(model, model.device),
+        stop_requests() as stop_requested,
+        run_folder(folder, model, config, resume=resume),
+    ):
         first = rank_and_processes()[0] == 0
         state = _prepare(
             folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
@@ -132,13 +139,15 @@ def run(
                         save_state(state, folder / STATE)
                         saved = time.monotonic()
                 yield step
-                if any_process(stop_requested(), model.device):
+                if number := any_process(stop_requested(), model.device):
                     if first:
                         save_state(state, folder / STATE)
                     wait_for_all()
-                    raise KeyboardInterrupt(
-                        f"stopped after step {step.step} with the state saved; to go on: "
-                        f"nextpixel train --resume {shlex.quote(str(folder))}"
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(number).name} after step {step.step} with the"
+                        " state saved; to go on: nextpixel train --resume"
+                        f" {shlex.quote(str(folder))}",
+                        number,
                     )
         except GeneratorExit:
             if first:
@@ -238,7 +247,6 @@ def _prepare(
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
-        folder.mkdir(parents=True, exist_ok=True)
         remove_left_over(folder)
         kept = read_metrics(folder) if resume else []
         rewrite(folder, (line for line in kept if line["step"] <= state.step))
