@@ -14,9 +14,9 @@ __all__ = ["depth_of", "levels_of", "tell_nodata"]
 
 
 def tell_nodata(
-    pictures: list[Picture], reading: int, pool: ThreadPoolExecutor, notes: list[str]
-) -> None:
-    """Say how many pixels hold what their file marks as no data."""
+    pictures: list[Picture], preparation: Preparation, pool: ThreadPoolExecutor, notes: list[str]
+) -> float | None:
+    """Say how many pixels hold what their file marks as no data, and give such a mark."""
     marked = [picture for picture in pictures if picture.head.nodata is not None]
 
     def count(picture: Picture) -> int:
@@ -24,17 +24,23 @@ def tell_nodata(
             mark = float(picture.head.nodata or "")
         except ValueError:
             return 0
-        x = picture.read(reading)
+        x = picture.read(preparation.reading)
         found = np.isnan(x) if math.isnan(mark) else x == mark
         return int(found.any(axis=0).sum())
 
     if total := sum(attempt(count, marked, pool)[0]):
         values = sorted({str(picture.head.nodata) for picture in marked})
+        missing = preparation.missing
+        if missing is not None and float(values[0]) == missing or missing == values[0] == "nan":
+            read = "a level of its own"
+        else:
+            read = f"any other; ‹missing={values[0]}› makes it a level of its own"
         notes.append(
             f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} marked so"
-            f" by the value {', '.join(values[:3])}, which is read as any other;"
-            f" ‹missing={values[0]}› makes it a level of its own"
+            f" by the value {', '.join(values[:3])}, which is read as {read}"
         )
+        return float(values[0])
+    return None
 
 
 def depth_of(
@@ -55,7 +61,8 @@ def depth_of(
         (few, *more) = {picture.head.levels or 256 for picture in pictures}
         if more or few == 256 or resized or channels > 1 or given not in (None, few):
             return 256, 0
-        notes.append(f"the pictures are grey of {few.bit_length() - 1} bits: {few} levels")
+        bits = few.bit_length() - 1
+        notes.append(f"the pictures are grey of {bits} bit{'s' * (bits != 1)}: {few} levels")
         return few, 0
     if len(deep) == len(pictures) or (given is not None and given > 256):
         return None, 0

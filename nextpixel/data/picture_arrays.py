@@ -24,6 +24,7 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import fingerprint
 from nextpixel.data.picture import (
     Picture,
+    converted_channels,
     files_words,
     labels_of,
     listed,
@@ -68,6 +69,7 @@ def decoded(
             pictures = _found(files, preparation, pool, storage.progress, notes)
             pictures, size, skipped = _sized(pictures, preparation, notes)
             asked = replace(preparation, size=size)
+            nodata = tell_nodata(pictures, preparation, pool, notes)
             images, trailer, levels = _images(pictures, asked, storage, pool, notes)
     names = classes
     if names is None:
@@ -90,7 +92,12 @@ def decoded(
         begin = end
     splits = {split: part for split, part in splits.items() if len(part)}
     return Stored(
-        splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=skipped
+        splits=splits,
+        classes=names,
+        levels=levels,
+        notes=tuple(notes),
+        skip_small=skipped,
+        nodata=nodata,
     )
 
 
@@ -190,7 +197,7 @@ def _images(
     """
     reading = preparation.reading
     channels = shared_channels(pictures, preparation)
-    tell_nodata(pictures, reading, pool, notes)
+    notes += converted_channels(pictures, preparation, channels)
     size = None if preparation.size is None else pair(preparation.size)  # type: ignore[arg-type]
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))

@@ -50,6 +50,7 @@ def recognised(
             missing=preparation.missing,
             most=4096 if preparation.values == "auto" else FEW,
         )
+        _require_marked(stored, preparation, found, where)
         _check_numbers(found, where)
         preparation, more, categorical = _meaning(found, stored, preparation, where)
         notes += more
@@ -82,6 +83,30 @@ def _check_numbers(found: Scan, where: str) -> None:
         raise DataError(
             f"{where}: {found.nans:,} of {found.total:,} values are not numbers (NaN); give"
             " ‹missing=nan› to make missing values one more level, or fill them"
+        )
+
+
+def _require_marked(stored: Stored, preparation: Preparation, found: Scan, where: str) -> None:
+    """Raise `DataError` if only the mark of pixels without data has no level."""
+    mark = stored.nodata
+    chosen = (preparation.values, preparation.missing, preparation.offset)
+    if mark is None or np.isnan(mark) or any(option is not None for option in chosen):
+        return
+    if found.nans or found.infinite:
+        return
+    rest = scan([split.images for split in stored.splits.values()], missing=mark, most=0)
+    if preparation.range is not None:
+        low, high = preparation.range
+        is_wrong = not low <= mark <= high
+    else:
+        is_pair = found.distinct is not None and len(found.distinct) == 2
+        is_wrong = not found.whole or (found.lowest < 0 <= rest.lowest and not is_pair)
+    if is_wrong and (rest.lowest, rest.highest) != (found.lowest, found.highest):
+        shown = shown_number(int(mark) if mark.is_integer() else mark)
+        raise DataError(
+            f"{where}: the value {shown} marks pixels without data, beside values from"
+            f" {shown_number(rest.lowest)} to {shown_number(rest.highest)}; give"
+            f" ‹missing={shown}› to make it a level of its own, or fill them"
         )
 
 
