@@ -83,7 +83,7 @@ def test_bfloat16_and_texts_of_pandas(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.train.images[:, 0], X > 99)
     assert data.classes == tuple(NAMES)
     np.savez(tmp_path / "x.npz", images=X, labels=np.array(NAMES, object)[Y])
-    with pytest.raises(DataError, match="labels of .*x.npz holds objects of Python"):
+    with pytest.raises(DataError, match="cannot be read, because labels holds objects of Python"):
         load_data(tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", images=np.array([*X, None], object)[:-1], labels=Y)
     with pytest.raises(DataError, match=r"images of .* has the shape \(30,\)"):

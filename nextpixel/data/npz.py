@@ -62,7 +62,7 @@ class ZippedArrays:
         with _reported(self.path), zipfile.ZipFile(self.path) as archive:
             if not self._is_large or member.file_size <= _SMALL_BYTES:
                 with archive.open(member) as file:
-                    return _array(file, f"{name} of {self.path}")
+                    return _array(file, name, self.path)
             target = self.storage.path([self.digest, member.filename])
             if (kept := open_kept(target, member.file_size, None)) is not None:
                 return kept
@@ -79,15 +79,15 @@ class ZippedArrays:
             return kept
 
 
-def _array(file: Any, where: str) -> NDArray[Any]:
+def _array(file: Any, name: str, path: Path) -> NDArray[Any]:
     try:
         return require_bytes(np.lib.format.read_array(file, allow_pickle=False))
     except ValueError as error:
         if "Object arrays" not in str(error):
             raise
         raise DataError(
-            f"{where} holds objects of Python, which are not read; save numbers or texts, such as"
-            " labels.astype(str)"
+            f"{path}: cannot be read, because {name} holds objects of Python; save numbers or texts,"
+            " such as labels.astype(str)"
         ) from error
 
 
