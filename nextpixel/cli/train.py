@@ -56,7 +56,7 @@ def train(
         The run's folder, which every other command takes. Default: runs/ and the name of the
         source, numbered if necessary.
     resume
-        Go on with the run in this folder as if it had not stopped. The length of the run may
+        Continue the run in this folder as if it had not stopped. The length of the run may
         change, and what rescues a run that diverged: learning rate, warm-up, clipping, precision,
         recomputation, how often it validates and its patience. Give SOURCE, and `--labels`,
         `--vectors`, `--captions`, `--maps` or `--embedding`, if the same data moved or the run was

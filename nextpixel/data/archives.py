@@ -147,7 +147,7 @@ def opened_archive(path: Path, storage: Storage) -> Iterator[ArchiveTree]:
             words = (
                 "1 link or special file" if special == 1 else f"{special} links or special files"
             )
-            notes = (f"{words} of the archive passed over",)
+            notes = (f"{words} of the archive skipped",)
         yield ArchiveTree(
             path=path,
             root=_root(members, path),

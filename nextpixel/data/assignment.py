@@ -69,8 +69,9 @@ def split_notes(
     if strays and preparation.split_by == "content" and total < _FEW_TO_HASH:
         train, valid, test = (len(rows[name]) for name in ("train", "valid", "test"))
         notes.append(
-            f"{total} images are divided into {train} / {valid} / {test} (train / valid / test): in"
-            " a small set, shares of the content's hash stray; ‹split_by=index› gives exact shares"
+            f"{total} images are divided into {train} / {valid} / {test} (train / valid / test):"
+            " splits by content have only roughly the shares asked for, which shows in a small"
+            " set; ‹split_by=index› gives exact shares"
         )
     if 0 < (count := len(rows["test"])) < _FEW_TO_TEST:
         notes.append(

@@ -128,7 +128,7 @@ def _found(
             raise_all(failures + broken, len(files))
         pictures, failures = sound, failures + broken
     if failures:
-        notes.append(listed("passed over because they cannot be read", failures, len(files)))
+        notes.append(listed("unreadable, and skipped", failures, len(files)))
     if many := [stack for stack in stacks if len(stack) > 1]:
         count = sum(map(len, many))
         notes.append(
@@ -140,7 +140,7 @@ def _found(
         passed = sum(p.head.frames - 1 for p in frames)
         notes.append(
             f"{files_words(len(frames))} with animations: the first frame is read, {passed} others"
-            " are passed over"
+            " are skipped"
         )
     return pictures
 
@@ -167,7 +167,7 @@ def _sized(
                 require_large(pictures, small, size)
     if small:
         shown = [f"{pictures[k].where} ({size_words(pictures[k].head.shape[1:])})" for k in small]
-        notes.append(listed(f"{words}, and passed over", shown, len(pictures)))
+        notes.append(listed(f"{words}, and skipped", shown, len(pictures)))
         passed = set(small)
         pictures = [picture for k, picture in enumerate(pictures) if k not in passed]
         if not pictures:
