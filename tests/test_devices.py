@@ -7,9 +7,9 @@ import pytest
 import torch
 from cases import build, conditions, images
 
-from nextpixel import GatedPixelCNN, TrainConfig, initial_state, sample, score, train
+from nextpixel import GatedPixelCNN, TrainConfig, devices, initial_state, sample, score, train
 from nextpixel.data.splits import ImageData, Split
-from nextpixel.devices import full_precision, seeded
+from nextpixel.devices import full_precision, multiplies_bf16, seeded
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
@@ -45,6 +45,13 @@ def test_a_seed_is_for_a_while() -> None:
         assert torch.equal(torch.rand(3), first)
         raise KeyError
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_bf16_is_chosen_where_it_is_faster(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_seconds", {torch.bfloat16: seconds, torch.float32: 1.0}.get)
+    assert multiplies_bf16(torch.device("cpu")) == (seconds < 1)
+    assert not multiplies_bf16(torch.device("meta"))
 
 
 @pytest.mark.parametrize("end", ["the last site", "broken off", "an error"])

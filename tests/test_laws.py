@@ -43,11 +43,18 @@ def test_log_prob_has_the_shape_of_x_and_is_finite(name: str) -> None:
 
 
 @every_case
-@every_shape
-@pytest.mark.parametrize("make", [build, trained])
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(
+    ("make", "shape", "training"),
+    # Each pair of the three choices once.
+    [
+        pytest.param(build, SHAPES[0], False, id="build-eval"),
+        pytest.param(build, SHAPES[1], True, id="build-train"),
+        pytest.param(trained, SHAPES[0], True, id="trained-train"),
+        pytest.param(trained, SHAPES[1], False, id="trained-eval"),
+    ],
+)
 def test_causality_is_two_sided(
-    name: str, shape: tuple[int, int], make: type, training: bool
+    name: str, make: type, shape: tuple[int, int], training: bool
 ) -> None:
     model = make(name)
     depends = dependencies(model, shape, condition=_first(model, shape), draws=6, training=training)
@@ -228,10 +235,10 @@ def test_the_same_seed_gives_the_same_pictures_whatever_the_batch(name: str) -> 
         generator=torch.Generator().manual_seed(7),
         **kw,
     )
-    assert torch.equal(draw(6), draw(6))
-    assert torch.equal(draw(6), draw(6, batch_size=4))
-    assert torch.equal(draw(6)[:2], draw(2))
-    assert not torch.equal(draw(6)[0], draw(6)[1])
+    x = draw(6)
+    assert torch.equal(x, draw(6, batch_size=4))
+    assert torch.equal(x[:2], draw(2))
+    assert not torch.equal(x[0], x[1])
 
 
 @every_case
@@ -446,7 +453,7 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @every_case
 def test_the_public_check_agrees(name: str) -> None:
-    report = check_causality(build(name), shape=(3, 4))
+    report = check_causality(build(name), shape=(2, 3))
     assert report.ok, str(report)
     assert not report.unseen
     assert report.total_probability == pytest.approx(1, abs=1e-10)

@@ -1,5 +1,7 @@
 """Muon: what it makes of matrices, which parameters it takes, and that it agrees with torch."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -98,3 +100,52 @@ def test_state_to_state_matrices_of_all_taps_are_one() -> None:
     optimizer.step()
     update: Any = (before - model.state_to_state.detach()) / (0.1 * 0.2 * 16**0.5)
     assert torch.allclose(update.view(2, 12, 16), orthogonal(gradient.view(2, 12, 16)), atol=1e-4)
+
+
+def _after_steps(optimizer: torch.optim.Optimizer, model: nn.Module, steps: int) -> Any:
+    for step in range(steps):
+        model.zero_grad()
+        model(torch.ones(2, 6) * (step + 1)).square().sum().backward()
+        optimizer.step()
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def _layers() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_goes_on_like_the_original(how: Any) -> None:
+    model = _layers()
+    optimizer = Muon(model, lr=0.1)
+    _after_steps(optimizer, model, 2)
+    model_too, optimizer_too = how((model, optimizer))
+    assert torch.equal(_after_steps(optimizer, model, 2), _after_steps(optimizer_too, model_too, 2))
+
+
+def test_it_is_used_like_any_optimizer_of_torch() -> None:
+    """A closure gives the loss, groups can be added, and autocast changes nothing."""
+    model, other = _layers(), _layers()
+    new = nn.Parameter(torch.ones(6))
+    optimizer, plain = Muon(model, lr=0.1), Muon(other, lr=0.1)
+    optimizer.add_param_group({"params": [new]})
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss: torch.Tensor = model(torch.ones(2, 6)).square().sum() + new.square().sum()
+        loss.backward()
+        return loss
+
+    other(torch.ones(2, 6)).square().sum().backward()
+    plain.step()
+    with torch.autocast("cpu", torch.bfloat16):
+        first = optimizer.step(closure=lambda: _without_autocast(closure))
+    assert float(first.detach()) > 6 and not torch.equal(new, torch.ones(6))
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def _without_autocast(closure: Any) -> Any:
+    with torch.autocast("cpu", enabled=False):
+        return closure()

@@ -9,7 +9,7 @@ version or the author added it, is kept in `ModelCard.notes`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from nextpixel.files.fields import CheckpointError, checked, read_record
 from nextpixel.files.tensors import FORMAT, TensorHeader
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.recorded import recorded
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import PLACES, Source
 from nextpixel.settings.training import EmbeddingConfig, TrainConfig
 from nextpixel.version import __version__
 
 __all__ = [
-    "PLACES",
     "ModelCard",
     "Training",
     "card_of",
@@ -33,9 +32,6 @@ __all__ = [
 ]
 
 _LOCAL = ("hf:/", "hf:~", "hf:.", "hf:\\")
-
-PLACES = tuple(item.name for item in fields(Source))
-"""The fields of a source: files, folders and data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +185,7 @@ def checked_source(
 def source_names(source: Source) -> Source:
     """A source without the folders that it lies in."""
     places = {name: getattr(source, name) for name in PLACES}
-    return Source(**{name: place and place_name(place) for name, place in places.items()})
+    return replace(source, **{name: place and place_name(place) for name, place in places.items()})
 
 
 def place_name(place: str) -> str:

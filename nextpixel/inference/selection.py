@@ -3,7 +3,7 @@
 import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from nextpixel.files.card import ModelCard
 from nextpixel.inference.trained import Trained
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import Annotations, Source
 from nextpixel.training.ownership import check_places
 
 __all__ = ["Selection", "data_of"]
@@ -131,9 +131,11 @@ def _source(trained: Trained, request: DataRequest) -> Source:
             f"the embedding that this model was trained with is not at {embedding}; say where it"
             " is: ‹embedding›"
         )
-    annotations = {name: getattr(request, name) for name in ("vectors", "captions", "maps")}
+    annotations = {item.name: getattr(request, item.name) for item in fields(Annotations)}
+    annotations["embedding"] = embedding
     if request.data is not None:
-        return Source(request.data, **annotations, embedding=embedding)
+        return Source(request.data, **annotations)
+    annotations.pop("embedding")
     if beyond := next((name for name, value in annotations.items() if value is not None), None):
         raise UsageError(f"‹{beyond}› goes with other images: give ‹data› too, or leave it out")
     assert recorded is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from nextpixel.errors import UsageError
+from nextpixel.settings.source import Annotations
 
 __all__ = [
     "CompletionRequest",
@@ -31,7 +32,7 @@ def check_at_least(least: int, **values: int | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataRequest:
+class DataRequest(Annotations):
     """Which images: those of a split of the training data, or others prepared in the same way."""
 
     data: str | Path | None = None
@@ -40,19 +41,6 @@ class DataRequest:
 
     split: Literal["train", "valid", "test"] = "test"
     """The split to use. Other images without splits of their own are all used."""
-
-    vectors: str | Path | None = None
-    """A vector for each image of --data: an ``.npy`` file in the order of the images, or a ``.csv``
-    table with a column ``file``. ``nextpixel sample`` takes an ``.npy`` file of one or several
-    vectors without --data."""
-
-    captions: str | Path | None = None
-    """A text for each image of --data: a ``.txt`` file with a line for each, or a ``.csv`` table
-    with the columns ``file`` and ``text``."""
-
-    maps: str | Path | None = None
-    """A map for each image of --data: an ``.npy`` file in the order of the images, or a folder of
-    pictures with the names of the images."""
 
     embedding: str | Path | None = None
     """Where the checkpoint of the embedding is now, if it has moved since the model was trained
@@ -63,6 +51,7 @@ class DataRequest:
     words that the checkpoint holds."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.split not in ("train", "valid", "test"):
             raise UsageError(f"‹split={self.split!r}› must be 'train', 'valid' or 'test'")
 

@@ -5,34 +5,29 @@ What is in a `Source` belongs to these images. It is never carried over to other
 """
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nextpixel.errors import UsageError
 from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 
-__all__ = ["Source"]
+__all__ = ["ANNOTATION_PLACES", "PLACES", "Annotations", "Source"]
+
+ANNOTATION_PLACES = ("labels", "vectors", "captions", "maps", "embedding")
+"""The fields of `Annotations` that name a file or folder."""
+
+PLACES = ("images", *ANNOTATION_PLACES)
+"""The fields of a `Source` that name a file, a folder or a data set."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """Images and their annotations, as the user names them.
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """What belongs to images and lies in files of its own, whatever the images are for.
 
     Paths are kept as they are given: a relative path is relative to the working folder of whoever
-    uses it. ``str(source)`` is its images.
-
-    Example:
-        >>> source = Source("photos", captions="photos.csv")
-        >>> str(source), Source.from_json(source.to_json()) == source
-        ('photos', True)
+    uses it.
     """
-
-    images: str | Path
-    """``digits`` (scikit-learn's handwritten digits: 8×8, 17 levels, 10 classes); an ``.npz`` or
-    ``.npy`` file; a folder of pictures, whose sub-folders are classes, or ``train``, ``valid`` and
-    ``test``; one picture; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a Hugging Face data set. A
-    folder called digits is ``./digits``."""
 
     labels: str | Path | None = None
     """An ``.npy`` file with the label of each image of an ``.npy`` file, in the order of the
@@ -55,19 +50,31 @@ class Source:
     the place of labels, and classes that the embedding never saw become the test split."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, os.PathLike):
-                text = os.fspath(value)
-                # Only text can be the name of a source; a path is always a path.
-                value = text if os.path.basename(text) != text else os.path.join(".", text)
-                object.__setattr__(self, field.name, value)
-            missing = value is None and field.name != "images"
-            if not (missing or (isinstance(value, str) and value and "\0" not in value)):
-                named = f"‹{field.name}={value!r:.60}›"
-                if field.name == "images":  # a positional argument on the command line
-                    named = f"the source {value!r:.60}"
-                raise UsageError(f"{named} must be the name of a file or folder")
+        for name in ANNOTATION_PLACES:
+            if getattr(self, name) is not None:
+                _check_place(self, name, f"‹{name}={getattr(self, name)!r:.60}›")
+
+
+@dataclass(frozen=True)
+class Source(Annotations):
+    """Images and their annotations, as the user names them. ``str(source)`` is its images.
+
+    Example:
+        >>> source = Source("photos", captions="photos.csv")
+        >>> str(source), Source.from_json(source.to_json()) == source
+        ('photos', True)
+    """
+
+    images: str | Path
+    """``digits`` (scikit-learn's handwritten digits: 8×8, 17 levels, 10 classes); an ``.npz`` or
+    ``.npy`` file; a folder of pictures, whose sub-folders are classes, or ``train``, ``valid`` and
+    ``test``; one picture; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a Hugging Face data set. A
+    folder called digits is ``./digits``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # It is a positional argument on the command line.
+        _check_place(self, "images", f"the source {self.images!r:.60}")
 
     def __str__(self) -> str:
         return str(self.images)
@@ -75,9 +82,9 @@ class Source:
     @property
     def missing(self) -> str | None:
         """The first of its files and folders that does not exist, seen from the working folder."""
-        for field in fields(self):
-            name = getattr(self, field.name)
-            named = field.name == "images" and (name == "digits" or name.startswith("hf:"))
+        for field in PLACES:
+            name = getattr(self, field)
+            named = field == "images" and (name == "digits" or name.startswith("hf:"))
             if name is not None and not named and not Path(name).expanduser().exists():
                 return str(name)
         return None
@@ -100,3 +107,15 @@ class Source:
             if not isinstance(labels := keys.get("labels", True), bool):
                 record["labels"] = labels
         return read_record(cls, record)
+
+
+def _check_place(holder: Annotations, field: str, shown: str) -> None:
+    """Make text of a path, and raise UsageError for what is no name."""
+    value = getattr(holder, field)
+    if isinstance(value, os.PathLike):
+        text = os.fspath(value)
+        # Only text can be the name of a source; a path is always a path.
+        value = text if os.path.basename(text) != text else os.path.join(".", text)
+        object.__setattr__(holder, field, value)
+    if not (isinstance(value, str) and value and "\0" not in value):
+        raise UsageError(f"{shown} must be the name of a file or folder")

@@ -8,9 +8,9 @@ from typing import Any
 
 from nextpixel.data.digest import DataDigest
 from nextpixel.data.splits import ImageData
-from nextpixel.files.card import PLACES
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
+from nextpixel.settings.source import PLACES
 from nextpixel.settings.training import MAY_CHANGE, TrainConfig
 from nextpixel.training.record import read_run
 from nextpixel.training.same_data import check_classes

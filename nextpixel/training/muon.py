@@ -56,32 +56,38 @@ class Muon(torch.optim.Optimizer):
         }
         for name, parameter in model.named_parameters():
             kinds[_kind(name, parameter)].append(parameter)
-        self._adamw = torch.optim.AdamW(
-            [
-                {"params": kinds["others"], "weight_decay": weight_decay},
-                {"params": kinds["biases"], "weight_decay": 0.0},
-            ],
-            lr=lr,
-            fused=True,
-        )
-        groups = [
-            {"params": kinds[kind], "weight_decay": weight_decay, "flatten": dims}
-            for kind, dims in (("kernels", (1, -1)), ("recurrent", (-3, -2)))
+        groups: list[dict[str, Any]] = [
+            {"params": kinds["kernels"], "weight_decay": weight_decay, "flatten": (1, -1)},
+            {"params": kinds["recurrent"], "weight_decay": weight_decay, "flatten": (-3, -2)},
+            {"params": kinds["others"], "weight_decay": weight_decay},
+            {"params": kinds["biases"]},
         ]
-        super().__init__([*groups, *self._adamw.param_groups], {"lr": lr, "flatten": None})
+        self._adamw = _adamw()
+        defaults = self._adamw.defaults | {"lr": lr, "weight_decay": 0.0, "flatten": None}
+        super().__init__(groups, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # which holds groups and moments, in a copy as in a file
+        self._adamw = _adamw()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One update."""
-        assert closure is None
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update. Returns the loss that `closure` computes, as torch's optimizers do."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         self._adamw.param_groups = [
             group for group in self.param_groups if group["flatten"] is None
         ]
         self._adamw.state = self.state
         self._adamw.step()
         for group in self.param_groups:
-            if group["flatten"] is not None:
-                self._step_matrices(group)
+            if group["flatten"] is not None and group["params"]:
+                # A caller's autocast would round the products.
+                with torch.autocast(group["params"][0].device.type, enabled=False):
+                    self._step_matrices(group)
+        return loss
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
         parameters: Iterable[Tensor] = group["params"]
@@ -97,6 +103,11 @@ class Muon(torch.optim.Optimizer):
             scale = _ADAMW_RMS * max(matrix.shape[-2:]) ** 0.5
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.add_(orthogonal(matrix).reshape(parameter.shape), alpha=-group["lr"] * scale)
+
+
+def _adamw() -> torch.optim.AdamW:
+    """AdamW for the groups and moments that each step hands to it."""
+    return torch.optim.AdamW([{"params": []}], fused=True)
 
 
 def _kind(name: str, parameter: nn.Parameter) -> str:

@@ -13,8 +13,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from nextpixel.errors import UsageError
-from nextpixel.files.card import PLACES
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import PLACES, Source
 
 __all__ = ["check_places", "is_remote", "is_signed", "signature"]
 
