@@ -30,6 +30,7 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    start_from: Annotated[str | None, Parameter(name="--from")] = None,
     other_data: bool = False,
     config: Path | None = None,
     conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
@@ -61,6 +62,10 @@ def train(
         recomputation, how often it validates and its patience. Give SOURCE, and `--labels`,
         `--vectors`, `--captions`, `--maps` or `--embedding`, if the same data moved or the run was
         trained elsewhere.
+    start_from
+        Start from the weights of this checkpoint, run folder or pretrained model, such as
+        `nextpixel:mnist`: fine-tune it on SOURCE. Its architecture and the preparation of its
+        images are taken; options of the preparation change it. New classes begin as unknown.
     other_data
         Resume although the images have changed since the run began.
     config
@@ -84,7 +89,12 @@ def train(
     if resume is not None:
         given = preparation.values() | model.values() | network.values()
         given.pop("text_encoder", None)
-        other = {"out": out, "conditional": conditional, "categorical_maps": categorical_maps}
+        other = {
+            "out": out,
+            "start_from": start_from,
+            "conditional": conditional,
+            "categorical_maps": categorical_maps,
+        }
         given |= {name: value for name, value in other.items() if value not in (None, False)}
         if conditional is False:
             given["no_conditional"] = False
@@ -108,6 +118,7 @@ def train(
                 ModelChoice(**model.values(), network=network.values()),
                 TrainConfig(**training.values()),
                 preparation=preparation.values(),
+                start_from=start_from,
                 text_encoder=encoder,
                 out=out,
                 conditional=conditional,

@@ -1,16 +1,18 @@
 """What a run and its result are, in words."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from nextpixel.cli.terminal import printable
 from nextpixel.errors import UsageError
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.records import write_record
 
 if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["figure_words", "images_words", "note_lines", "plan_lines"]
+__all__ = ["figure_words", "images_words", "note_lines", "plan_lines", "preparation_words"]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
 
@@ -52,6 +54,16 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     batches = f"batches of {config.batch_size}{crop}"
     yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
     yield f"run       {plan.folder}"
+
+
+def preparation_words(preparation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a preparation records beyond the defaults."""
+    default = write_record(Preparation())
+    return {
+        name: value
+        for name, value in preparation.items()
+        if name not in default or value != default[name]
+    }
 
 
 def note_lines(notes: tuple[str, ...]) -> Iterator[str]:

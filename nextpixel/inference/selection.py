@@ -11,7 +11,7 @@ import numpy as np
 from nextpixel.checkpoint import pretrained
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.again import load_again
-from nextpixel.data.digest import without_trained
+from nextpixel.data.digest import without_ancestors, without_trained
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard
@@ -88,6 +88,7 @@ def data_of(
         ignored = preparation.ignore_labels if source.embedding is not None else not labelled
         preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
     data = load_again(source, preparation, text_encoder=encoder, progress=progress)
+    data, left_out = without_ancestors(data, card.ancestors_digest)
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     name: str = request.split
     part = splits[name]
@@ -96,7 +97,7 @@ def data_of(
     if not len(part):
         raise UsageError(f"{data.source} has no {name} images; choose another ‹split›")
     part, notes = without_trained(trained.card.digest, data, part, name, same=request.data is None)
-    for note in notes:
+    for note in (*left_out, *notes):
         _log.warning("%s", note)
     if labelled and request.data is not None and part.labels is not None:
         part = _with_classes_of_model(part, data, card)

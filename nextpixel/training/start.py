@@ -12,7 +12,7 @@ For a loop or a model of your own, use its parts: `nextpixel.training.runs.run` 
 `nextpixel.training.loop.train`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -31,39 +31,14 @@ from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
-from nextpixel.training.build import build_model, memory_bytes
+from nextpixel.training.build import build_model
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
-from nextpixel.training.loop import Step, TrainingError
-from nextpixel.training.memory import is_out_of_memory, parts_that_fit
-from nextpixel.training.runs import reopen, run
+from nextpixel.training.finetune import Start, start_from_checkpoint
+from nextpixel.training.plan import Progress, TrainPlan, follow_plan
+from nextpixel.training.runs import reopen
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainPlan:
-    """What is about to be trained: everything is chosen, and nothing is written yet.
-
-    Attributes:
-        folder: of the run.
-        model: the untrained model, on its device.
-        data: what it is trained on.
-        config: how.
-        resume: whether the folder holds a run to go on with.
-        other_data: whether it may go on with data that have changed.
-    """
-
-    folder: Path
-    model: Trainable
-    data: ImageData
-    config: TrainConfig
-    resume: bool = False
-    other_data: bool = False
-
-
-Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
-"""Wraps the steps of a run to show them, such as ``lambda plan, steps: tqdm(steps)``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,6 +74,7 @@ def train_model(
     training: TrainConfig | None = None,
     *,
     preparation: Preparation | Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
     text_encoder: TextEncoder | str | None = None,
     out: str | Path | None = None,
     conditional: bool | None = None,
@@ -117,6 +93,9 @@ def train_model(
         preparation: how the images are prepared: a `Preparation`, or some of its fields. With
             fields or None, large images and images of several sizes become squares of 32 pixels, or
             keep their sizes if `training` has a crop, unless the fields say otherwise.
+        start_from: a checkpoint, a run folder or a pretrained model whose weights the run starts
+            from. Its architecture and its preparation are taken, except for the fields of
+            `preparation`; see `nextpixel.training.finetune`.
         text_encoder: the function that makes vectors of captions; None for the default.
         out: the run's folder; None for ``runs/`` and the name of the source, with a number if that
             exists.
@@ -133,24 +112,39 @@ def train_model(
         FileNotFoundError: there is no such source.
     """
     model, training = model or ModelChoice(), training or TrainConfig()
-    if not isinstance(preparation, Preparation):
-        preparation = _preparation(dict(preparation or {}), model, training)
-    data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
-    if not len(data.train):
-        raise UsageError(f"{data.source} has no training images, only a split for testing")
-    with seeded(training.seed):
-        network = build_model(
-            data,
+    start = None
+    if start_from is not None:
+        start = _start(
+            source,
             model,
+            training,
+            preparation,
+            start_from,
+            text_encoder=text_encoder,
             conditional=conditional,
-            categorical_maps=categorical_maps,
-            crop=training.crop,
+            progress=reading,
         )
+        data, network = start.data, start.model
+        _check_trainable(data)
+    else:
+        if not isinstance(preparation, Preparation):
+            preparation = _preparation(dict(preparation or {}), model, training)
+        data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
+        _check_trainable(data)
+        with seeded(training.seed):
+            network = build_model(
+                data,
+                model,
+                conditional=conditional,
+                categorical_maps=categorical_maps,
+                crop=training.crop,
+            )
     plan = TrainPlan(
         folder=Path(out) if out is not None else _free_folder(str(source)),
         model=network.to(pick_device(device)),
         data=data,
         config=training,
+        start=start,
     )
     return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
 
@@ -204,77 +198,6 @@ def resume_model(
     return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
 
 
-def follow_plan(
-    plan: TrainPlan, *, tensorboard: bool = False, progress: Progress | None = None
-) -> float | None:
-    """Trains what was planned. The folder then holds the best weights.
-
-    Returns:
-        The best validation during this call, in bits/dim; None if there was none.
-
-    Raises:
-        TrainingError: the training diverged; the message says where the run is kept.
-    """
-    _check_memory(plan)
-    steps = run(
-        plan.folder,
-        plan.model,
-        plan.data,
-        plan.config,
-        resume=plan.resume,
-        other_data=plan.other_data,
-        tensorboard=tensorboard,
-    )
-    best: float | None = None
-    try:
-        for step in steps if progress is None else progress(plan, steps):
-            if step.valid_bits_per_dim is not None:
-                found = step.valid_bits_per_dim
-                best = found if best is None else min(best, found)
-    except TrainingError as error:
-        raise TrainingError(f"{error.sentence}; the run is kept in {plan.folder}") from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        # The traceback holds on to all that filled the memory.
-        steps, error.__traceback__, error.__context__ = iter(()), None, None
-    else:
-        return best
-    raise TrainingError(_out_of_memory(plan))
-
-
-def _out_of_memory(plan: TrainPlan) -> str:
-    """What fits, in a sentence."""
-    config = plan.config
-    plan.model.zero_grad()
-    parts = None if rank_and_processes()[1] > 1 else parts_that_fit(plan.model, plan.data, config)
-    fact = f"‹batch_size={config.batch_size}› does not fit into memory"
-    if parts is None:
-        return f"{fact}; use smaller images, a smaller ‹crop› or a smaller model"
-    size = -(-config.batch_size // parts)
-    return (
-        f"{fact}, but {size} image{'s' * (size > 1)} at a time do; go on in {plan.folder} with"
-        f" ‹resume› and ‹accumulate={parts}›, which trains the same, or start anew with"
-        f" ‹batch_size={size}›"
-    )
-
-
-def _check_memory(plan: TrainPlan) -> None:
-    """Raises UsageError if one part of a batch alone cannot fit into memory."""
-    config, data = plan.config, plan.data
-    sides = (config.crop, config.crop) if config.crop else data.shape
-    if sides is None or plan.model.device.type != "cpu":
-        return
-    images = config.batch_size // config.accumulate
-    widest = max(p.shape[0] for p in plan.model.parameters() if p.ndim)
-    needed = 2.0 * images * sides[0] * sides[1] * widest
-    if needed > (memory := memory_bytes()):
-        raise UsageError(
-            f"‹batch_size={config.batch_size}› takes at least {needed / 2**30:,.0f} GiB, but there"
-            f" are {memory / 2**30:.0f} GiB of memory; make it smaller, or ‹accumulate› larger"
-        )
-
-
 def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
     """Evaluates the best weights of a finished run on all of the test split."""
     data = plan.data
@@ -307,6 +230,31 @@ def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfi
     if training.crop is not None:
         return Preparation(**{"ragged": "size" not in given} | given)
     return Preparation(**{"size": None if categorical else "auto"} | given)
+
+
+def _check_trainable(data: ImageData) -> None:
+    if not len(data.train):
+        raise UsageError(f"{data.source} has no training images, only a split for testing")
+
+
+def _start(
+    source: str | Path | Source,
+    model: ModelChoice,
+    training: TrainConfig,
+    preparation: Preparation | Mapping[str, Any] | None,
+    start_from: str | Path,
+    **arguments: Any,
+) -> Start:
+    """The checkpoint and the data, if the model is not chosen anew."""
+    chosen = [*model.network, *(n for n in ("scale", "variational") if getattr(model, n))]
+    if model.model != ModelChoice().model:
+        chosen.append("model")
+    if chosen:
+        raise UsageError(f"‹start_from› takes the model of the checkpoint; leave out ‹{chosen[0]}›")
+    source = source if isinstance(source, Source) else Source(source)
+    if isinstance(preparation, Preparation):
+        preparation = asdict(preparation)
+    return start_from_checkpoint(start_from, source, preparation or {}, training, **arguments)
 
 
 def _free_folder(source: str) -> Path:
