@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nextpixel.devices import seeded
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
@@ -183,7 +184,8 @@ def build(
         model = _made(name, config, path)
     check_tensors(model, header, path, part)
     if device != "meta":
-        with torch.device(device):
+        # The initial weights are overwritten; the caller's random numbers stay what they were.
+        with seeded(0), torch.device(device):
             model = _made(name, config, path)
     return model
 

@@ -47,7 +47,9 @@ def rewrite(path: Path, change: dict[str, Any] | str) -> None:
 def test_a_loaded_model_gives_the_same_log_prob(name: str, tmp_path: Path) -> None:
     model = build(name)
     save(model, tmp_path / "model.safetensors")
+    random = torch.get_rng_state()
     loaded = load(tmp_path / "model.safetensors")
+    assert torch.equal(random, torch.get_rng_state())
     assert type(loaded) is type(model) and loaded.config() == model.config() and not loaded.training
     x, condition = images(model, 3, (4, 5)), conditions(model, 3, (4, 5))
     assert torch.equal(loaded(x, condition).log_prob(x), model(x, condition).log_prob(x))

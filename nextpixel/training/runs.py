@@ -32,7 +32,6 @@ from nextpixel.files.card import ModelCard, Training, ancestors_of
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
 from nextpixel.files.tensors import read_header
-from nextpixel.models import registry
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
 from nextpixel.settings.training import TrainConfig
@@ -213,8 +212,8 @@ def reopen(
             " where it is: ‹source›"
         )
     name, keywords = asked["model"]["class"], asked["model"]["config"]
-    build(name, keywords, folder / RUN, read_header(folder / STATE), part="model/")
-    model = registry.build(name, keywords)
+    header = read_header(folder / STATE)
+    model = build(name, keywords, folder / RUN, header, part="model/", device="cpu")
     if not isinstance(model, Trainable):
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
     data = load_data(data_source, preparation, text_encoder=text_encoder)
