@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["figure_words", "images_words", "note_lines", "plan_lines", "preparation_words"]
+__all__ = [
+    "figure_words",
+    "images_words",
+    "note_lines",
+    "plan_lines",
+    "preparation_words",
+    "seconds_words",
+]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
 
@@ -49,6 +56,8 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     yield f"model     {_model_words(plan.model)}"
     lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
     length = next(f"{value:g} {name}" for name, value in lengths if value is not None)
+    if plan.updates is not None:
+        length += f" (about {plan.updates:,} updates)"
     crop = f", crops of {config.crop}" if config.crop else ""
     rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
     batches = f"batches of {config.batch_size}{crop}"
@@ -66,11 +75,19 @@ def preparation_words(preparation: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def note_lines(notes: tuple[str, ...]) -> Iterator[str]:
+def seconds_words(seconds: float) -> str:
+    """A time, such as "40 seconds" and "2.5 minutes"."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    minutes = seconds / 60
+    return f"{minutes:.1f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def note_lines(notes: tuple[str, ...], head: str = "note") -> Iterator[str]:
     """What was assumed of the data or passed over, a line each, with parameters as options."""
     for note in notes:
         shown = UsageError(note).shown(lambda name: f"--{name.replace('_', '-')}")
-        yield f"note      {printable(shown)}"
+        yield f"{head:<9} {printable(shown)}"
 
 
 def _model_words(model: "Trainable") -> str:

@@ -30,6 +30,7 @@ class TrainPlan:
         resume: whether the folder holds a run to go on with.
         other_data: whether it may go on with data that have changed.
         start: the checkpoint that a new run starts from; None for random weights.
+        updates: about how many there will be in the minutes of the run; None if nobody has tried.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class TrainPlan:
     resume: bool = False
     other_data: bool = False
     start: Start | None = None
+    updates: int | None = None
 
 
 Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]

@@ -13,7 +13,7 @@ For a loop or a model of your own, use its parts: `nextpixel.training.runs.run` 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,11 @@ from nextpixel.training.build import build_model
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.finetune import Start, start_from_checkpoint
+from nextpixel.training.metrics import read_metrics
+from nextpixel.training.pace import bounded, fitting, seconds_per_image, updates_in_time
 from nextpixel.training.plan import Progress, TrainPlan, follow_plan
 from nextpixel.training.runs import reopen
+from nextpixel.training.verdict import verdict
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
 
@@ -54,8 +57,13 @@ class TrainResult:
         valid_bits_per_dim: the best validation during this call; None if there was none.
         split: "test", or "valid" if there are no test images; None if there are neither.
         images: number of images in that split.
-        bits_per_dim: `nextpixel.training.evaluation.evaluate` of the model on all of that split;
+        bits_per_dim: `nextpixel.training.evaluation.evaluate` of the model on those images;
             `model.figure` tells what it means. None without a split.
+        evaluated: number of images that it was evaluated on: all, or an even choice of them if all
+            would take longer than a quarter of the run.
+        warnings: what speaks against using the model as it is, a sentence each; parameters stand in
+            them as in `UsageError`.
+        usable: whether the model is better than one histogram, after more than a few updates.
     """
 
     folder: Path
@@ -66,6 +74,13 @@ class TrainResult:
     split: str | None
     images: int
     bits_per_dim: float | None
+    evaluated: int = 0
+    warnings: tuple[str, ...] = ()
+    usable: bool = True
+
+
+Evaluating = Callable[[int, int, float], None]
+"""Is told how many images will be evaluated, of how many, and in about how many seconds."""
 
 
 def train_model(
@@ -83,6 +98,7 @@ def train_model(
     tensorboard: bool = False,
     reading: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
+    evaluating: Evaluating | None = None,
 ) -> TrainResult:
     """Trains a model on a source of images in a new run folder, and evaluates it.
 
@@ -106,13 +122,15 @@ def train_model(
         tensorboard: also write for TensorBoard.
         reading: called with how many images have been decoded, and of how many.
         progress: wraps the steps of the run, to show them.
+        evaluating: called before the evaluation with the number of images, of how many, and the
+            seconds that it will take.
 
     Raises:
         UsageError: something does not fit together, or the training diverged.
         FileNotFoundError: there is no such source.
     """
     model, training = model or ModelChoice(), training or TrainConfig()
-    start = None
+    start, updates = None, None
     if start_from is not None:
         start = _start(
             source,
@@ -131,22 +149,36 @@ def train_model(
             preparation = _preparation(dict(preparation or {}), model, training)
         data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
         _check_trainable(data)
-        with seeded(training.seed):
-            network = build_model(
-                data,
-                model,
-                conditional=conditional,
-                categorical_maps=categorical_maps,
-                crop=training.crop,
-            )
+
+        def build(choice: ModelChoice) -> Trainable:
+            with seeded(training.seed):
+                return build_model(
+                    data,
+                    choice,
+                    conditional=conditional,
+                    categorical_maps=categorical_maps,
+                    crop=training.crop,
+                )
+
+        if model == ModelChoice():
+            network, updates, notes = fitting(build, data, training, pick_device(device))
+            data = replace(data, notes=(*data.notes, *notes))
+        else:
+            network = build(model)
+    network = network.to(pick_device(device))
+    if updates is None:
+        updates = updates_in_time(network, data, training)
     plan = TrainPlan(
         folder=Path(out) if out is not None else _free_folder(str(source)),
-        model=network.to(pick_device(device)),
+        model=network,
         data=data,
         config=training,
         start=start,
+        updates=updates,
     )
-    return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
+    return _evaluated(
+        plan, follow_plan(plan, tensorboard=tensorboard, progress=progress), evaluating
+    )
 
 
 def resume_model(
@@ -160,6 +192,7 @@ def resume_model(
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
+    evaluating: Evaluating | None = None,
 ) -> TrainResult:
     """Continues a run as if it had not stopped, and evaluates it.
 
@@ -174,7 +207,7 @@ def resume_model(
         other_data: go on although the data have changed since the run began.
         device: as in `train_model`.
         tensorboard: as in `train_model`.
-        progress: as in `train_model`.
+        progress, evaluating: as in `train_model`.
 
     Raises:
         UsageError: a change is not possible, or the training diverged.
@@ -195,18 +228,31 @@ def resume_model(
         resume=True,
         other_data=other_data,
     )
-    return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
+    return _evaluated(
+        plan, follow_plan(plan, tensorboard=tensorboard, progress=progress), evaluating
+    )
 
 
-def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
-    """Evaluates the best weights of a finished run on all of the test split."""
+def _evaluated(plan: TrainPlan, best: float | None, evaluating: Evaluating | None) -> TrainResult:
+    """Evaluates the best weights of a finished run on the test split."""
     data = plan.data
     splits = {"test": data.test, "valid": data.valid}
     name = next((name for name, split in splits.items() if len(split)), None)
-    model, bits = plan.model, None
+    model, bits, chosen = plan.model, None, splits[name] if name else data.test
+    warnings: tuple[str, ...] = ()
+    usable = True
     if is_first_process() or rank_and_processes()[1] > 1:  # all evaluate if they are still a group
         model = load_trainable(plan.folder, device=plan.model.device)
-        bits = evaluate(model, splits[name]) if name else None
+        if name is not None and rank_and_processes()[1] == 1:
+            seconds = seconds_per_image(model, chosen)
+            last = read_metrics(plan.folder)[-1]
+            chosen = bounded(chosen, seconds, last["seconds"])
+            if evaluating is not None:
+                evaluating(len(chosen), len(splits[name]), seconds * len(chosen))
+            bits = evaluate(model, chosen)
+            warnings, usable = verdict(model, data, name, bits, last["step"])
+        elif name is not None:
+            bits = evaluate(model, chosen)
     return TrainResult(
         folder=plan.folder,
         model=model,
@@ -216,6 +262,9 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
         split=name,
         images=len(splits[name]) if name else 0,
         bits_per_dim=bits,
+        evaluated=len(chosen),
+        warnings=warnings,
+        usable=usable,
     )
 
 
