@@ -96,3 +96,31 @@ def test_a_long_evaluation_is_announced_and_bounded(
     assert "caution   the run had only 1 update; train longer with --resume and --minutes" in shown
     assert f"next      nextpixel train --resume {out} --minutes" in shown
     assert "nextpixel sample" not in shown
+
+
+def test_evaluation_of_other_data_compares_with_their_histogram(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nextpixel.inference.evaluation.seconds_per_image", lambda *_: 3.0)
+    run, other = str(tmp_path / "run"), tmp_path / "other.npy"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    main(["train", "digits", "--steps", "1", "--out", run, "--no-conditional", *options])
+    np.save(other, np.tile(np.array([0, 0, 0, 16], np.uint8), (5, 8, 2)))
+    capsys.readouterr()
+    main(["evaluate", run, "--data", str(other)])
+    shown = capsys.readouterr()
+    row = next(line for line in shown.out.splitlines() if "one histogram of these values" in line)
+    assert float(row.split()[-2].strip("│")) == pytest.approx(0.877, abs=0.001)
+    assert "Evaluating: 5 images, 320 sub-pixels, about 15 seconds" in shown.err
+
+
+def test_drawing_says_how_much_work_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    from nextpixel.cli import work
+
+    working, progress = work.announced_bar("Drawing")
+    working(154_368)
+    clock = iter(np.arange(0.0, 100.0, 0.2).tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work.time, "monotonic", lambda: next(clock))
+        assert list(progress(range(750), 750)) == list(range(750))
+    assert "Drawing: 154,368 sub-pixels, about 2.5 minutes" in capsys.readouterr().err

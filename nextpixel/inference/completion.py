@@ -13,7 +13,7 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.image_files import read_image
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
-from nextpixel.inference.drawing import Drawn, beside_images, images_of
+from nextpixel.inference.drawing import Drawn, Working, beside_images, images_of
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
@@ -33,6 +33,7 @@ def complete_images(
     device: str | torch.device = "auto",
     reading: Reading | None = None,
     progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Fill in hidden parts of images, several times each.
 
@@ -41,7 +42,7 @@ def complete_images(
     the draws.
 
     Args:
-        model, config, device, reading, progress: as for `draw_images`.
+        model, config, device, reading, progress, working: as for `draw_images`.
         request: how many images, which part of them is hidden, and their class.
         data: the images.
 
@@ -69,6 +70,9 @@ def complete_images(
         raise UsageError(
             f"the model is conditioned on classes, but {chosen.source} has none; give ‹class_›"
         )
+    if working is not None:
+        hidden_sites = int((~np.broadcast_to(known, x.shape[-2:])).sum())
+        working(len(x) * request.draws * network.channels * hidden_sites)
     drawn = sampling.complete(
         network,
         torch.from_numpy(x),

@@ -26,13 +26,15 @@ from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 
-__all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
+__all__ = ["Drawn", "beside_images", "draw_images", "Working", "drawn_images", "images_of"]
 
 _MOST_ROWS = 1024
 _MOST_PIXELS = 2**20
 """What a checkpoint may ask for on its own: the number of classes, and of pixels of an image."""
 
 Reading = Callable[[int, int], None]
+Working = Callable[[int], None]
+"""Is told how many sub-pixels will be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +82,7 @@ def draw_images(
     device: str | torch.device = "auto",
     reading: Reading | None = None,
     progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Draw images from a trained model.
 
@@ -92,6 +95,7 @@ def draw_images(
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
         progress: wraps the iteration over sites, see `nextpixel.sample`.
+        working: called with the number of sub-pixels before any is drawn.
 
     Raises:
         UsageError: something does not fit the model.
@@ -134,6 +138,8 @@ def draw_images(
         seed=config.seed,
         progress=reading,
     )
+    if working is not None:
+        working(n * network.channels * math.prod(shape))
     x = drawn_images(network, n, shape, condition, config, progress).cpu().numpy()
     return Drawn(images=x, levels=network.levels, grid=x, columns=columns, given=trained.given)
 
