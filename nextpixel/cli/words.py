@@ -43,6 +43,8 @@ def figure_words(model: "Trainable", bits: float) -> str:
 
 def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     """The data, the model, how it is trained, and where the run is, a line each."""
+    from nextpixel.data.preview import PREVIEW
+
     data, config = plan.data, plan.config
     counts = " / ".join(f"{len(split):,}" for split in (data.train, data.valid, data.test))
     counts += " (train / valid / test)"
@@ -62,7 +64,8 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
     batches = f"batches of {config.batch_size}{crop}"
     yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
-    yield f"run       {plan.folder}"
+    shown = f", what the model sees: {plan.folder / PREVIEW}" if data.examples else ""
+    yield f"run       {plan.folder}{shown}"
 
 
 def preparation_words(preparation: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from nextpixel.files.replacing import check_links, replace_file
 __all__ = ["check_output", "write_images"]
 
 
-def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) -> None:
+def check_output(
+    path: str | Path, endings: Sequence[str] = (".png", ".npy"), option: str = "out"
+) -> None:
     """Raise before any work if a file cannot be written.
 
     Args:
         path: The file or folder. The folder that it lies in is created.
         endings: The endings that are accepted; "" is a folder.
+        option: The parameter that gives the path.
 
     Raises:
         UsageError: If the name ends otherwise, or the folder is another user's link.
@@ -29,7 +32,7 @@ def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) ->
     path = Path(path)
     if path.suffix not in endings:
         known = ", ".join(ending or "the name of a folder" for ending in endings)
-        raise UsageError(f"‹out={path}› ends in {path.suffix or 'nothing'}; use {known}")
+        raise UsageError(f"‹{option}={path}› ends in {path.suffix or 'nothing'}; use {known}")
     folder = path.parent if path.suffix else path
     check_links(folder)
     folder.mkdir(parents=True, exist_ok=True)

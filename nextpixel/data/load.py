@@ -21,6 +21,7 @@ from nextpixel.data.assignment import split_rows
 from nextpixel.data.classes import unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
+from nextpixel.data.examples import examples_of
 from nextpixel.data.folders import require_file
 from nextpixel.data.huggingface import is_saved_dataset, read_dataset
 from nextpixel.data.mapped import MappedImages
@@ -128,6 +129,7 @@ def load_data(
     notes = list(stored.notes)
     if unseen := unseen_classes(splits["train"], classes):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
+    examples = examples_of(stored.splits, splits, rows, classes)
     held_out: tuple[str, ...] = ()
     if source.embedding is not None:
         splits, held_out = embedded(splits, source, classes)
@@ -143,6 +145,7 @@ def load_data(
         map_levels=map_levels([split.maps for split in splits.values()], str(source)),
         held_out=held_out,
         notes=tuple(notes),
+        examples=examples,
     )
 
 

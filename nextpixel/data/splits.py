@@ -7,7 +7,7 @@ indices and offsets are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from nextpixel.data.mapped import MappedImages, sizes_of, taken, windows_of
 from nextpixel.data.pixels import Integers
 from nextpixel.settings.preparation import Preparation, pair
 from nextpixel.settings.source import Source
+
+if TYPE_CHECKING:
+    from nextpixel.data.examples import Example
 
 __all__ = [
     "ANNOTATIONS",
@@ -127,6 +130,8 @@ class ImageData:
             as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.
+        examples: A few images of each split beside their stored form, see
+            `nextpixel.data.examples`.
         preparation: How it was prepared, resolved: `load_data(source, preparation)` makes the same
             data again.
     """
@@ -143,6 +148,7 @@ class ImageData:
     map_levels: int | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    examples: "tuple[Example, ...]" = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:

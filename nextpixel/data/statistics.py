@@ -28,7 +28,7 @@ def describe(data: ImageData) -> dict[str, Any]:
 
     Returns:
         ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``,
-        ``notes``, what was assumed or passed over;
+        ``notes``, what was assumed or passed over; ``preparation``, as it is recorded;
         ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all
         values of the training images; ``test_seen_in_train``, how many different test images equal
         a training image, of those looked at; and ``splits``, for each its ``images``,
@@ -61,6 +61,7 @@ def describe(data: ImageData) -> dict[str, Any]:
         "channels": data.channels,
         "levels": data.levels,
         "classes": list(data.classes),
+        "preparation": data.preparation.to_json(),
         "notes": [str(UsageError(note)) for note in data.notes],
         "uniform_bits_per_dim": math.log2(data.levels),
         "entropy_bits_per_dim": entropy,

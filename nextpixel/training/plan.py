@@ -68,6 +68,7 @@ def follow_plan(
         other_data=plan.other_data,
         tensorboard=tensorboard,
         start=plan.start,
+        preview=not plan.resume,
     )
     best: float | None = None
     try:

@@ -6,6 +6,7 @@
     metrics.jsonl       one JSON object for each logged step and each validation
     state.safetensors   all of `TrainState`, to resume
     best.safetensors    the averaged weights at the best validation: what every later command takes
+    preview.png         examples of what the model sees, if the caller asks for it
 
 The weights of the last step are in the state; a checkpoint of their own would be taken for a result
 by mistake.
@@ -26,6 +27,7 @@ from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
+from nextpixel.data.preview import PREVIEW, write_preview
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, ancestors_of
@@ -74,6 +76,7 @@ def run(
     save_seconds: float = 60.0,
     tensorboard: bool = False,
     start: "Start | None" = None,
+    preview: bool = False,
 ) -> Iterator[Step]:
     """Trains in a run folder, and yields every step.
 
@@ -99,6 +102,7 @@ def run(
             at the end.
         tensorboard: also write scalars, and samples of every new best, for TensorBoard.
         start: what a new run starts from, if not from random weights: it is recorded.
+        preview: also write preview.png, examples of what the model sees, before it trains.
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
@@ -125,6 +129,8 @@ def run(
         state, asked = _prepare(
             folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
         )
+        if first and preview and data.examples:
+            write_preview(data, folder / PREVIEW)
         board = None
         if first and writer is not None:
             board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
