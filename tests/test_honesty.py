@@ -124,3 +124,33 @@ def test_drawing_says_how_much_work_it_is(capsys: pytest.CaptureFixture[str]) ->
         patch.setattr(work.time, "monotonic", lambda: next(clock))
         assert list(progress(range(750), 750)) == list(range(750))
     assert "Drawing: 154,368 sub-pixels, about 2.5 minutes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "sentence"),
+    [
+        ("sample", "nextpixel.sampling.sample", "--batch-size 2"),
+        ("complete", "nextpixel.sampling.complete", "--batch-size 8"),
+        ("evaluate", "nextpixel.inference.evaluation.evaluate", "use another --device"),
+    ],
+)
+def test_out_of_memory_is_a_sentence_for_the_command(
+    command: str,
+    function: str,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    run = tmp_path / "run"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    main(["train", "digits", "--steps", "1", "--out", str(run), "--no-conditional", *options])
+    monkeypatch.setattr(function, full)
+    out = [] if command == "evaluate" else ["--out", str(tmp_path / "x.npy"), "--n", "8"]
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(run), *out])
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err

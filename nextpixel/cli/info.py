@@ -49,7 +49,8 @@ def info(model: Model, *, json: Json = False) -> None:
 
 def _digest_words(digest: Any) -> str:
     """How many images a digest is of; their fingerprints are for programs."""
-    counts = ", ".join(f"{part['images']:,} {name}" for name, part in digest.items())
+    parts = [(name, digest.get(name)) for name in ("train", "valid", "test")]
+    counts = ", ".join(f"{p.get('images')} {name}" for name, p in parts if isinstance(p, dict))
     return f"fingerprints of the images: {counts}; see --json"
 
 

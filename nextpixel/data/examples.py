@@ -1,50 +1,18 @@
 """A few images of each split as they are stored and as they are prepared, to be looked at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.pixels import Integers
-from nextpixel.data.splits import Split
+from nextpixel.data.errors import DataError
+from nextpixel.data.splits import Example, Split
 
-__all__ = ["Example", "examples_of"]
+__all__ = ["examples_of"]
 
 _EACH = 8
 _MOST_PIXELS = 512
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Example:
-    """One image of a split.
-
-    Large images are thinned out to at most 512 rows and columns.
-
-    Attributes:
-        split: "train", "valid" or "test".
-        stored: (C, H, W), the values as they are stored; pictures are resized already.
-        prepared: (C, H, W), the integers that the model sees.
-        stored_size: Height and width of the stored image, before it was resized.
-        size: Those of the prepared image.
-        name: What the image is called in its source, or "".
-        label: The name of its class, "unknown", or "" without labels.
-        caption: Its text, or "".
-        map: (M, h, w) if it has a map, or None.
-        vector: The length of its vector; 0 without one.
-    """
-
-    split: str
-    stored: NDArray[Any]
-    prepared: Integers
-    stored_size: tuple[int, int]
-    size: tuple[int, int]
-    name: str = ""
-    label: str = ""
-    caption: str = ""
-    map: NDArray[Any] | None = None
-    vector: int = 0
 
 
 def examples_of(
@@ -66,7 +34,10 @@ def examples_of(
         origin = stored[name if name in stored else "train"]
         places = np.linspace(0, len(split) - 1, min(len(split), _EACH)).astype(np.int64)
         for place in np.unique(places).tolist():
-            raw, image = origin.images[int(rows[name][place])], split.images[place]
+            try:
+                raw, image = origin.images[int(rows[name][place])], split.images[place]
+            except DataError:  # It is said when the image is used.
+                continue
             size = image.shape[1], image.shape[2]
             sizes = split.stored_sizes
             found.append(

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nextpixel.data.errors import ImageError
-from nextpixel.data.examples import Example
 from nextpixel.data.image_files import read_image
-from nextpixel.data.splits import ImageData
+from nextpixel.data.splits import Example, ImageData
 from nextpixel.files.replacing import replace_file
 
 __all__ = ["PREVIEW", "write_preview"]

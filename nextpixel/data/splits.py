@@ -7,7 +7,7 @@ indices and offsets are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,10 @@ from nextpixel.data.pixels import Integers
 from nextpixel.settings.preparation import Preparation, pair
 from nextpixel.settings.source import Source
 
-if TYPE_CHECKING:
-    from nextpixel.data.examples import Example
-
 __all__ = [
     "ANNOTATIONS",
     "Crop",
+    "Example",
     "ImageData",
     "Rows",
     "Split",
@@ -112,6 +110,37 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """One image of a split.
+
+    Large images are thinned out to at most 512 rows and columns.
+
+    Attributes:
+        split: "train", "valid" or "test".
+        stored: (C, H, W), the values as they are stored; pictures are resized already.
+        prepared: (C, H, W), the integers that the model sees.
+        stored_size: Height and width of the stored image, before it was resized.
+        size: Those of the prepared image.
+        name: What the image is called in its source, or "".
+        label: The name of its class, "unknown", or "" without labels.
+        caption: Its text, or "".
+        map: (M, h, w) if it has a map, or None.
+        vector: The length of its vector; 0 without one.
+    """
+
+    split: str
+    stored: NDArray[Any]
+    prepared: Integers
+    stored_size: tuple[int, int]
+    size: tuple[int, int]
+    name: str = ""
+    label: str = ""
+    caption: str = ""
+    map: NDArray[Any] | None = None
+    vector: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageData:
     """A data set, ready for training.
 
@@ -148,7 +177,7 @@ class ImageData:
     map_levels: int | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    examples: "tuple[Example, ...]" = ()
+    examples: tuple[Example, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:

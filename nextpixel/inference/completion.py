@@ -13,7 +13,7 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.image_files import read_image
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
-from nextpixel.inference.drawing import Drawn, Working, beside_images, images_of
+from nextpixel.inference.drawing import Drawn, Working, beside_images, enough_memory, images_of
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
@@ -73,18 +73,19 @@ def complete_images(
     if working is not None:
         hidden_sites = int((~np.broadcast_to(known, x.shape[-2:])).sum())
         working(len(x) * request.draws * network.channels * hidden_sites)
-    drawn = sampling.complete(
-        network,
-        torch.from_numpy(x),
-        torch.from_numpy(known),
-        draws=request.draws,
-        condition=conditioned(network, part, rows)[1],
-        temperature=config.temperature,
-        guidance=config.guidance,
-        generator=torch.Generator().manual_seed(config.seed),
-        batch_size=config.batch_size,
-        progress=progress,
-    )
+    with enough_memory(len(x) * request.draws, (x.shape[2], x.shape[3]), config):
+        drawn = sampling.complete(
+            network,
+            torch.from_numpy(x),
+            torch.from_numpy(known),
+            draws=request.draws,
+            condition=conditioned(network, part, rows)[1],
+            temperature=config.temperature,
+            guidance=config.guidance,
+            generator=torch.Generator().manual_seed(config.seed),
+            batch_size=config.batch_size,
+            progress=progress,
+        )
     hidden = np.where(known, x, network.levels // 2)
     return beside_images(trained, chosen, [x[:, None], hidden[:, None]], drawn.cpu().numpy())
 

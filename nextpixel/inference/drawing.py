@@ -6,6 +6,7 @@ on tensors that it is made of.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,17 @@ from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
+from nextpixel.training.memory import in_memory
 
-__all__ = ["Drawn", "beside_images", "draw_images", "Working", "drawn_images", "images_of"]
+__all__ = [
+    "Drawn",
+    "beside_images",
+    "draw_images",
+    "enough_memory",
+    "Working",
+    "drawn_images",
+    "images_of",
+]
 
 _MOST_ROWS = 1024
 _MOST_PIXELS = 2**20
@@ -153,16 +163,33 @@ def drawn_images(
     progress: sampling.Progress | None,
 ) -> torch.Tensor:
     """`nextpixel.sample` with a configuration."""
-    return sampling.sample(
-        network,
-        n,
-        shape,
-        condition=condition,
-        temperature=config.temperature,
-        guidance=config.guidance,
-        generator=torch.Generator().manual_seed(config.seed),
-        batch_size=config.batch_size,
-        progress=progress,
+    with enough_memory(n, shape, config):
+        return sampling.sample(
+            network,
+            n,
+            shape,
+            condition=condition,
+            temperature=config.temperature,
+            guidance=config.guidance,
+            generator=torch.Generator().manual_seed(config.seed),
+            batch_size=config.batch_size,
+            progress=progress,
+        )
+
+
+def enough_memory(
+    n: int, shape: tuple[int, int], config: SampleConfig
+) -> AbstractContextManager[None]:
+    """A block that ends in a sentence if so many images cannot be drawn at once."""
+    at_once = min(n, config.batch_size)
+    fact = f"{at_once} images of {shape[0]}×{shape[1]} at once do not fit into memory"
+    if at_once == 1:
+        return in_memory(
+            f"an image of {shape[0]}×{shape[1]} does not fit into memory; use a smaller one"
+        )
+    return in_memory(
+        f"{fact}; draw fewer at once, which gives the same images:"
+        f" ‹batch_size={max(1, at_once // 4)}›"
     )
 
 

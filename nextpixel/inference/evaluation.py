@@ -24,6 +24,7 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised_score, scale_scores
 from nextpixel.settings.requests import DataRequest, check_at_least
 from nextpixel.training.evaluation import evaluate
+from nextpixel.training.memory import in_memory
 from nextpixel.training.pace import seconds_per_image
 
 __all__ = [
@@ -61,8 +62,7 @@ class Evaluation:
         images: the number of images.
         kind: an exact likelihood, or a bound: the negative log-likelihood is at most this.
         given: what it is conditional on, such as "the class"; "" for nothing.
-        bits_per_dim: the mean of -log2 p over all sub-pixels.
-        nats_per_image: the mean of -log p over all images.
+        bits_per_dim, nats_per_image: the mean of -log2 p over sub-pixels, of -log p over images.
         uniform_bits_per_dim: that of uniform values, to compare with.
         one_histogram_bits_per_dim: that of one histogram of all values, fitted to the training
             images; of other data, to these images themselves.
@@ -194,6 +194,24 @@ def evaluate_model(
         "split": chosen.name,
         "images": len(chosen.split),
     }
+    with in_memory(
+        "there is not enough memory to score these images with this model; close other programs,"
+        " or use another ‹device›"
+    ):
+        return _evaluation(trained, request, chosen, of_what, importance_samples, progress, working)
+
+
+def _evaluation(
+    trained: Trained,
+    request: DataRequest,
+    chosen: Selection,
+    of_what: dict[str, Any],
+    importance_samples: int,
+    progress: Progress | None,
+    working: Callable[[int, int, float], None] | None,
+) -> Evaluation | ReconstructionError:
+    """The figures of a model on chosen images."""
+    network = trained.model
     sub_pixels = int(chosen.split.sizes.prod(axis=1).sum()) * network.channels
     if working is not None:
         seconds = len(chosen.split) * seconds_per_image(network, chosen.split)
@@ -295,8 +313,7 @@ def _code_cost(network: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
 
 
 def _one_histogram(request: DataRequest, chosen: Selection) -> float:
-    own = request.data is None and len(chosen.data.train)
-    fitted = chosen.data.train if own else chosen.split
+    fitted = chosen.data.train if request.data is None else chosen.split
     return one_histogram_bits_per_dim(fitted, chosen.split, chosen.data.levels)
 
 

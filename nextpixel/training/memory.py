@@ -2,16 +2,19 @@
 
 import copy
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 
 from nextpixel.data.splits import ImageData
+from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import training_parts
 
-__all__ = ["is_out_of_memory", "parts_that_fit"]
+__all__ = ["in_memory", "is_out_of_memory", "parts_that_fit"]
 
 _SENTENCE = re.compile("out of memory|can't allocate memory|not enough memory")
 _MARGIN = 2
@@ -24,6 +27,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or (
         isinstance(error, RuntimeError) and _SENTENCE.search(str(error)) is not None
     )
+
+
+@contextmanager
+def in_memory(sentence: str) -> Iterator[None]:
+    """Raises UsageError with a sentence if the memory is used up within a block."""
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = error.__context__ = None  # They hold on to all that filled it.
+    raise UsageError(sentence)
 
 
 def parts_that_fit(model: Trainable, data: ImageData, config: TrainConfig) -> int | None:
