@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from nextpixel import TrainConfig, load, score
+from nextpixel import Source, TrainConfig, load, score
 from nextpixel.checkpoint import read_card
 from nextpixel.cli.app import main
 from nextpixel.inference.evaluation import evaluate_model
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest
+from nextpixel.training.finetune import start_from_checkpoint
 from nextpixel.training.runs import reopen
 from nextpixel.training.start import resume_model, train_model
 
@@ -101,9 +102,7 @@ def test_a_child_remembers_its_ancestors_and_what_they_were_trained_on(
     [
         (["--layers", "3"], "leave out --layers"),
         (["--levels", "8"], "holds a model with levels=4, but the images have levels=8"),
-        (["--ignore-labels"], "leave out --ignore-labels"),
         (["--no-conditional"], "it stays so; leave out --no-conditional"),
-        (["--channels", "3"], "holds a model with channels=1"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -131,7 +130,9 @@ def test_a_pretrained_model_is_fine_tuned_and_info_names_it(
     out = str(tmp_path / "run")
     arguments = ["--from", "nextpixel:mnist-pixel-cnn", "--steps", "1", "--batch-size", "2"]
     main(["train", str(tmp_path / "x.npy"), *arguments, "--out", out])
-    assert "does not say on which images it was trained" in capsys.readouterr().out
+    trained = capsys.readouterr().out
+    assert "does not say on which images it was trained" in trained
+    assert "the run had only" not in trained  # it has the updates of its ancestor
     main(["info", out, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["ancestors"][0]["name"] == "nextpixel:mnist-pixel-cnn"
@@ -140,3 +141,19 @@ def test_a_pretrained_model_is_fine_tuned_and_info_names_it(
     shown = capsys.readouterr().out
     assert "nextpixel:mnist-pixel-cnn, after 56,250 updates" in " ".join(shown.split())
     assert "validation" not in shown  # fields of the preparation with their defaults
+
+
+def test_other_levels_are_refused_with_the_option_that_prepares_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 4, 4)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    arguments = ["--from", "nextpixel:mnist-pixel-cnn", "--steps", "1", "--batch-size", "2"]
+    arguments += ["--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit):
+        main(["train", str(tmp_path / "x.npy"), *arguments])
+    assert "--from-levels and --binarise prepare others" in capsys.readouterr().err
+    binarised = {"binarise": "threshold"}
+    source = Source(tmp_path / "x.npy")
+    start = start_from_checkpoint("nextpixel:mnist-pixel-cnn", source, binarised, SHORT)
+    assert start.data.levels == 2

@@ -12,10 +12,20 @@ from nextpixel.cli.app import main
 from nextpixel.data.statistics import one_histogram_bits_per_dim
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.training import pace, start
+from nextpixel.training.start import train_model
 from nextpixel.training.verdict import verdict
 
 DIGITS = load_data("digits")
 TINY = {"features": 4, "layers": 1, "kernel_size": 3}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("honesty") / "run"
+    train_model(
+        "digits", ModelChoice(network=TINY), TrainConfig(steps=1), out=folder, conditional=False
+    )
+    return str(folder)
 
 
 def test_a_trial_of_the_speed_changes_nothing() -> None:
@@ -60,7 +70,7 @@ def test_the_default_model_fits_the_time(
         (2.0, 1000, 179, (), True),
         (4.05, 1000, 179, ("one histogram of all values reaches 3.0",), False),
         (2.0, 40, 179, ("only 40 updates;",), False),
-        (2.0, 1000, 5, ("5 test images measure little",), True),
+        (2.0, 1000, 5, ("the test split has only 5 images",), True),
     ],
 )
 def test_a_run_is_judged(
@@ -99,12 +109,10 @@ def test_a_long_evaluation_is_announced_and_bounded(
 
 
 def test_evaluation_of_other_data_compares_with_their_histogram(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nextpixel.inference.evaluation.seconds_per_image", lambda *_: 3.0)
-    run, other = str(tmp_path / "run"), tmp_path / "other.npy"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    main(["train", "digits", "--steps", "1", "--out", run, "--no-conditional", *options])
+    other = tmp_path / "other.npy"
     np.save(other, np.tile(np.array([0, 0, 0, 16], np.uint8), (5, 8, 2)))
     capsys.readouterr()
     main(["evaluate", run, "--data", str(other)])
@@ -135,6 +143,7 @@ def test_drawing_says_how_much_work_it_is(capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_out_of_memory_is_a_sentence_for_the_command(
+    run: str,
     command: str,
     function: str,
     sentence: str,
@@ -145,12 +154,9 @@ def test_out_of_memory_is_a_sentence_for_the_command(
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    run = tmp_path / "run"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    main(["train", "digits", "--steps", "1", "--out", str(run), "--no-conditional", *options])
     monkeypatch.setattr(function, full)
     out = [] if command == "evaluate" else ["--out", str(tmp_path / "x.npy"), "--n", "8"]
     with pytest.raises(SystemExit) as stop:
-        main([command, str(run), *out])
+        main([command, run, *out])
     assert stop.value.code == 2
     assert sentence in capsys.readouterr().err

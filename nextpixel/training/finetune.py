@@ -17,6 +17,7 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.again import load_again
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import DataDigest, without_ancestors
+from nextpixel.data.errors import DataError
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.files.card import Ancestor, ModelCard, place_name
@@ -94,7 +95,12 @@ def start_from_checkpoint(
             f"‹start_from={start_from}› was trained with captions encoded by"
             f" {prepared.text_encoder}; give ‹text_encoder› if you trust it"
         )
-    data = load_again(source, prepared, text_encoder=text_encoder, progress=progress)
+    try:
+        data = load_again(source, prepared, text_encoder=text_encoder, progress=progress)
+    except DataError as error:
+        if "the largest is" not in error.sentence:
+            raise
+        raise DataError(f"{error.sentence}; ‹from_levels› and ‹binarise› prepare others") from error
     for name in ("channels", "levels"):
         own, theirs = getattr(model, name), getattr(data, name)
         if own != theirs:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from nextpixel.checkpoint import load_trainable
+from nextpixel.checkpoint import load_trainable, read_card
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import ImageData
@@ -250,7 +250,8 @@ def _evaluated(plan: TrainPlan, best: float | None, evaluating: Evaluating | Non
             if evaluating is not None:
                 evaluating(len(chosen), len(splits[name]), seconds * len(chosen))
             bits = evaluate(model, chosen)
-            warnings, usable = verdict(model, data, name, bits, last["step"])
+            earlier = sum(one.step or 0 for one in read_card(plan.folder).ancestors)
+            warnings, usable = verdict(model, data, name, bits, earlier + last["step"])
         elif name is not None:
             bits = evaluate(model, chosen)
     return TrainResult(

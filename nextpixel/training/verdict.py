@@ -20,7 +20,7 @@ def verdict(
         data: what it was trained on.
         split: the name of the split on which it was evaluated.
         bits: what came out, in bits/dim.
-        updates: how many there were.
+        updates: how many there were, those of the ancestors included.
     """
     said, usable = [], True
     if bits is not None and split is not None and model.figure.kind != "error":
@@ -42,7 +42,7 @@ def verdict(
         said[-1] += "; train longer with ‹resume› and ‹minutes›, or with a lower ‹learning_rate›"
     if split is not None and 0 < (images := len(getattr(data, split))) < _FEW_IMAGES:
         said.append(
-            f"{images} {split} image{'s' * (images > 1)} measure little: another split could give"
-            " quite another figure"
+            f"the {split} split has only {images} image{'s' * (images > 1)}: another split could"
+            " give quite another figure"
         )
     return tuple(said), usable
