@@ -40,6 +40,12 @@ def test_a_trial_of_the_speed_changes_nothing() -> None:
         assert torch.equal(value, before[name])
 
 
+def test_processes_do_not_choose_by_their_own_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    model = GatedPixelCNN(levels=17, **TINY)
+    assert pace.updates_in_time(model, DIGITS, TrainConfig(minutes=1.0)) is None
+
+
 @pytest.mark.parametrize(
     ("minutes", "width", "said"), [(100.0, 48, False), (10.0, 24, True), (0.01, 16, True)]
 )

@@ -13,8 +13,9 @@ from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import training_parts
+from nextpixel.training.build import memory_bytes
 
-__all__ = ["in_memory", "is_out_of_memory", "parts_that_fit"]
+__all__ = ["check_memory", "in_memory", "is_out_of_memory", "parts_that_fit"]
 
 _SENTENCE = re.compile("out of memory|can't allocate memory|not enough memory")
 _MARGIN = 2
@@ -40,6 +41,21 @@ def in_memory(sentence: str) -> Iterator[None]:
             raise
         error.__traceback__ = error.__context__ = None  # They hold on to all that filled it.
     raise UsageError(sentence)
+
+
+def check_memory(model: Trainable, data: ImageData, config: TrainConfig) -> None:
+    """Raises UsageError if one part of a batch alone cannot fit into memory."""
+    sides = (config.crop, config.crop) if config.crop else data.shape
+    if sides is None or model.device.type != "cpu":
+        return
+    images = config.batch_size // config.accumulate
+    widest = max(p.shape[0] for p in model.parameters() if p.ndim)
+    needed = 2.0 * images * sides[0] * sides[1] * widest
+    if needed > (memory := memory_bytes()):
+        raise UsageError(
+            f"‹batch_size={config.batch_size}› takes at least {needed / 2**30:,.0f} GiB, but there"
+            f" are {memory / 2**30:.0f} GiB of memory; make it smaller, or ‹accumulate› larger"
+        )
 
 
 def parts_that_fit(model: Trainable, data: ImageData, config: TrainConfig) -> int | None:

@@ -16,10 +16,10 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.distributed import rank_and_processes
+from nextpixel.training.distributed import is_alone
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import initial_state, train
-from nextpixel.training.memory import is_out_of_memory
+from nextpixel.training.memory import check_memory, is_out_of_memory
 
 __all__ = [
     "FEW_UPDATES",
@@ -44,9 +44,10 @@ def seconds_per_update(model: Trainable, data: ImageData, config: TrainConfig) -
     """How long an update takes, from up to three; None if it cannot be tried.
 
     Raises:
-        UsageError: model, data and configuration do not fit together.
+        UsageError: model, data and configuration do not fit together, or not into memory.
     """
     check_fit(model, data, config, 1)
+    check_memory(model, data, config)
     empty = subset(data.train, np.arange(0))
     alone = replace(data, valid=empty, test=empty)
     trial = replace(config, minutes=None, epochs=None, steps=3, patience=None)
@@ -68,7 +69,7 @@ def seconds_per_update(model: Trainable, data: ImageData, config: TrainConfig) -
 
 def updates_in_time(model: Trainable, data: ImageData, config: TrainConfig) -> int | None:
     """About how many updates a run of so many minutes has; None if it has another length."""
-    if config.minutes is None or rank_and_processes()[1] > 1:
+    if config.minutes is None or not is_alone():  # All processes need the same model.
         return None
     seconds = seconds_per_update(model, data, config)
     return None if seconds is None else max(1, round(60 * config.minutes / seconds))

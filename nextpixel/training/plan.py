@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nextpixel.data.splits import ImageData
-from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.training import TrainConfig
-from nextpixel.training.build import memory_bytes
 from nextpixel.training.distributed import rank_and_processes
 from nextpixel.training.finetune import Start
 from nextpixel.training.loop import Step, TrainingError
-from nextpixel.training.memory import is_out_of_memory, parts_that_fit
+from nextpixel.training.memory import check_memory, is_out_of_memory, parts_that_fit
 from nextpixel.training.runs import run
 
 __all__ = ["Progress", "TrainPlan", "follow_plan"]
@@ -58,7 +56,7 @@ def follow_plan(
     Raises:
         TrainingError: the training diverged; the message says where the run is kept.
     """
-    _check_memory(plan)
+    check_memory(plan.model, plan.data, plan.config)
     steps = run(
         plan.folder,
         plan.model,
@@ -102,19 +100,3 @@ def _out_of_memory(plan: TrainPlan) -> str:
         f" ‹resume› and ‹accumulate={parts}›, which trains the same, or start anew with"
         f" ‹batch_size={size}›"
     )
-
-
-def _check_memory(plan: TrainPlan) -> None:
-    """Raises UsageError if one part of a batch alone cannot fit into memory."""
-    config, data = plan.config, plan.data
-    sides = (config.crop, config.crop) if config.crop else data.shape
-    if sides is None or plan.model.device.type != "cpu":
-        return
-    images = config.batch_size // config.accumulate
-    widest = max(p.shape[0] for p in plan.model.parameters() if p.ndim)
-    needed = 2.0 * images * sides[0] * sides[1] * widest
-    if needed > (memory := memory_bytes()):
-        raise UsageError(
-            f"‹batch_size={config.batch_size}› takes at least {needed / 2**30:,.0f} GiB, but there"
-            f" are {memory / 2**30:.0f} GiB of memory; make it smaller, or ‹accumulate› larger"
-        )
