@@ -130,7 +130,9 @@ def test_conditions_of_other_pictures(
         str(tmp_path / "s.png"),
     ]
     main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
-    assert "but the data has none" in fails(["evaluate", captions, *other], capsys)
+    assert "new.npy has none; give a file or folder of them as --maps" in fails(
+        ["evaluate", captions, *other], capsys
+    )
     assert "--captions goes with other images" in fails(["evaluate", captions, *other[2:]], capsys)
 
 

@@ -906,7 +906,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "labels of a folder": (
         lambda p: folder_of(p, "a.png"),
         {"labels": "x.npy"},
-        "labels=x.npy are for an .npy or .npz",
+        "labels=x.npy is for an .npy or .npz",
     ),
     "no such channels": (lambda p: folder_of(p, "a.png"), {"channels": 2}, "channels=2 must be 1"),
     "unknown word": (
@@ -1013,7 +1013,12 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "negative labels": (
         lambda p: npz(p, train_images=TEN, train_labels=[-1] * 10),
         {},
-        "range from -1 to -1",
+        "all labels of .* are unknown",
+    ),
+    "labels below -1": (
+        lambda p: npz(p, train_images=TEN, train_labels=[-2] * 10),
+        {},
+        "range from -2 to -2, but labels are 0 and above, or -1 where unknown",
     ),
     "labels beyond names": (
         lambda p: npz(p, train_images=TEN, train_labels=[2] * 10, label_names=["a", "b"]),

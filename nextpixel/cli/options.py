@@ -74,7 +74,8 @@ def _options_of(kind: Any) -> Any:
 
 _NO_OPTIONS = {
     "NetworkSettings": DECIDED_BY_DATA,
-    "Preparation": ("ragged", "skip_small", "reading"),  # decided by a crop, the sizes, old files
+    # Decided by a crop, the sizes, old files, the labels and the maps.
+    "Preparation": ("ragged", "skip_small", "reading", "attributes", "map_scale"),
     "Source": ("images",),  # has no name on the command line
 }
 _GROUPS = {

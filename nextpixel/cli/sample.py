@@ -24,8 +24,10 @@ def sample(
 ) -> None:
     """Draw images from a trained model.
 
-    Conditions that no option gives are those of the images of `--data`, by default of the training
-    data. A variational auto-encoder draws codes from its prior unless `--data` is given.
+    `--vectors` and `--maps` may be `.npy` files of their own, without `--data`: images are drawn
+    given these. Conditions that no option gives are those of the images of `--data`, by default of
+    the training data. A variational auto-encoder draws codes from its prior unless `--data` is
+    given.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ def train(
             evaluating=evaluating,
         )
     elif source is not None:
-        with counted_bar("Reading") as reading:
+        with counted_bar("Reading", quiet=quiet) as reading:
             result = train_model(
                 Source(source, **annotations.values()),
                 ModelChoice(**model.values(), network=network.values()),

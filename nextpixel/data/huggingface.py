@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nextpixel.data.classes import LABEL_COLUMNS
 from nextpixel.data.errors import DataError
 from nextpixel.data.hub import load_from_hub
 from nextpixel.data.picture import Picture
@@ -25,10 +26,10 @@ from nextpixel.settings.preparation import Preparation
 
 __all__ = ["is_saved_dataset", "read_dataset"]
 
-_LABEL_NAMES = ("label", "labels", "class", "classes", "category", "target", "class_name", "y")
 
-
-def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Stored:
+def read_dataset(
+    name: str, preparation: Preparation, storage: Storage, label_column: str | None = None
+) -> Stored:
     """Read a Hugging Face data set: ``NAME``, ``NAME:CONFIGURATION``, or the folder of one.
 
     Of a folder, only files within it are read, and nothing is fetched, whatever its README.md says.
@@ -38,7 +39,9 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
     if path.exists() and not path.is_dir():
         raise DataError(f"{path} is not a folder; give that of a data set")
     if files := parquet_files(path) if path.is_dir() else []:
-        return _read_tables(name, path, parquet_splits(path, files), preparation, storage)
+        return _read_tables(
+            name, path, parquet_splits(path, files), preparation, storage, label_column
+        )
     try:
         if path.is_dir():
             check_saved(path)
@@ -58,11 +61,16 @@ def read_dataset(name: str, preparation: Preparation, storage: Storage) -> Store
     tables = {split: table for key, table in loaded.items() if (split := split_of(str(key)))}
     if len(loaded) == 1:
         tables = {"train": next(iter(loaded.values()))}
-    return _read_tables(name, path, tables, preparation, storage)
+    return _read_tables(name, path, tables, preparation, storage, label_column)
 
 
 def _read_tables(
-    name: str, path: Path, tables: Mapping[str, Any], preparation: Preparation, storage: Storage
+    name: str,
+    path: Path,
+    tables: Mapping[str, Any],
+    preparation: Preparation,
+    storage: Storage,
+    asked: str | None,
 ) -> Stored:
     datasets = optional_package("datasets", extra="data")
     if "train" not in tables:
@@ -80,7 +88,7 @@ def _read_tables(
         )
     label_column, names = None, None
     if not preparation.ignore_labels:
-        label_column, names = _label_column(features, preparation.reading)
+        label_column, names = _label_column(features, preparation.reading, asked)
     roots = [path.resolve()] if path.is_dir() else hub_caches()
     parts = {}
     for split in SPLIT_NAMES:
@@ -100,18 +108,31 @@ def _read_tables(
 
 
 def _label_column(
-    features: Mapping[str, Any], reading: int
+    features: Mapping[str, Any], reading: int, asked: str | None
 ) -> tuple[str | None, tuple[str, ...] | None]:
     """The column of classes, and their names if the data set gives them.
 
-    It is the first of the type ClassLabel, else a column of texts, integers or truth values that is
-    called label, class or the like.
+    It is the one asked for, or the first of the type ClassLabel, else a column of texts, integers
+    or truth values that is called label, class or the like.
     """
     datasets = optional_package("datasets", extra="data")
+    if asked is not None:
+        if asked not in features:
+            raise DataError(
+                f"there is no column {asked!r}, which ‹label_column› names, but"
+                f" {', '.join(features)}"
+            )
+        features, reading = {"label": features[asked]}, max(reading, 2)
+        column, names = _label_column(features, reading, None)
+        if column is None:
+            raise DataError(
+                f"the column {asked!r} holds {features['label']}, but labels are texts or integers"
+            )
+        return asked, names
     for key, feature in features.items():
         if isinstance(feature, datasets.ClassLabel):
             return key, tuple(feature.names)
-    for name in _LABEL_NAMES if reading > 1 else ():
+    for name in LABEL_COLUMNS if reading > 1 else ():
         for key, feature in features.items():
             kind = getattr(feature, "dtype", "")
             if key.lower() == name and kind.startswith(

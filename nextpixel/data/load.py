@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import constant_entries
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.arrays import read_arrays, read_digits
-from nextpixel.data.assignment import split_rows
-from nextpixel.data.classes import unseen_classes
+from nextpixel.data.assignment import split_notes, split_rows
+from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
 from nextpixel.data.examples import examples_of
 from nextpixel.data.folders import require_file
 from nextpixel.data.huggingface import is_saved_dataset, read_dataset
+from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
-from nextpixel.data.maps import checked_maps, map_levels
+from nextpixel.data.maps import checked_maps, map_levels, standardised
 from nextpixel.data.pictures import is_picture, read_folder, read_picture
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import (
@@ -104,7 +106,9 @@ def load_data(
     if isinstance(text_encoder, str):
         text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)
-    stored = _with_train(annotated(_read(source, preparation, storage), source))
+    own = replace(preparation, ignore_labels=preparation.ignore_labels or has_own_labels(source))
+    stored = annotated(_read(source, own, storage), source)
+    stored = _with_train(labelled(stored, source, preparation))
     channels, shape = _common_shape(stored, source)
     from_levels, levels = _levels(stored, preparation, source)
     preparation = replace(
@@ -115,6 +119,7 @@ def load_data(
         from_levels=from_levels,
         split_by=preparation.split_by or ("index" if stored.in_order else "content"),
         skip_small=preparation.skip_small or stored.skip_small,
+        attributes=preparation.attributes or stored.attributes or None,
     )
     rows = split_rows(stored.splits, preparation)
     in_memory = sum(_bytes(split.images) for split in stored.splits.values()) <= memory_bytes
@@ -123,10 +128,20 @@ def load_data(
         for name in _SPLITS
     }
     _require_same_annotations(splits, source)
+    v = splits["train"].vectors
+    constant = [] if v is None else constant_entries(v)
+    splits, preparation = standardised(splits, preparation)
     splits, words = captions_encoded(splits, text_encoder, preparation)
-    labelled = any(split.labels is not None for split in splits.values())
-    classes = stored.classes if labelled else ()
-    notes = list(stored.notes)
+    has_labels = any(split.labels is not None for split in splits.values())
+    classes = stored.classes if has_labels else ()
+    notes = [*stored.notes, *split_notes(stored.splits, rows, preparation)]
+    if v is not None and constant:
+        notes.append(
+            f"{len(constant)} of {v.shape[1]} entries of the vectors differ by less than 1e-30 in"
+            f" training, the first number {constant[0]} (from 0): they say nothing of an image"
+        )
+    if unknown := unknown_labels(splits):
+        notes.append(unknown)
     if unseen := unseen_classes(splits["train"], classes):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
     examples = examples_of(stored.splits, splits, rows, classes)
@@ -168,15 +183,10 @@ def _few(names: Sequence[str]) -> str:
 def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
     """Find out what the source is, and read it."""
     name = str(source)
-    if source.labels is not None and not name.lower().endswith((".npy", ".npz")):
-        raise DataError(
-            f"‹labels={source.labels}› are for an .npy or .npz file, but the source is {name};"
-            " leave them out"
-        )
     if name == "digits":
         return read_digits(preparation, storage)
     if name.startswith("hf:"):
-        return read_dataset(name[3:], preparation, storage)
+        return read_dataset(name[3:], preparation, storage, source.label_column)
     path = Path(name).expanduser()
     if not path.exists():
         if path.suffix or name != path.name:
@@ -186,11 +196,12 @@ def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
         raise DataError(f"{name!r} does not exist; accepted are {_ACCEPTED}")
     if path.is_dir():
         if is_saved_dataset(path):
-            return read_dataset(str(path), preparation, storage)
+            return read_dataset(str(path), preparation, storage, source.label_column)
         return read_folder(path, preparation, storage)
     require_file(path)
     if path.suffix.lower() in (".npz", ".npy"):
-        labels = None if source.labels is None else Path(source.labels).expanduser()
+        given = source.labels is not None and not has_own_labels(source)
+        labels = Path(str(source.labels)).expanduser() if given else None
         return read_arrays(path, labels, preparation, storage)
     if is_picture(path):
         return read_picture(path, preparation, storage)

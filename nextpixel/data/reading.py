@@ -222,6 +222,8 @@ def _check_decodable(name: str) -> None:
 def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
     """Name the picture in whatever is wrong with it."""
     if isinstance(source, str | Path) and not Path(source).exists():
+        if Path(source).is_symlink():
+            raise ImageError(f"{source} is a link that leads nowhere; remove it")
         raise FileNotFoundError(f"{source}: there is no such picture")
     name = name or str(
         source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
@@ -229,6 +231,8 @@ def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
     try:
         if isinstance(source, str | Path):
             require_file(Path(source))
+            if not Path(source).stat().st_size:
+                raise ImageError("cannot be read as a picture (it is empty); remove it")
         _check_decodable(name)
         yield
     except ImageError as error:

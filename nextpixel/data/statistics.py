@@ -190,7 +190,7 @@ def _counts(data: ImageData, split: Split) -> dict[str, Any]:
     sizes = sorted(split.sizes.tolist(), key=lambda size: (size[0] * size[1], size))
     labelled = split.labels is not None and len(data.classes) > 0
     counts = (
-        np.bincount(split.labels, minlength=len(data.classes)).tolist()
+        np.bincount(split.labels[split.labels >= 0], minlength=len(data.classes)).tolist()
         if split.labels is not None
         else []
     )

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ class Stored:
         in_order: Whether the order of the images is part of the data set, as in digits, so that
             it is split by their index.
         skip_small: Whether pictures were passed over because they are small.
+        attributes: What the entries of vectors say that are made of several labels.
     """
 
     splits: Mapping[str, Split]
@@ -58,6 +60,7 @@ class Stored:
     notes: tuple[str, ...] = ()
     in_order: bool = False
     skip_small: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,8 @@ class Storage:
         def write(file: IO[bytes]) -> None:
             file.write(head.getvalue())
             file.truncate(len(head.getvalue()) + needed)
+            if hasattr(os, "posix_fallocate"):  # a map without blocks on a full disk is a SIGBUS
+                os.posix_fallocate(file.fileno(), 0, len(head.getvalue()) + needed)
             flat = np.memmap(file, dtype, "r+", len(head.getvalue()), (size,))
             fill(flat)
             flat.flush()

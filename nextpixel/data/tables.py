@@ -174,8 +174,12 @@ def hub_caches() -> list[Path]:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Find the parquet files in a folder, by name."""
-    return list(files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet"))
+    """Find the parquet files in a folder, by name; ``labels.parquet`` is about pictures."""
+    found = files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet")
+    files = [path for path in found if path.name != "labels.parquet"]
+    for file in files:
+        require_file(file)
+    return files
 
 
 def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows]:

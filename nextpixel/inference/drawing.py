@@ -5,9 +5,10 @@ on tensors that it is made of.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,22 @@ from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
-from nextpixel.inference.conditions import conditions_of_request
+from nextpixel.inference.conditions import class_numbers, conditions_of_request, divided
 from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import Trainable
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 from nextpixel.training.memory import in_memory
 
 __all__ = [
     "Drawn",
     "beside_images",
+    "Working",
+    "class_names",
+    "classes_given",
     "draw_images",
     "enough_memory",
-    "Working",
     "drawn_images",
     "images_of",
 ]
@@ -56,6 +60,10 @@ class Drawn:
         levels: the number of values of a sub-pixel.
         grid: the images to show, (m, C, H, W), row by row: the draws, and what they belong to.
         columns: the number of images in a row of the grid; None for a square grid.
+        rows: the number of images in each row of the grid, if rows differ.
+        row_names: what is written beside the rows of the grid, such as their classes; fewer names
+            are those of the first rows.
+        names: the class of each image, or ().
         source: the name of the source of the images that they belong to; "" for samples.
         given: what was given, such as "the class"; "" for nothing.
     """
@@ -64,6 +72,9 @@ class Drawn:
     levels: int
     grid: NDArray[np.integer[Any]]
     columns: int | None
+    rows: tuple[int, ...] = ()
+    row_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     source: str = ""
     given: str = ""
 
@@ -79,8 +90,16 @@ class Drawn:
             path: the file or folder.
             enlarge: the side in a .png of the square that shows a pixel.
         """
-        x = self.grid if Path(path).suffix == ".png" else self.images
-        write_images(path, x, self.levels, columns=self.columns, enlarge=enlarge)
+        write_images(
+            path,
+            self.grid if Path(path).suffix == ".png" else self.images,
+            self.levels,
+            columns=self.columns,
+            rows=self.rows,
+            row_names=self.row_names,
+            enlarge=enlarge,
+            names=self.names,
+        )
 
 
 def draw_images(
@@ -116,7 +135,7 @@ def draw_images(
         (2, 1, 4, 3)
     """
     trained = open_trained(model, device=device)
-    network, n, columns, class_ = trained.distribution, request.n, request.columns, request.class_
+    network, n, class_ = trained.distribution, request.n or 1, request.class_
     shape = request.shape or trained.card.shape
     if shape is None:
         raise UsageError(
@@ -128,20 +147,24 @@ def draw_images(
             " images as large as that, or smaller ones"
         )
     trained.check_guidance(config.guidance)
-    classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
-    if classes and len(network.conditions) == 1 and class_ in (None, "all"):
-        if class_ is None and classes[0] > max(n, _MOST_ROWS):
+    by_class = bool(of_kind(network.conditions, ClassCondition))
+    if class_ is None and by_class and (len(network.conditions) == 1 or request.per_class):
+        class_ = "all"
+    if request.per_class is not None:
+        count = len(class_numbers(trained, class_ or "all"))
+        if request.class_ is None and count > _MOST_ROWS:
             # How many classes there are is up to whoever made the checkpoint.
             raise UsageError(
-                f"the model has {classes[0]:,} classes, so that an image of each is"
-                f" {classes[0]:,} images; choose one with ‹class_›, or draw them all with"
-                " ‹class_=all›"
+                f"the model has {count:,} classes, so that ‹per_class={request.per_class}› is"
+                f" {request.per_class * count:,} images; choose one with ‹class_›, or draw them all"
+                " with ‹class_=all›"
             )
-        per_class = max(1, n // classes[0]) if class_ is None else n
-        n, columns, class_ = per_class * classes[0], columns or per_class, "all"
+        n = request.per_class * count
+    labels = divided(n, class_numbers(trained, class_)) if class_ and by_class else []
     condition = conditions_of_request(
         trained,
         n,
+        shape,
         class_=class_,
         caption=request.caption,
         data=data,
@@ -151,7 +174,28 @@ def draw_images(
     if working is not None:
         working(n * network.channels * math.prod(shape))
     x = drawn_images(network, n, shape, condition, config, progress).cpu().numpy()
-    return Drawn(images=x, levels=network.levels, grid=x, columns=columns, given=trained.given)
+    names = class_names(trained, labels)
+    rows = [len(list(same)) for _, same in groupby(labels)] if request.columns is None else []
+    if len(rows) < 2:
+        rows, row_names = [], names[:1]
+    else:
+        row_names = tuple(name for name, _ in groupby(names))
+    return Drawn(
+        images=x,
+        levels=network.levels,
+        grid=x,
+        columns=request.columns,
+        rows=tuple(rows),
+        row_names=row_names,
+        names=names,
+        given=trained.given,
+    )
+
+
+def class_names(trained: Trained, labels: Iterable[int]) -> tuple[str, ...]:
+    """What classes are called; one that is unknown has the name ""."""
+    known = dict(enumerate(trained.card.classes))
+    return tuple("" if k < 0 else known.get(k, str(k)) for k in labels)
 
 
 def drawn_images(
@@ -198,17 +242,33 @@ def beside_images(
     chosen: Selection,
     pieces: Sequence[NDArray[np.integer[Any]]],
     drawn: NDArray[np.integer[Any]],
+    labels: Sequence[int] = (),
 ) -> Drawn:
-    """Draws (n, draws, C, H, W), and rows of the grid that begin with other images of that form."""
+    """Draws (n, draws, C, H, W), and rows of the grid that begin with other images of that form.
+
+    Args:
+        labels: the classes that were given, which are written beside the rows.
+    """
     rows = np.concatenate([*pieces, drawn], axis=1)
+    names = class_names(trained, labels)
     return Drawn(
         images=drawn,
         levels=trained.model.levels,
         grid=rows.reshape(-1, *rows.shape[2:]),
         columns=rows.shape[1],
+        row_names=names,
+        names=names,
         source=chosen.source,
         given=trained.given or "its code",
     )
+
+
+def classes_given(model: Trainable, part: Split, rows: NDArray[np.int64]) -> list[int]:
+    """The classes that a model is given of some images; [] if it is given none."""
+    if part.labels is None or not of_kind(model.conditions, ClassCondition):
+        return []
+    labels: list[int] = part.labels[rows].tolist()
+    return labels
 
 
 def images_of(part: Split, rows: NDArray[np.int64], chosen: Selection) -> NDArray[np.int64]:

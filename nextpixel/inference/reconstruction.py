@@ -16,7 +16,14 @@ from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import index, map_values
 from nextpixel.errors import UsageError
 from nextpixel.inference import interpolation
-from nextpixel.inference.drawing import Drawn, Working, beside_images, drawn_images, images_of
+from nextpixel.inference.drawing import (
+    Drawn,
+    Working,
+    beside_images,
+    classes_given,
+    drawn_images,
+    images_of,
+)
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder
@@ -84,6 +91,7 @@ def reconstruct_images(
             pieces.append(encoder.reconstruct(torch.from_numpy(x)).cpu().numpy()[:, None])
     if not isinstance(network, ImageModel):
         return beside_images(trained, chosen, pieces[:-1], pieces[-1])
+    labels = classes_given(network, chosen.split, rows)
     _, values = conditioned(network, chosen.split, rows)
     repeated = map_values(lambda value: value.repeat_interleave(request.draws, dim=0), values)
     size = x.shape[2], x.shape[3]
@@ -91,7 +99,7 @@ def reconstruct_images(
         working(n * request.draws * network.channels * math.prod(size))
     drawn = drawn_images(network, n * request.draws, size, repeated, config, progress)
     return beside_images(
-        trained, chosen, pieces, drawn.view(n, request.draws, *x.shape[1:]).cpu().numpy()
+        trained, chosen, pieces, drawn.view(n, request.draws, *x.shape[1:]).cpu().numpy(), labels
     )
 
 

@@ -20,6 +20,9 @@ from nextpixel.conditions.values import Values
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
 
+_LEAST_SPREAD = 1e-30
+
+
 class Encoded(NamedTuple):
     """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1, P, H, W)."""
 
@@ -82,8 +85,10 @@ class ConditionEncoder(nn.Module):
         vectors = vectors[vectors.isfinite().all(dim=1)].cpu().double()
         if len(vectors):
             deviation = vectors.std(dim=0, correction=0)
+            # What is constant has a deviation by rounding; single precision has no 1 / 1e-40.
+            spread = vectors.amax(dim=0) - vectors.amin(dim=0)
             self.offset.copy_(vectors.mean(dim=0))
-            self.factor.copy_(torch.where(deviation > 0, 1 / deviation, 1))
+            self.factor.copy_(torch.where(spread > _LEAST_SPREAD, 1 / deviation, 1))
 
     def forward(self, values: Values, height: int, width: int) -> Encoded:
         """The values of a batch, encoded for images of a size."""

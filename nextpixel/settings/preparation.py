@@ -88,13 +88,25 @@ class Preparation:
     """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller
     than the others."""
 
+    standardise: bool = False
+    """Bring maps of real numbers to mean 0 and deviation 1 in training. Vectors need no option: a
+    model always standardises them."""
+
+    map_scale: tuple[float, ...] | None = None
+    """The mean and deviation of each channel of maps. By default those of the training maps."""
+
+    attributes: tuple[str, ...] | None = None
+    """What the entries of a vector say that is made of several labels of an image. By default the
+    labels that occur."""
+
     ragged: bool = False
     """Accept pictures that differ in size, to train on crops of them."""
 
-    reading: int = 2
+    reading: int = 3
     """The rules by which files are read. Rules 1 are those of version 0.1.0, whose models repeat
     them: 16-bit pictures keep their upper byte, stacks their first page and TIFF files their first
-    three bands; labels 0 ... highest are all classes, and names are in alphabetical order."""
+    three bands; labels 0 ... highest are all classes, and names are in alphabetical order. By rules
+    1 and 2, no table of labels is looked for."""
 
     def __post_init__(self) -> None:
         self._set("size", _checked_size(self.size))
@@ -103,17 +115,19 @@ class Preparation:
             ("from_levels", 2, _MOST_LEVELS),
             ("channels", 1, _MOST_CHANNELS),
             ("split_seed", 0, 2**63 - 1),
-            ("reading", 1, 2),
+            ("reading", 1, 3),
         ):
             value = getattr(self, name)
             if value is not None or name in ("split_seed", "reading"):
                 self._set(name, _checked_integer(name, value, low, high))
         for name in ("validation", "test"):
             self._set(name, _checked_amount(name, getattr(self, name)))
-        for name in ("ignore_labels", "ragged", "skip_broken", "skip_small"):
+        for name in ("ignore_labels", "ragged", "skip_broken", "skip_small", "standardise"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"‹{name}={getattr(self, name)!r}› must be True or False")
         self._set("text_encoder", _checked_encoder(self.text_encoder))
+        self._set("map_scale", _checked_scale(self.map_scale))
+        self._set("attributes", _checked_names("attributes", self.attributes))
         if self.split_by not in (None, "content", "index"):
             raise UsageError(f"‹split_by={self.split_by!r}› must be 'content' or 'index'")
         if self.binarise not in (None, "threshold", "draw"):
@@ -229,6 +243,28 @@ def _checked_encoder(encoder: Any) -> Any:
             " itself is an argument of load_data"
         )
     return tuple(encoder)
+
+
+def _checked_scale(scale: Any) -> tuple[float, ...] | None:
+    if scale is None:
+        return None
+    good = isinstance(scale, list | tuple) and scale and len(scale) % 2 == 0
+    good = good and all(isinstance(number, float) and math.isfinite(number) for number in scale)
+    if not good or min(scale[1::2]) <= 0:
+        raise UsageError(
+            f"‹map_scale={scale!r:.60}› must be a finite mean and a positive deviation of each"
+            " channel"
+        )
+    return tuple(scale)
+
+
+def _checked_names(name: str, values: Any) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    good = isinstance(values, list | tuple) and values and all(isinstance(v, str) for v in values)
+    if not good or len(set(values)) < len(values):
+        raise UsageError(f"‹{name}={values!r:.60}› must be different names")
+    return tuple(values)
 
 
 def _is_integer(value: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.errors import UsageError
+from nextpixel.settings.label_pattern import check_pattern
 from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 
 __all__ = ["ANNOTATION_PLACES", "PLACES", "Annotations", "Source"]
@@ -30,8 +31,25 @@ class Annotations:
     """
 
     labels: str | Path | None = None
-    """An ``.npy`` file with the label of each image of an ``.npy`` file, in the order of the
-    images."""
+    """The labels of the images: an ``.npy`` file in the order of the images of an ``.npy`` file, or
+    a ``.csv``, ``.tsv`` or ``.parquet`` table with a column of labels and one of files. Images
+    without a label are of an unknown class. By default ``labels.csv`` in a folder of pictures
+    without sub-folders, or ``NAME_labels.csv`` or ``.npy`` beside NAME."""
+
+    label_column: str | None = None
+    """The column of labels. Several, A,B,C, are labels that an image has or has not; so are several
+    labels in one cell, as in ``red;square``. The model is then conditioned on a vector of zeros and
+    ones. By default the column label, class, category, target or y."""
+
+    file_column: str | None = None
+    """The column of tables of labels, vectors or captions that names the images: paths below the
+    folder, or names of files with or without their ending; for arrays, numbers from 0. By default
+    the column file, filename, image, path, name or id."""
+
+    label_pattern: str | None = None
+    """Labels from the names of files: a regular expression with one group around the label, such as
+    ``(.+)_[0-9]+``. It is searched in the name of the file, or in the path below the folder if it
+    has a slash."""
 
     vectors: str | Path | None = None
     """A vector for each image: an ``.npy`` file in the order of the images, or a ``.csv`` table of
@@ -53,6 +71,16 @@ class Annotations:
         for name in ANNOTATION_PLACES:
             if getattr(self, name) is not None:
                 _check_place(self, name, f"‹{name}={getattr(self, name)!r:.60}›")
+        for name in ("label_column", "file_column", "label_pattern"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value and "\0" not in value):
+                raise UsageError(f"‹{name}={value!r:.60}› must be a text that is not empty")
+        if self.label_pattern is not None:
+            check_pattern(self.label_pattern)
+            if other := next((n for n in ("labels", "label_column") if getattr(self, n)), None):
+                raise UsageError(
+                    f"‹label_pattern› and ‹{other}› both say where the labels are; give one of them"
+                )
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,13 @@ def learn_embedding(
             f"{data.source} has no classes, or images of several sizes; an embedding needs labelled"
             " images of one size"
         )
-    parts = [split for split in (data.train, data.valid, data.test) if len(split)]
+    unknown = np.array([-1])
+    parts = [
+        _of_classes(split, unknown, inside=False)
+        for split in (data.train, data.valid, data.test)
+        if len(split)
+    ]
+    parts = [split for split in parts if len(split)]
     numbers = held_out_classes(
         np.unique(np.concatenate([_labels(split) for split in parts])),
         held_out,

@@ -9,6 +9,7 @@ from typing import Any
 from nextpixel.checkpoint import BEST, read_card
 from nextpixel.files.card import ModelCard, ancestors_of, checked_source
 from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
+from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import replace_file
 from nextpixel.files.tensors import FORMAT, json_digest
 from nextpixel.settings.recorded import recorded
@@ -75,6 +76,8 @@ def own_card(path_or_name: str | Path) -> ModelCard:
 
 def _read(path: Path) -> tuple[dict[str, Any], str, object]:
     """The request, its digest, and the signature."""
+    if (kind := kind_of(path)) is not None:
+        raise CheckpointError(f"{path} is {kind}, not a regular file; restore it from a copy")
     if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent} holds no run ({RUN} is missing); give the folder of a run"

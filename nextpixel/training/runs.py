@@ -17,6 +17,7 @@ the same weights again.
 """
 
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -29,7 +30,7 @@ from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
 from nextpixel.data.preview import PREVIEW, write_preview
 from nextpixel.data.splits import ImageData
-from nextpixel.errors import UsageError
+from nextpixel.errors import Interrupted, UsageError
 from nextpixel.files.card import ModelCard, Training, ancestors_of
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
@@ -47,6 +48,7 @@ from nextpixel.training.distributed import (
     stop_requests,
     wait_for_all,
 )
+from nextpixel.training.folder import run_folder
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
@@ -83,9 +85,9 @@ def run(
     It writes metrics, the best weights and the state on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
-    its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
-    state after the step in progress; a second one stops at once. The state is also saved when the
-    caller leaves the loop.
+    its local rank, else gloo); only the first process writes. A signal (SIGINT, which is Ctrl-C,
+    SIGTERM, SIGHUP or SIGUSR1) saves the state after the step in progress; a second one stops at
+    once. The state is also saved when the caller leaves the loop.
 
     Args:
         folder: made if necessary.
@@ -106,12 +108,13 @@ def run(
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
-            differently.
+            differently; another process trains in it, or there is no space for the run.
+        OSError: the disk is full, or the like; the folder holds the last good state.
         FileNotFoundError: there is no run to resume.
         CheckpointError: the state is damaged.
         TrainingError: see `train`.
-        KeyboardInterrupt: after SIGINT or SIGTERM, when the state is saved; its message says how to
-            go on.
+        Interrupted: after such a signal, when the state is saved; a KeyboardInterrupt whose message
+            says how to go on.
         ModuleNotFoundError: TensorBoard is not installed.
     """
     folder = Path(folder).expanduser()
@@ -124,7 +127,11 @@ def run(
             "ancestors": [asdict(ancestor) for ancestor in start.ancestors],
             "ancestors_digest": start.digest,
         }
-    with process_group(model, model.device), stop_requests() as stop_requested:
+    with (
+        process_group(model, model.device),
+        stop_requests() as stop_requested,
+        run_folder(folder, model, config, resume=resume),
+    ):
         first = rank_and_processes()[0] == 0
         state, asked = _prepare(
             folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
@@ -150,13 +157,15 @@ def run(
                         save_state(state, folder / STATE)
                         saved = time.monotonic()
                 yield step
-                if any_process(stop_requested(), model.device):
+                if number := any_process(stop_requested(), model.device):
                     if first:
                         save_state(state, folder / STATE)
                     wait_for_all()
-                    raise KeyboardInterrupt(
-                        f"stopped after step {step.step} with the state saved; to go on: "
-                        f"nextpixel train --resume {shlex.quote(str(folder))}"
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(number).name} after step {step.step} with the"
+                        " state saved; to go on: nextpixel train --resume"
+                        f" {shlex.quote(str(folder))}",
+                        number,
                     )
         except GeneratorExit:
             if first:
@@ -174,6 +183,9 @@ def reopen(
     *,
     source: str | None = None,
     labels: str | Path | None = None,
+    label_column: str | None = None,
+    file_column: str | None = None,
+    label_pattern: str | None = None,
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
     maps: str | Path | None = None,
@@ -190,6 +202,7 @@ def reopen(
         source: where the same images are now.
         labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
             likewise.
+        label_column, file_column, label_pattern: as in the run; they may be left out.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
 
     Raises:
@@ -199,9 +212,12 @@ def reopen(
     """
     folder = Path(folder).expanduser()
     asked = read_run(folder)
-    given = {
+    given: dict[str, Any] = {
         "images": source,
         "labels": labels,
+        "label_column": label_column,
+        "file_column": file_column,
+        "label_pattern": label_pattern,
         "vectors": vectors,
         "captions": captions,
         "maps": maps,
@@ -254,7 +270,6 @@ def _prepare(
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
-        folder.mkdir(parents=True, exist_ok=True)
         remove_left_over(folder)
         kept = read_metrics(folder) if resume else []
         rewrite(folder, (line for line in kept if line["step"] <= state.step))

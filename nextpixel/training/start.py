@@ -186,7 +186,7 @@ def resume_model(
     changes: Mapping[str, Any] | None = None,
     *,
     source: str | None = None,
-    annotations: Mapping[str, str | Path] | None = None,
+    annotations: Mapping[str, Any] | None = None,
     text_encoder: TextEncoder | str | None = None,
     other_data: bool = False,
     device: str | torch.device = "auto",
