@@ -64,7 +64,7 @@ def test_the_default_model_fits_the_time(
         return GatedPixelCNN(levels=17, **{"features": 48, "layers": 1} | dict(choice.network))
 
     config = TrainConfig(minutes=minutes)
-    model, updates, notes = pace.fitting(build, DIGITS, config, torch.device("cpu"))
+    model, updates, notes = pace.fitting(build, ModelChoice(), DIGITS, config, torch.device("cpu"))
     assert isinstance(model, GatedPixelCNN)
     assert (model.settings.features, bool(notes)) == (width, said)
     assert updates == max(1, round(60 * minutes / (width / 10 - 1)))

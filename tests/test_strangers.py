@@ -367,6 +367,9 @@ def test_a_folder_of_pictures_is_written_file_by_file(tmp_path: Path) -> None:
     for _ in range(2):  # its own files it may replace
         write_images(tmp_path / "out", GREY, 4)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+    Image.new("L", (2, 2)).save(tmp_path / "out" / "0.png")  # somebody's, of the same name
+    with pytest.raises(UsageError, match=r"holds other things, such as '0\.png'"):
+        write_images(tmp_path / "out", GREY, 4)
 
 
 @root
@@ -524,7 +527,7 @@ def test_metadata_of_pictures_never_travels(out: str, tmp_path: Path) -> None:
         assert b"SECRET" not in path.read_bytes()
         if path.suffix == ".png":
             picture = Image.open(path, formats=["PNG"])
-            assert not picture.getexif() and not picture.info
+            assert not picture.getexif() and picture.info == {"Software": "nextpixel"}
 
 
 # --- bounds ---

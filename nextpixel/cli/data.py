@@ -3,8 +3,10 @@
 import json as json_format
 from pathlib import Path
 
+from nextpixel.cli.helps import flag
 from nextpixel.cli.options import Given
 from nextpixel.cli.readers import Json
+from nextpixel.errors import UsageError
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 
@@ -25,7 +27,8 @@ def data(
     Parameters
     ----------
     source
-        `digits`, an .npz or .npy file, a folder of pictures, one picture, or `hf:NAME`.
+        A folder, .zip or .tar of pictures, one picture, an .npz, .npy or .h5 file (also
+        `file.h5:train/data`), `hf:NAME`, or `digits`.
     preview
         A `.png` to write: some images of each split as they are stored, and as a model sees them.
     """
@@ -49,7 +52,8 @@ def data(
             progress=progress,
         )
     if json:
-        print(json_format.dumps(found))
+        notes = [UsageError(note).shown(flag) for note in found["notes"]]
+        print(json_format.dumps(found | {"notes": notes}))
         return
     size = "sizes differ" if found["shape"] is None else "{}×{}".format(*found["shape"])
     colours = f"{found['channels']} channel{'s' * (found['channels'] > 1)}"

@@ -51,8 +51,8 @@ def train(
     Parameters
     ----------
     source
-        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), one picture,
-        or `hf:NAME`.
+        A folder, .zip or .tar of pictures (sub-folders are classes), one picture, an .npz, .npy or
+        .h5 file (also `file.h5:train/data`), `hf:NAME`, or `digits`.
     out
         The run's folder, which every other command takes. Default: runs/ and the name of the
         source, numbered if necessary.

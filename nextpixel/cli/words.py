@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nextpixel.cli.helps import flag
 from nextpixel.cli.terminal import printable
 from nextpixel.errors import UsageError
 from nextpixel.settings.preparation import Preparation
@@ -89,7 +90,7 @@ def seconds_words(seconds: float) -> str:
 def note_lines(notes: tuple[str, ...], head: str = "note") -> Iterator[str]:
     """What was assumed of the data or passed over, a line each, with parameters as options."""
     for note in notes:
-        shown = UsageError(note).shown(lambda name: f"--{name.replace('_', '-')}")
+        shown = UsageError(note).shown(flag)
         yield f"{head:<9} {printable(shown)}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from nextpixel.data.errors import DataError
 from nextpixel.files.regular import kind_of
 
-__all__ = ["Seen", "files_below", "listing", "require_file"]
+__all__ = ["Seen", "files_below", "is_left_behind", "listing", "require_file"]
 
 # Thumbnails and resource forks that archives and network disks leave behind.
 _FOREIGN_FOLDERS = {"__MACOSX", "@eaDir"}
@@ -84,11 +84,12 @@ def listing(folder: Path) -> list[Path]:
         raise DataError(
             f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away"
         ) from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
-    ]
+    return [entry for entry in entries if not is_left_behind(entry.name)]
+
+
+def is_left_behind(name: str) -> bool:
+    """Tell whether an entry is hidden, or something that operating systems leave behind."""
+    return name.startswith(".") or name in _FOREIGN_FOLDERS
 
 
 def _is_link(path: Path) -> bool:

@@ -49,10 +49,10 @@ __all__ = [
     "write_image",
 ]
 
-_SOFTWARE = "nextpixel"
 
-
-def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
+def write_image(
+    path: str | Path, x: Any, *, levels: int = 256, software: str | None = None
+) -> None:
     """Write an image in the format that the path's suffix names, levels spread over 0 ... 255.
 
     Args:
@@ -61,6 +61,7 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
             3 and 4 channels are grey, RGB and RGBA; any other number is shown as grey pictures side
             by side.
         levels: The number of levels of x.
+        software: What a PNG file says that it was written with, see `is_written_here`.
 
     Raises:
         ImageError: If x is not such an image, or the format cannot hold it.
@@ -69,10 +70,12 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
     picture = _as_picture(x, levels)
     try:
         with replace_file(path, to_disk=False) as place:
-            if Path(path).suffix.lower() == ".png":
-                picture.save(place, pnginfo=_mark())
-            else:
+            if software is None:
                 picture.save(place)
+            else:
+                info = PngInfo()
+                info.add_text("Software", software)
+                picture.save(place, pnginfo=info)
     except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
@@ -83,13 +86,13 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
         ) from error
 
 
-def is_written_here(path: Path) -> bool:
-    """Whether a file is a picture that `write_image` wrote, and nobody changed since."""
+def is_written_here(path: Path, software: str) -> bool:
+    """Whether a file is a PNG picture that says so."""
     if not path.is_file():
         return False
     try:
         with Image.open(path, formats=["PNG"]) as picture:
-            return picture.info.get("Software") == _SOFTWARE
+            return picture.info.get("Software") == software
     except (OSError, ValueError, SyntaxError):
         return False
 
@@ -181,12 +184,6 @@ def grid(
         top, left = padding + row * down, padding + column * right
         sheet[:, top : top + height, left : left + width] = tile
     return sheet
-
-
-def _mark() -> PngInfo:
-    info = PngInfo()
-    info.add_text("Software", _SOFTWARE)
-    return info
 
 
 def _image(x: Any) -> Integers:

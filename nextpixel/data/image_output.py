@@ -19,6 +19,9 @@ from nextpixel.files.replacing import check_links, new_folder
 
 __all__ = ["check_folder", "check_output", "write_images"]
 
+_SOFTWARE = "nextpixel"
+"""Tells files of an earlier call, which may be replaced, from somebody's pictures."""
+
 _UNUSUAL = re.compile(r"[^\w.-]+")
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?(_[\w.-]+)?\.png")
 _LONGEST_NAME = 40
@@ -59,7 +62,7 @@ def check_output(
 
 def write_images(
     path: str | Path,
-    x: NDArray[np.integer[Any]],
+    x: NDArray[Any],
     levels: int,
     *,
     columns: int | None = None,
@@ -68,13 +71,13 @@ def write_images(
     enlarge: int = 1,
     names: Sequence[str] = (),
 ) -> None:
-    """Write integers 0 ... levels-1 in the way that the ending of the name says.
+    """Write images in the way that the ending of the name says.
 
     Args:
-        path: A ``.png`` for a grid, an ``.npy`` for the integers, or a folder, which is created,
-            for a file each, such as ``07_cat.png``.
-        x: (n, C, H, W); for a folder or an ``.npy`` also (n, draws, C, H, W), whose files are
-            called ``07_1_cat.png``.
+        path: A ``.png`` for a grid, an ``.npy`` for the numbers as they are, or a folder, which is
+            created, for a file each, such as ``07_cat.png``.
+        x: Integers 0 ... levels-1 (n, C, H, W); for a folder also (n, draws, C, H, W), whose files
+            are called ``07_1_cat.png``, and for an ``.npy`` any numbers.
         levels: The number of values of a sub-pixel.
         columns, rows: The number of images in a row of the grid, or in each row, see `grid`.
         row_names: What is written beside the first rows of the grid.
@@ -86,7 +89,7 @@ def write_images(
     """
     path = Path(path)
     if path.suffix == ".npy":
-        write_npy(path, x.astype(np.uint8 if levels <= 256 else np.uint16))
+        write_npy(path, x)
     elif path.suffix == ".png":
         sheet = grid(x, columns=columns, rows=rows, levels=levels, scale=enlarge)
         write_image(path, _named_rows(sheet, row_names, x.shape[2] * enlarge + 1))
@@ -110,7 +113,7 @@ def _write_folder(
                 if names and (name := _UNUSUAL.sub("-", names[number[0]])[:_LONGEST_NAME]):
                     parts.append(name)
                 written.append(folder / f"{'_'.join(parts)}.png")
-                write_image(written[-1], x[number], levels=levels)
+                write_image(written[-1], x[number], levels=levels, software=_SOFTWARE)
         except BaseException:
             for file in written:
                 file.unlink(missing_ok=True)
@@ -130,7 +133,9 @@ def check_folder(path: Path) -> None:
             f"‹out={path}› is {kind_of(path) or 'a file'}, not a folder; choose another name, or"
             " one that ends in .png"
         )
-    entries = (e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e)))
+    entries = (
+        e for e in path.iterdir() if not (_OURS.fullmatch(e.name) and is_written_here(e, _SOFTWARE))
+    )
     other = next(entries, None)
     if other is not None:
         raise UsageError(

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from nextpixel.data.classes import LABEL_COLUMNS, MOST_CLASSES
 from nextpixel.data.errors import DataError
 from nextpixel.data.folders import require_file
-from nextpixel.data.huggingface import is_saved_dataset
 from nextpixel.data.label_cells import (
     Labels,
     labels_of_cells,
@@ -32,11 +31,12 @@ from nextpixel.data.table_files import (
     read_table,
     row_of_each,
 )
+from nextpixel.data.tables import is_saved_dataset
 from nextpixel.settings.label_pattern import label_in
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 
-__all__ = ["has_own_labels", "labelled"]
+__all__ = ["assigned_labels", "has_own_labels", "labelled"]
 
 
 def has_own_labels(source: Source) -> bool:
@@ -58,7 +58,7 @@ def labelled(stored: Stored, source: Source, preparation: Preparation) -> Stored
     if preparation.ignore_labels:
         return stored
     if source.label_pattern is not None:
-        return _assigned(stored, *_of_names(stored, source.label_pattern), preparation)
+        return assigned_labels(stored, *_of_names(stored, source.label_pattern), preparation)
     table, found = source.labels, False
     if table is None and preparation.reading > 2:
         table = _beside(Path(source.images).expanduser())
@@ -87,7 +87,7 @@ def labelled(stored: Stored, source: Source, preparation: Preparation) -> Stored
         notes.insert(
             0, f"{path} lies with the images: its labels are used, unless ‹ignore_labels=True›"
         )
-    return _assigned(stored, labels, notes, preparation)
+    return assigned_labels(stored, labels, notes, preparation)
 
 
 def _is_table(path: Path) -> bool:
@@ -251,7 +251,9 @@ def _by_number(cells: Sequence[Any], count: int, where: str) -> NDArray[np.int64
     return rows
 
 
-def _assigned(stored: Stored, labels: Labels, notes: list[str], preparation: Preparation) -> Stored:
+def assigned_labels(
+    stored: Stored, labels: Labels, notes: list[str], preparation: Preparation
+) -> Stored:
     """Give every split its part of the labels."""
     names = labels.names
     if not (names or preparation.attributes):

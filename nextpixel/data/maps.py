@@ -12,6 +12,7 @@ from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import files_below
 from nextpixel.data.image_files import read_image, read_indices
 from nextpixel.data.pixels import Integers, resize, subsample
+from nextpixel.data.scan import FEW
 from nextpixel.data.splits import Split
 from nextpixel.settings.preparation import Preparation
 
@@ -107,11 +108,17 @@ def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
     return scale if tuple(-(-side // scale) for side in size) == smaller else None
 
 
-def map_levels(maps: Sequence[NDArray[Any] | None], where: str) -> int | None:
+def map_levels(
+    maps: Sequence[NDArray[Any] | None], where: str, preparation: Preparation
+) -> int | None:
     """How many levels the integer maps of all splits have; None for floats, or without maps.
 
-    Two if nothing is above 1, else 256 for bytes, else the highest value + 1.
+    See `Preparation.map_levels`.
+
+    Raises:
+        DataError: If a value is above the levels that are given, or maps of integers are expected.
     """
+    given = preparation.map_levels
     present = [values for values in maps if values is not None]
     floats = [values.dtype.kind == "f" for values in present]
     if any(floats) and not all(floats):
@@ -119,11 +126,20 @@ def map_levels(maps: Sequence[NDArray[Any] | None], where: str) -> int | None:
             f"the maps of {where} are floats in some splits and integers in others; make them the"
             " same"
         )
+    if given is not None and any(floats):
+        raise DataError(
+            f"‹map_levels={given}› is for maps of integers, but those of {where} are floats"
+        )
     if not present or any(floats):
         return None
     highest = max(int(values.max(initial=1)) for values in present)
     is_bytes = all(values.dtype == np.uint8 for values in present)
-    return 256 if highest > 1 and is_bytes else highest + 1
+    if given is not None and highest >= max(2, given):
+        raise DataError(
+            f"the maps of {where} hold {highest}, which is not below ‹map_levels={given}›"
+        )
+    few = FEW if preparation.reading > 2 else 2
+    return given or (256 if highest >= few and is_bytes else highest + 1)
 
 
 def pictured_maps(split: Split, folder: Path) -> NDArray[Any]:

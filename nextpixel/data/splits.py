@@ -48,7 +48,8 @@ class Split:
 
     Attributes:
         images: (N, C, H, W) integers 0 ... levels-1, in memory or as `MappedImages`, which reads
-            like an array; or N images (C, H_i, W_i) when sizes differ.
+            like an array; or N images (C, H_i, W_i) when sizes differ. Before they are prepared,
+            stored numbers of any type.
         labels: (N,) int64, or None.
         vectors: (N, size) float32, or None; a row of NaN is unknown. Encoded captions are among
             them.
@@ -59,7 +60,7 @@ class Split:
         fingerprints: (N,) uint64, see `nextpixel.data.fingerprints`; or None.
     """
 
-    images: Integers | MappedImages | Sequence[Integers]
+    images: NDArray[Any] | MappedImages | Sequence[NDArray[Any]]
     labels: NDArray[np.int64] | None = None
     vectors: NDArray[np.float32] | None = None
     maps: NDArray[Any] | None = None
@@ -155,6 +156,8 @@ class ImageData:
         test: May be empty.
         map_levels: The number of levels of integer maps; None without maps, or where they hold
             floats.
+        categorical: Whether its values may be categories: of an array, and neither brightness nor
+            measurements.
         notes: What was assumed, and what was passed over, a sentence each; parameters stand in them
             as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
@@ -175,6 +178,7 @@ class ImageData:
     test: Split
     preparation: Preparation
     map_levels: int | None = None
+    categorical: bool = False
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nextpixel.data.errors import DataError
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import ImageData, Split
-from nextpixel.errors import UsageError
+from nextpixel.data.values import stored_values
 
 __all__ = ["describe", "histogram_bits_per_dim", "one_histogram_bits_per_dim"]
 
@@ -28,16 +28,21 @@ def describe(data: ImageData) -> dict[str, Any]:
 
     Returns:
         ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``,
-        ``notes``, what was assumed or passed over; ``preparation``, as it is recorded;
+        ``notes``, what was assumed or passed over, with parameters as in `UsageError`;
+        ``preparation``, as it is recorded;
         ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all
         values of the training images; ``test_seen_in_train``, how many different test images equal
         a training image, of those looked at; and ``splits``, for each its ``images``,
-        ``looked_at``, ``lowest``, ``highest`` and ``mean`` value, ``smallest`` and ``largest``
+        ``looked_at``, ``lowest``, ``highest`` and ``mean`` value (as stored, if no level was
+        lost), ``smallest`` and ``largest``
         (height, width), and ``classes`` with their counts.
     """
     splits: dict[str, Any] = {}
     digests: dict[str, set[bytes]] = {}
     entropy = 0.0
+    table: NDArray[Any] = np.arange(data.levels)
+    if not data.preparation.one_hot:
+        table = stored_values(table, data.preparation)
     for name, split in _splits(data).items():
         counts, digests[name] = np.zeros(data.levels, np.int64), set()
         looked_at = _looked_at(split)
@@ -49,7 +54,7 @@ def describe(data: ImageData) -> dict[str, Any]:
         splits[name] = {
             "images": len(split),
             "looked_at": len(looked_at),
-            **_values(counts),
+            **_values(counts, table),
             **_counts(data, split),
         }
         if name == "train":
@@ -62,7 +67,7 @@ def describe(data: ImageData) -> dict[str, Any]:
         "levels": data.levels,
         "classes": list(data.classes),
         "preparation": data.preparation.to_json(),
-        "notes": [str(UsageError(note)) for note in data.notes],
+        "notes": list(data.notes),
         "uniform_bits_per_dim": math.log2(data.levels),
         "entropy_bits_per_dim": entropy,
         "test_seen_in_train": len(digests["train"] & digests["test"]),
@@ -178,12 +183,13 @@ def _splits(data: ImageData) -> dict[str, Split]:
     return {"train": data.train, "valid": data.valid, "test": data.test}
 
 
-def _values(counts: NDArray[np.int64]) -> dict[str, Any]:
-    if not counts.any():
+def _values(counts: NDArray[np.int64], table: NDArray[Any]) -> dict[str, Any]:
+    known = (counts > 0) & ~np.isnan(table)
+    if not known.any():
         return {"lowest": None, "highest": None, "mean": None}
-    present = np.flatnonzero(counts)
-    mean = float(counts @ np.arange(len(counts)) / counts.sum())
-    return {"lowest": int(present[0]), "highest": int(present[-1]), "mean": mean}
+    values = table[known]
+    mean = float(counts[known] @ values / counts[known].sum())
+    return {"lowest": values.min().item(), "highest": values.max().item(), "mean": mean}
 
 
 def _counts(data: ImageData, split: Split) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 from nextpixel.data.kept import cache_folder, keep, open_kept, private_folder
-from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import Split
 
 __all__ = [
@@ -52,6 +52,8 @@ class Stored:
             it is split by their index.
         skip_small: Whether pictures were passed over because they are small.
         attributes: What the entries of vectors say that are made of several labels.
+        categorical: Whether the values may be categories: of an array, and neither brightness nor
+            measurements.
     """
 
     splits: Mapping[str, Split]
@@ -61,6 +63,7 @@ class Stored:
     in_order: bool = False
     skip_small: bool = False
     attributes: tuple[str, ...] = ()
+    categorical: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +97,8 @@ class Storage:
         )
 
     def build(
-        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
-    ) -> Integers:
+        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[NDArray[Any]], None]
+    ) -> NDArray[Any]:
         """Make a flat array of `size` values with `fill`, or open the one kept for `key`."""
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:

@@ -26,7 +26,7 @@ __all__ = [
     "SavedRows",
     "check_saved",
     "hub_caches",
-    "is_saved",
+    "is_saved_dataset",
     "parquet_files",
     "parquet_splits",
     "picture_file",
@@ -206,6 +206,11 @@ def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows
 def is_saved(folder: Path) -> bool:
     """Tell whether a folder is a data set that `datasets` saved to disk."""
     return any((folder / name).exists() for name in _SAVED)
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Tell whether a folder is a Hugging Face data set."""
+    return path.is_dir() and (is_saved(path) or bool(parquet_files(path)))
 
 
 def check_saved(folder: Path) -> None:

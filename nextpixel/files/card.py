@@ -18,7 +18,7 @@ from nextpixel.files.fields import CheckpointError, checked, read_record
 from nextpixel.files.tensors import FORMAT, TensorHeader
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.recorded import recorded
-from nextpixel.settings.source import PLACES, Source
+from nextpixel.settings.source import PLACES, Source, file_and_dataset
 from nextpixel.settings.training import EmbeddingConfig, TrainConfig
 from nextpixel.version import __version__
 
@@ -218,8 +218,10 @@ def place_name(place: str) -> str:
     """What a file, folder or data set is called, without the folders above it."""
     if place == "digits" or (place.startswith("hf:") and not place.startswith(_LOCAL)):
         return place
-    name = place.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return f"./{name}" if name in ("", "digits") or name.startswith("hf:") else name
+    file, dataset = file_and_dataset(place)
+    name = file.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    name = f"./{name}" if name in ("", "digits") or name.startswith("hf:") else name
+    return name if dataset is None else f"{name}:{dataset}"
 
 
 def _training(record: Any, model: str, place: str) -> Training | EmbeddingConfig | None:

@@ -21,12 +21,14 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
+from nextpixel.data.values import stored_values
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers, conditions_of_request, divided
 from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 from nextpixel.training.memory import in_memory
 
@@ -66,6 +68,7 @@ class Drawn:
         names: the class of each image, or ().
         source: the name of the source of the images that they belong to; "" for samples.
         given: what was given, such as "the class"; "" for nothing.
+        preparation: how stored values became levels; None if levels are the stored values.
     """
 
     images: NDArray[np.integer[Any]]
@@ -77,6 +80,15 @@ class Drawn:
     names: tuple[str, ...] = ()
     source: str = ""
     given: str = ""
+    preparation: Preparation | None = None
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The images in the values of the training data, see `nextpixel.data.values`."""
+        how = self.preparation
+        if how is None or (how.levels or 0) + (how.missing is not None) != self.levels:
+            return self.images.astype(np.uint8 if self.levels <= 256 else np.uint16)
+        return stored_values(self.images, how)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,15 +96,16 @@ class Drawn:
         return self.images.shape[-2], self.images.shape[-1]
 
     def save(self, path: str | Path, *, enlarge: int = 1) -> None:
-        """Write the grid to a .png, the draws to an .npy, or each draw to a file in a folder.
+        """Write the grid to a .png, the values to an .npy, or each draw to a file in a folder.
 
         Args:
             path: the file or folder.
             enlarge: the side in a .png of the square that shows a pixel.
         """
+        kinds = {".png": self.grid, ".npy": self.values}
         write_images(
             path,
-            self.grid if Path(path).suffix == ".png" else self.images,
+            kinds.get(Path(path).suffix, self.images),
             self.levels,
             columns=self.columns,
             rows=self.rows,
@@ -189,6 +202,7 @@ def draw_images(
         row_names=row_names,
         names=names,
         given=trained.given,
+        preparation=trained.card.preparation,
     )
 
 
@@ -260,6 +274,7 @@ def beside_images(
         names=names,
         source=chosen.source,
         given=trained.given or "its code",
+        preparation=trained.card.preparation,
     )
 
 

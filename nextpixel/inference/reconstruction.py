@@ -168,6 +168,7 @@ def interpolate_images(
         columns=request.steps + 2,
         source=chosen.source,
         given=trained.given,
+        preparation=trained.card.preparation,
     )
 
 

@@ -25,7 +25,6 @@ from nextpixel.models import registry
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
 from nextpixel.settings.training import TrainConfig
 
 __all__ = ["Start", "start_from_checkpoint"]
@@ -54,7 +53,7 @@ class Start:
 
 def start_from_checkpoint(
     start_from: str | Path,
-    source: Source,
+    source: Any,
     preparation: Mapping[str, Any],
     training: TrainConfig,
     *,
@@ -113,7 +112,7 @@ def start_from_checkpoint(
         if not data.classes:
             raise UsageError(
                 f"‹start_from={start_from}› holds a model conditioned on"
-                f" {len(card.classes)} classes, but {source} has none; give labelled images"
+                f" {len(card.classes)} classes, but {data.source} has none; give labelled images"
             )
         model, said = _with_classes(model, card.classes, data.classes)
         notes += said

@@ -77,6 +77,7 @@ def updates_in_time(model: Trainable, data: ImageData, config: TrainConfig) -> i
 
 def fitting(
     build: Callable[[ModelChoice], Trainable],
+    choice: ModelChoice,
     data: ImageData,
     config: TrainConfig,
     device: torch.device,
@@ -85,6 +86,7 @@ def fitting(
 
     Args:
         build: makes a model.
+        choice: the model, which names no size.
         data: what it is trained on.
         config: how.
         device: where.
@@ -92,13 +94,14 @@ def fitting(
     Returns:
         The model, about how many updates it gets, and notes of what was chosen and why.
     """
-    model = build(ModelChoice()).to(device)
+    model = build(choice).to(device)
     first = updates = updates_in_time(model, data, config)
     if first is None or first >= FEW_UPDATES:
         return model, first, ()
     for features, layers in _SMALLER:
         width = -(-features // data.channels) * data.channels
-        model = build(ModelChoice(network={"features": width, "layers": layers})).to(device)
+        size = {"features": width, "layers": layers}
+        model = build(replace(choice, network={**choice.network, **size})).to(device)
         updates = updates_in_time(model, data, config)
         if updates is None or updates >= FEW_UPDATES:
             break

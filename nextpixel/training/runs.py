@@ -37,6 +37,7 @@ from nextpixel.files.replacing import remove_left_over
 from nextpixel.files.tensors import read_header
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
+from nextpixel.settings.source import IN_MEMORY
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
@@ -181,7 +182,7 @@ def run(
 def reopen(
     folder: str | Path,
     *,
-    source: str | None = None,
+    source: Any = None,
     labels: str | Path | None = None,
     label_column: str | None = None,
     file_column: str | None = None,
@@ -199,7 +200,7 @@ def reopen(
 
     Args:
         folder: of the run.
-        source: where the same images are now.
+        source: where the same images are now, or the images themselves.
         labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
             likewise.
         label_column, file_column, label_pattern: as in the run; they may be left out.
@@ -212,8 +213,9 @@ def reopen(
     """
     folder = Path(folder).expanduser()
     asked = read_run(folder)
+    held = source is not None and not isinstance(source, str | Path)
     given: dict[str, Any] = {
-        "images": source,
+        "images": IN_MEMORY if held else source,
         "labels": labels,
         "label_column": label_column,
         "file_column": file_column,
@@ -238,7 +240,8 @@ def reopen(
     model = build(name, keywords, folder / RUN, header, part="model/", device="cpu")
     if not isinstance(model, Trainable):
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
-    data = load_data(data_source, preparation, text_encoder=text_encoder)
+    images = source if held else data_source
+    data = load_data(images, preparation, text_encoder=text_encoder)
     data, _ = without_ancestors(data, asked.get("ancestors_digest"))
     return model, data, TrainConfig(**asked["training"])
 

@@ -27,11 +27,12 @@ from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
-from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.choice import KINDS, ModelChoice
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import IN_MEMORY, Source, file_and_dataset
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.build import build_model
+from nextpixel.training.defaults import with_crop, with_kind
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.finetune import Start, start_from_checkpoint
@@ -84,7 +85,7 @@ Evaluating = Callable[[int, int, float], None]
 
 
 def train_model(
-    source: str | Path | Source,
+    source: Any,
     model: ModelChoice | None = None,
     training: TrainConfig | None = None,
     *,
@@ -103,7 +104,8 @@ def train_model(
     """Trains a model on a source of images in a new run folder, and evaluates it.
 
     Args:
-        source: the images, and the files that belong to them.
+        source: the images, and what belongs to them: anything that
+            `nextpixel.data.load.load_data` takes, also images in memory.
         model: which model; what it leaves open is chosen to suit the images.
         training: how; None trains for ten minutes.
         preparation: how the images are prepared: a `Preparation`, or some of its fields. With
@@ -130,6 +132,7 @@ def train_model(
         FileNotFoundError: there is no such source.
     """
     model, training = model or ModelChoice(), training or TrainConfig()
+    given = None if isinstance(preparation, Preparation) else dict(preparation or {})
     start, updates = None, None
     if start_from is not None:
         start = _start(
@@ -146,30 +149,39 @@ def train_model(
         _check_trainable(data)
     else:
         if not isinstance(preparation, Preparation):
-            preparation = _preparation(dict(preparation or {}), model, training)
+            preparation = _preparation(given or {}, model, training)
         data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
         _check_trainable(data)
+        if preparation.map_levels is not None and data.map_levels is None:
+            raise UsageError(f"‹map_levels› was given, but {data.source} has no maps; leave it out")
+        cropped = ""
+        if given is not None:
+            training, cropped = with_crop(training, data, model, given)
+        sized = model != ModelChoice(kind=model.kind)
+        model, kind = with_kind(model, data)
+        data = replace(data, notes=(*data.notes, *filter(None, (kind, cropped))))
+        config = training
 
         def build(choice: ModelChoice) -> Trainable:
-            with seeded(training.seed):
+            with seeded(config.seed):
                 return build_model(
                     data,
                     choice,
                     conditional=conditional,
                     categorical_maps=categorical_maps,
-                    crop=training.crop,
+                    crop=config.crop,
                 )
 
-        if model == ModelChoice():
-            network, updates, notes = fitting(build, data, training, pick_device(device))
-            data = replace(data, notes=(*data.notes, *notes))
-        else:
+        if sized:
             network = build(model)
+        else:
+            network, updates, notes = fitting(build, model, data, training, pick_device(device))
+            data = replace(data, notes=(*data.notes, *notes))
     network = network.to(pick_device(device))
     if updates is None:
         updates = updates_in_time(network, data, training)
     plan = TrainPlan(
-        folder=Path(out) if out is not None else _free_folder(str(source)),
+        folder=Path(out) if out is not None else _free_folder(str(data.source)),
         model=network,
         data=data,
         config=training,
@@ -185,7 +197,7 @@ def resume_model(
     folder: str | Path,
     changes: Mapping[str, Any] | None = None,
     *,
-    source: str | None = None,
+    source: Any = None,
     annotations: Mapping[str, Any] | None = None,
     text_encoder: TextEncoder | str | None = None,
     other_data: bool = False,
@@ -200,7 +212,8 @@ def resume_model(
         folder: of the run.
         changes: fields of `TrainConfig` to change, among `MAY_CHANGE`: the length of the run, and
             what rescues one that diverged.
-        source: where the same images are now, if they moved.
+        source: where the same images are now, if they moved; or the same images, if the run was
+            of images in memory.
         annotations: where the files that belong to them are now, if they moved, by the fields of
             `Source`: labels, vectors, captions, maps, embedding.
         text_encoder: the function that encodes captions, unless it is the default.
@@ -271,12 +284,10 @@ def _evaluated(plan: TrainPlan, best: float | None, evaluating: Evaluating | Non
 
 def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfig) -> Preparation:
     """The preparation with these fields, and a size that suits the training if none was given."""
-    categorical = model.network.get("value_features") is not None
+    defaults = {} if model.kind == "auto" else KINDS[model.kind]
+    categorical = (defaults | dict(model.network)).get("value_features") is not None
     if categorical and given.get("size") is not None:
-        raise UsageError(
-            "‹size› averages values, which ‹value_features› takes for categories; give only one of"
-            " them"
-        )
+        given = {"resize": "nearest"} | given
     if training.crop is not None:
         return Preparation(**{"ragged": "size" not in given} | given)
     return Preparation(**{"size": None if categorical else "auto"} | given)
@@ -288,7 +299,7 @@ def _check_trainable(data: ImageData) -> None:
 
 
 def _start(
-    source: str | Path | Source,
+    source: Any,
     model: ModelChoice,
     training: TrainConfig,
     preparation: Preparation | Mapping[str, Any] | None,
@@ -299,9 +310,11 @@ def _start(
     chosen = [*model.network, *(n for n in ("scale", "variational") if getattr(model, n))]
     if model.model != ModelChoice().model:
         chosen.append("model")
+    if model.kind != ModelChoice().kind:
+        chosen.append("kind")
     if chosen:
         raise UsageError(f"‹start_from› takes the model of the checkpoint; leave out ‹{chosen[0]}›")
-    source = source if isinstance(source, Source) else Source(source)
+    source = Source(source) if isinstance(source, str | Path) else source
     if isinstance(preparation, Preparation):
         preparation = asdict(preparation)
     return start_from_checkpoint(start_from, source, preparation or {}, training, **arguments)
@@ -309,6 +322,10 @@ def _start(
 
 def _free_folder(source: str) -> Path:
     """runs/ and the source's name, with a number if such a run exists already."""
-    folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
+    folder = Path("runs") / (_stem(source) or "run").replace(":", "-")
     numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
     return folder if not folder.exists() else next(path for path in numbers if not path.exists())
+
+
+def _stem(source: str) -> str:
+    return "memory" if source == IN_MEMORY else Path(file_and_dataset(source)[0]).stem
