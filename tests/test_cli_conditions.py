@@ -375,7 +375,8 @@ def test_auto_encoders(
         (["--ignore-labels", "--conditional"], "no classes, vectors, captions or maps"),
         (["--ignore-labels", "--condition-dropout", "0.1"], "needs a conditional model"),
         (["--vectors", "nowhere.npy"], "there is no such file"),
-        (["--value-features", "2", "--size", "4"], "--size averages values"),
+        (["--value-features", "2", "--resize", "average"], "--resize average averages values"),
+        (["--kind", "codes", "--resize", "average"], "--resize average averages values"),
     ],
 )
 def test_what_does_not_go_together(

@@ -13,11 +13,15 @@ from test_data import assert_same
 
 from nextpixel import Preparation, Source, load_data
 from nextpixel.cli.app import main
+from nextpixel.data.again import load_again
 from nextpixel.data.errors import DataError
 from nextpixel.data.kinds import kind_of, order_matters
 from nextpixel.data.splits import ImageData
 from nextpixel.data.values import stored_values
 from nextpixel.errors import UsageError
+from nextpixel.settings.choice import ModelChoice
+from nextpixel.training.build import build_model
+from nextpixel.training.defaults import with_kind
 
 RNG = np.random.default_rng(0)
 ALL: dict[str, Any] = {"validation": 0, "test": 0, "split_by": "index"}
@@ -137,7 +141,12 @@ def test_bytes_over_255_come_through_and_a_range_is_kept(tmp_path: Path) -> None
         data = loaded(tmp_path, divided, range=(0, 1))
         np.testing.assert_array_equal(data.train.images[:, 0], bytes_)
         np.testing.assert_array_equal(back(data)[:, 0], divided.astype(np.float32))
-    refused(tmp_path, divided, r"252 of 512 values, from 0.509804 to 1, are not", range=(0, 0.508))
+    refused(
+        tmp_path,
+        divided,
+        r"252 of 512 values, from 0.509804 to 1, are not from 0 to 0.508; give",
+        range=(0, 0.508),
+    )
     refused(tmp_path, divided, r"floats from 0 to 1, .*range=0 1 and levels=256")
     refused(tmp_path, bytes_, "range= is for floats", range=(0, 1))
 
@@ -167,7 +176,11 @@ def test_missing_values_are_one_more_level_only_on_request(tmp_path: Path) -> No
         (RNG.integers(-2, 3, (4, 4, 4)), {}, "give offset=2 or more.*or values=-2,-1,0,1,2"),
         (RNG.integers(-99, 3000, (4, 9, 9)), {}, "levels begin at 0; give offset="),
         (RNG.integers(-2, 3, (4, 4, 4)), {"offset": 1}, "offset=1 leaves negative.* at least 2"),
-        (RNG.integers(-2, 3, (4, 4, 4)), {"values": (-2, -1, 0, 1)}, "not among values="),
+        (
+            RNG.integers(-2, 3, (4, 4, 4)),
+            {"values": (-2, -1, 0, 1)},
+            "not in the table -2,-1,0,1; name",
+        ),
         (np.full((4, 4, 4), np.inf), {}, "infinite"),
         (RNG.integers(0, 9, (4, 4, 4)), {"values": (1, 2), "levels": 3}, "cannot reduce"),
         (RNG.integers(0, 9, (4, 4, 4)), {"values": "auto", "offset": 1}, "give one of them"),
@@ -185,8 +198,10 @@ def test_what_has_no_meaning_is_refused(
 def test_other_data_must_have_the_values_of_the_model(tmp_path: Path) -> None:
     data = loaded(tmp_path, 2 * RNG.integers(0, 2, (9, 8, 8)) - 1)
     np.save(tmp_path / "other.npy", RNG.integers(-1, 2, (9, 8, 8)))
-    with pytest.raises(DataError, match="0, are not among values=-1,1"):
+    with pytest.raises(DataError, match="0, are not in the table -1,1; name them in values="):
         load_data(tmp_path / "other.npy", data.preparation)
+    with pytest.raises(DataError, match="table -1,1; the model takes images of the values -1,1"):
+        load_again(Source(tmp_path / "other.npy"), data.preparation)
 
 
 def test_pictures_of_categories_are_not_averaged(tmp_path: Path) -> None:
@@ -230,6 +245,19 @@ def test_neighbours_tell_categories_from_brightness(tmp_path: Path) -> None:
     assert kind_of(load_data("digits"))[0] == "photograph"
 
 
+def test_a_kind_sets_defaults_that_options_override(tmp_path: Path) -> None:
+    data = loaded(tmp_path, np.eye(40, dtype=np.uint8)[RNG.integers(0, 40, (4, 8, 8))])
+    for choice, features in (
+        (ModelChoice(), 32),
+        (ModelChoice(kind="tiles"), 16),
+        (ModelChoice(kind="photograph"), None),
+        (ModelChoice(network={"value_features": 3}), 3),
+    ):
+        model: Any = build_model(data, choice)
+        assert model.settings.value_features == features
+        assert bool(with_kind(choice, data)[1]) == (choice.kind == "auto")
+
+
 def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     if code:
         with pytest.raises(SystemExit) as stop:
@@ -249,12 +277,16 @@ def test_from_the_command_line_and_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("cover.npy", np.array([11, 21, 90], np.uint8)[RNG.integers(0, 3, (20, 9, 12))])
+    found = json.loads(run(capsys, "data", "cover.npy", "--json"))
+    assert found["levels"] == 256 and "--values 11,21,90 makes" in found["notes"][0]
+    found = json.loads(run(capsys, "data", "cover.npy", "--values", "auto", "--json"))
+    assert [found["splits"]["train"][key] for key in ("lowest", "highest")] == [11, 90]
     words = run(capsys, "train", "cover.npy", "--values", "11,21,90", *SMALL, "--out", "run")
     assert "9×12, 1 channel, 3 levels" in words
-    assert "--kind tiles, as 3 levels" in words and "value-features 16" in words
+    assert "--kind tiles, as values are those of a table" in words and "value-features 16" in words
     run(capsys, "sample", "run", "--n", "2", "--size", "5", "--out", "s.npy")
     assert set(np.load("s.npy").ravel()) <= {11, 21, 90} and np.load("s.npy").dtype == np.uint8
-    run(capsys, "complete", "run", "--n", "2", "--draws", "1", "--out", "c.npy")
+    run(capsys, "complete", "run", "--split", "train", "--n", "2", "--draws", "1", "--out", "c.npy")
     done = np.load("c.npy")
     assert done.shape == (2, 1, 1, 9, 12) and set(done.ravel()) <= {11, 21, 90}
     run(capsys, "evaluate", "run", "--data", "s.npy", "--json")

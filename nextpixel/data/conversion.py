@@ -151,11 +151,11 @@ def _refuse(wrong: list[NDArray[Any]], total: int, preparation: Preparation, whe
     parts = np.array(wrong)
     count, low, high = int(parts[:, 0].sum()), parts[:, 1].min(), parts[:, 2].max()
     if isinstance(preparation.values, tuple):
-        accepted = f"not among ‹values={shown_values(preparation.values)}›; name them, too"
+        accepted = f"not in the table {shown_values(preparation.values)}; name them in ‹values›"
     elif preparation.range is not None:
         lowest, highest = map(shown_number, preparation.range)
-        accepted = f"not inside ‹range={lowest} {highest}›; give a wider range, or clip them"
+        accepted = f"not from {lowest} to {highest}; give a wider ‹range›, or clip them"
     else:
-        accepted = f"not below ‹from_levels={preparation.from_levels}›; give more"
+        accepted = f"not among {preparation.from_levels} levels; give more ‹from_levels›"
     between = f"{low:g}" if low == high else f"from {low:g} to {high:g}"
     raise DataError(f"{where}: {count:,} of {total:,} values, {between}, are {accepted}")

@@ -114,7 +114,8 @@ def load_data(
     given = {"labels": labels, "vectors": vectors, "captions": captions, "maps": maps}
     given = {field: values for field, values in given.items() if values is not None}
     # A number of levels is that of a table, a range or an offset, not that of the files.
-    as_stored = replace(preparation, from_levels=None) if is_mapped(preparation) else preparation
+    is_other = is_mapped(replace(preparation, missing=None))
+    as_stored = replace(preparation, from_levels=None) if is_other else preparation
     if isinstance(source, str | Path | Source):
         if classes is not None:
             raise DataError(f"‹classes› name the labels of images in memory, not of {source}")

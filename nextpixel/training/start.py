@@ -286,6 +286,11 @@ def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfi
     """The preparation with these fields, and a size that suits the training if none was given."""
     defaults = {} if model.kind == "auto" else KINDS[model.kind]
     categorical = (defaults | dict(model.network)).get("value_features") is not None
+    if categorical and given.get("resize") == "average":
+        raise UsageError(
+            "‹resize=average› averages values, which ‹value_features› takes for categories; use"
+            " ‹resize=nearest›"
+        )
     if categorical and given.get("size") is not None:
         given = {"resize": "nearest"} | given
     if training.crop is not None:
