@@ -479,7 +479,7 @@ def test_stacks_of_imagej_volumes_and_no_data(tmp_path: Path) -> None:
     tag = [(42113, 2, 5, "9999", True)]
     tifffile.imwrite(tmp_path / "x.tif", x, extratags=tag, **GREY)
     notes = load_data(tmp_path / "x.tif", WHOLE).notes
-    assert notes[0].startswith("no data: 96 pixels in 1 file marked so by the value 9999")
+    assert notes[0].startswith("no data: 96 pixels in 1 file, marked by the value 9999")
     small = BANDS[..., :4].astype(np.uint8)
     options = {"planarconfig": "contig", "compression": "jpeg", **GREY}
     tifffile.imwrite(tmp_path / "x.tif", small, **options)

@@ -3,7 +3,7 @@
 By content, an image's split is a function of itself and of the seed: the hash of its fingerprint
 lies in the part of the unit interval that belongs to a split. So an image that is added, removed,
 renamed or moved changes the split of no other, and equal images are always in one split.
-By index, as in version 0.1.0, the indices are shuffled, and one image more deals all of them anew.
+By index, as in version 0.1.0, the indices are shuffled, and one more image changes all splits.
 """
 
 from collections.abc import Mapping

@@ -31,8 +31,8 @@ def tell_nodata(
     if total := sum(attempt(count, marked, pool)[0]):
         values = sorted({str(picture.head.nodata) for picture in marked})
         notes.append(
-            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} that mark"
-            f" them by the value {', '.join(values[:3])}; it is read like any other value, unless"
+            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))}, marked"
+            f" by the value {', '.join(values[:3])}; it is read like any other value, unless"
             f" you give ‹missing={values[0]}›, which makes it one more level"
         )
 

@@ -2,7 +2,7 @@
 
 Here stored values become the integers that levels quantise (`nextpixel.data.values`), as the
 preparation says. What it leaves open is recognised if nothing is lost by it, and noted with the
-option that says otherwise; what could mean several things is refused with the options that tell.
+option that says otherwise; what could mean several things is refused, with the options that decide.
 """
 
 from dataclasses import replace
