@@ -50,7 +50,7 @@ class ArchiveTree:
         members: How to read at most so many bytes of each file, by its name.
         names: Of the files, in order.
         stamp: Changes when the archive does.
-        notes: What was passed over.
+        notes: What was skipped.
     """
 
     path: Path

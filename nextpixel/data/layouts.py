@@ -59,7 +59,7 @@ class Layout:
         splits: By split and role ("images", "labels", "vectors", "captions", "maps"), the name of
             the array.
         class_names: The array of the names of classes, or None.
-        passed: The names of the arrays that are passed over.
+        passed: The names of the arrays that are skipped.
     """
 
     splits: Mapping[str, Mapping[str, str]]
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is passed over, in a sentence."""
+        """What is skipped, in a sentence."""
         if not self.passed:
             return ()
         shown = ", ".join(self.passed[:_MOST_NAMED]) + " …" * (len(self.passed) > _MOST_NAMED)

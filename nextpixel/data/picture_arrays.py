@@ -2,7 +2,7 @@
 
 Decoding takes two passes. The first reads only the heads of the files, and determines what all
 pictures share: channels, size and depth. The second decodes in parallel into place, in memory or in
-a memory-mapped file. Whatever is assumed or passed over is a note of the result.
+a memory-mapped file. Whatever is assumed or skipped is a note of the result.
 """
 
 import math
@@ -148,7 +148,7 @@ def _found(
 def _sized(
     pictures: list[Picture], preparation: Preparation, notes: list[str]
 ) -> tuple[list[Picture], tuple[int, int] | None, bool]:
-    """The pictures that are large enough, their common size, and whether others are passed over."""
+    """The pictures that are large enough, their common size, and whether others are skipped."""
     asked, small = preparation.size, []
     if asked == "auto":
         sizes = [picture.head.shape[1:] for picture in pictures]
