@@ -215,7 +215,7 @@ def test_arrays_are_found_by_the_names_that_people_give(
     np.testing.assert_array_equal(data.train.labels, Y)
     has_test = any("test" in name.lower() for name in LAYOUTS[layout])
     assert len(data.test) == (5 if has_test else 0)
-    assert data.notes == (("the array mean is passed over",) if layout == "words" else data.notes)
+    assert data.notes == (("the array mean is skipped",) if layout == "words" else data.notes)
 
 
 def written(path: Path, named: dict[str, Any]) -> Path:
@@ -549,9 +549,9 @@ def test_stacks_of_imagej_volumes_and_no_data(tmp_path: Path) -> None:
     tag = [(42113, 2, 5, "9999", True)]
     tifffile.imwrite(tmp_path / "x.tif", x, extratags=tag, **GREY)
     notes = load_data(tmp_path / "x.tif", WHOLE).notes
-    assert notes[0].startswith("no data: 96 pixels in 1 file marked so by the value 9999")
+    assert notes[0].startswith("no data: 96 pixels in 1 file, marked by the value 9999")
     told = load_data(tmp_path / "x.tif", Preparation(validation=0, test=0, missing=9999)).notes
-    assert told[0].endswith("by the value 9999, which is read as a level of its own")
+    assert told[0].endswith("marked by the value 9999; it is one more level")
     for holes in (np.where(x == 9999, -9999, x / 4000), np.where(x == 9999, -9999, x)):
         options = {"extratags": [(42113, 2, 6, "-9999", True)], **GREY}
         stored = holes.astype(np.int16 if (holes == holes.round()).all() else np.float32)
@@ -642,7 +642,7 @@ def test_lists_of_labels_in_tables_are_vectors_and_one_column_holds_pictures(
     assert data.train.labels is None and data.train.vectors is not None
     np.testing.assert_array_equal(data.train.vectors, [[1, 0], [1, 1], [0, 0], [0, 1]])
     assert data.preparation.attributes == ("cat", "dog")
-    assert data.notes[0] == "the pictures are those of the column photo; passed over: thumbnail"
+    assert data.notes[0] == "the pictures are those of the column photo; skipped: thumbnail"
 
 
 # ---------------------------------------- floats

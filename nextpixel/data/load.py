@@ -21,6 +21,7 @@ from nextpixel.data.assignment import split_notes, split_rows
 from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
+from nextpixel.data.examples import examples_of
 from nextpixel.data.in_memory import read_in_memory
 from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
@@ -163,13 +164,14 @@ def load_data(
         notes.append(unknown)
     if unseen := unseen_classes(splits["train"], names):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
+    examples = examples_of(stored.splits, splits, rows, names)
     maps = [split.maps for split in splits.values()]
     levels_of_maps = map_levels(maps, str(source), preparation)
     if preparation.reading > 2:
         if preparation.map_levels is None and levels_of_maps not in (None, 2, 256):
             notes.append(
-                f"no value of the maps is above {levels_of_maps - 1}: taken for {levels_of_maps}"
-                " levels; ‹map_levels› says otherwise"
+                f"no value of the maps is above {levels_of_maps - 1}: read as {levels_of_maps}"
+                " levels; if there are more, give ‹map_levels›"
             )
         preparation = replace(preparation, map_levels=levels_of_maps)
     held_out: tuple[str, ...] = ()
@@ -188,6 +190,7 @@ def load_data(
         categorical=stored.categorical,
         held_out=held_out,
         notes=tuple(notes),
+        examples=examples,
     )
 
 

@@ -86,8 +86,8 @@ def _array(file: Any, name: str, path: Path) -> NDArray[Any]:
         if "Object arrays" not in str(error):
             raise
         raise DataError(
-            f"{path}: cannot be read, because {name} holds objects of Python; save numbers or texts,"
-            " such as labels.astype(str)"
+            f"{path}: cannot be read, because {name} holds objects of Python; save numbers or"
+            " texts, such as labels.astype(str)"
         ) from error
 
 
