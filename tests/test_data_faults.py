@@ -114,7 +114,7 @@ def test_1_bit_pictures_have_2_levels(tmp_path: Path) -> None:
     data = load_data(tmp_path / "x.png", WHOLE)
     assert data.levels == 2
     np.testing.assert_array_equal(data.train.images[0][0], x)
-    assert "1 bits: 2 levels" in data.notes[0]
+    assert "grey of 1 bit: 2 levels" in data.notes[0]
     assert load_data(tmp_path / "x.png", whole(size=4)).levels == 256  # Averages are grey.
 
 

@@ -8,9 +8,13 @@ import numpy as np
 from nextpixel.data.attempts import attempt, raise_all
 from nextpixel.data.errors import DataError
 from nextpixel.data.picture import Picture, files_words
+from nextpixel.data.scan import FEW
 from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.stored_values import shown_values
 
-__all__ = ["depth_of", "levels_of", "tell_nodata"]
+__all__ = ["depth_of", "levels_of", "tell_few", "tell_nodata"]
+
+_LOOKED_AT = 256
 
 
 def tell_nodata(
@@ -37,6 +41,32 @@ def tell_nodata(
         )
 
 
+def tell_few(pictures: list[Picture], preparation: Preparation, notes: list[str]) -> None:
+    """Say if grey pictures of 256 levels have few values, which may be codes of categories.
+
+    At most 256 pictures are read, and no more once there are many values, as in photographs.
+    """
+    p = preparation
+    # What a mark of missing values leaves is looked at where it is known.
+    options = (p.values, p.levels, p.from_levels, p.binarise, p.offset, p.range, p.missing)
+    if p.reading < 3 or any(option is not None for option in options):
+        return
+    chosen = pictures[:: -(-len(pictures) // _LOOKED_AT)]
+    distinct: set[int] = set()
+    for picture in chosen:
+        distinct |= set(np.unique(picture.read(p.reading)).tolist())
+        if len(distinct) > FEW:
+            return
+    if len(distinct) < 2:
+        return
+    values = tuple(sorted(distinct))
+    where = "" if len(chosen) == len(pictures) else f" in {len(chosen)} of the pictures"
+    notes.append(
+        f"{len(values)} distinct values up to {values[-1]}{where}, taken for 256 levels;"
+        f" ‹values={shown_values(values)}› makes them that many categories"
+    )
+
+
 def depth_of(
     pictures: list[Picture],
     preparation: Preparation,
@@ -55,7 +85,8 @@ def depth_of(
         (few, *more) = {picture.head.levels or 256 for picture in pictures}
         if more or few == 256 or resized or channels > 1 or given not in (None, few):
             return 256, 0
-        notes.append(f"the pictures are grey of {few.bit_length() - 1} bits: {few} levels")
+        bits = few.bit_length() - 1
+        notes.append(f"the pictures are grey of {bits} bit{'s' * (bits > 1)}: {few} levels")
         return few, 0
     if len(deep) == len(pictures) or (given is not None and given > 256):
         return None, 0

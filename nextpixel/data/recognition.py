@@ -5,6 +5,7 @@ preparation says. What it leaves open is recognised if nothing is lost by it, an
 option that says otherwise; what could mean several things is refused with the options that tell.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -157,12 +158,13 @@ def _meaning(
             f"no value is above {highest}: taken for {count} levels; ‹from_levels=256› takes all"
             " bytes"
         )
-    elif few and count > FEW and levels is None and preparation.binarise is None:
+    elif few and levels is None and preparation.binarise is None:
         distinct = found.distinct or ()
-        notes.append(
-            f"{len(distinct)} distinct values up to {highest}, taken for {count} levels;"
-            f" ‹values={shown_values(distinct)}› makes them that many categories"
-        )
+        if count > FEW or (preparation.offset is None and len(distinct) < count):
+            notes.append(
+                f"{len(distinct)} distinct values up to {highest}, taken for {count} levels;"
+                f" ‹values={shown_values(distinct)}› makes them that many categories"
+            )
     is_measured = preparation.offset is not None or count == 65536
     is_measured |= is_brightness and count == 256 and not few
     categorical = stored.levels is None and not quantised and not is_measured
@@ -254,7 +256,16 @@ def _guess(found: Scan) -> str:
     for low, high in usual:
         if low <= found.lowest and found.highest <= high:
             return f"{low} {high}"
-    return f"{shown_number(found.lowest)} {shown_number(found.highest)}"
+    return f"{_outward(found.lowest, -1)} {_outward(found.highest, 1)}"
+
+
+def _outward(value: int | float, sign: int) -> str:
+    """A limit of six digits that is not within the values that it limits."""
+    shown = shown_number(value)
+    if sign * (float(shown) - value) >= 0:
+        return shown
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+    return shown_number(float(shown) + sign * step)
 
 
 def _is_bytes(stored: Stored) -> bool:
