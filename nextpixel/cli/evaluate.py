@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
-from nextpixel.cli.words import images_words
+from nextpixel.cli.words import images_words, note_lines, worse_notes
 from nextpixel.settings.requests import DataRequest
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ def _print_table(found: "Evaluation", importance_samples: int) -> None:
         if bits is not None:
             table.add_row(name, f"{bits:.4f}")
     console().print(table)
+    if found.kind == "likelihood":
+        uniform, histogram = found.uniform_bits_per_dim, found.histogram_bits_per_dim
+        for line in note_lines(worse_notes(found.bits_per_dim, uniform, histogram)):
+            print(line)
     print(f"{found.nats_per_image:.2f} nats per image")
     if found.code_nats_per_image is not None:
         print(f"  {found.code_nats_per_image:.2f} of them for the code")

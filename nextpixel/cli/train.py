@@ -1,5 +1,6 @@
 """nextpixel train: a model of images, in a run folder."""
 
+import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
 from nextpixel.cli.readers import Device
-from nextpixel.cli.words import figure_words, images_words, plan_lines
+from nextpixel.cli.words import figure_words, images_words, note_lines, plan_lines, worse_notes
 from nextpixel.errors import UsageError
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.networks import NetworkSettings
@@ -20,9 +21,12 @@ from nextpixel.settings.training import TrainConfig
 
 if TYPE_CHECKING:
     from nextpixel.training.loop import Step
-    from nextpixel.training.start import TrainPlan
+    from nextpixel.training.start import TrainPlan, TrainResult
 
 __all__ = ["train"]
+
+_QUICKLY_COUNTED = 10**8
+"""Pixels whose histograms take about a second."""
 
 
 def train(
@@ -126,8 +130,23 @@ def train(
         if result.bits_per_dim is not None:
             figure = figure_words(result.model, result.bits_per_dim)
             print(f"{result.split:<9} {figure}, on all {images_words(result.images)}")
+            if not quiet:
+                for line in note_lines(_worse(result, result.bits_per_dim)):
+                    print(line)
         command = "reconstruct" if result.model.figure.kind == "error" else "sample"
         print(f"next      nextpixel {command} {shlex.quote(str(result.folder))}")
+
+
+def _worse(result: "TrainResult", bits: float) -> tuple[str, ...]:
+    """A note if the model is worse than one that learnt nothing of how pixels depend on others."""
+    from nextpixel.data.statistics import histogram_bits_per_dim
+
+    data = result.data
+    if result.model.figure.kind != "likelihood":
+        return ()
+    quick = data.shape is not None and len(data.train) * math.prod(data.shape) <= _QUICKLY_COUNTED
+    histogram = histogram_bits_per_dim(data) if quick else None
+    return worse_notes(bits, math.log2(data.levels), histogram)
 
 
 def _show(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":

@@ -1,5 +1,6 @@
 """What a run and its result are, in words."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["figure_words", "images_words", "note_lines", "plan_lines"]
+__all__ = ["figure_words", "images_words", "note_lines", "plan_lines", "worse_notes"]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
 
@@ -60,6 +61,17 @@ def note_lines(notes: tuple[str, ...]) -> Iterator[str]:
     for note in notes:
         shown = UsageError(note).shown(flag)
         yield f"note      {printable(shown)}"
+
+
+def worse_notes(bits: float, uniform: float, histogram: float | None) -> tuple[str, ...]:
+    """A note if a model, of so many bits per dimension, is worse than one that learnt nothing."""
+    if bits <= min(uniform, math.inf if histogram is None else histogram):
+        return ()
+    is_histogram = histogram is not None and histogram < uniform
+    best = (
+        f"a histogram per pixel ({histogram:.4f})" if is_histogram else f"uniform ({uniform:.4f})"
+    )
+    return (f"the model is worse than {best}; it needs a longer training or more images",)
 
 
 def _model_words(model: "Trainable") -> str:
