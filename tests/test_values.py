@@ -13,7 +13,6 @@ from test_data import assert_same
 
 from nextpixel import Preparation, Source, load_data
 from nextpixel.cli.app import main
-from nextpixel.cli.words import worse_notes
 from nextpixel.data.again import load_again
 from nextpixel.data.errors import DataError
 from nextpixel.data.kinds import kind_of, order_matters
@@ -348,19 +347,6 @@ def test_from_the_command_line_and_back(
     error = run(capsys, "train", "none.npy", "--out", "none", code=2)
     assert error.count("\n") == 1 and "--range 0 1 and --levels 256" in error
     assert not Path("none").exists()
-
-
-def test_a_model_that_is_worse_than_a_histogram_is_called_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    np.save("same.npy", np.tile(RNG.integers(0, 4, (1, 6, 6)), (20, 1, 1)))
-    note = "note      the model is worse than a histogram per pixel ("
-    words = run(capsys, "train", "same.npy", "--split-by", "index", *SMALL, "--out", "run")
-    assert note in words
-    assert note in run(capsys, "evaluate", "run")
-    assert worse_notes(2.1, 2.0, 2.2)[0].startswith("the model is worse than uniform (2.0000);")
-    assert worse_notes(1.9, 2.0, None) == worse_notes(1.9, 2.0, 2.1) == ()
 
 
 def test_large_arrays_are_trained_on_in_windows(

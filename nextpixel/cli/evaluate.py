@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
-from nextpixel.cli.words import images_words, note_lines, worse_notes
+from nextpixel.cli.words import images_words
+from nextpixel.cli.work import say_evaluation
 from nextpixel.settings.requests import DataRequest
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def evaluate(
             device=device,
             reading=reading,
             progress=progress,
+            working=say_evaluation,
         )
     if json:
         print(json_format.dumps(found.to_json()))
@@ -56,10 +58,10 @@ def evaluate(
             " likelihood"
         )
     else:
-        _print_table(found, importance_samples)
+        _print_table(found, importance_samples, own_values="data" in request.values())
 
 
-def _print_table(found: "Evaluation", importance_samples: int) -> None:
+def _print_table(found: "Evaluation", importance_samples: int, *, own_values: bool) -> None:
     from rich.table import Table
 
     from nextpixel.cli.terminal import console
@@ -67,22 +69,20 @@ def _print_table(found: "Evaluation", importance_samples: int) -> None:
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
+    whose = "these" if own_values else "the training"
     given = ", at most (a bound)" if found.kind == "bound" else ""
     given = f" given {found.given}" if found.given else given
     for name, bits in (
         (f"the model{given}", found.bits_per_dim),
         (f"at most, with {importance_samples} codes each", found.importance_weighted_bits_per_dim),
         ("as a density, of dequantised images", found.dequantised_bits_per_dim),
+        (f"one histogram of {whose} values", found.one_histogram_bits_per_dim),
         ("a histogram per pixel", found.histogram_bits_per_dim),
         ("uniform", found.uniform_bits_per_dim),
     ):
         if bits is not None:
             table.add_row(name, f"{bits:.4f}")
     console().print(table)
-    if found.kind == "likelihood":
-        uniform, histogram = found.uniform_bits_per_dim, found.histogram_bits_per_dim
-        for line in note_lines(worse_notes(found.bits_per_dim, uniform, histogram)):
-            print(line)
     print(f"{found.nats_per_image:.2f} nats per image")
     if found.code_nats_per_image is not None:
         print(f"  {found.code_nats_per_image:.2f} of them for the code")
