@@ -167,6 +167,7 @@ def test_missing_values_are_one_more_level_only_on_request(tmp_path: Path) -> No
     brightness = RNG.integers(0, 256, (6, 4, 4), dtype=np.uint8)
     data = loaded(tmp_path, brightness, missing=0, levels=8, size=2)
     assert data.levels == 9 and data.preparation.resize == "nearest"
+    assert data.notes[-1] == "missing values have no average: the nearest pixel is taken"
     expected = np.where(brightness == 0, 8, brightness // 32)[:, 1::2, 1::2]
     np.testing.assert_array_equal(data.train.images[:, 0], expected)
 
@@ -278,6 +279,11 @@ def test_levels_of_maps_can_be_said(tmp_path: Path) -> None:
     assert load_data(source, data.preparation).map_levels == 64
     with pytest.raises(DataError, match="hold 39, which is not below map_levels=8"):
         load_data(source, Preparation(map_levels=8))
+    np.save(tmp_path / "m.npy", 2 * RNG.integers(0, 2, (9, 4, 4)) - 1)
+    with pytest.raises(DataError, match="maps of .*hold -1 beside other values.*or floats for"):
+        load_data(source, Preparation(**ALL))
+    np.save(tmp_path / "m.npy", np.arange(9).repeat(16).reshape(9, 4, 4) - 1)
+    assert load_data(source, Preparation(**ALL)).map_levels == 8  # the first one is unknown
 
 
 # --- kinds ---

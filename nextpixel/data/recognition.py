@@ -223,7 +223,9 @@ def _resized(
         )
         if nearest and preparation.resize is None and x is not split.images:
             notes.append(
-                "categories and binary values have no average: the nearest pixel is taken;"
+                "missing values have no average: the nearest pixel is taken"
+                if preparation.missing is not None
+                else "categories and binary values have no average: the nearest pixel is taken;"
                 " ‹resize=average› averages"
             )
         splits[name] = replace(split, images=x)
