@@ -95,7 +95,12 @@ def test_categories_and_binary_values_are_never_averaged(tmp_path: Path, x: np.n
         (RNG.integers(0, 17, (9, 8, 8), dtype=np.uint8), {"levels": 4}, 4, "‹from_levels=256›"),
         (255 * RNG.integers(0, 2, (9, 8, 8), dtype=np.uint8), {}, 2, "‹from_levels=256›"),
         (2 * RNG.integers(0, 2, (9, 8, 8)) - 1, {}, 2, "binary: the only values are -1 and 1"),
-        (2 * RNG.integers(0, 3, (9, 8, 8)), {}, 5, "5 levels; ‹values=0,2,4› makes them"),
+        (
+            2 * RNG.integers(0, 3, (9, 8, 8)),
+            {},
+            5,
+            "5 levels; if they are categories, give ‹values=0,2,4›",
+        ),
         (RNG.integers(-1, 2, (9, 8, 8)), {"values": (-1, 0, 1)}, 3, ""),
         (RNG.integers(-1, 2, (9, 8, 8)), {"values": "auto"}, 3, "the 3 values -1,0,1"),
         (np.array([11, 21, 90], np.uint8)[RNG.integers(0, 3, (9, 8, 8))], {}, 256, "11,21,90"),
@@ -229,7 +234,10 @@ def test_pictures_of_categories_are_not_averaged(tmp_path: Path) -> None:
     assert data.levels == 3
     assert_same(load_data(data.source, data.preparation), data)
     for options, words in (
-        ({}, "3 distinct values up to 90, taken for 256 levels; ‹values=11,21,90› makes them"),
+        (
+            {},
+            "90, read as 256 levels; if they are categories, give ‹values=11,21,90›",
+        ),
         ({"missing": 90}, "distinct values up to 21"),
         ({"size": 3}, "3 distinct values up to 90"),
         ({"levels": 8}, ""),
@@ -334,12 +342,12 @@ def test_from_the_command_line_and_back(
     monkeypatch.chdir(tmp_path)
     np.save("cover.npy", np.array([11, 21, 90], np.uint8)[RNG.integers(0, 3, (20, 9, 12))])
     found = json.loads(run(capsys, "data", "cover.npy", "--json"))
-    assert found["levels"] == 256 and "--values 11,21,90 makes" in found["notes"][0]
+    assert found["levels"] == 256 and "give --values 11,21,90" in found["notes"][0]
     found = json.loads(run(capsys, "data", "cover.npy", "--values", "auto", "--json"))
     assert [found["splits"]["train"][key] for key in ("lowest", "highest")] == [11, 90]
     words = run(capsys, "train", "cover.npy", "--values", "11,21,90", *SMALL, "--out", "run")
     assert "9×12, 1 channel, 3 levels" in words
-    assert "--kind tiles, as values are those of a table" in words and "value-features 16" in words
+    assert "chose --kind tiles with --value-features 16, because values come from a table" in words
     run(capsys, "sample", "run", "--n", "2", "--size", "5", "--out", "s.npy")
     assert set(np.load("s.npy").ravel()) <= {11, 21, 90} and np.load("s.npy").dtype == np.uint8
     run(capsys, "complete", "run", "--split", "train", "--n", "2", "--draws", "1", "--out", "c.npy")

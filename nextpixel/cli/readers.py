@@ -121,6 +121,6 @@ Out = Annotated[
 ]
 Whole = Annotated[int, Parameter(converter=converter(_whole, several=False))]
 Enlarge = Annotated[
-    Whole, Parameter(help="The side in the picture of the square that shows a pixel.")
+    Whole, Parameter(help="Show each pixel as a square with a side of this many pixels.")
 ]
 """Parameters that several commands share."""

@@ -35,9 +35,9 @@ def tell_nodata(
     if total := sum(attempt(count, marked, pool)[0]):
         values = sorted({str(picture.head.nodata) for picture in marked})
         notes.append(
-            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} marked so"
-            f" by the value {', '.join(values[:3])}, which is read as any other;"
-            f" ‹missing={values[0]}› makes it a level of its own"
+            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))}, marked"
+            f" by the value {', '.join(values[:3])}; it is read like any other value, unless"
+            f" you give ‹missing={values[0]}›, which makes it one more level"
         )
 
 
@@ -62,8 +62,8 @@ def tell_few(pictures: list[Picture], preparation: Preparation, notes: list[str]
     values = tuple(sorted(distinct))
     where = "" if len(chosen) == len(pictures) else f" in {len(chosen)} of the pictures"
     notes.append(
-        f"{len(values)} distinct values up to {values[-1]}{where}, taken for 256 levels;"
-        f" ‹values={shown_values(values)}› makes them that many categories"
+        f"{len(values)} distinct values up to {values[-1]}{where}, read as 256 levels; if they"
+        f" are categories, give ‹values={shown_values(values)}›"
     )
 
 
@@ -113,7 +113,7 @@ def levels_of(highest: int, notes: list[str]) -> int:
     """The depth of 16-bit samples: the least number of bits that holds them all."""
     levels = 1 << max(1, highest.bit_length())
     notes.append(
-        f"the 16-bit pictures hold values up to {highest}: taken for {levels} levels; if that is"
+        f"the 16-bit pictures hold values up to {highest}: read as {levels} levels; if that is"
         " not their depth, give ‹from_levels›"
     )
     return levels
