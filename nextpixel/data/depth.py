@@ -8,9 +8,13 @@ import numpy as np
 from nextpixel.data.attempts import attempt, raise_all
 from nextpixel.data.errors import DataError
 from nextpixel.data.picture import Picture, files_words
+from nextpixel.data.scan import FEW
 from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.stored_values import shown_values
 
-__all__ = ["depth_of", "levels_of", "tell_nodata"]
+__all__ = ["depth_of", "levels_of", "tell_few", "tell_nodata"]
+
+_LOOKED_AT = 256
 
 
 def tell_nodata(
@@ -44,6 +48,32 @@ def tell_nodata(
         )
         return float(values[0])
     return None
+
+
+def tell_few(pictures: list[Picture], preparation: Preparation, notes: list[str]) -> None:
+    """Say if grey pictures of 256 levels have few values, which may be codes of categories.
+
+    At most 256 pictures are read, and no more once there are many values, as in photographs.
+    """
+    p = preparation
+    # What a mark of missing values leaves is looked at where it is known.
+    options = (p.values, p.levels, p.from_levels, p.binarise, p.offset, p.range, p.missing)
+    if p.reading < 3 or any(option is not None for option in options):
+        return
+    chosen = pictures[:: -(-len(pictures) // _LOOKED_AT)]
+    distinct: set[int] = set()
+    for picture in chosen:
+        distinct |= set(np.unique(picture.read(p.reading)).tolist())
+        if len(distinct) > FEW:
+            return
+    if len(distinct) < 2:
+        return
+    values = tuple(sorted(distinct))
+    where = "" if len(chosen) == len(pictures) else f" in {len(chosen)} of the pictures"
+    notes.append(
+        f"{len(values)} distinct values up to {values[-1]}{where}, read as 256 levels; if they"
+        f" are categories, give ‹values={shown_values(values)}›"
+    )
 
 
 def depth_of(

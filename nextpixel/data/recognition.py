@@ -5,6 +5,7 @@ preparation says. What it leaves open is recognised if nothing is lost by it, an
 option that says otherwise; what could mean several things is refused, with the options that decide.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -182,12 +183,13 @@ def _meaning(
             f"no value is above {highest}: read as {count} levels; for bytes of 256 levels, give"
             " ‹from_levels=256›"
         )
-    elif few and count > FEW and levels is None and preparation.binarise is None:
+    elif few and levels is None and preparation.binarise is None:
         distinct = found.distinct or ()
-        notes.append(
-            f"{len(distinct)} distinct values up to {highest}, read as {count} levels; if they are"
-            f" categories, give ‹values={shown_values(distinct)}›"
-        )
+        if count > FEW or (preparation.offset is None and len(distinct) < count):
+            notes.append(
+                f"{len(distinct)} distinct values up to {highest}, read as {count} levels; if they"
+                f" are categories, give ‹values={shown_values(distinct)}›"
+            )
     is_measured = preparation.offset is not None or count == 65536
     is_measured |= is_brightness and count == 256 and not few
     categorical = stored.levels is None and not quantised and not is_measured
@@ -246,7 +248,9 @@ def _resized(
         )
         if nearest and preparation.resize is None and x is not split.images:
             notes.append(
-                "categories and binary values have no average: the nearest pixel is taken;"
+                "missing values have no average: the nearest pixel is taken"
+                if preparation.missing is not None
+                else "categories and binary values have no average: the nearest pixel is taken;"
                 " ‹resize=average› averages"
             )
         splits[name] = replace(split, images=x)
@@ -279,7 +283,16 @@ def _guess(found: Scan) -> str:
     for low, high in usual:
         if low <= found.lowest and found.highest <= high:
             return f"{low} {high}"
-    return f"{shown_number(found.lowest)} {shown_number(found.highest)}"
+    return f"{_outward(found.lowest, -1)} {_outward(found.highest, 1)}"
+
+
+def _outward(value: int | float, sign: int) -> str:
+    """A limit of six digits that is not within the values that it limits."""
+    shown = shown_number(value)
+    if sign * (float(shown) - value) >= 0:
+        return shown
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+    return shown_number(float(shown) + sign * step)
 
 
 def _is_bytes(stored: Stored) -> bool:
