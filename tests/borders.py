@@ -162,10 +162,11 @@ def cells(path: Path, height: int, width: int, *, columns: int, scale: int) -> N
 
 
 @contextlib.contextmanager
-def small_passes(outputs: int, patch: Any) -> Iterator[None]:
-    """Scores so few outputs at once that totals are made of many passes."""
+def small_passes(rows: int, patch: Any) -> Iterator[None]:
+    """Scores so few rows at once that totals are made of many passes."""
     with patch.context() as limited:
-        limited.setattr("nextpixel.models.core._OUTPUTS_PER_PASS", outputs)
+        for module in ("scoring", "walk"):
+            limited.setattr(f"nextpixel.{module}.rows_per_pass", lambda *_: rows)
         yield
 
 

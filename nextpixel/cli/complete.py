@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from nextpixel.cli.options import Given
-from nextpixel.cli.progress import counted_bar, progress_bar
+from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
 from nextpixel.cli.words import images_words
+from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     CompletionRequest,
     DataRequest,
@@ -40,6 +41,7 @@ def complete(
     from nextpixel.inference.completion import complete_images
 
     check_output(out, (".png", ".npy", ""))
+    working, progress = announced_bar("Completing")
     with counted_bar("Reading") as reading:
         drawn = complete_images(
             model,
@@ -48,7 +50,8 @@ def complete(
             data=DataRequest(**data.values()),
             device=device,
             reading=reading,
-            progress=progress_bar("Completing"),
+            progress=progress,
+            working=working,
         )
     drawn.save(out, enlarge=enlarge)
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size

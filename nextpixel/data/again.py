@@ -1,19 +1,20 @@
 """Data prepared as a model's training data were: the recorded preparation, repeated in full."""
 
+from typing import Any
+
 from nextpixel.data import load
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.errors import DataError
 from nextpixel.data.splits import ImageData
 from nextpixel.data.storage import Progress
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
 from nextpixel.settings.stored_values import shown_values
 
 __all__ = ["load_again"]
 
 
 def load_again(
-    source: Source,
+    source: Any,
     preparation: Preparation,
     *,
     text_encoder: TextEncoder | str | None = None,

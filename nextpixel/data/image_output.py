@@ -28,12 +28,15 @@ _LONGEST_NAME = 40
 _LOWEST_TEXT, _HIGHEST_TEXT = 9, 16
 
 
-def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) -> None:
+def check_output(
+    path: str | Path, endings: Sequence[str] = (".png", ".npy"), option: str = "out"
+) -> None:
     """Raise before any work if a file cannot be written.
 
     Args:
         path: The file, or the folder for a file each. The folder that it lies in is created.
         endings: The endings that are accepted; "" is a folder.
+        option: The parameter that gives the path.
 
     Raises:
         UsageError: If the name ends otherwise, the folder is another user's link, or the file is
@@ -43,13 +46,13 @@ def check_output(path: str | Path, endings: Sequence[str] = (".png", ".npy")) ->
     path = Path(path)
     if path.suffix not in endings:
         known = ", ".join(ending or "the name of a folder" for ending in endings)
-        raise UsageError(f"‹out={path}› ends in {path.suffix or 'nothing'}; use {known}")
+        raise UsageError(f"‹{option}={path}› ends in {path.suffix or 'nothing'}; use {known}")
     folder = path if not path.suffix and path.exists() else path.parent
     check_links(folder)
     if not path.suffix:
         check_folder(path)
     elif not path.is_symlink() and (kind := kind_of(path)) is not None:
-        raise UsageError(f"‹out={path}› is {kind}, not a regular file; use another name")
+        raise UsageError(f"‹{option}={path}› is {kind}, not a regular file; use another name")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(

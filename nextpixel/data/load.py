@@ -21,6 +21,7 @@ from nextpixel.data.assignment import split_notes, split_rows
 from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
+from nextpixel.data.examples import examples_of
 from nextpixel.data.in_memory import read_in_memory
 from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
@@ -163,6 +164,7 @@ def load_data(
         notes.append(unknown)
     if unseen := unseen_classes(splits["train"], names):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
+    examples = examples_of(stored.splits, splits, rows, names)
     maps = [split.maps for split in splits.values()]
     levels_of_maps = map_levels(maps, str(source), preparation)
     if preparation.reading > 2:
@@ -188,6 +190,7 @@ def load_data(
         categorical=stored.categorical,
         held_out=held_out,
         notes=tuple(notes),
+        examples=examples,
     )
 
 

@@ -22,6 +22,7 @@ from nextpixel.settings.source import Source
 __all__ = [
     "ANNOTATIONS",
     "Crop",
+    "Example",
     "ImageData",
     "Rows",
     "Split",
@@ -110,6 +111,37 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """One image of a split.
+
+    Large images are thinned out to at most 512 rows and columns.
+
+    Attributes:
+        split: "train", "valid" or "test".
+        stored: (C, H, W), the values as they are stored; pictures are resized already.
+        prepared: (C, H, W), the integers that the model sees.
+        stored_size: Height and width of the stored image, before it was resized.
+        size: Those of the prepared image.
+        name: What the image is called in its source, or "".
+        label: The name of its class, "unknown", or "" without labels.
+        caption: Its text, or "".
+        map: (M, h, w) if it has a map, or None.
+        vector: The length of its vector; 0 without one.
+    """
+
+    split: str
+    stored: NDArray[Any]
+    prepared: Integers
+    stored_size: tuple[int, int]
+    size: tuple[int, int]
+    name: str = ""
+    label: str = ""
+    caption: str = ""
+    map: NDArray[Any] | None = None
+    vector: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageData:
     """A data set, ready for training.
 
@@ -130,6 +162,8 @@ class ImageData:
             as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.
+        examples: A few images of each split beside their stored form, see
+            `nextpixel.data.examples`.
         preparation: How it was prepared, resolved: `load_data(source, preparation)` makes the same
             data again.
     """
@@ -147,6 +181,7 @@ class ImageData:
     categorical: bool = False
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:

@@ -11,7 +11,14 @@ from nextpixel import sampling
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
-from nextpixel.inference.drawing import Drawn, beside_images, classes_given, images_of
+from nextpixel.inference.drawing import (
+    Drawn,
+    Working,
+    beside_images,
+    classes_given,
+    enough_memory,
+    images_of,
+)
 from nextpixel.inference.masks import known_pixels
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
@@ -32,6 +39,7 @@ def complete_images(
     device: str | torch.device = "auto",
     reading: Reading | None = None,
     progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Fill in hidden parts of images, several times each.
 
@@ -40,7 +48,7 @@ def complete_images(
     the draws, or the draws alone.
 
     Args:
-        model, config, device, reading, progress: as for `draw_images`.
+        model, config, device, reading, progress, working: as for `draw_images`.
         request: how many images, which part of them is hidden, and their class.
         data: the images.
 
@@ -68,18 +76,21 @@ def complete_images(
     if request.class_ is not None:
         number = class_numbers(trained, request.class_)[0]
         part = replace(part, labels=np.full(len(part), number, np.int64))
-    drawn = sampling.complete(
-        network,
-        torch.from_numpy(x),
-        torch.from_numpy(known),
-        draws=request.draws,
-        condition=conditioned(network, part, rows)[1],
-        temperature=config.temperature,
-        guidance=config.guidance,
-        generator=torch.Generator().manual_seed(config.seed),
-        batch_size=config.batch_size,
-        progress=progress,
-    )
+    if working is not None:
+        working(request.draws * int((~np.broadcast_to(known, x.shape)).sum()))
+    with enough_memory(len(x) * request.draws, (x.shape[2], x.shape[3]), config):
+        drawn = sampling.complete(
+            network,
+            torch.from_numpy(x),
+            torch.from_numpy(known),
+            draws=request.draws,
+            condition=conditioned(network, part, rows)[1],
+            temperature=config.temperature,
+            guidance=config.guidance,
+            generator=torch.Generator().manual_seed(config.seed),
+            batch_size=config.batch_size,
+            progress=progress,
+        )
     hidden = np.where(known, x, network.levels // 2)
     pieces = [] if request.only_result else [x[:, None], hidden[:, None]]
     labels = classes_given(network, part, rows)

@@ -6,6 +6,7 @@ on tensors that it is made of.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -29,13 +30,16 @@ from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
+from nextpixel.training.memory import in_memory
 
 __all__ = [
     "Drawn",
     "beside_images",
+    "Working",
     "class_names",
     "classes_given",
     "draw_images",
+    "enough_memory",
     "drawn_images",
     "images_of",
 ]
@@ -45,6 +49,8 @@ _MOST_PIXELS = 2**20
 """What a checkpoint may ask for on its own: the number of classes, and of pixels of an image."""
 
 Reading = Callable[[int, int], None]
+Working = Callable[[int], None]
+"""Is told how many sub-pixels will be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +124,7 @@ def draw_images(
     device: str | torch.device = "auto",
     reading: Reading | None = None,
     progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Draw images from a trained model.
 
@@ -130,6 +137,7 @@ def draw_images(
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
         progress: wraps the iteration over sites, see `nextpixel.sample`.
+        working: called with the number of sub-pixels before any is drawn.
 
     Raises:
         UsageError: something does not fit the model.
@@ -176,6 +184,8 @@ def draw_images(
         seed=config.seed,
         progress=reading,
     )
+    if working is not None:
+        working(n * network.channels * math.prod(shape))
     x = drawn_images(network, n, shape, condition, config, progress).cpu().numpy()
     names = class_names(trained, labels)
     rows = [len(list(same)) for _, same in groupby(labels)] if request.columns is None else []
@@ -211,16 +221,33 @@ def drawn_images(
     progress: sampling.Progress | None,
 ) -> torch.Tensor:
     """`nextpixel.sample` with a configuration."""
-    return sampling.sample(
-        network,
-        n,
-        shape,
-        condition=condition,
-        temperature=config.temperature,
-        guidance=config.guidance,
-        generator=torch.Generator().manual_seed(config.seed),
-        batch_size=config.batch_size,
-        progress=progress,
+    with enough_memory(n, shape, config):
+        return sampling.sample(
+            network,
+            n,
+            shape,
+            condition=condition,
+            temperature=config.temperature,
+            guidance=config.guidance,
+            generator=torch.Generator().manual_seed(config.seed),
+            batch_size=config.batch_size,
+            progress=progress,
+        )
+
+
+def enough_memory(
+    n: int, shape: tuple[int, int], config: SampleConfig
+) -> AbstractContextManager[None]:
+    """A block that ends in a sentence if so many images cannot be drawn at once."""
+    at_once = min(n, config.batch_size)
+    fact = f"{at_once} images of {shape[0]}×{shape[1]} at once do not fit into memory"
+    if at_once == 1:
+        return in_memory(
+            f"an image of {shape[0]}×{shape[1]} does not fit into memory; use a smaller one"
+        )
+    return in_memory(
+        f"{fact}; draw fewer at once, which gives the same images:"
+        f" ‹batch_size={max(1, at_once // 4)}›"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from nextpixel.checkpoint import pretrained
 from nextpixel.conditions.kinds import ClassCondition, Condition, of_kind
 from nextpixel.data.again import load_again
-from nextpixel.data.digest import without_trained
+from nextpixel.data.digest import without_ancestors, without_trained
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard
@@ -91,6 +91,7 @@ def data_of(
         ignored = preparation.ignore_labels if source.embedding is not None else not wanted
         preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
     data = load_again(source, preparation, text_encoder=encoder, progress=progress)
+    data, left_out = without_ancestors(data, card.ancestors_digest)
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     name: str = request.split
     part = splits[name]
@@ -102,7 +103,7 @@ def data_of(
         if not part.has(condition.annotation):
             raise UsageError(_without(condition, data, trained, instead))
     part, notes = without_trained(trained.card.digest, data, part, name, same=request.data is None)
-    for note in notes:
+    for note in (*left_out, *notes):
         _log.warning("%s", note)
     if labelled and request.data is not None:
         part = _with_classes_of_model(part, data, card)

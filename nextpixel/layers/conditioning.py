@@ -76,9 +76,10 @@ class ConditionEncoder(nn.Module):
     def standardise(self, vectors: Tensor) -> None:
         """Sets offset and factor so that these vectors, (N, total size), get mean 0 and variance 1.
 
-        An encoder without vectors is left as it is.
+        An encoder without vectors is left as it is, and so is one that is standardised already,
+        because weights that were trained with it rely on it.
         """
-        if not len(self.offset):
+        if not len(self.offset) or self.offset.any() or (self.factor != 1).any():
             return
         # Not every device has float64.
         vectors = vectors[vectors.isfinite().all(dim=1)].cpu().double()

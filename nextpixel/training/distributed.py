@@ -17,6 +17,7 @@ from nextpixel.errors import STOPS
 
 __all__ = [
     "any_process",
+    "is_alone",
     "is_first_process",
     "keep_freed_memory",
     "process_group",
@@ -54,6 +55,11 @@ def rank_and_processes() -> tuple[int, int]:
 def is_first_process() -> bool:
     """Whether this is the first process of torchrun, or the only one; known before they join."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_alone() -> bool:
+    """Whether torchrun has started no other processes; known before they join."""
+    return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 @contextmanager

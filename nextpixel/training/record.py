@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.checkpoint import BEST, read_card
-from nextpixel.files.card import ModelCard, checked_source
+from nextpixel.files.card import ModelCard, ancestors_of, checked_source
 from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
 from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import replace_file
@@ -26,6 +26,7 @@ _KINDS: dict[str, Any] = {
     "shape": tuple[int, int] | None,
     "model": Mapping[str, Any],
     "training": Mapping[str, Any],
+    "ancestors_digest": Mapping[str, Any] | None,
 }
 
 
@@ -104,6 +105,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str, object]:
             checked(asked[name], kind, f"{place} {name}")
     if None in checked_source(asked, f"{path} is damaged"):
         raise CheckpointError(f"{path} is damaged: it does not say what data it is of")
+    ancestors_of(asked.get("ancestors", ()), f"{place} ancestors")
     checked(asked["model"].get("class"), str, f"{place} model.class")
     checked(asked["model"].get("config"), Mapping[str, Any], f"{place} model.config")
     read_record(TrainConfig, asked["training"], f"{place} training")

@@ -6,6 +6,7 @@
     metrics.jsonl       one JSON object for each logged step and each validation
     state.safetensors   all of `TrainState`, to resume
     best.safetensors    the averaged weights at the best validation: what every later command takes
+    preview.png         examples of what the model sees, if the caller asks for it
 
 The weights of the last step are in the state; a checkpoint of their own would be taken for a result
 by mistake.
@@ -19,16 +20,18 @@ import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
+from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
+from nextpixel.data.preview import PREVIEW, write_preview
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import Interrupted, UsageError
-from nextpixel.files.card import ModelCard, Training
+from nextpixel.files.card import ModelCard, Training, ancestors_of
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
 from nextpixel.files.tensors import read_header
@@ -57,7 +60,11 @@ from nextpixel.training.state import STATE, load_state, save_state
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from nextpixel.training.finetune import Start
+
 __all__ = ["reopen", "run"]
+
+_ANCESTRY = ("ancestors", "ancestors_digest")
 
 
 def run(
@@ -71,6 +78,8 @@ def run(
     log_every: int = 10,
     save_seconds: float = 60.0,
     tensorboard: bool = False,
+    start: "Start | None" = None,
+    preview: bool = False,
 ) -> Iterator[Step]:
     """Trains in a run folder, and yields every step.
 
@@ -95,6 +104,8 @@ def run(
         save_seconds: least time between two saves of the state, apart from those at validations and
             at the end.
         tensorboard: also write scalars, and samples of every new best, for TensorBoard.
+        start: what a new run starts from, if not from random weights: it is recorded.
+        preview: also write preview.png, examples of what the model sees, before it trains.
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
@@ -112,15 +123,22 @@ def run(
         raise ValueError(f"log_every (={log_every}) must be at least 1")
     writer = summary_writer() if tensorboard else None
     asked = asked_of(model, data, config)
+    if start is not None:
+        asked |= {
+            "ancestors": [asdict(ancestor) for ancestor in start.ancestors],
+            "ancestors_digest": start.digest,
+        }
     with (
         process_group(model, model.device),
         stop_requests() as stop_requested,
         run_folder(folder, model, config, resume=resume),
     ):
         first = rank_and_processes()[0] == 0
-        state = _prepare(
+        state, asked = _prepare(
             folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
         )
+        if first and preview and data.examples:
+            write_preview(data, folder / PREVIEW)
         board = None
         if first and writer is not None:
             board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
@@ -224,6 +242,7 @@ def reopen(
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
     images = source if held else data_source
     data = load_data(images, preparation, text_encoder=text_encoder)
+    data, _ = without_ancestors(data, asked.get("ancestors_digest"))
     return model, data, TrainConfig(**asked["training"])
 
 
@@ -237,8 +256,11 @@ def _prepare(
     resume: bool,
     other_data: bool,
     first: bool,
-) -> TrainState[Any]:
-    """The state to start from. The first process also brings the folder there."""
+) -> tuple[TrainState[Any], dict[str, Any]]:
+    """The state to start from, and the request with what is kept of an earlier one.
+
+    The first process also brings the folder there.
+    """
     check_fit(model, data, config, rank_and_processes()[1])
     state = initial_state(model, config)
     if resume:
@@ -247,6 +269,7 @@ def _prepare(
         asked = asked | digest_to_go_on_with(folder, before, asked, other_data=other_data)
         load_state(state, folder / STATE)
         asked = asked | {"changes": changes_of(before, asked, state.step)}
+        asked |= {name: before[name] for name in _ANCESTRY if name in before}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
@@ -256,7 +279,7 @@ def _prepare(
         if not resume:
             save_state(state, folder / STATE)
         write_run(folder, asked)
-    return state
+    return state, asked
 
 
 def _log(
@@ -288,6 +311,8 @@ def _save_best(folder: Path, state: TrainState[Any], step: Step, asked: Mapping[
         source=source,
         preparation=preparation,
         digest=asked.get("digest"),
+        ancestors=ancestors_of(asked.get("ancestors", ()), f"{folder / RUN}: ancestors"),
+        ancestors_digest=asked.get("ancestors_digest"),
         classes=tuple(asked["classes"]),
         shape=asked["shape"] and tuple(asked["shape"]),
         training=training,
