@@ -17,6 +17,8 @@ from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.load import load_data
 from nextpixel.data.picture import Picture
 from nextpixel.data.reading import image_heads, read_image
+from nextpixel.files.card import ancestors_of
+from nextpixel.files.fields import CheckpointError
 from nextpixel.settings.preparation import Preparation
 
 RNG = np.random.default_rng(0)
@@ -214,6 +216,13 @@ def test_vectors_of_very_many_labels_are_refused(tmp_path: Path) -> None:
     rows = "".join(f"{k},{cells[k] if k < 2 else 'a;b'}\n" for k in range(40_000))
     (tmp_path / "x.csv").write_text("id,label\n" + rows)
     refused(tmp_path / "x.npy", "are too many", labels=tmp_path / "x.csv")
+
+
+def test_a_checkpoint_has_few_ancestors() -> None:
+    one = {"name": "x", "step": 1}
+    assert len(ancestors_of([one] * 1024, "x: its ancestors")) == 1024
+    with pytest.raises(CheckpointError, match="x: its ancestors are 1,025, but must be at most"):
+        ancestors_of([one] * 1025, "x: its ancestors")
 
 
 def test_what_a_file_names_does_not_fill_the_terminal(tmp_path: Path, capsys: Any) -> None:
