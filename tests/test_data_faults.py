@@ -54,7 +54,7 @@ def test_16_bit_grey_keeps_its_integers(
         )
         np.testing.assert_array_equal(data.train.images[0][0], x)
         assert (data.levels, data.preparation.from_levels) == (levels, levels)
-        assert f"up to {top}: taken for {levels} levels" in data.notes[0]
+        assert f"up to {top}: read as {levels} levels" in data.notes[0]
     again = load_data(data.source, data.preparation)
     np.testing.assert_array_equal(again.train.images[0][0], x)
     if top > 255:
@@ -370,7 +370,7 @@ def test_pages_are_pictures_and_frames_are_told(tmp_path: Path) -> None:
     (tmp_path / "g").mkdir()
     pages[0].save(tmp_path / "g" / "m.gif", save_all=True, append_images=pages[1:5])
     moving = load_data(tmp_path / "g", WHOLE)
-    assert len(moving.train) == 1 and "4 others are passed over" in moving.notes[0]
+    assert len(moving.train) == 1 and "4 others are skipped" in moving.notes[0]
 
 
 # ---------------------------------------- F6, F12: odd and broken pictures
@@ -381,7 +381,7 @@ def test_one_thin_picture_does_not_decide_the_size(tmp_path: Path) -> None:
     Image.new("L", (2, 90)).save(folder / "thin.png")
     data = load_data(folder, whole(size="auto"))
     assert data.shape == (8, 8) and len(data.train) == 20
-    assert "thin.png (90x2)" in data.notes[0] and "passed over" in data.notes[0]
+    assert "thin.png (90x2)" in data.notes[0] and "skipped" in data.notes[0]
     again = load_data(folder, data.preparation)
     np.testing.assert_array_equal(again.train.images, data.train.images)
     with pytest.raises(DataError, match=r"smaller than size 8x8, the first .*thin.png"):
@@ -398,7 +398,7 @@ def test_broken_pictures_are_all_named_or_passed_over(tmp_path: Path) -> None:
     assert all(f"bad{k}.png" in str(caught.value) for k in range(9))
     data = load_data(folder, whole(skip_broken=True))
     assert set(data.train.names) == {f"{k}.png" for k in range(12)}
-    assert data.notes[0].startswith("9 of 21 pictures are passed over because they cannot be read")
+    assert data.notes[0].startswith("9 of 21 pictures are unreadable, and skipped")
     assert all(f"bad{k}.png" in data.notes[0] for k in range(9))
 
 

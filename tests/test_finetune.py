@@ -152,7 +152,7 @@ def test_other_levels_are_refused_with_the_option_that_prepares_them(
     arguments += ["--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
         main(["train", str(tmp_path / "x.npy"), *arguments])
-    assert "--from-levels and --binarise prepare others" in capsys.readouterr().err
+    assert "give --from-levels or --binarise to prepare others" in capsys.readouterr().err
     binarised = {"binarise": "threshold"}
     source = Source(tmp_path / "x.npy")
     start = start_from_checkpoint("nextpixel:mnist-pixel-cnn", source, binarised, SHORT)

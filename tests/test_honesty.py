@@ -75,7 +75,7 @@ def test_the_default_model_fits_the_time(
     ("bits", "updates", "images", "words", "usable"),
     [
         (2.0, 1000, 179, (), True),
-        (4.05, 1000, 179, ("one histogram of all values reaches 3.0",), False),
+        (4.05, 1000, 179, ("more than the 3.0",), False),
         (2.0, 40, 179, ("only 40 updates;",), False),
         (2.0, 1000, 5, ("the test split has only 5 images",), True),
     ],

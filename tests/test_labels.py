@@ -72,7 +72,7 @@ def test_what_has_no_label_is_of_an_unknown_class(photos: Path, tmp_path: Path) 
     assert data.classes == ("0", "1")
     assert labels_by_picture(data) == {0: "1", 1: None, 2: "0", 3: None, 4: None, 5: None}
     said = " ".join(data.notes)
-    for words in ("4 of 6 images have no label", "3 of 6 images are not in", "1 row is of no"):
+    for words in ("4 of 6 images have no label", "3 of 6 images are not in", "names no image"):
         assert words in said
     np.save(tmp_path / "x.npy", np.zeros((4, 4, 4), np.uint8))
     np.save(tmp_path / "y.npy", np.array([2, -1, 0, 2]))
@@ -148,7 +148,7 @@ def test_tables_of_arrays_are_by_order_or_number(tmp_path: Path) -> None:
     ("rows", "column", "message"),
     [
         ([["file", "a", "b"], ["x", 1, 2]], None, "has the columns file, a, b; say which holds"),
-        ([["file", "label"], ["00.png", ""]], None, "all labels are unknown, says labels: column"),
+        ([["file", "label"], ["00.png", ""]], None, "all labels are unknown .labels: column"),
         ([["file", "label"], ["x.png", 1]], None, "names none of 6 images: it holds 'x.png'"),
         ([["file", "label"], ["00.png", 1], ["a/00.png", 2]], "c", "has no column 'c'"),
         ([["file", "label"], ["00.png", 1], ["00.png", 2]], None, "several rows for 1 of 6"),

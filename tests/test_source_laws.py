@@ -238,7 +238,7 @@ def test_maps_of_reals_are_standardised_on_request(tmp_path: Path) -> None:
         1e18 / data.preparation.map_scale[1]  # type: ignore[index]
     )
     np.save(tmp_path / "m.npy", np.zeros(maps.shape, np.uint8))
-    with pytest.raises(DataError, match="is for maps of real numbers, which there are not"):
+    with pytest.raises(DataError, match="is for maps of real numbers, and there are none"):
         load_data(source, Preparation(standardise=True))
 
 

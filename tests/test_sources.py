@@ -176,7 +176,7 @@ def test_arrays_are_found_by_the_names_that_people_give(
     np.testing.assert_array_equal(data.train.labels, Y)
     has_test = any("test" in name.lower() for name in LAYOUTS[layout])
     assert len(data.test) == (5 if has_test else 0)
-    assert data.notes == (("the array mean is passed over",) if layout == "words" else data.notes)
+    assert data.notes == (("the array mean is skipped",) if layout == "words" else data.notes)
 
 
 def written(path: Path, named: dict[str, Any]) -> Path:
@@ -479,7 +479,7 @@ def test_stacks_of_imagej_volumes_and_no_data(tmp_path: Path) -> None:
     tag = [(42113, 2, 5, "9999", True)]
     tifffile.imwrite(tmp_path / "x.tif", x, extratags=tag, **GREY)
     notes = load_data(tmp_path / "x.tif", WHOLE).notes
-    assert notes[0].startswith("no data: 96 pixels in 1 file marked so by the value 9999")
+    assert notes[0].startswith("no data: 96 pixels in 1 file, marked by the value 9999")
     small = BANDS[..., :4].astype(np.uint8)
     options = {"planarconfig": "contig", "compression": "jpeg", **GREY}
     tifffile.imwrite(tmp_path / "x.tif", small, **options)
@@ -564,7 +564,7 @@ def test_lists_of_labels_in_tables_are_vectors_and_one_column_holds_pictures(
     assert data.train.labels is None and data.train.vectors is not None
     np.testing.assert_array_equal(data.train.vectors, [[1, 0], [1, 1], [0, 0], [0, 1]])
     assert data.preparation.attributes == ("cat", "dog")
-    assert data.notes[0] == "the pictures are those of the column photo; passed over: thumbnail"
+    assert data.notes[0] == "the pictures are those of the column photo; skipped: thumbnail"
 
 
 # ---------------------------------------- floats

@@ -288,13 +288,13 @@ def test_the_cache_is_listed_and_cleared(
     (folder / ("1" * 32 + ".npy")).mkdir()
     main(["cache"])
     assert re.search(
-        r"kept 1 files, 0\.002 of at most 32 GB, in .*nextpixel", capsys.readouterr().out
+        r"kept 1 file, 0\.002 GB of at most 32 GB, in .*nextpixel", capsys.readouterr().out
     )
     main(["cache", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert said["bytes"] == said["files"][0]["bytes"] > 2**21
     main(["cache", "--clear"])
-    assert "removed 1 files" in capsys.readouterr().out
+    assert "removed 1 file," in capsys.readouterr().out
     assert not kept.kept_files() and all(path.exists() for path in others)
 
 

@@ -278,12 +278,12 @@ def test_from_the_command_line_and_back(
     monkeypatch.chdir(tmp_path)
     np.save("cover.npy", np.array([11, 21, 90], np.uint8)[RNG.integers(0, 3, (20, 9, 12))])
     found = json.loads(run(capsys, "data", "cover.npy", "--json"))
-    assert found["levels"] == 256 and "--values 11,21,90 makes" in found["notes"][0]
+    assert found["levels"] == 256 and "give --values 11,21,90" in found["notes"][0]
     found = json.loads(run(capsys, "data", "cover.npy", "--values", "auto", "--json"))
     assert [found["splits"]["train"][key] for key in ("lowest", "highest")] == [11, 90]
     words = run(capsys, "train", "cover.npy", "--values", "11,21,90", *SMALL, "--out", "run")
     assert "9×12, 1 channel, 3 levels" in words
-    assert "--kind tiles, as values are those of a table" in words and "value-features 16" in words
+    assert "chose --kind tiles with --value-features 16, because values come from a table" in words
     run(capsys, "sample", "run", "--n", "2", "--size", "5", "--out", "s.npy")
     assert set(np.load("s.npy").ravel()) <= {11, 21, 90} and np.load("s.npy").dtype == np.uint8
     run(capsys, "complete", "run", "--split", "train", "--n", "2", "--draws", "1", "--out", "c.npy")

@@ -32,6 +32,7 @@ def cache(*, clear: bool = False, json: Json = False) -> None:
         for file in files:
             print(f"{file.path}: {file.bytes / 1e9:.3f} GB")
     print(
-        f"{verb} {len(files)} files, {total / 1e9:.3f} of at most {most_bytes() / 1e9:g} GB, in"
+        f"{verb} {len(files)} file{'s' * (len(files) != 1)}, {total / 1e9:.3f} GB of at most"
+        f" {most_bytes() / 1e9:g} GB, in"
         f" {cache_folder()}"
     )

@@ -56,4 +56,4 @@ def complete(
     drawn.save(out, enlarge=enlarge)
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
     completions = f"{draws} completion{'s' * (draws > 1)}"
-    print(f"{completions} of {images_words(n)} of {height}×{width}: {out}")
+    print(f"{completions} of {'each of ' * (n > 1)}{images_words(n)} of {height}×{width}: {out}")

@@ -50,8 +50,8 @@ def embed(
     dropout
         Share of the features before the last layer that are dropped in training.
     held_out
-        Share (below 1) or number of the classes to hold out; a share of four or more classes is at
-        least two.
+        How many classes to hold out: a number, or a share below 1, which is at least two classes if
+        there are four or more.
     """
     from nextpixel.cli.progress import counted_bar
     from nextpixel.cli.terminal import printable

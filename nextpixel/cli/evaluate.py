@@ -24,7 +24,7 @@ def evaluate(
     json: Json = False,
     device: Device = "auto",
 ) -> None:
-    """Measure the bits per dimension of a trained model on all of a split, in float32.
+    """Measure the bits per dimension of a trained model on a whole split, in float32.
 
     With `--head logistic` it also measures those of the density, on dequantised images, which
     compare with continuous models.

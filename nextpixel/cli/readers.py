@@ -118,6 +118,6 @@ Json = Annotated[bool, Parameter(help="Print one JSON object.")]
 Out = Annotated[Path, Parameter(help="A `.png` for a picture, or an `.npy` for the integers.")]
 Whole = Annotated[int, Parameter(converter=converter(_whole, several=False))]
 Enlarge = Annotated[
-    Whole, Parameter(help="The side in the picture of the square that shows a pixel.")
+    Whole, Parameter(help="Show each pixel as a square with a side of this many pixels.")
 ]
 """Parameters that several commands share."""

@@ -31,8 +31,8 @@ def reproduce(
     Parameters
     ----------
     name
-        A recipe; all-small for all that two CPU cores finish in hours; list to list them with their
-        costs.
+        The recipe to run; `all-small` runs all that two CPU cores finish in hours, and `list` lists
+        the recipes with their costs.
     data
         The recipe's data set, or a folder that holds it: mnist_binarized.npz, cifar10.npz.
     runs

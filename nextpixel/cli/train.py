@@ -57,15 +57,15 @@ def train(
         The run's folder, which every other command takes. Default: runs/ and the name of the
         source, numbered if necessary.
     resume
-        Go on with the run in this folder as if it had not stopped. The length of the run may
-        change, and what rescues a run that diverged: learning rate, warm-up, clipping, precision,
-        recomputation, how often it validates and its patience. Give SOURCE, and `--labels`,
-        `--vectors`, `--captions`, `--maps` or `--embedding`, if the same data moved or the run was
-        trained elsewhere.
+        Continue the run in this folder as if it had not stopped. Only these options may change: the
+        length, learning rate, warm-up, clipping, precision, recomputation, accumulation, how often
+        it validates, and patience. If the data have moved, or the run was trained elsewhere, give
+        SOURCE again, and `--labels`, `--vectors`, `--captions`, `--maps` or `--embedding`.
     start_from
         Start from the weights of this checkpoint, run folder or pretrained model, such as
         `nextpixel:mnist`: fine-tune it on SOURCE. Its architecture and the preparation of its
-        images are taken; options of the preparation change it. New classes begin as unknown.
+        images are kept; options such as `--size` change the preparation. New classes begin as
+        unknown.
     other_data
         Resume although the images have changed since the run began.
     config

@@ -88,7 +88,7 @@ def seconds_words(seconds: float) -> str:
 
 
 def note_lines(notes: tuple[str, ...], head: str = "note") -> Iterator[str]:
-    """What was assumed of the data or passed over, a line each, with parameters as options."""
+    """What was assumed of the data or skipped, a line each, with parameters as options."""
     for note in notes:
         shown = UsageError(note).shown(flag)
         yield f"{head:<9} {printable(shown)}"

@@ -49,7 +49,7 @@ def vector_table(
     if path.suffix == ".npy":
         return None, checked_vectors(read_npy(path), str(path))
     if path.suffix not in TABLES:
-        raise DataError(f"{path}: vectors come from an .npy, .csv or .parquet file")
+        raise DataError(f"{path}: vectors come from an .npy, .csv, .tsv or .parquet file")
     columns, names = _columns(path, file_column)
     try:
         numbers = [
@@ -88,7 +88,7 @@ def caption_table(
         lines = text.replace("\r\n", "\n").removesuffix("\n")
         return None, tuple(lines.split("\n")) if lines else ()
     if path.suffix not in TABLES:
-        raise DataError(f"{path}: captions come from a .txt, .csv or .parquet file")
+        raise DataError(f"{path}: captions come from a .txt, .csv, .tsv or .parquet file")
     columns, names = _columns(path, file_column)
     named = [column for column in columns if column.lower() in _TEXT_COLUMNS]
     if len(named) != 1:

@@ -56,7 +56,7 @@ class ArchiveTree:
         members: How to read at most so many bytes of each file, by its name.
         names: Of the files, in order.
         stamp: Changes when the archive does.
-        notes: What was passed over.
+        notes: What was skipped.
     """
 
     path: Path
@@ -154,7 +154,7 @@ def opened_archive(path: Path, storage: Storage) -> Iterator[ArchiveTree]:
             words = (
                 "1 link or special file" if special == 1 else f"{special} links or special files"
             )
-            notes = (f"{words} of the archive passed over",)
+            notes = (f"{words} of the archive skipped",)
         yield ArchiveTree(
             path=path,
             root=_root(members, path),

@@ -3,7 +3,7 @@
 By content, an image's split is a function of itself and of the seed: the hash of its fingerprint
 lies in the part of the unit interval that belongs to a split. So an image that is added, removed,
 renamed or moved changes the split of no other, and equal images are always in one split.
-By index, as in version 0.1.0, the indices are shuffled, and one image more deals all of them anew.
+By index, as in version 0.1.0, the indices are shuffled, and one more image changes all splits.
 """
 
 from collections.abc import Mapping
@@ -69,8 +69,9 @@ def split_notes(
     if strays and preparation.split_by == "content" and total < _FEW_TO_HASH:
         train, valid, test = (len(rows[name]) for name in ("train", "valid", "test"))
         notes.append(
-            f"{total} images are divided into {train} / {valid} / {test} (train / valid / test): in"
-            " a small set, shares of the content's hash stray; ‹split_by=index› gives exact shares"
+            f"{total} images are divided into {train} / {valid} / {test} (train / valid / test):"
+            " splits by content have only roughly the shares asked for, which shows in a small"
+            " set; ‹split_by=index› gives exact shares"
         )
     if 0 < (count := len(rows["test"])) < _FEW_TO_TEST:
         notes.append(

@@ -86,7 +86,7 @@ def categories(
     notes = []
     if wanted is None:
         notes.append(
-            f"one-hot: exactly one of {levels} channels is 1 at every pixel, taken for one channel"
+            f"exactly one of {levels} channels is 1 at every pixel (one-hot): read as one channel"
             f" of {levels} levels; ‹one_hot=False› keeps the channels"
         )
     preparation = replace(preparation, one_hot=True, channels=1, levels=levels, from_levels=levels)

@@ -31,9 +31,9 @@ def tell_nodata(
     if total := sum(attempt(count, marked, pool)[0]):
         values = sorted({str(picture.head.nodata) for picture in marked})
         notes.append(
-            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))} marked so"
-            f" by the value {', '.join(values[:3])}, which is read as any other;"
-            f" ‹missing={values[0]}› makes it a level of its own"
+            f"no data: {total:,} pixel{'s' * (total != 1)} in {files_words(len(marked))}, marked"
+            f" by the value {', '.join(values[:3])}; it is read like any other value, unless"
+            f" you give ‹missing={values[0]}›, which makes it one more level"
         )
 
 
@@ -82,7 +82,7 @@ def levels_of(highest: int, notes: list[str]) -> int:
     """The depth of 16-bit samples: the least number of bits that holds them all."""
     levels = 1 << max(1, highest.bit_length())
     notes.append(
-        f"the 16-bit pictures hold values up to {highest}: taken for {levels} levels; if that is"
+        f"the 16-bit pictures hold values up to {highest}: read as {levels} levels; if that is"
         " not their depth, give ‹from_levels›"
     )
     return levels

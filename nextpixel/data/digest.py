@@ -192,7 +192,7 @@ def without_trained(
     part, left_out = then.without_trained(name, split)
     if left_out:
         were = "was" if left_out == 1 else "were"
-        notes.append(f"{_pictures(left_out)} of the {name} split {were} trained on: left out")
+        notes.append(f"{_pictures(left_out)} of the {name} split {were} trained on, and left out")
     if not len(part):
         raise DataError(
             f"all {name} images of {data.source} were trained on; choose another ‹split›"

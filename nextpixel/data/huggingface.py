@@ -114,7 +114,7 @@ def _read_tables(
     notes = []
     if len(columns) > 1:
         passed = ", ".join(columns[1:])
-        notes.append(f"the pictures are those of the column {columns[0]}; passed over: {passed}")
+        notes.append(f"the pictures are those of the column {columns[0]}; skipped: {passed}")
     if several:
         rows_of = (
             cells[split][int(picture.partition("#")[0])]

@@ -81,7 +81,7 @@ def write_images(
         levels: The number of values of a sub-pixel.
         columns, rows: The number of images in a row of the grid, or in each row, see `grid`.
         row_names: What is written beside the first rows of the grid.
-        enlarge: The side in the grid of the square that shows a pixel.
+        enlarge: Shows each pixel in a grid as a square with a side of this many pixels.
         names: The class of each of n images, or () without.
 
     Raises:

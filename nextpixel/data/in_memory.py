@@ -218,7 +218,7 @@ def _pictures(
 
 
 def _rows(further: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The annotations of those pictures that were not passed over."""
+    """The annotations of those pictures that were not skipped."""
     rows = np.array([int(name.partition("#")[0]) for name in names], np.int64)
     return {
         role: tuple(map(str, values[rows])) if role == "captions" else values[rows]

@@ -39,12 +39,12 @@ def kind_of(data: ImageData) -> tuple[Kind, str]:
     if data.preparation.one_hot:
         return few, "values are one-hot"
     if data.preparation.values is not None:
-        return few, "values are those of a table"
+        return few, "values come from a table"
     split = data.train if len(data.train) else data.test
     step = order_matters([split.images[k] for k in range(min(_LOOKED_AT, len(split)))])
     if step < _ORDERED[few]:
-        return "photograph", "unequal neighbours are close together, as in brightness"
-    return few, f"{data.levels} levels, and unequal neighbours are not close together"
+        return "photograph", "neighbours that differ are close in value, as in brightness"
+    return few, f"neighbours that differ are not close in value ({data.levels} levels)"
 
 
 def order_matters(images: list[NDArray[Any]]) -> float:

@@ -149,7 +149,7 @@ def _of_table(
     if missing := int((rows < 0).sum()):
         notes.append(f"{missing} of {len(rows)} images are not in {path}")
     if left:
-        notes.append(f"{left} row{'s are' if left > 1 else ' is'} of no image in {path}")
+        notes.append(f"{left} row{'s' * (left > 1)} of {path} name{'s' * (left == 1)} no image")
     if missing == len(rows):
         raise DataError(f"{path} has no row for any of the {len(rows)} images: {how}")
     cells = {name: [columns[name][k] if k >= 0 else None for k in rows] for name in chosen}
@@ -260,7 +260,7 @@ def assigned_labels(
     """Give every split its part of the labels."""
     names = labels.names
     if not (names or preparation.attributes):
-        raise DataError(f"all labels are unknown, says {notes[0]}; give ‹ignore_labels=True›")
+        raise DataError(f"all labels are unknown ({notes[0]}); give ‹ignore_labels=True›")
     if labels.several:
         names = preparation.attributes or names
         known = set(names)
@@ -269,13 +269,13 @@ def assigned_labels(
                 f"an image has the label {beyond[0]!r}, but the model knows only {', '.join(names)}"
             )
         if len(names) > MOST_CLASSES:
-            raise DataError(f"{len(names):,} labels are more than {MOST_CLASSES:,}")
+            raise DataError(f"there are {len(names):,} labels; at most {MOST_CLASSES:,} are read")
         if len(names) * len(labels.sets) > _MOST_ENTRIES:
             raise DataError(
                 f"{len(labels.sets):,} vectors of {len(names):,} labels are too many; leave out"
                 " rare ones"
             )
-        notes.append(f"an image has several labels: a vector of {len(names)} zeros and ones")
+        notes.append(f"images have several labels: vectors of {len(names)} zeros and ones")
         if unknown := sum(own is None for own in labels.sets):
             notes.append(f"{unknown:,} of {len(labels.sets):,} images have no labels: unknown")
     place = {name: k for k, name in enumerate(names)}

@@ -59,7 +59,7 @@ class Layout:
         splits: By split and role ("images", "labels", "vectors", "captions", "maps"), the name of
             the array.
         class_names: The array of the names of classes, or None.
-        passed: The names of the arrays that are passed over.
+        passed: The names of the arrays that are skipped.
     """
 
     splits: Mapping[str, Mapping[str, str]]
@@ -68,12 +68,12 @@ class Layout:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is passed over, in a sentence."""
+        """What is skipped, in a sentence."""
         if not self.passed:
             return ()
         shown = ", ".join(self.passed[:_MOST_NAMED]) + " …" * (len(self.passed) > _MOST_NAMED)
         many = len(self.passed) > 1
-        return (f"the array{'s' * many} {shown} {'are' if many else 'is'} passed over",)
+        return (f"the array{'s' * many} {shown} {'are' if many else 'is'} skipped",)
 
 
 def layout_of(shapes: Mapping[str, tuple[int, ...]], where: str) -> Layout:
@@ -139,9 +139,9 @@ def said_labels(
     if not several or labels.dtype.kind not in "uifb" or not np.isin(labels, (0, 1)).all():
         return labels, None, None
     if (labels.sum(axis=1, dtype=np.int64) == 1).all():
-        note = f"the labels are {labels.shape[1]} columns with one 1 in each row: taken for classes"
+        note = f"the labels are {labels.shape[1]} columns with one 1 in each row: read as classes"
         return labels.argmax(axis=1), None, note
-    note = f"each image may have several of {labels.shape[1]} labels: they are a vector of 0 and 1"
+    note = f"each image may have several of {labels.shape[1]} labels: read as vectors of 0 and 1"
     return None, labels.astype(np.float32), note
 
 

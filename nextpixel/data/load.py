@@ -170,8 +170,8 @@ def load_data(
     if preparation.reading > 2:
         if preparation.map_levels is None and levels_of_maps not in (None, 2, 256):
             notes.append(
-                f"no value of the maps is above {levels_of_maps - 1}: taken for {levels_of_maps}"
-                " levels; ‹map_levels› says otherwise"
+                f"no value of the maps is above {levels_of_maps - 1}: read as {levels_of_maps}"
+                " levels; if there are more, give ‹map_levels›"
             )
         preparation = replace(preparation, map_levels=levels_of_maps)
     held_out: tuple[str, ...] = ()

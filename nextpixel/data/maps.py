@@ -74,8 +74,8 @@ def standardised(
     if scale is None:
         if maps is None or maps.dtype.kind != "f" or not len(maps):
             raise DataError(
-                "‹standardise=True› is for maps of real numbers, which there are not; leave it out:"
-                " vectors always are standardised, and integers have levels"
+                "‹standardise=True› is for maps of real numbers, and there are none; leave it out:"
+                " vectors are always standardised, and integers have levels"
             )
         numbers: list[float] = []
         for channel in range(maps.shape[1]):

@@ -124,7 +124,7 @@ def require_large(pictures: Sequence[Picture], small: Sequence[int], size: tuple
         raise DataError(
             f"{len(small)} of {len(pictures)} pictures are smaller than size {size_words(size)},"
             f" the first {pictures[first].where} ({size_words(sizes[first])}), and pictures are"
-            f" never enlarged; use size {min(min(s) for s in sizes)} or less, or pass over them"
+            f" never enlarged; use size {min(min(s) for s in sizes)} or less, or skip them"
             " with ‹skip_broken=True›"
         )
 

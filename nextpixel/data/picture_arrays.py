@@ -2,7 +2,7 @@
 
 Decoding takes two passes. The first reads only the heads of the files, and determines what all
 pictures share: channels, size and depth. The second decodes in parallel into place, in memory or in
-a memory-mapped file. Whatever is assumed or passed over is a note of the result.
+a memory-mapped file. Whatever is assumed or skipped is a note of the result.
 """
 
 import math
@@ -128,7 +128,7 @@ def _found(
             raise_all(failures + broken, len(files))
         pictures, failures = sound, failures + broken
     if failures:
-        notes.append(listed("passed over because they cannot be read", failures, len(files)))
+        notes.append(listed("unreadable, and skipped", failures, len(files)))
     if many := [stack for stack in stacks if len(stack) > 1]:
         count = sum(map(len, many))
         notes.append(
@@ -140,7 +140,7 @@ def _found(
         passed = sum(p.head.frames - 1 for p in frames)
         notes.append(
             f"{files_words(len(frames))} with animations: the first frame is read, {passed} others"
-            " are passed over"
+            " are skipped"
         )
     return pictures
 
@@ -148,7 +148,7 @@ def _found(
 def _sized(
     pictures: list[Picture], preparation: Preparation, notes: list[str]
 ) -> tuple[list[Picture], tuple[int, int] | None, bool]:
-    """The pictures that are large enough, their common size, and whether others are passed over."""
+    """The pictures that are large enough, their common size, and whether others are skipped."""
     asked, small = preparation.size, []
     if asked == "auto":
         sizes = [picture.head.shape[1:] for picture in pictures]
@@ -167,7 +167,7 @@ def _sized(
                 require_large(pictures, small, size)
     if small:
         shown = [f"{pictures[k].where} ({size_words(pictures[k].head.shape[1:])})" for k in small]
-        notes.append(listed(f"{words}, and passed over", shown, len(pictures)))
+        notes.append(listed(f"{words}, and skipped", shown, len(pictures)))
         passed = set(small)
         pictures = [picture for k, picture in enumerate(pictures) if k not in passed]
         if not pictures:

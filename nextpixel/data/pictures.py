@@ -43,7 +43,7 @@ class PictureTree(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was passed over."""
+        """What was skipped."""
 
     def listing(self, place: Any) -> Sequence[Any]:
         """What lies in a folder, in the order of names."""
@@ -114,7 +114,7 @@ def read_tree(tree: PictureTree, preparation: Preparation, storage: Storage) -> 
     Sub-folders are classes, at any depth below; if they are called ``train``, ``valid`` and
     ``test``, or by one of the other names in `SPLIT_NAMES`, they are the splits, and their
     sub-folders the classes. A set of test images has ``test`` alone. Hidden files and what is not a
-    picture are passed over.
+    picture are skipped.
     """
     folder = tree.root
     labels, entries = not preparation.ignore_labels, tree.listing(folder)

@@ -2,7 +2,7 @@
 
 Here stored values become the integers that levels quantise (`nextpixel.data.values`), as the
 preparation says. What it leaves open is recognised if nothing is lost by it, and noted with the
-option that says otherwise; what could mean several things is refused with the options that tell.
+option that says otherwise; what could mean several things is refused, with the options that decide.
 """
 
 from dataclasses import replace
@@ -108,7 +108,7 @@ def _meaning(
             preparation = replace(preparation, values=found.distinct)
             notes.append(
                 f"binary: the only values are {' and '.join(map(shown_number, found.distinct))},"
-                f" taken for 2 levels; {_otherwise(found)}"
+                f" read as 2 levels; for brightness, give {_otherwise(found)}"
             )
     if isinstance(preparation.values, tuple):
         count = len(preparation.values)
@@ -127,11 +127,11 @@ def _meaning(
     if not found.whole:
         raise DataError(
             f"{where}: the values are floats from {lowest} to {highest}, but levels are integers;"
-            f" say what they can be at least and at most, and how many levels they have, such as"
-            f" ‹range={_guess(found)}› and ‹levels=256›" + _or_table(found, few)
+            f" give the lowest and the highest value that there can be, and the number of levels,"
+            f" such as ‹range={_guess(found)}› and ‹levels=256›" + _or_table(found, few)
         )
     if _has_floats(stored):
-        notes.append("the values are floats, but whole numbers, and read as integers")
+        notes.append("the values are floats that are whole numbers: read as integers")
     offset = preparation.offset or 0
     if found.lowest + offset < 0:
         if preparation.offset is not None:
@@ -154,14 +154,14 @@ def _meaning(
     is_brightness = _is_bytes(stored) and not offset
     if is_brightness and 2 < count <= FEW and levels != count:
         notes.append(
-            f"no value is above {highest}: taken for {count} levels; ‹from_levels=256› takes all"
-            " bytes"
+            f"no value is above {highest}: read as {count} levels; for bytes of 256 levels, give"
+            " ‹from_levels=256›"
         )
     elif few and count > FEW and levels is None and preparation.binarise is None:
         distinct = found.distinct or ()
         notes.append(
-            f"{len(distinct)} distinct values up to {highest}, taken for {count} levels;"
-            f" ‹values={shown_values(distinct)}› makes them that many categories"
+            f"{len(distinct)} distinct values up to {highest}, read as {count} levels; if they are"
+            f" categories, give ‹values={shown_values(distinct)}›"
         )
     is_measured = preparation.offset is not None or count == 65536
     is_measured |= is_brightness and count == 256 and not few
@@ -233,12 +233,12 @@ def _resized(
 
 
 def _otherwise(found: Scan) -> str:
-    """The option that takes two values for something else."""
+    """The option that reads two values as brightness."""
     if found.whole and 0 <= found.lowest and found.highest < 65536:
-        return f"‹from_levels={max(256, int(found.highest) + 1)}› takes them for brightness"
+        return f"‹from_levels={max(256, int(found.highest) + 1)}›"
     if found.whole:
-        return f"‹offset={max(0, -int(found.lowest))}› takes them for brightness"
-    return f"‹range={_guess(found)}› takes them for brightness"
+        return f"‹offset={max(0, -int(found.lowest))}›"
+    return f"‹range={_guess(found)}›"
 
 
 def _or_table(found: Scan, few: bool) -> str:

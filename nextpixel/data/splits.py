@@ -158,7 +158,7 @@ class ImageData:
             floats.
         categorical: Whether its values may be categories: of an array, and neither brightness nor
             measurements.
-        notes: What was assumed, and what was passed over, a sentence each; parameters stand in them
+        notes: What was assumed, and what was skipped, a sentence each; parameters stand in them
             as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.

@@ -28,7 +28,7 @@ def describe(data: ImageData) -> dict[str, Any]:
 
     Returns:
         ``source``, ``shape`` (height and width, or None), ``channels``, ``levels``, ``classes``,
-        ``notes``, what was assumed or passed over, with parameters as in `UsageError`;
+        ``notes``, what was assumed or skipped, with parameters as in `UsageError`;
         ``preparation``, as it is recorded;
         ``uniform_bits_per_dim`` = log2(levels); ``entropy_bits_per_dim``, of one histogram of all
         values of the training images; ``test_seen_in_train``, how many different test images equal

@@ -47,10 +47,10 @@ class Stored:
             views of a memory map.
         classes: Their names, () without labels.
         levels: The number of levels that the source is known to have; None if its values must tell.
-        notes: What was assumed, and what was passed over, a sentence each.
+        notes: What was assumed, and what was skipped, a sentence each.
         in_order: Whether the order of the images is part of the data set, as in digits, so that
             it is split by their index.
-        skip_small: Whether pictures were passed over because they are small.
+        skip_small: Whether pictures were skipped because they are small.
         attributes: What the entries of vectors say that are made of several labels.
         categorical: Whether the values may be categories: of an array, and neither brightness nor
             measurements.

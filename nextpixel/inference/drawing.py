@@ -100,7 +100,7 @@ class Drawn:
 
         Args:
             path: the file or folder.
-            enlarge: the side in a .png of the square that shows a pixel.
+            enlarge: shows each pixel in a .png as a square with a side of this many pixels.
         """
         kinds = {".png": self.grid, ".npy": self.values}
         write_images(

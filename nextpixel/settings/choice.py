@@ -73,9 +73,9 @@ class ModelChoice:
     ] = "gated-pixel-cnn"
     """The kind of model. The decoder of pixel-cnn-autoencoder is a gated-pixel-cnn."""
     kind: Literal["auto", "codes", "tiles", "binary", "photograph"] = "auto"
-    """The kind of grids, which sets defaults of the network: ``tiles`` and ``codes`` have
-    categorical values (value_features=16, and 32 for codes); values of ``binary`` grids and
-    ``photograph`` are ordinal. ``auto`` finds out."""
+    """What the values are, which sets a default of the network. ``tiles`` and ``codes`` are
+    categorical: value_features is 16 and 32. ``binary`` and ``photograph`` are ordinal, without
+    value_features. ``auto`` looks at the data, and says what it chose."""
     scale: int | None = None
     """Multi-scale: model every SCALE-th row and column first, then the other pixels given those,
     both with the same kind of model. Default: a single scale."""

@@ -34,16 +34,16 @@ class Preparation:
     """
 
     size: Size = None
-    """Crop each image centrally to this size, a side or (height, width), 48x64 on the command line,
-    and reduce it. Images are never enlarged. ``auto`` keeps pictures of one size up to 64 pixels,
-    makes all other pictures squares of 32, or of the shortest side of all, and keeps arrays as they
-    are. By default images keep their size, but ``nextpixel train`` and ``nextpixel embed`` take
-    ``auto``."""
+    """Crop each image around its centre to this shape, and reduce it to this size: a side, or
+    (height, width), 48x64 on the command line. Images are never enlarged. ``auto`` leaves arrays as
+    they are, and pictures too if all have one size of at most 64 pixels a side; other pictures
+    become squares of 32 pixels, or of the shortest side that occurs. By default images keep their
+    size, except that ``nextpixel train`` and ``nextpixel embed`` use ``auto``."""
 
     resize: Literal["average", "nearest", "pictures"] | None = None
-    """How images are reduced to ``size``: ``average`` areas; take the ``nearest`` pixel, for
-    categorical and binary values; ``pictures`` averages pictures and keeps arrays as they are. By
-    default what suits the values, and ``pictures`` for ``size=auto``."""
+    """How images are reduced to ``size``. ``average``: the mean of each area. ``nearest``: its
+    middle pixel, for categorical and binary values. ``pictures``: average pictures, and keep arrays
+    as they are. By default what suits the values, and ``pictures`` for ``size=auto``."""
 
     levels: int | None = None
     """Quantise to this number of levels: ``value * levels // from_levels``. An array whose values
@@ -57,28 +57,30 @@ class Preparation:
     + 1 for other integers."""
 
     range: tuple[int | float, int | float] | None = None
-    """For floats: the lowest and the highest value there can be. Each value becomes the nearest of
-    ``from_levels`` (by default ``levels``, or 256) equally spaced values from one to the other, so
-    that bytes divided by 255 come through unchanged. Values outside are refused."""
+    """For floats: the lowest and the highest value that there can be. Each value is rounded to the
+    nearest of ``from_levels`` (by default ``levels``, or 256) equally spaced values between the
+    two; bytes divided by 255 come through 0 and 1 unchanged. Values outside are refused."""
 
     offset: int | None = None
-    """An integer to add to every stored value, such as 1000 for Hounsfield units."""
+    """An integer to add to every stored value, so that none is negative, such as 1024 for
+    Hounsfield units."""
 
     values: tuple[int | float, ...] | Literal["auto"] | None = None
-    """The values that occur, such as -1,1 or 11,21,90, in the order of their levels; ``auto`` finds
-    them. By default no table, but one for arrays of exactly two values."""
+    """The table of values that may occur, such as -1,1 or 11,21,90: the first becomes level 0, and
+    so on. ``auto`` finds the values that occur. By default only arrays of exactly two values have a
+    table."""
 
     one_hot: bool | None = None
-    """Take the channels of an array for one-hot categories: one channel with K levels. By default
-    if every pixel is 1 in exactly one of several channels, and 0 in the others."""
+    """Read the K channels of an array as one-hot categories: one channel with K levels. By default
+    this is done if every pixel is 1 in exactly one of several channels, and 0 in the others."""
 
     missing: int | float | Literal["nan"] | None = None
     """The stored value that means missing, such as nan or 255. It becomes one more level, above the
     others. By default NaN is refused."""
 
     binarise: Literal["threshold", "draw"] | None = None
-    """Reduce to two levels: ``threshold`` makes values of the upper half 1, and ``draw`` makes each
-    value 1 with the probability value / (from_levels - 1)."""
+    """Reduce to two levels. ``threshold``: values in the upper half become 1. ``draw``: each value
+    becomes 1 with the probability value / (from_levels - 1)."""
 
     channels: int | None = None
     """Convert pictures to grey (1), RGB (3) or RGBA (4). For arrays, the number of channels that is
@@ -93,8 +95,8 @@ class Preparation:
     else the highest value + 1."""
 
     text_encoder: str | tuple[str, ...] | None = None
-    """The function that turns captions into vectors, MODULE:FUNCTION, or the words whose presence
-    makes them up. By default the 512 most frequent words of the training captions."""
+    """The function that turns captions into vectors, MODULE:FUNCTION, or the words of a bag of
+    words. By default a bag of the 512 most frequent words of the training captions."""
 
     validation: int | float = 0.1
     """The share of the training images (below 1), or their number, that becomes the validation
@@ -108,9 +110,10 @@ class Preparation:
     """The seed of the split, and of ``binarise=draw``."""
 
     split_by: Literal["content", "index"] | None = None
-    """Split by a hash of each image's ``content``, so that no image moves when others come or go,
-    and equal images stay together; or by its ``index`` in the source. By default the content, but
-    the index for digits, and for arrays and tables that have a test split of their own."""
+    """What decides the split of an image. ``content``: a hash of its values, so that no image moves
+    when others are added or removed, and copies stay together. ``index``: its place in the source.
+    By default the content, but the index for digits, and for arrays and tables that have a test
+    split of their own."""
 
     skip_broken: bool = False
     """Skip pictures that cannot be read or are smaller than the requested size, and list them."""
@@ -120,8 +123,8 @@ class Preparation:
     than the others."""
 
     standardise: bool = False
-    """Bring maps of real numbers to mean 0 and deviation 1 in training. Vectors need no option: a
-    model always standardises them."""
+    """Scale maps of real numbers to mean 0 and deviation 1 over the training images. Vectors need
+    no option: a model always standardises them."""
 
     map_scale: tuple[float, ...] | None = None
     """The mean and deviation of each channel of maps. By default those of the training maps."""

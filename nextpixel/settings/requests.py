@@ -43,7 +43,7 @@ class DataRequest(Annotations):
     picture. They are prepared as the training data were. By default the training data."""
 
     split: Literal["train", "valid", "test"] = "test"
-    """The split to use. Other images without splits of their own are all used."""
+    """The split to use. Other images that have no splits are all used."""
 
     embedding: str | Path | None = None
     """Where the checkpoint of the embedding is now, if it has moved since the model was trained
@@ -95,20 +95,20 @@ class SampleRequest:
     """Which images to draw."""
 
     n: int | None = None
-    """The number of images in all, by default 64. They are divided evenly among the classes. With
-    fewer vectors or maps than images, image k has the one of number k modulo their number: of
-    ``--n 60`` and three vectors, each has twenty images."""
+    """The number of images in all, by default 64, divided evenly among the classes. If there are
+    fewer vectors or maps than images, they repeat in turn: with three vectors, ``--n 60`` draws
+    twenty images of each."""
 
     per_class: int | None = None
-    """The number of images of each class, in the place of --n."""
+    """The number of images of each class, instead of --n."""
 
     size: int | tuple[int, int] | None = None
     """One side, or HEIGHTxWIDTH. By default the size of the training images."""
 
     class_: str | None = None
     """For a class-conditional model: the name or number of a class, ``all``, or ``none`` (unknown).
-    By default all classes, a row for each. For a model of several labels: those that the images
-    have, such as ``red;round``."""
+    By default all classes, a row for each. For a model of images with several labels: the
+    labels that the images should have, such as ``red;round``."""
 
     caption: str | None = None
     """What the images should show, for a model conditioned on captions."""

@@ -57,33 +57,36 @@ class Annotations:
     """
 
     labels: str | Path | None = None
-    """The labels of the images: an ``.npy`` file in the order of the images of an ``.npy`` file, or
-    a ``.csv``, ``.tsv`` or ``.parquet`` table with a column of labels and one of files. Images
-    without a label are of an unknown class. By default ``labels.csv`` in a folder of pictures
-    without sub-folders, or ``NAME_labels.csv`` or ``.npy`` beside NAME."""
+    """The labels of the images: a ``.csv``, ``.tsv`` or ``.parquet`` table with a column of labels
+    and one of file names, or, for an ``.npy`` file of images, an ``.npy`` file in the same order.
+    Images without a label are of an unknown class. By default ``labels.csv`` in a folder of
+    pictures without sub-folders, or ``NAME_labels.csv`` or ``.npy`` beside NAME."""
 
     label_column: str | None = None
-    """The column of labels. Several, A,B,C, are labels that an image has or has not; so are several
-    labels in one cell, as in ``red;square``. The model is then conditioned on a vector of zeros and
-    ones. By default the column label, class, category, target or y."""
+    """The column that holds the labels, by default label, class, category, target or y. An image
+    can have several labels: name several columns, A,B,C, of zeros and ones, or write several labels
+    in one cell, as in ``red;square``. The model is then conditioned on a vector of zeros and
+    ones."""
 
     file_column: str | None = None
-    """The column of tables of labels, vectors or captions that names the images: paths below the
-    folder, or names of files with or without their ending; for arrays, numbers from 0. By default
-    the column file, filename, image, path, name or id."""
+    """The column that names the images in tables of labels, vectors or captions, by default file,
+    filename, image, path, name or id. It holds paths below the folder, or file names with or
+    without their ending; for arrays, numbers from 0."""
 
     label_pattern: str | None = None
-    """Labels from the names of files: a regular expression with one group around the label, such as
-    ``(.+)_[0-9]+``. It is searched in the name of the file, or in the path below the folder if it
-    has a slash."""
+    """Take labels from file names: a regular expression with one group around the label, such as
+    ``(.+)_[0-9]+``. It is searched for in the name of the file, or, if it contains a slash, in the
+    path below the folder."""
 
     vectors: str | Path | None = None
-    """A vector for each image: an ``.npy`` file in the order of the images, or a ``.csv`` table of
-    numbers. A column ``file`` names the images; without it rows are in their order."""
+    """A vector for each image: an ``.npy`` file in the order of the images, or a ``.csv``, ``.tsv``
+    or ``.parquet`` table of numbers, whose column ``file`` names the images; without that column,
+    rows are in their order."""
 
     captions: str | Path | None = None
-    """A text for each image: a ``.txt`` file with a line for each, or a ``.csv`` table with a
-    column ``text`` and perhaps a column ``file``."""
+    """A text for each image: a ``.txt`` file with a line for each image in order, or a ``.csv``,
+    ``.tsv`` or ``.parquet`` table with a column ``text`` and, unless rows are in order, a column
+    ``file``."""
 
     maps: str | Path | None = None
     """A map for each image, such as a mask or a sketch: an ``.npy`` file in the order of the

@@ -40,8 +40,9 @@ def with_kind(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
         return chosen, ""
     shown = ", ".join(f"‹{name}={value}›" for name, value in defaults.items())
     other = "photograph" if defaults else "tiles"
-    with_ = f", so with {shown}" if shown else ""
-    return chosen, f"‹kind={kind}›, as {why}{with_}; ‹kind={other}› says otherwise"
+    with_ = f" with {shown}" if shown else ""
+    meaning = "values are brightness" if defaults else "they are categories"
+    return chosen, f"chose ‹kind={kind}›{with_}, because {why}; give ‹kind={other}› if {meaning}"
 
 
 def with_crop(

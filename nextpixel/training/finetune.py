@@ -99,7 +99,9 @@ def start_from_checkpoint(
     except DataError as error:
         if "the largest is" not in error.sentence:
             raise
-        raise DataError(f"{error.sentence}; ‹from_levels› and ‹binarise› prepare others") from error
+        raise DataError(
+            f"{error.sentence}; give ‹from_levels› or ‹binarise› to prepare others"
+        ) from error
     for name in ("channels", "levels"):
         own, theirs = getattr(model, name), getattr(data, name)
         if own != theirs:

@@ -48,7 +48,7 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
             for name in {"step", "seconds"} | values.keys():
                 checked(values.get(name), _KINDS.get(name, Any), f"line {number} of {path}: {name}")
         except CheckpointError as error:
-            _log.warning("%s; it is passed over", error)
+            _log.warning("%s; it is skipped", error)
         else:
             found.append(values)
     return found

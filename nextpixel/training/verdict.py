@@ -29,20 +29,20 @@ def verdict(
         if bits > baseline:
             usable = False
             said.append(
-                f"one histogram of all values reaches {baseline:.2f} bits/dim, less than the"
-                f" {bits:.2f} of the model, whose samples are still noise"
+                f"the model has {bits:.2f} bits/dim, more than the {baseline:.2f} of one histogram"
+                " of all values: its samples are still noise"
             )
     if updates < FEW_UPDATES:
         usable = False
         said.append(
             f"the run had only {updates:,} update{'s' * (updates != 1)}; train longer with ‹resume›"
-            " and ‹minutes›, or start anew with smaller images or a smaller model"
+            " and ‹minutes›, or start again with smaller images or a smaller model"
         )
     elif not usable:
         said[-1] += "; train longer with ‹resume› and ‹minutes›, or with a lower ‹learning_rate›"
     if split is not None and 0 < (images := len(getattr(data, split))) < _FEW_IMAGES:
         said.append(
             f"the {split} split has only {images} image{'s' * (images > 1)}: another split could"
-            " give quite another figure"
+            " give a quite different figure"
         )
     return tuple(said), usable
