@@ -13,7 +13,8 @@ from nextpixel.data.digest import DataDigest, without_trained
 from nextpixel.data.errors import ImageError
 from nextpixel.data.load import DataError, ImageData, Preparation, Source, load_data
 from nextpixel.data.reading import read_image
-from nextpixel.data.tiff import read_bands, tiff_pages
+from nextpixel.data.tiff import read_bands
+from nextpixel.data.tiff_pages import tiff_pages
 
 RNG = np.random.default_rng(0)
 WHOLE = Preparation(validation=0, test=0)

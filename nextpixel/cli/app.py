@@ -53,6 +53,8 @@ for _name in _NAMES:
     _function = _name.replace("-", "_")
     app.command(f"nextpixel.cli.{_function}:{_function}", name=_name)
 
+_MOST_CHARACTERS = 4000
+
 # Given embeddings, reconstructions are portraits.
 app.command(
     "nextpixel.cli.reconstruct:reconstruct", name="portraits", help="The same as reconstruct."
@@ -112,7 +114,10 @@ def _main(tokens: list[str]) -> None:
 
 
 def _refuse(sentence: str) -> NoReturn:
-    print(f"nextpixel: {' '.join(sentence.split())}", file=sys.stderr)
+    said = " ".join(sentence.split())
+    if len(said) > 2 * _MOST_CHARACTERS:  # A file may name a million columns; the advice is last.
+        said = f"{said[:_MOST_CHARACTERS]} … {said[-_MOST_CHARACTERS:]}"
+    print(f"nextpixel: {said}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -23,6 +23,7 @@ _MOST_BYTES = 2**14
 _WRITTEN = {"out": "--out", "resume": "--resume"}
 _KEY = re.compile(r"""[ \t]*\[*[ \t]*["']?([\w-]+)["']?[ \t]*[].=]""")
 _SHOWN = 40
+_LARGEST = 10**100
 
 
 def read_config(path: str, tokens: Sequence[str]) -> dict[str, Any]:
@@ -52,6 +53,8 @@ def read_config(path: str, tokens: Sequence[str]) -> dict[str, Any]:
     for keys, value in leaves:
         names = {"".join(filter(str.isalnum, key)).lower() for key in keys}
         shown = ".".join(keys)
+        if isinstance(value, int) and abs(value) >= _LARGEST:  # Too many digits to be shown.
+            raise UsageError(f"{path} sets {shown:.{_SHOWN}} to a number that is too large")
         if names & _CODE:
             raise UsageError(
                 f"{path} sets {shown}, which names code to run; remove that line, and give"

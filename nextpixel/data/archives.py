@@ -8,6 +8,7 @@ are refused. A compressed ``.tar`` cannot be read at any place, so it is unpacke
 import bz2
 import gzip
 import io
+import re
 import stat
 import tarfile
 import zipfile
@@ -38,6 +39,11 @@ _COMPRESSED: dict[str, Callable[[Path], Any]] = {
 _MOST_BYTES = 2**28
 _BLOCK_BYTES = 2**20
 _HEAD_BYTES = 132
+_DEEPEST = 128
+# What links may add to the bytes of an archive of few.
+_LINKED_BYTES = 2**26
+_MOST_DIGITS = 256
+_PAX_RECORD = re.compile(rb"([0-9]{1,20}) [^=]+=")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,8 +86,9 @@ class ArchiveTree:
     def _below(self, entry: PurePosixPath) -> Iterator[PurePosixPath]:
         """The files at or below a place, which are neighbours in the order of names."""
         begin = bisect_left(self.names, entry)
+        depth = len(entry.parts)
         return takewhile(
-            lambda name: entry == name or entry in name.parents, islice(self.names, begin, None)
+            lambda name: name.parts[:depth] == entry.parts, islice(self.names, begin, None)
         )
 
     def is_wanted(self, place: PurePosixPath) -> bool:
@@ -193,17 +200,57 @@ def _zip_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[
 def _tar_members(path: Path, file: Any) -> _Found:
     lock = Lock()
     found: dict[str, Callable[[int], bytes]] = {}
-    special = 0
-    with tarfile.open(fileobj=file, mode="r:") as archive:
+    sizes: dict[str, int] = {}
+    special, linked = 0, 0
+    most = _LINKED_BYTES + file.seek(0, io.SEEK_END)
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=_TarMember) as archive:
         for member in archive:
+            if member.size < 0:  # It would be read to the end, and what follows over and over.
+                raise DataError(f"{path} is damaged: a member has {member.size} bytes; repair it")
             if member.isreg() and not member.issparse():
                 found[member.name] = _tar_reader(file, lock, member.offset_data, member.size)
+                sizes[member.name] = member.size
             elif member.islnk() and member.linkname in found:
                 # Two hard links to one file are two files.
                 found[member.name] = found[member.linkname]
+                linked += sizes.setdefault(member.name, sizes[member.linkname])
+                if linked > most:
+                    raise DataError(
+                        f"{path} holds links to its own files that make it more than twice as"
+                        " large; remove them"
+                    )
             elif not member.isdir():
                 special += 1
     return list(found.items()), special
+
+
+class _TarMember(tarfile.TarInfo):
+    """A member whose extended head is looked at before tarfile searches it.
+
+    Some versions of Python search a damaged one for a time that grows with the square of its
+    length.
+    """
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        file: Any = archive.fileobj
+        place = file.tell()
+        _check_pax(file.read(max(0, self.size)))
+        file.seek(place)
+        return super()._proc_pax(archive)  # type: ignore[misc, no-any-return]
+
+
+def _check_pax(head: bytes) -> None:
+    """Raise tarfile.ReadError unless a head is a sequence of records: length, keyword, value."""
+    if max(map(len, re.findall(rb"[0-9]+", head)), default=0) > _MOST_DIGITS:
+        raise tarfile.ReadError("damaged extended header")
+    place = 0
+    while place < len(head) and head[place]:
+        record = _PAX_RECORD.match(head, place)
+        length = int(record[1]) if record else 0
+        if record is None or length <= record.end() - place:
+            raise tarfile.ReadError("damaged extended header")
+        place += length
 
 
 def _tar_reader(file: Any, lock: Lock, offset: int, size: int) -> Callable[[int], bytes]:
@@ -237,6 +284,10 @@ def _place(name: str, path: Path) -> PurePosixPath:
     if place.is_absolute() or ".." in place.parts or "\0" in name or not place.parts:
         raise DataError(
             f"{path} holds {name!r:.80}, whose name leads out of the archive; do not use it"
+        )
+    if len(place.parts) > _DEEPEST:
+        raise DataError(
+            f"{path} holds {name!r:.80}, which lies more than {_DEEPEST} folders deep; pack it anew"
         )
     return place
 

@@ -79,6 +79,7 @@ class ImageHead:
         real: Whether values are floating-point numbers.
         nodata: The value of pixels without data, as the file states it, or None.
         notes: What must be said of how it is read.
+        place: Where the tags of its page begin in a TIFF file of several, else 0.
     """
 
     shape: tuple[int, int, int]
@@ -92,6 +93,7 @@ class ImageHead:
     real: bool = False
     nodata: str | None = None
     notes: tuple[str, ...] = ()
+    place: int = 0
 
 
 def image_head(picture: Image.Image, *, page: int, reading: int) -> ImageHead:

@@ -28,6 +28,7 @@ _PREAMBLE = 128
 _MOST_FRAMES = 2**16
 # What pydicom converts to RGB.
 _YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_MOST_HEAD_BYTES = 2**30
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _NUMBERS = (
     "Rows Columns NumberOfFrames SamplesPerPixel BitsAllocated BitsStored HighBit"
@@ -141,6 +142,7 @@ def _pixels(file: io.BufferedIOBase) -> _Pixels:
             for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
         )
         syntax = tags.file_meta.TransferSyntaxUID
+        begin = file.tell()
         syntax.name  # noqa: B018  # It must be a UID.
     except Exception as error:  # Never its words, which may quote other elements.
         raise ImageError(f"is damaged ({type(error).__name__}); repair it or remove it") from error
@@ -158,6 +160,7 @@ def _pixels(file: io.BufferedIOBase) -> _Pixels:
         )
     if not 1 <= frames <= _MOST_FRAMES:
         raise ImageError(f"holds {frames} frames; at most {_MOST_FRAMES:,} are read")
+    _check_frames(file, number, kind, syntax, begin)
     grey = kind in ("MONOCHROME1", "MONOCHROME2") and samples == 1
     if not grey and not (samples == 3 and kind in ("RGB", *_YBR)):
         raise ImageError(f"holds pixels of the kind {kind or '?'!r:.40}; convert it to grey or RGB")
@@ -171,6 +174,25 @@ def _pixels(file: io.BufferedIOBase) -> _Pixels:
         rescale=None if (slope, intercept) == (1, 0) else (slope, intercept),
         syntax=syntax,
     )
+
+
+def _check_frames(
+    file: io.BufferedIOBase, number: dict[str, int], kind: str, syntax: Any, begin: int
+) -> None:
+    """Raise `ImageError` if a file cannot hold its frames, or all of its head is read for many."""
+    there = file.seek(0, io.SEEK_END) - begin
+    frames, samples = number["NumberOfFrames"] or 1, number["SamplesPerPixel"] or 1
+    bits = number["Rows"] * number["Columns"] * samples * number["BitsAllocated"]
+    bits = bits * 2 // 3 if kind == "YBR_FULL_422" else bits
+    if frames == 1:
+        return  # Its decoder says what is wrong.
+    if frames * (8 if syntax.is_compressed else bits / 8) > there:
+        raise ImageError(f"holds fewer than the {frames:,} frames that it names; repair it")
+    if frames * begin > _MOST_HEAD_BYTES:
+        raise ImageError(
+            f"has {begin:,} bytes before its {frames:,} frames, which are read for each; save the"
+            " frames one by one"
+        )
 
 
 def _refuse_deflated(file: io.BufferedIOBase) -> None:

@@ -5,6 +5,7 @@ in another file. None of these is followed, nor are soft links; what is reached 
 in the file. A small file may claim a large array; what it claims is compared with what it stores.
 """
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ _MOST_NODES = 2**16
 _SLACK_BYTES = 2**20
 # What deflate reaches at most; runs of equal values compress further only where nothing is stored.
 _MOST_RATIO = 1100
+# Beyond this, a compressed chunk is unpacked up to its size before HDF5 unpacks it to its end.
+_MOST_UNPACKED = 2**28
+_DEFLATE, _FLETCHER32 = 1, 3
+_MOST_CHARACTERS = 2**27
 
 
 @contextmanager
@@ -105,9 +110,10 @@ def _datasets(h5py: Any, start: Any) -> Iterator[tuple[str, Any]]:
 def _read(h5py: Any, node: Any, where: str, key: object, storage: Storage) -> NDArray[Any]:
     if node.is_virtual or node.external:
         raise DataError(f"{where} lies in other files, which are not opened; copy it into one file")
-    if h5py.check_string_dtype(node.dtype) is not None and node.shape is not None:
-        _require_stored(node, len(node) if node.shape else 1, where)
-        return np.asarray(node.asstr()[()], dtype=str)
+    _check_chunks(node, where)
+    if (text := h5py.check_string_dtype(node.dtype)) is not None and node.shape is not None:
+        _require_stored(node, node.size * (text.length or 1), where)
+        return _texts(node, where)
     if node.dtype.hasobject or node.dtype.kind not in "biuf" or not node.shape:
         raise DataError(f"{where} holds {node.dtype}; give an array of numbers")
     dtype, shape = node.dtype.newbyteorder("="), node.shape
@@ -135,6 +141,58 @@ def _require_stored(node: Any, needed: int, where: str) -> None:
             f"{where} claims {needed / 1e9:.1f} GB, but the file stores almost nothing of it;"
             " save what is there"
         )
+
+
+def _check_chunks(node: Any, where: str) -> None:
+    """Raise `DataError` if a compressed chunk unpacks to more than a chunk holds.
+
+    HDF5 unpacks a chunk to its end, and looks at its size only then.
+    """
+    if not node.chunks:
+        return
+    plan = node.id.get_create_plist()
+    filters = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
+    if _DEFLATE not in filters:
+        return
+    behind = filters[filters.index(_DEFLATE) + 1 :]
+    if behind not in ([], [_FLETCHER32]):
+        raise DataError(f"{where} is compressed in an unusual way; save it with deflate alone")
+    size = int(np.prod(node.chunks, dtype=object)) * node.dtype.itemsize
+    large: list[tuple[int, ...]] = []
+
+    def look(chunk: Any) -> None:
+        if chunk.size * _MOST_RATIO > _MOST_UNPACKED and not chunk.filter_mask:
+            large.append(chunk.chunk_offset)
+
+    node.id.chunk_iter(look)
+    for place in large:
+        unpacked = zlib.decompressobj().decompress(node.id.read_direct_chunk(place)[1], size + 1)
+        if len(unpacked) > size:
+            raise DataError(f"{where} is damaged: a chunk of it unpacks to more than it holds")
+
+
+def _texts(node: Any, where: str) -> NDArray[Any]:
+    """Texts, read in parts so small that even texts as long as the file fit into memory."""
+    there = Path(node.file.filename).stat().st_size
+    strings, flat = node.asstr(), list[str]()
+    rows = len(node) if node.shape else 1
+    width = max(1, node.size // max(1, rows))
+    step = max(1, _MOST_UNPACKED // (max(1, there) * width))
+    total = longest = 0
+    for begin in range(0, rows, step):
+        part = strings[begin : begin + step] if node.shape else strings[()]
+        texts = [str(text) for text in np.ravel(part).tolist()]
+        total += sum(map(len, texts))
+        longest = max(longest, *map(len, texts), 0)
+        if total > there + _MOST_RATIO * node.id.get_storage_size():
+            raise DataError(f"{where} holds texts that share their bytes; save them one by one")
+        if node.size * longest > _MOST_CHARACTERS:
+            raise DataError(
+                f"{where} holds {node.size:,} texts, of which one has {longest:,} characters;"
+                " shorten it"
+            )
+        flat += texts
+    return np.array(flat, dtype=str).reshape(node.shape)
 
 
 @contextmanager

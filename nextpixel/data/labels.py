@@ -38,6 +38,8 @@ from nextpixel.settings.source import Source
 
 __all__ = ["assigned_labels", "has_own_labels", "labelled"]
 
+_MOST_ENTRIES = 2**30
+
 
 def has_own_labels(source: Source) -> bool:
     """Whether a source has labels that take the place of those that lie with the images."""
@@ -232,9 +234,10 @@ def _rows(
 def _by_number(cells: Sequence[Any], count: int, where: str) -> NDArray[np.int64]:
     """The row of each image of an array, by a column of their numbers from 0, or all from 1."""
     texts = [str(cell).strip() for cell in cells]
-    if not all(text.isascii() and text.isdecimal() and len(text) < 16 for text in texts):
+    wrong = [t for t in texts if not (t.isascii() and t.isdecimal() and len(t) < 16)]
+    if wrong:
         raise DataError(
-            f"{where} holds {next(t for t in texts if not t.isdecimal())!r:.60}, but images of an"
+            f"{where} holds {wrong[0]!r:.60}, but images of an"
             " array are called by their numbers, from 0; give ‹file_column›, or remove it if rows"
             " are in the order of the images"
         )
@@ -260,12 +263,18 @@ def assigned_labels(
         raise DataError(f"all labels are unknown ({notes[0]}); give ‹ignore_labels=True›")
     if labels.several:
         names = preparation.attributes or names
-        if beyond := [name for name in labels.names if name not in names]:
+        known = set(names)
+        if beyond := [name for name in labels.names if name not in known]:
             raise DataError(
                 f"an image has the label {beyond[0]!r}, but the model knows only {', '.join(names)}"
             )
         if len(names) > MOST_CLASSES:
             raise DataError(f"there are {len(names):,} labels; at most {MOST_CLASSES:,} are read")
+        if len(names) * len(labels.sets) > _MOST_ENTRIES:
+            raise DataError(
+                f"{len(labels.sets):,} vectors of {len(names):,} labels are too many; leave out"
+                " rare ones"
+            )
         notes.append(f"images have several labels: vectors of {len(names)} zeros and ones")
         if unknown := sum(own is None for own in labels.sets):
             notes.append(f"{unknown:,} of {len(labels.sets):,} images have no labels: unknown")

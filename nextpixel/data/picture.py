@@ -53,7 +53,12 @@ class Picture:
     def read(self, reading: int) -> NDArray[Any]:
         """Decode its pixels."""
         return read_image(
-            self.open(), name=self.where, page=self.head.page, reading=reading, any_number=True
+            self.open(),
+            name=self.where,
+            page=self.head.page,
+            place=self.head.place,
+            reading=reading,
+            any_number=True,
         )
 
     @property

@@ -25,7 +25,9 @@ from nextpixel.data.decoding import (
 from nextpixel.data.dicom import dicom_heads, dicom_samples, is_dicom
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
-from nextpixel.data.tiff import TiffFile, read_bands, tiff_pages
+from nextpixel.data.tiff import read_bands
+from nextpixel.data.tiff_pages import TiffPage, beginning_with, tiff_page, tiff_pages
+from nextpixel.data.tiff_tags import TiffFile
 
 __all__ = [
     "MOST_PIXELS",
@@ -62,6 +64,7 @@ def read_image(
     channels: int | None = None,
     name: str | None = None,
     page: int = 0,
+    place: int = 0,
     reading: int = 2,
     any_number: bool = False,
 ) -> NDArray[Any]:
@@ -76,6 +79,7 @@ def read_image(
             wanted.
         name: What errors call the picture; the path if None.
         page: Which page of a TIFF file.
+        place: Where the tags of that page begin, as `image_heads` found it; 0 to look for them.
         reading: `Preparation.reading`.
         any_number: Whether floats and negative integers are read too, whose meaning the caller must
             know.
@@ -95,19 +99,19 @@ def read_image(
         )
     with _reported(path, name), _stream(path) as file:
         x: NDArray[Any] | None = None
-        pages = [] if reading == 1 else tiff_pages(file)
+        found = None if reading == 1 else _tiff_page(file, page, place)
         if is_dicom(file):
             x = dicom_samples(file, page)
-        elif page < len(pages) and pages[page].is_read_here:
-            _check_pixels(*pages[page].shape[1:])
-            x = upright(read_bands(file, pages[page]), pages[page].turn)
-            if channels not in (None, len(x)) and pages[page].has_bands:
+        elif found is not None and found.is_read_here:
+            _check_pixels(*found.shape[1:])
+            x = upright(read_bands(file, found), found.turn)
+            if channels not in (None, len(x)) and found.has_bands:
                 raise ImageError(f"has {len(x)} bands, which are not {channels} channels")
         if x is not None:
             x = x if any_number else _brightness(x)
             return np.ascontiguousarray(convert(x, channels or len(x)))
-    with _opened(path, name) as picture:
-        if page:
+    with _opened(path, name, place) as picture:
+        if page and not place:
             picture.seek(page)
             _check_pixels(picture.height, picture.width)
         turn = orientation(picture)
@@ -156,6 +160,8 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
                 picture.seek(number)
             _check_pixels(picture.height, picture.width)
             head = image_head(picture, page=number, reading=reading)
+            place = pages[number].place if len(pages) > 1 else 0
+            head = replace(head, place=place)
             if number < len(pages):
                 page = pages[number]
                 said = page.notes(inverted=picture.mode in ("1", "L"))  # As Pillow does.
@@ -201,8 +207,15 @@ def _brightness(x: NDArray[Any]) -> NDArray[Any]:
     return x.astype(np.uint16) if x.dtype.kind == "i" else x
 
 
+def _tiff_page(file: TiffFile, page: int, place: int) -> TiffPage | None:
+    """A page of a TIFF file; None if there is none."""
+    if place:
+        return tiff_page(file, page, place)
+    return dict(enumerate(tiff_pages(file))).get(page)
+
+
 @contextmanager
-def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
+def _opened(source: PictureFile, name: str | None, place: int = 0) -> Iterator[Image.Image]:
     with _reported(source, name):
         if isinstance(source, Image.Image):
             _check_pixels(source.height, source.width)
@@ -210,10 +223,20 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
             return
         Image.init()
         formats = [format for format in _FORMATS if format in Image.OPEN]
-        with Image.open(source, formats=formats) as picture:
+        with _from(source, place) as file, Image.open(file, formats=formats) as picture:
             _check_pixels(picture.height, picture.width)
             with taking_turns(picture.width * picture.height):
                 yield picture
+
+
+@contextmanager
+def _from(source: Any, place: int) -> Iterator[Any]:
+    """The file, with the page of a TIFF file that begins at a place as its first."""
+    if not place:
+        yield source
+        return
+    with _stream(source) as file:
+        yield beginning_with(file, place)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         rows = ParquetRows.of([path])
         if not len(rows):
             raise DataError(f"{path} holds no rows")
-        return {name: rows.column(name) for name in rows.features}
+        return rows.columns(list(rows.features))
     try:
         data = path.read_bytes()
         utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))

@@ -53,6 +53,7 @@ class ParquetRows:
     stamp: str
     _groups: list[tuple[Path, int]] = field(default_factory=list)
     _ends: list[int] = field(default_factory=list)
+    _leaves: dict[str, set[str]] = field(default_factory=dict)
     _recent: dict[tuple[int, str], Any] = field(default_factory=dict)
     _lock: Any = field(default_factory=Lock)
 
@@ -73,6 +74,9 @@ class ParquetRows:
                     counts = [
                         file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)
                     ]
+                    for column in file.schema:
+                        for key in {column.path, column.path.partition(".")[0]}:
+                            rows._leaves.setdefault(key, set()).add(column.path)
                     found = datasets.Features.from_arrow_schema(schema)
             except Exception as error:  # Damaged heads raise many kinds.
                 reason = " ".join(str(error).split()) or type(error).__name__
@@ -98,11 +102,17 @@ class ParquetRows:
 
     def column(self, name: str) -> list[Any]:
         """All values of a column."""
-        return [
-            value
-            for group in range(len(self._groups))
-            for value in self._read(group, name).to_pylist()
-        ]
+        return self.columns([name])[name]
+
+    def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """All values of some columns; copies of a value are one object."""
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        for group in range(len(self._groups)):
+            table = self._read(group, names)
+            for name in names:
+                for chunk in table.column(name).chunks:
+                    found[name] += _values(chunk)
+        return found
 
     def cell(self, row: int, name: str) -> Any:
         """One value of a column; neighbouring rows are read from the disk together."""
@@ -111,18 +121,23 @@ class ParquetRows:
         with self._lock:
             values = self._recent.get((group, name))
             if values is None:
-                values = self._read(group, name)
+                values = self._read(group, [name]).column(name)
                 while len(self._recent) > 1:
                     del self._recent[next(iter(self._recent))]
                 self._recent[group, name] = values
         return values[row - begin].as_py()
 
-    def _read(self, group: int, name: str) -> Any:
+    def _read(self, group: int, names: Sequence[str]) -> Any:
         parquet = optional_package("pyarrow.parquet", extra="data")
         path, number = self._groups[group]
+        leaves = [leaf for name in names for leaf in self._leaves.get(name, ())]
         try:
-            with parquet.ParquetFile(path) as file:
-                return file.read_row_group(number, columns=[name]).column(name)
+            try:  # Copies of a value are held once, as in the file.
+                with parquet.ParquetFile(path, read_dictionary=leaves) as file:
+                    return file.read_row_group(number, columns=list(names))
+            except (ValueError, NotImplementedError):  # More than 2 GB of different values.
+                with parquet.ParquetFile(path) as file:
+                    return file.read_row_group(number, columns=list(names))
         except Exception as error:  # Damaged pages raise many kinds.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{path}: cannot be read as a parquet file ({reason})") from error
@@ -233,6 +248,14 @@ def check_saved(folder: Path) -> None:
             if not (part / name).resolve().is_relative_to(folder.resolve()):
                 raise DataError(f"{part / name} is a link that leaves {folder}; copy the file")
             require_file(part / name)
+
+
+def _values(chunk: Any) -> list[Any]:
+    """The values of a chunk of a column, copies of one as one object."""
+    if not hasattr(chunk, "dictionary"):
+        return list(chunk.to_pylist())
+    values = chunk.dictionary.to_pylist()
+    return [None if k is None else values[k] for k in chunk.indices.to_pylist()]
 
 
 def _list(values: dict[str, Any], key: str, folder: Path) -> list[Any]:

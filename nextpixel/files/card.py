@@ -33,6 +33,7 @@ __all__ = [
     "source_names",
 ]
 
+_MOST_ANCESTORS = 1024
 _LOCAL = ("hf:/", "hf:~", "hf:.", "hf:\\")
 
 
@@ -205,6 +206,10 @@ def checked_source(
 def ancestors_of(record: Any, place: str) -> tuple[Ancestor, ...]:
     """The ancestors in a card or `run.json`; raises CheckpointError."""
     items = checked(record, tuple[Mapping[str, Any], ...], place)
+    if len(items) > _MOST_ANCESTORS:
+        raise CheckpointError(
+            f"{place} are {len(items):,}, but must be at most {_MOST_ANCESTORS:,}"
+        )
     return tuple(read_record(Ancestor, item, place, others=True) for item in items)
 
 
