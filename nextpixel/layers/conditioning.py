@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
+from nextpixel.front import Front, colour_blocks
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -26,6 +27,16 @@ class Encoded(NamedTuple):
     vector: Tensor | None
     maps: Tensor | None
     positions: Tensor | None
+
+    def part(self, rows: range, columns: range) -> "Encoded":
+        """For some rows and columns of the image."""
+
+        def cut(maps: Tensor | None) -> Tensor | None:
+            if maps is None:
+                return None
+            return maps[:, :, rows.start : rows.stop, columns.start : columns.stop]
+
+        return Encoded(self.vector, cut(self.maps), cut(self.positions))
 
 
 class Widths(NamedTuple):
@@ -141,6 +152,32 @@ class ConditionBias(nn.Module):
                 assert maps is not None
                 biases.append(layer(maps if rows is None else maps[:, :, rows.start : rows.stop]))
         return sum(biases[1:], biases[0])
+
+    def at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
+        """The bias of the pixels that are `front.ahead`, (lanes, features), colour by colour."""
+        return front.once((self, "bias"), lambda: self._at_front(encoded, front, colours))
+
+    def _at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
+        def constant() -> Tensor:
+            parts = [m.weight for m in self.children()]
+            order = colour_blocks(len(parts[0]), colours, parts[0].device)
+            if self.of_vector is None:
+                return parts[0].new_zeros(front.lanes, len(order))
+            return self.of_vector(encoded.vector)[:, order].repeat(front.skew.slots, 1)  # type: ignore[no-any-return]
+
+        start = front.state((self, "constant"), constant)
+        for name, layer, maps in (
+            ("maps", self.of_maps, encoded.maps),
+            ("positions", self.of_positions, encoded.positions),
+        ):
+            if layer is not None:
+                assert maps is not None
+                order = colour_blocks(start.shape[1], colours, start.device)
+                weight = layer.weight.detach()[order, :, 0, 0].T.contiguous()
+                y = front.empty((self, name), start.shape[1], like=start)
+                front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
+                start = y
+        return start
 
 
 @lru_cache(maxsize=32)

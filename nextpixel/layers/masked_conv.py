@@ -6,9 +6,10 @@ of the pixel itself the colours that its mask type allows (Pixel Recurrent Neura
 (Conditional Image Generation with PixelCNN Decoders, section 2.2) and the upper part of the first
 layer, `FirstConv2d`.
 
-All give the same numbers in a full pass, over a few rows, and at one site. Tensors are (B, F, rows,
-W) over rows and (B, F / C) at a site, where F / C are the features of that site's colour: the
-features of earlier colours were computed at earlier sites and never change.
+All give the same numbers in a full pass, over a few rows, and at a front. Tensors are (B, F, rows,
+W) over rows and (lanes, F / C) at a front, where F / C are the features of one colour: those of
+earlier colours were computed before and never change. The maps of rows above have no colours:
+(lanes, F).
 """
 
 from collections.abc import Callable
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
+from nextpixel.cache import Cache
+from nextpixel.front import Front, PastRows, Ring, colour_blocks
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.settings.sizes import check_kernel_size
 
@@ -50,11 +52,68 @@ class VerticalConv2d(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """(B, inputs, rows, W) to (B, outputs, rows, W)."""
+    def forward(self, x: Tensor, cache: Cache | None = None, *, colours: int = 1) -> Tensor:
+        """(B, inputs, rows, W) to (B, outputs, rows, W).
+
+        At a front: the (lanes, inputs) of a column k//2 ahead of the (lanes, outputs), which come
+        colour by colour.
+        """
+        if cache is not None and cache.front is not None:
+            return self._at_front(x, cache, cache.front, colours)
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = _below_past_rows(self, x, self.rows_above, cache)
         return functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
+
+    def _at_front(self, x: Tensor, cache: Cache, front: Front, colours: int) -> Tensor:
+        state = front.state(self, lambda: self._front_state(cache, front, colours))
+        y = front.empty(self, self.weight.shape[0], like=x)
+        if state.ring is not None:
+            state.ring.put(x)
+            front.ahead -= self.columns_beside
+            x = state.ring.window(0, -self.columns_beside, self.columns_beside)
+        front.run(torch.addmm, state.bias, x, state.weights[0], out=y)
+        _add_rows_above(front, y, state, self.columns_beside)
+        return y
+
+    def _front_state(self, cache: Cache, front: Front, colours: int) -> "_Upper":
+        order = colour_blocks(len(self.bias), colours, self.bias.device)
+        weight = self.weight.detach()[order].permute(2, 3, 1, 0).flatten(1, 2)
+        weights, bias = list(weight.flip(0).contiguous()), self.bias.detach()[order]
+        if not self.rows_above and not self.columns_beside:
+            return _Upper(None, weights, bias)
+        past = None
+        if self.rows_above:
+            past = _past_rows(self, cache, self.weight.shape[1], self.rows_above, self.weight)
+        beside = self.columns_beside
+        ring = Ring(
+            front,
+            1,
+            self.weight.shape[1],
+            before=beside,
+            after=beside,
+            above=self.rows_above,
+            past=past,
+        )
+        return _Upper(ring, weights, bias)
+
+
+@dataclass
+class _Upper:
+    """What a kernel that reads rows above keeps at fronts: the map, and a matrix for each row.
+
+    The first matrix is of the pixel's own row, the next of the row above, and so on.
+    """
+
+    ring: Ring | None
+    weights: list[Tensor]
+    bias: Tensor
+
+
+def _add_rows_above(front: Front, y: Tensor, state: "_Upper", beside: int) -> None:
+    assert state.ring is not None or len(state.weights) == 1
+    for above, weight in enumerate(state.weights[1:], 1):
+        assert state.ring is not None
+        front.run(y.addmm_, state.ring.window(above, -beside, beside), weight)
 
 
 def unit_variance(mask: Tensor) -> Tensor:
@@ -67,24 +126,17 @@ def unit_variance(mask: Tensor) -> Tensor:
     return (torch.rand(mask.shape) * 2 - 1) * (3 / fan_in).sqrt()
 
 
-class _PastRows:
-    """The last rows of a layer's input, (B, F, count, W)."""
-
-    def __init__(self, like: Tensor, count: int) -> None:
-        self.rows = like.new_zeros(like.shape[0], like.shape[1], count, like.shape[3])
-
-    def append(self, x: Tensor) -> Tensor:
-        """Takes rows in; returns the past rows followed by them."""
-        both = torch.cat([self.rows, x], dim=2)
-        self.rows = both[:, :, -self.rows.shape[2] :].clone()  # a view would keep all of both
-        return both
+def _past_rows(layer: nn.Module, cache: Cache, inputs: int, count: int, like: Tensor) -> PastRows:
+    """The last rows of a layer's input; zeros if there were none."""
+    blank = like.new_zeros(()).expand(cache.batch, inputs, 1, cache.width)
+    return cache.state((layer, "rows"), lambda: PastRows(blank, count))
 
 
 def _below_past_rows(layer: nn.Module, x: Tensor, count: int, cache: Cache | None) -> Tensor:
     """Puts `count` rows above x: those of the pass before, or zeros."""
     if cache is None:
         return functional.pad(x, (0, 0, count, 0))
-    return cache.state((layer, "rows"), lambda: _PastRows(x, count)).append(x)
+    return _past_rows(layer, cache, x.shape[1], count, x).append(x)
 
 
 class MaskedConv2d(nn.Module):
@@ -150,93 +202,105 @@ class MaskedConv2d(nn.Module):
     ) -> Tensor:
         """Convolves x and adds the result onto `onto` if given.
 
-        Over rows: (B, inputs, rows, W) to (B, outputs, rows, W). At a site of colour c: the (B,
-        inputs / C) features of colour c to the (B, outputs / C) outputs of colour c; mask type "A"
-        takes the previous sub-pixel instead.
+        Over rows: (B, inputs, rows, W) to (B, outputs, rows, W). At a front, at colour c: the
+        (lanes, inputs / C) features of colour c to the (lanes, outputs / C) outputs of colour c;
+        mask type "A" takes the previous sub-pixel instead.
         """
-        if cache is not None and cache.site is not None:
-            return self._at_site(x, cache, cache.site, onto)
+        if cache is not None and cache.front is not None:
+            return self._at_front(x, cache, cache.front, onto)
         if self.rows_above:
-            if cache is not None:
-                self._take_in_finished_row(cache)
             x = _below_past_rows(self, x, self.rows_above, cache)
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
         y = functional.conv2d(x, self.masked_weight(), self.bias)
         return y if onto is None else onto + y
 
-    def _at_site(self, x: Tensor, cache: Cache, site: Site, onto: Tensor | None) -> Tensor:
-        state = cache.state(self, lambda: self._site_state(x, cache))
-        channel, _, column = site
-        if self.rows_above:
-            (above,) = cache.at_site(self, lambda: [self._above(x, cache)])
-            onto = above if onto is None else onto + above
+    def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
+        state = front.state(self, lambda: self._front_state(x, cache, front))
+        channel, weight = front.channel, state.weights[front.channel]
+        y = front.empty(self, weight.shape[1], like=x)
+        bias = None if state.biases is None else state.biases[channel]
+        if state.upper is not None:
+            bias = front.of_colour(front.once(self, lambda: self._above(front, state.upper, x)))
         if state.row is not None:
-            source = cache.previous_site() if self.mask_type == "A" else site
-            if source is not None:
-                state.row.put(source, x)
-            x = state.windows[column]
-        if state.biases is None:
-            return (
-                x @ state.weights[channel]
-                if onto is None
-                else torch.addmm(onto, x, state.weights[channel])
-            )
-        y = torch.addmm(state.biases[channel], x, state.weights[channel])
-        return y if onto is None else y.add_(onto)
+            if self.mask_type == "B":
+                state.row.put(x, channel)
+            elif channel:
+                state.row.put(x, channel - 1)
+            else:
+                state.row.put(x, self.channels - 1, back=1)
+            x = state.row.window(0, -self.reach, self.taps - 1 - self.reach)
+        elif state.pixel is not None:
+            front.run(state.pixel[:, channel].copy_, x)
+            x = state.pixel.flatten(1)
+        # Later colours are not read.
+        x = x[:, : len(weight)]
+        if bias is None or onto is None:
+            start = bias if onto is None else onto
+            if start is None:
+                front.run(torch.mm, x, weight, out=y)
+            else:
+                front.run(torch.addmm, start, x, weight, out=y)
+        else:
+            front.run(torch.addmm, bias, x, weight, out=y)
+            front.run(y.add_, onto)
+        return y
 
-    def _above(self, x: Tensor, cache: Cache) -> Tensor:
-        """What the rows above add to the current one, and the bias: (B, outputs, 1, W)."""
-        self._take_in_finished_row(cache)
-        inputs = self.weight.shape[1]
-        blank = x.new_zeros(x.shape[0], inputs, 1, cache.width)
-        past = cache.state((self, "rows"), lambda: _PastRows(blank, self.rows_above))
-        return functional.conv2d(
-            past.rows, self.weight[:, :, :-1], self.bias, padding=(0, self.reach)
-        )
+    def _above(self, front: Front, upper: "_Upper | None", x: Tensor) -> Tensor:
+        """What the rows above add, and the bias: (lanes, C, outputs / C)."""
+        assert upper is not None
+        outputs = self.weight.shape[0]
+        y = front.empty((self, "above"), outputs, like=x)
+        front.run(y.copy_, upper.bias)
+        _add_rows_above(front, y, upper, self.reach)
+        return y
 
-    def _take_in_finished_row(self, cache: Cache) -> None:
-        """Appends the row that was walked site by site, if there is one, to the past rows."""
-        state = cache.state(self, lambda: None)
-        row = None if state is None or state.row is None else state.row.take()
-        if row is not None:
-            _below_past_rows(self, row, self.rows_above, cache)
-
-    def _site_state(self, x: Tensor, cache: Cache) -> "_SiteState":
+    def _front_state(self, x: Tensor, cache: Cache, front: Front) -> "_FrontState":
         colours = self.channels
         outputs, inputs = self.weight.shape[:2]
+        width = inputs // colours
         # Rows of each matrix in the order of a window: tap, colour, feature of the colour.
-        weight = self.masked_weight().detach()[:, :, -1, : self.taps]
-        # The image's channels are one site if the model predicts them at once.
-        weight = weight.reshape(outputs, inputs // colours, colours, self.taps).permute(3, 2, 1, 0)
-        weight = weight.reshape(self.taps * inputs, outputs)
-        block = outputs // colours
-        of_colour = [
-            slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours)
-            for c in range(colours)
-        ]
-        weights = [weight[:, of].contiguous() for of in of_colour]
-        # With rows above, the bias is in what they contribute.
-        biases = (
-            None
-            if self.bias is None or self.rows_above
-            else [self.bias.detach()[of].contiguous() for of in of_colour]
-        )
-        if self.reach == 0 and colours == 1 and not self.rows_above:
-            return _SiteState(weights, biases, None, [])
-        row = RowInProgress(x, cache, self.reach)
-        windows = [row.values[:, c : c + self.taps].flatten(1) for c in range(cache.width)]
-        return _SiteState(weights, biases, row, windows)
+        weight = self.masked_weight().detach()
+        weight = weight.unflatten(1, (width, colours)).permute(3, 4, 2, 1, 0)
+        own = weight[-1, : self.taps].reshape(self.taps * inputs, outputs)
+        block, read = outputs // colours, self.reach * inputs
+        weights, biases = [], []
+        for c in range(colours):
+            of = (
+                slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours)
+            )
+            end = read + (c + (self.mask_type == "B")) * width
+            weights.append(own[:end, of].contiguous())
+            if self.bias is not None and not self.rows_above:
+                biases.append(self.bias.detach()[of].contiguous())
+        row, pixel, upper = None, None, None
+        if self.rows_above:
+            past = _past_rows(self, cache, inputs, self.rows_above, x)
+            row = Ring(front, colours, width, before=self.reach, above=self.rows_above, past=past)
+            order = colour_blocks(outputs, colours, weight.device)
+            bias = weight.new_zeros(outputs) if self.bias is None else self.bias.detach()[order]
+            rows = weight[:-1].flip(0).flatten(1, 3)[:, :, order].contiguous()
+            upper = _Upper(row, [own, *rows], bias)
+        elif self.reach:
+            row = Ring(front, colours, width, before=self.reach)
+        elif colours > 1:
+            pixel = x.new_zeros(front.lanes, colours, width)
+        return _FrontState(weights, biases or None, row, pixel, upper)
 
 
 @dataclass
-class _SiteState:
-    """A matrix for each colour, and the current row of the input with a view for every column."""
+class _FrontState:
+    """A matrix and a bias for each colour, and the map that windows are cut from.
+
+    `pixel` is the map if no other pixel is read: (lanes, C, inputs / C); `upper` what the rows above
+    add.
+    """
 
     weights: list[Tensor]
     biases: list[Tensor] | None
-    row: RowInProgress | None
-    windows: list[Tensor]
+    row: Ring | None
+    pixel: Tensor | None
+    upper: _Upper | None
 
 
 class FirstConv2d(nn.Module):
@@ -264,9 +328,15 @@ class FirstConv2d(nn.Module):
             self.left.weight.mul_((left / (above + left)) ** 0.5)
 
     def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
-        """Convolves the rows of the image, or at a site the previous sub-pixel.
+        """Convolves the rows of the image, or at a front the previous sub-pixel.
 
         `above` gives the same rows one row behind.
         """
-        (onto,) = once_per_row(cache, self, lambda: [self.above(above(), cache)])
+
+        def upper() -> Tensor:
+            return self.above(above(), cache, colours=self.left.channels)  # type: ignore[no-any-return]
+
+        if cache is None or cache.front is None:
+            return self.left(x, cache, onto=upper())  # type: ignore[no-any-return]
+        onto = cache.front.of_colour(cache.front.once(self, upper))
         return self.left(x, cache, onto=onto)  # type: ignore[no-any-return]

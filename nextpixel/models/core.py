@@ -21,6 +21,7 @@ from nextpixel.cache import Cache, Site, raster_order
 from nextpixel.conditions.kinds import Condition, as_conditions, conditions_to_json
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
 from nextpixel.errors import UsageError
+from nextpixel.front import Reach, total
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import Distribution
@@ -142,7 +143,7 @@ class AutoregressiveModel(ImageModel):
 
     The input turns pixels into features (`layers.inputs`). The layers are the model's own. The head
     turns the last features into a distribution (`layers.head`). A pass, over all of an image, some
-    rows or one site, is this `forward` and nothing else.
+    rows or a front of sites, is this `forward` and nothing else.
 
     The modules stand side by side in the model, under the names that are in its checkpoints.
 
@@ -179,11 +180,16 @@ class AutoregressiveModel(ImageModel):
         # Weights decide the layout of the maps: channels last makes all passes over rows faster.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How far the layers see."""
+
     @abstractmethod
     def features(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
     ) -> tuple[Tensor, Tensor | None]:
-        """The layers' part of a pass: at a site or over rows.
+        """The layers' part of a pass: at a front or over rows.
 
         Args:
             x: integers (B, C, H, W), to be read through `self.values`.
@@ -216,9 +222,16 @@ class AutoregressiveModel(ImageModel):
             encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
             encoded = encode() if cache is None else cache.state(self.encoder, encode)
         again = self.recompute and self.training and torch.is_grad_enabled()
-        y, skips = self.features(x, encoded, cache, _recomputed if again else _called)
-        y = y if skips is None else y + skips
-        return self._head.distribution((self.head_hidden, self.head_out), y, cache)
+        run = _recomputed if again else _called
+        front = None if cache is None else cache.front
+
+        def outputs() -> Tensor:
+            y, skips = self.features(x, encoded, cache, run)
+            if skips is not None:
+                y = total(y, skips, front, self)
+            return self._head.outputs((self.head_hidden, self.head_out), y, cache)
+
+        return self._head.distribution(outputs() if front is None else front.step(outputs))
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
