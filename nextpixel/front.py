@@ -15,7 +15,7 @@ slot whose lag is a whole row.
 
 Everything at a front has a fixed place in memory, which repeats block after block of times. The
 operations of a step are therefore recorded once per phase of a block and replayed afterwards
-(`Front.step`): no layer's code runs in between, which is most of the time of a small step.
+(`Front.again`): no layer's code runs in between, which is most of the time of a small step.
 """
 
 from collections.abc import Callable, Hashable
@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["Front", "PastRows", "Reach", "Ring", "Skew", "colour_blocks", "relu", "total"]
 
@@ -153,8 +153,11 @@ class Front:
         self.start: int | None = None
         self._states: dict[Hashable, Any] = {}
         self._once: dict[Hashable, Any] = {}
+        self._whole: dict[int, Tensor] = {}
+        self._factors: dict[nn.Module, tuple[Tensor | None, Tensor | None]] = {}
         self._tape: list[Callable[[], object]] = []
-        self._tapes: dict[int, tuple[tuple[Callable[[], object], ...], Tensor]] = {}
+        self._tapes: list[tuple[tuple[Callable[[], object], ...], Callable[[], Any]] | None]
+        self._tapes = [None] * (skew.block * colours)
         self._at_blocks: list[Callable[[], None]] = []
         self._at_end: list[Callable[[], None]] = []
         # Of all times of a block, the one before it, and those that the first maps are ahead.
@@ -210,18 +213,22 @@ class Front:
                 content.expand(-1, -1, self.batch)
             )
 
-    def step(self, compute: Callable[[], Tensor]) -> Tensor:
-        """Does what `compute` does, which must only call `run`; returns its result."""
-        key = self.phase * self.colours + self.channel
-        known = self._tapes.get(key)
+    def first(self, compute: Callable[[], Tensor], result: Callable[[Tensor], State]) -> State:
+        """Does what `compute` does, which must only call `run`, and makes a result of it."""
+        self._tape, self.ahead = [], 0
+        outputs = compute()
+        make = partial(result, outputs)
+        self._tapes[self.phase * self.colours + self.channel] = tuple(self._tape), make
+        return make()
+
+    def again(self) -> Any:
+        """Repeats what was done at this colour and phase; returns its result, or None at first."""
+        known = self._tapes[self.phase * self.colours + self.channel]
         if known is None:
-            self._tape, self.ahead = [], 0
-            outputs = compute()
-            known = self._tapes[key] = tuple(self._tape), outputs
-        else:
-            for operation in known[0]:
-                operation()
-        return known[1]
+            return None
+        for operation in known[0]:
+            operation()
+        return known[1]()
 
     def run(self, operation: Callable[..., object], *arguments: Any, **keywords: Any) -> None:
         """Does something now, and whenever the walk is at this colour and phase again."""
@@ -259,6 +266,40 @@ class Front:
         """A tensor (lanes, …) that a layer writes its result to."""
         like = self._alive if like is None else like
         return self.state((key, "result", *shape), lambda: like.new_empty(self.lanes, *shape))
+
+    def pixel(self, key: Hashable, width: int) -> Tensor:
+        """As `empty`, (lanes, width), of this colour: results of other colours are kept."""
+
+        def colours() -> list[Tensor]:
+            every = self._alive.new_zeros(self.lanes, self.colours, width)
+            found = list(every.unbind(1))
+            self._whole |= {id(of_one): every for of_one in found}
+            return found
+
+        return self.state((key, "pixel", width), colours)[self.channel]
+
+    def whole(self, of_colour: Tensor) -> Tensor | None:
+        """The results (lanes, C, width) of all colours, if this is of one; see `pixel`."""
+        return self._whole.get(id(of_colour))
+
+    def fold(
+        self, layer: nn.Module, *, inputs: Tensor | None = None, outputs: Tensor | None = None
+    ) -> None:
+        """Multiplies a layer's inputs and outputs by constants, as part of its weights.
+
+        To be said before the layer is used.
+        """
+        self._factors[layer] = inputs, outputs
+
+    def folded(self, layer: nn.Module, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Any]:
+        """A layer's weights (outputs, inputs, …) and bias with the constants of `fold`."""
+        inputs, outputs = self._factors.get(layer, (None, None))
+        if inputs is not None:
+            weight = weight * inputs.view(1, -1, *[1] * (weight.ndim - 2))
+        if outputs is not None:
+            weight = weight * outputs.view(-1, *[1] * (weight.ndim - 1))
+            bias = None if bias is None else bias * outputs
+        return weight, bias
 
     def alive(self, ahead: int, back: int = 0) -> Tensor:
         """One for lanes that have a pixel, zero for the others, (lanes, 1)."""
@@ -381,6 +422,11 @@ class Ring:
         else:
             front.run(self._mirror, at)
 
+    @property
+    def place(self) -> Tensor:
+        """Where the features (lanes, width) of maps without colours belong, outside too."""
+        return self._rows[-self._front.lanes :, self._history + self._front.phase]
+
     def window(self, above: int, first: int, last: int) -> Tensor:
         """Columns first … last beside the front, in a row above: (lanes, columns · features)."""
         front = self._front
@@ -455,7 +501,7 @@ def relu(y: Tensor, front: Front | None, key: Hashable = None) -> Tensor:
     if key is None:
         front.run(y.relu_)
         return y
-    positive = front.empty((key, "relu"), y.shape[1], like=y)
+    positive = front.pixel((key, "relu"), y.shape[1])
     front.run(torch.clamp_min, y, 0, out=positive)
     return positive
 
@@ -464,6 +510,6 @@ def total(a: Tensor, b: Tensor, front: Front | None, key: Hashable) -> Tensor:
     """A + b; at a front in a place that is kept under `key`."""
     if front is None:
         return a + b
-    y = front.empty((key, "total"), a.shape[1], like=a)
+    y = front.pixel((key, "total"), a.shape[1])
     front.run(torch.add, a, b, out=y)
     return y

@@ -350,7 +350,7 @@ def _front_steps(
                     break  # before the first pixel only the rows above are prepared
                 if channel < model.colours:
                     front.move_to(time, channel)
-                    distribution = model(x, values, cache)
+                    distribution = front.again() or model(x, values, cache)
                 if some[phase][channel]:
                     yield Step(channel, front, distribution, here[phase, channel], part)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
@@ -159,12 +160,14 @@ class ConditionBias(nn.Module):
 
     def _at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
         def constant() -> Tensor:
-            parts = [m.weight for m in self.children()]
-            order = colour_blocks(len(parts[0]), colours, parts[0].device)
             if self.of_vector is None:
-                return parts[0].new_zeros(front.lanes, len(order))
-            return self.of_vector(encoded.vector)[:, order].repeat(front.skew.slots, 1)  # type: ignore[no-any-return]
+                return like.new_zeros(front.lanes, len(order))
+            weight, _ = front.folded(self, self.of_vector.weight.detach(), None)
+            assert encoded.vector is not None
+            return functional.linear(encoded.vector, weight[order]).repeat(front.skew.slots, 1)
 
+        like = next(self.parameters())
+        order = colour_blocks(len(like), colours, like.device)
         start = front.state((self, "constant"), constant)
         for name, layer, maps in (
             ("maps", self.of_maps, encoded.maps),
@@ -172,9 +175,9 @@ class ConditionBias(nn.Module):
         ):
             if layer is not None:
                 assert maps is not None
-                order = colour_blocks(start.shape[1], colours, start.device)
-                weight = layer.weight.detach()[order, :, 0, 0].T.contiguous()
-                y = front.empty((self, name), start.shape[1], like=start)
+                weight, _ = front.folded(self, layer.weight.detach(), None)
+                weight = weight[order, :, 0, 0].T.contiguous()
+                y = front.empty((self, name), len(order))
                 front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
                 start = y
         return start

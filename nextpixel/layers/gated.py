@@ -34,7 +34,7 @@ def gate(y: Tensor, front: Front | None = None, key: Hashable = None) -> Tensor:
     """
     a, b = y.chunk(2, dim=1)
     if front is not None:
-        gated = front.empty((key, "gate"), a.shape[1], like=y)
+        gated = front.pixel((key, "gate"), a.shape[1])
         front.run(torch.sigmoid, b, out=gated)
         front.run(a.tanh_)
         front.run(gated.mul_, a)
@@ -45,6 +45,18 @@ def gate(y: Tensor, front: Front | None = None, key: Hashable = None) -> Tensor:
         order = torch.channels_last if channels_last else torch.contiguous_format
         a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
     return torch.tanh(a) * torch.sigmoid(b)
+
+
+def _folded_gate(y: Tensor, into: Tensor, front: Front) -> Tensor:
+    """tanh(a) ⊙ σ(b) at a front, where the two halves of y are -2a and b; it overwrites y.
+
+    As tanh(a) = 1 - 2σ(-2a), it is σ(b) - 2 σ(-2a) σ(b): two operations, of which the slow one
+    takes a quarter of the time of a tanh. The factor -2 is in the weights before it.
+    """
+    a, b = y.chunk(2, dim=1)
+    front.run(y.sigmoid_)
+    front.run(torch.addcmul, b, a, b, value=-2, out=into)
+    return into
 
 
 class GatedBlock(nn.Module):
@@ -128,21 +140,29 @@ class GatedBlock(nn.Module):
     ) -> tuple[Tensor | None, Tensor]:
         """From a column ahead of the front; the link waits until the front is there."""
         colours = self.horizontal_conv.channels
+        front.state((self, "folded"), lambda: self._fold(front))
         y = self.vertical_conv(v, cache)
-        link = self.link(y, cache, colours=colours)
+        width, ahead = y.shape[1], front.ahead
+        waiting = front.state((self, "link"), lambda: Ring(front, 1, width, after=ahead))
+        link = self.link(y, cache, colours=colours, into=waiting.place)
         if self.horizontal_bias is not None and condition is not None:
             front.run(link.add_, self.horizontal_bias.at_front(condition, front, colours))
-        if front.ahead:
-            delay = front.state(
-                (self, "link"), lambda: Ring(front, 1, link.shape[1], after=front.ahead)
-            )
-            delay.put(link)
-            link = delay.window(0, 0, 0)
+        link = waiting.window(0, 0, 0)
         if self.last:
             return None, link
         if self.vertical_bias is not None and condition is not None:
             front.run(y.add_, self.vertical_bias.at_front(condition, front, 1))
-        return gate(y, front, self), link
+        return _folded_gate(y, front.empty((self, "gate"), width // 2), front), link
+
+    def _fold(self, front: Front) -> bool:
+        """Prepares weights for `_folded_gate`: see there."""
+        factors = torch.ones_like(self.vertical_conv.bias.detach())
+        factors[: len(factors) // 2] = -2
+        front.fold(self.link, inputs=1 / factors, outputs=factors)
+        for layer in (self.vertical_conv, self.horizontal_conv, self.vertical_bias, self.horizontal_bias):
+            if layer is not None:
+                front.fold(layer, outputs=factors)
+        return True
 
     def _gate(self, y: Tensor) -> Tensor:
         return (
@@ -161,7 +181,10 @@ class GatedBlock(nn.Module):
         # product.
         y = self.horizontal_conv.forward(h, cache, onto=link)
         front = None if cache is None else cache.front
-        gated = self._gate(y) if front is None else gate(y, front, (self, "horizontal"))
+        if front is None:
+            gated = self._gate(y)
+        else:
+            gated = _folded_gate(y, front.pixel((self, "gate"), y.shape[1] // 2), front)
         if self.skip is not None:
             skips = self.skip.forward(gated, cache, onto=skips)
         return self.out.forward(gated, cache, onto=h if self.residual else None), skips

@@ -96,7 +96,9 @@ class Categorical:
 
         The logits already know the earlier colours.
         """
-        return functional.log_softmax(_full_precision(_colour(self.logits, channel)), dim=1)
+        # Values last, as in `log_prob`.
+        logits = _full_precision(_colour(self.logits, channel).movedim(1, -1))
+        return functional.log_softmax(logits, dim=-1).movedim(-1, 1)
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""

@@ -80,12 +80,12 @@ class ImageInput(nn.Module, ABC):
     def _written(self, front: Front, name: str, values: Tensor, channel: int) -> Tensor:
         """The features of values (lanes, c, 1, 1), in a place of their own."""
         y = front.empty((self, name), self.maps * values.shape[1] // self.channels)
-
-        def write() -> None:
-            y.copy_(self(values, channel)[:, :, 0, 0])
-
-        front.run(write)
+        front.run(self.write, values, channel, y)
         return y
+
+    @abstractmethod
+    def write(self, values: Tensor, channel: int, into: Tensor) -> None:
+        """Writes the features of values (N, c, 1, 1) into a tensor (N, c · features)."""
 
 
 class OrdinalInput(ImageInput):
@@ -105,6 +105,11 @@ class OrdinalInput(ImageInput):
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:  # noqa: ARG002
         """Integers to -1 … 1."""
         return torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
+
+    def write(self, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
+        """As `forward`, in place."""
+        into.copy_(values.view(into.shape))
+        torch.add(self.minus_one, into, alpha=2 / (self.levels - 1), out=into)
 
 
 class CategoricalInput(ImageInput):
@@ -129,3 +134,7 @@ class CategoricalInput(ImageInput):
         first = torch.arange(channel, channel + x.shape[1], device=x.device) * self.levels
         features = functional.embedding(x.long() + first[:, None, None], self.weight)
         return features.permute(0, 4, 1, 2, 3).flatten(1, 2)
+
+    def write(self, values: Tensor, channel: int, into: Tensor) -> None:
+        """As `forward`."""
+        into.copy_(self(values, channel)[:, :, 0, 0])

@@ -52,21 +52,30 @@ class VerticalConv2d(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, cache: Cache | None = None, *, colours: int = 1) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        cache: Cache | None = None,
+        *,
+        colours: int = 1,
+        into: Tensor | None = None,
+    ) -> Tensor:
         """(B, inputs, rows, W) to (B, outputs, rows, W).
 
         At a front: the (lanes, inputs) of a column k//2 ahead of the (lanes, outputs), which come
-        colour by colour.
+        colour by colour, and are written `into` a tensor if one is given.
         """
         if cache is not None and cache.front is not None:
-            return self._at_front(x, cache, cache.front, colours)
+            return self._at_front(x, cache, cache.front, colours, into)
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = _below_past_rows(self, x, self.rows_above, cache)
         return functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
 
-    def _at_front(self, x: Tensor, cache: Cache, front: Front, colours: int) -> Tensor:
+    def _at_front(
+        self, x: Tensor, cache: Cache, front: Front, colours: int, into: Tensor | None
+    ) -> Tensor:
         state = front.state(self, lambda: self._front_state(cache, front, colours))
-        y = front.empty(self, self.weight.shape[0], like=x)
+        y = front.empty(self, self.weight.shape[0]) if into is None else into
         if state.ring is not None:
             state.ring.put(x)
             front.ahead -= self.columns_beside
@@ -77,8 +86,9 @@ class VerticalConv2d(nn.Module):
 
     def _front_state(self, cache: Cache, front: Front, colours: int) -> "_Upper":
         order = colour_blocks(len(self.bias), colours, self.bias.device)
-        weight = self.weight.detach()[order].permute(2, 3, 1, 0).flatten(1, 2)
-        weights, bias = list(weight.flip(0).contiguous()), self.bias.detach()[order]
+        weight, bias = front.folded(self, self.weight.detach(), self.bias.detach())
+        weight, bias = weight[order].permute(2, 3, 1, 0).flatten(1, 2), bias[order]
+        weights = list(weight.flip(0).contiguous())
         if not self.rows_above and not self.columns_beside:
             return _Upper(None, weights, bias)
         past = None
@@ -218,10 +228,10 @@ class MaskedConv2d(nn.Module):
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))
         channel, weight = front.channel, state.weights[front.channel]
-        y = front.empty(self, weight.shape[1], like=x)
+        y = front.pixel(self, weight.shape[1])
         bias = None if state.biases is None else state.biases[channel]
         if state.upper is not None:
-            bias = front.of_colour(front.once(self, lambda: self._above(front, state.upper, x)))
+            bias = front.of_colour(front.once(self, lambda: self._above(front, state.upper)))
         if state.row is not None:
             if self.mask_type == "B":
                 state.row.put(x, channel)
@@ -230,9 +240,14 @@ class MaskedConv2d(nn.Module):
             else:
                 state.row.put(x, self.channels - 1, back=1)
             x = state.row.window(0, -self.reach, self.taps - 1 - self.reach)
-        elif state.pixel is not None:
-            front.run(state.pixel[:, channel].copy_, x)
-            x = state.pixel.flatten(1)
+        elif self.channels > 1:
+            whole = front.whole(x)
+            if whole is None:
+                kept = front.pixel((self, "input"), x.shape[1])
+                front.run(kept.copy_, x)
+                whole = front.whole(kept)
+                assert whole is not None
+            x = whole.flatten(1)
         # Later colours are not read.
         x = x[:, : len(weight)]
         if bias is None or onto is None:
@@ -246,11 +261,11 @@ class MaskedConv2d(nn.Module):
             front.run(y.add_, onto)
         return y
 
-    def _above(self, front: Front, upper: "_Upper | None", x: Tensor) -> Tensor:
+    def _above(self, front: Front, upper: "_Upper | None") -> Tensor:
         """What the rows above add, and the bias: (lanes, C, outputs / C)."""
         assert upper is not None
         outputs = self.weight.shape[0]
-        y = front.empty((self, "above"), outputs, like=x)
+        y = front.empty((self, "above"), outputs)
         front.run(y.copy_, upper.bias)
         _add_rows_above(front, y, upper, self.reach)
         return y
@@ -260,7 +275,9 @@ class MaskedConv2d(nn.Module):
         outputs, inputs = self.weight.shape[:2]
         width = inputs // colours
         # Rows of each matrix in the order of a window: tap, colour, feature of the colour.
-        weight = self.masked_weight().detach()
+        weight, bias = front.folded(
+            self, self.masked_weight().detach(), None if self.bias is None else self.bias.detach()
+        )
         weight = weight.unflatten(1, (width, colours)).permute(3, 4, 2, 1, 0)
         own = weight[-1, : self.taps].reshape(self.taps * inputs, outputs)
         block, read = outputs // colours, self.reach * inputs
@@ -271,35 +288,28 @@ class MaskedConv2d(nn.Module):
             )
             end = read + (c + (self.mask_type == "B")) * width
             weights.append(own[:end, of].contiguous())
-            if self.bias is not None and not self.rows_above:
-                biases.append(self.bias.detach()[of].contiguous())
-        row, pixel, upper = None, None, None
+            if bias is not None and not self.rows_above:
+                biases.append(bias[of].contiguous())
+        row, upper = None, None
         if self.rows_above:
             past = _past_rows(self, cache, inputs, self.rows_above, x)
             row = Ring(front, colours, width, before=self.reach, above=self.rows_above, past=past)
             order = colour_blocks(outputs, colours, weight.device)
-            bias = weight.new_zeros(outputs) if self.bias is None else self.bias.detach()[order]
+            bias = weight.new_zeros(outputs) if bias is None else bias[order]
             rows = weight[:-1].flip(0).flatten(1, 3)[:, :, order].contiguous()
             upper = _Upper(row, [own, *rows], bias)
         elif self.reach:
             row = Ring(front, colours, width, before=self.reach)
-        elif colours > 1:
-            pixel = x.new_zeros(front.lanes, colours, width)
-        return _FrontState(weights, biases or None, row, pixel, upper)
+        return _FrontState(weights, biases or None, row, upper)
 
 
 @dataclass
 class _FrontState:
-    """A matrix and a bias for each colour, and the map that windows are cut from.
-
-    `pixel` is the map if no other pixel is read: (lanes, C, inputs / C); `upper` what the rows above
-    add.
-    """
+    """A matrix and a bias for each colour, the map that windows are cut from, and rows above."""
 
     weights: list[Tensor]
     biases: list[Tensor] | None
     row: Ring | None
-    pixel: Tensor | None
     upper: _Upper | None
 
 

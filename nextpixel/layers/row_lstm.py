@@ -97,7 +97,7 @@ class RowLSTMLayer(nn.Module):
         above = front.once(self, lambda: self._from_above(condition, front, state))
         gates = self.input_to_state.forward(x, cache, onto=front.of_colour(above))
         carried = front.of_colour(state.c.window(1, 0, 0))
-        h, c = (front.empty((self, name), x.shape[1] // 2, like=x) for name in ("h", "c"))
+        h, c = (front.pixel((self, name), x.shape[1] // 2) for name in ("h", "c"))
         lstm_cell(front, gates, carried, h, c)
         state.h.put(h, channel)
         state.c.put(c, channel)
@@ -106,7 +106,7 @@ class RowLSTMLayer(nn.Module):
     def _from_above(self, condition: Encoded | None, front: Front, state: "_FrontState") -> Tensor:
         """What the row above and the condition add to the gates, (lanes, 4h), colour by colour."""
         reach = self.kernel_size // 2
-        gates = front.empty((self, "gates"), 4 * self.features, like=state.weight)
+        gates = front.empty((self, "gates"), 4 * self.features)
         window = state.h.window(1, -reach, reach)
         if self.condition_bias is None or condition is None:
             front.run(torch.mm, window, state.weight, out=gates)

@@ -231,7 +231,9 @@ class AutoregressiveModel(ImageModel):
                 y = total(y, skips, front, self)
             return self._head.outputs((self.head_hidden, self.head_out), y, cache)
 
-        return self._head.distribution(outputs() if front is None else front.step(outputs))
+        if front is not None:
+            return front.first(outputs, self._head.distribution)
+        return self._head.distribution(outputs())
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
