@@ -134,6 +134,7 @@ class Front:
         x: the images (B, C, H, W) that are walked: always the same tensor.
         colours: how many colours of a pixel are predicted one after another.
         dtype: of the maps.
+        maps: whether layers look up maps of conditions.
         keep: whether other rows follow, which will read the last of these.
 
     Attributes:
@@ -145,7 +146,14 @@ class Front:
     """
 
     def __init__(
-        self, skew: Skew, x: Tensor, colours: int, dtype: torch.dtype, *, keep: bool
+        self,
+        skew: Skew,
+        x: Tensor,
+        colours: int,
+        dtype: torch.dtype,
+        *,
+        maps: bool = False,
+        keep: bool = False,
     ) -> None:
         self.skew, self.x, self.colours, self.keep = skew, x, colours, keep
         self.batch, self.lanes = len(x), skew.slots * len(x)
@@ -168,7 +176,7 @@ class Front:
 
         self._alive, self._above_alive = table(dtype, 1), table(dtype, 1)
         self._sites, self._above_sites = table(torch.int64), table(torch.int64)
-        self._pixels = table(torch.int64), table(torch.int64)
+        self._pixels = (table(torch.int64), table(torch.int64)) if maps else None
 
     def move_to(self, time: int, channel: int) -> None:
         """Goes to a colour of the pixels of one time."""
@@ -197,21 +205,21 @@ class Front:
         length = len(self._alive)
         times = torch.arange(self.start - 1, self.start - 1 + length, device=self.x.device)
         row, column, alive = (m[:, :, None] for m in self.skew.pixels(times))
-        image = torch.arange(self.batch, device=self.x.device)
+        shape = length, self.skew.slots, self.batch
+        self._alive.view(shape).copy_(alive)
+        self._above_alive.view(shape).copy_(alive & (row > 0))
         images, _, rows, columns = self.x.stride()
-        height, width = self.x.shape[2:]
-        above = (row - 1).clamp(min=0)
-        for table, content in (
-            (self._alive, alive),
-            (self._above_alive, alive & (row > 0)),
-            (self._sites, image * images + row * rows + column * columns),
-            (self._above_sites, image * images + above * rows + column * columns),
-            (self._pixels[0], row * width + column),
-            (self._pixels[1], image * height * width + row * width + column),
-        ):
-            table.view(length, self.skew.slots, self.batch).copy_(
-                content.expand(-1, -1, self.batch)
-            )
+        image = torch.arange(0, images * self.batch, images, device=self.x.device)
+        place = column * columns
+        torch.add(row * rows + place, image, out=self._sites.view(shape))
+        above = (row - 1).clamp_(min=0).mul_(rows)
+        torch.add(above.add_(place), image, out=self._above_sites.view(shape))
+        if self._pixels is not None:
+            height, width = self.x.shape[2:]
+            pixel = row * width + column
+            self._pixels[0].view(shape).copy_(pixel)
+            image = torch.arange(self.batch, device=self.x.device) * (height * width)
+            torch.add(pixel, image, out=self._pixels[1].view(shape))
 
     def first(self, compute: Callable[[], Tensor], result: Callable[[Tensor], State]) -> State:
         """Does what `compute` does, which must only call `run`, and makes a result of it."""
@@ -252,7 +260,7 @@ class Front:
 
     def of_colour(self, maps: Tensor) -> Tensor:
         """The maps (lanes, F) of this colour, of those that come colour by colour."""
-        return maps.unflatten(1, (self.colours, -1))[:, self.channel]
+        return maps.view(self.lanes, self.colours, -1)[:, self.channel]
 
     def at_blocks(self, act: Callable[[], None]) -> None:
         """Has something done whenever a block begins: in raster order, a row."""
@@ -344,6 +352,7 @@ class Front:
         def gather() -> Tensor:
             rows = self.state(name, lambda: maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]))
             found = self.empty((name, self.ahead), maps.shape[1], like=maps)
+            assert self._pixels is not None
             places = self._pixels[0 if len(maps) == 1 else 1][1 + self.phase + self.ahead]
             self.run(torch.index_select, rows, 0, places, out=found)
             return found
@@ -388,6 +397,7 @@ class Ring:
             above + skew.slots, *shape, dtype=front._alive.dtype, device=front.x.device
         )
         self._rows = self.values.flatten(0, 1).flatten(2)
+        self._lanes = self.values[above:].flatten(0, 1)
         self._fed: Tensor | None = None
         if past is not None:
             kept = torch.cat(
@@ -408,7 +418,7 @@ class Ring:
         """Writes features (lanes, width); zeros outside the picture."""
         front = self._front
         at, alive = self._history + front.phase - back, front.alive(self._ahead, back)
-        target = self.values[self._above :, :, at, channel].flatten(0, 1)
+        target = self._lanes[:, at, channel]
         if self._fed is None:
             front.run(torch.mul, x, alive, out=target)
         else:

@@ -22,6 +22,7 @@ from nextpixel.conditions.values import (
     unknown,
 )
 from nextpixel.devices import full_precision, widest
+from nextpixel.front import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.walk import Plan, Step
 
@@ -260,20 +261,21 @@ class _Batch:
 
     def fill(self, temperature: float, largest: Tensor) -> Iterator[Step]:
         """Draws what is missing; keeps the largest value drawn."""
+        front: Front | None = None
         for step in self.plan.steps():
-            front, channel = step.front, step.channel
-            sites = front.sites
-            noise = front.flat(step.part.of(self._noise), channel).index_select(0, sites)
-            log_pmf = step.log_pmf()
+            if step.front is not front:
+                front, part = step.front, step.part.of(self._noise)
+                every = range(part.shape[1])
+                colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
+            sites, (x, noise) = front.sites, colours[step.channel]
+            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
             if self._guidance == 1:
-                value = inverse_cdf(log_pmf, noise, temperature)
+                value = inverse_cdf(log_pmf, uniform, temperature)
             else:
-                value = self._guided(log_pmf, noise, temperature)
+                value = self._guided(log_pmf, uniform, temperature)
             torch.maximum(largest, value.amax(), out=largest)
             value.clamp_(max=self._levels - 1)  # what comes next may look it up in a table
-            x = front.flat(front.x, channel)
-            value = torch.where(step.wanted, value, x.index_select(0, sites))
-            x.index_copy_(0, sites, value)
+            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
             yield step
         if self._images is not self._x:
             self._x.copy_(self._images[: len(self._x)])

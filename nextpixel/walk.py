@@ -335,7 +335,7 @@ def _front_steps(
     wanted: Tensor,
     part: Part,
 ) -> Iterator[Step]:
-    front = cache.enter(skew, x, model.dtype)
+    front = cache.enter(skew, x, model.dtype, maps=model.encoder is not None)
     single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
     length = skew.block
     with _one_thread() if single else nullcontext():
