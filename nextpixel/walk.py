@@ -162,10 +162,11 @@ class Step:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
         front, x = self.front, self.front.x
         # What colours of a pixel that are predicted at once depend on.
-        earlier = range(self.channel if front.colours == 1 else 0)
-        values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
-        pixels = torch.stack(values, 1) if values else x.new_empty(front.lanes, 0)
-        return self.distribution.log_pmf(pixels[:, :, None, None], self.channel)[:, :, 0, 0]
+        if front.colours == 1 and self.channel:
+            earlier = range(self.channel)
+            values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
+            x = torch.stack(values, dim=1)[:, :, None, None]
+        return self.distribution.log_pmf(x, self.channel).flatten(1)
 
     @property
     def slots(self) -> Tensor:

@@ -97,8 +97,8 @@ class Categorical:
         The logits already know the earlier colours.
         """
         # Values last, as in `log_prob`.
-        logits = _full_precision(_colour(self.logits, channel).movedim(1, -1))
-        return functional.log_softmax(logits, dim=-1).movedim(-1, 1)
+        logits = _full_precision(_colour(self.logits, channel).permute(0, 2, 3, 1))
+        return functional.log_softmax(logits, dim=3).permute(0, 3, 1, 2)
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""

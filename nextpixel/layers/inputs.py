@@ -80,12 +80,12 @@ class ImageInput(nn.Module, ABC):
     def _written(self, front: Front, name: str, values: Tensor, channel: int) -> Tensor:
         """The features of values (lanes, c, 1, 1), in a place of their own."""
         y = front.empty((self, name), self.maps * values.shape[1] // self.channels)
-        front.run(self.write, values, channel, y)
+        self.write(front, values, channel, y)
         return y
 
     @abstractmethod
-    def write(self, values: Tensor, channel: int, into: Tensor) -> None:
-        """Writes the features of values (N, c, 1, 1) into a tensor (N, c · features)."""
+    def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:
+        """At a front: as `forward`, from values (lanes, c, 1, 1) to (lanes, c · features)."""
 
 
 class OrdinalInput(ImageInput):
@@ -106,10 +106,10 @@ class OrdinalInput(ImageInput):
         """Integers to -1 … 1."""
         return torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
 
-    def write(self, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
-        """As `forward`, in place."""
-        into.copy_(values.view(into.shape))
-        torch.add(self.minus_one, into, alpha=2 / (self.levels - 1), out=into)
+    def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
+        """-1 … 1."""
+        front.run(into.copy_, values.view(into.shape))
+        front.run(torch.add, self.minus_one, into, alpha=2 / (self.levels - 1), out=into)
 
 
 class CategoricalInput(ImageInput):
@@ -135,6 +135,6 @@ class CategoricalInput(ImageInput):
         features = functional.embedding(x.long() + first[:, None, None], self.weight)
         return features.permute(0, 4, 1, 2, 3).flatten(1, 2)
 
-    def write(self, values: Tensor, channel: int, into: Tensor) -> None:
-        """As `forward`."""
-        into.copy_(self(values, channel)[:, :, 0, 0])
+    def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:
+        """Rows of the tables."""
+        front.run(lambda: into.copy_(self(values, channel)[:, :, 0, 0]))
