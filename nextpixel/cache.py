@@ -22,7 +22,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from nextpixel.front import Front, Skew
+from nextpixel.front.place import Front
+from nextpixel.front.skew import Skew
 
 __all__ = ["Cache", "Site", "raster_order"]
 

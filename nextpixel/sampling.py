@@ -22,9 +22,9 @@ from nextpixel.conditions.values import (
     unknown,
 )
 from nextpixel.devices import full_precision, widest
-from nextpixel.front import Front
+from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
-from nextpixel.walk import Plan, Step
+from nextpixel.plan import Plan, Step
 
 __all__ = ["complete", "sample"]
 
@@ -294,11 +294,11 @@ class _Batch:
     def _guided(self, log_pmf: Tensor, noise: Tensor, temperature: float) -> Tensor:
         """Values of lanes with the condition, and of those without, which are the same."""
         guidance, halves = self._guidance, (-1, 2, len(self._x))
-        knowing, ignorant = log_pmf.clamp(min=-1e9).unflatten(0, halves).unbind(1)
+        knowing, ignorant = torch.unflatten(log_pmf.clamp(min=-1e9), 0, halves).unbind(1)
         mixed = torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=2)
-        of_one = noise.unflatten(0, halves)[:, 0].flatten()
+        of_one = torch.unflatten(noise, 0, halves)[:, 0].flatten()
         value = inverse_cdf(mixed.flatten(0, 1), of_one, temperature)
-        value = value.unflatten(0, halves[::2])
+        value = torch.unflatten(value, 0, halves[::2])
         return torch.stack([value, value], dim=1).flatten()
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
-from nextpixel.front import Front, colour_blocks
+from nextpixel.front.place import Front, colour_blocks
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 

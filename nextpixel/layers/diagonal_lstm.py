@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
-from nextpixel.front import Front, total
+from nextpixel.front.place import Front, total
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
-from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
+from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.row_lstm import open_forget_gates
 from nextpixel.layers.scan import diagonal_fronts, lstm_cell, lstm_scan
+from nextpixel.layers.vertical_conv import unit_variance
 
 __all__ = ["DiagonalBiLSTMLayer"]
 
@@ -158,7 +159,7 @@ class DiagonalBiLSTMLayer(nn.Module):
             return x.new_zeros(front.batch, columns, colours, width)
 
         matrix = self.state_to_state.detach()[0, _BEFORE]
-        matrix = matrix.unflatten(0, (size, colours)).transpose(0, 1).flatten(0, 1)
+        matrix = torch.unflatten(matrix, 0, (size, colours)).transpose(0, 1).flatten(0, 1)
         row = _Row(
             inputs=blank(columns, x.shape[1]),
             above=blank(columns, 4 * size),
@@ -200,8 +201,8 @@ class DiagonalBiLSTMLayer(nn.Module):
 def _by_colour(maps: Tensor, colours: int) -> Tensor:
     """Maps (F,) as (C, F / C); maps (B, F, 1, W) as (B, W, C, F / C)."""
     if maps.ndim == 1:
-        return maps.unflatten(0, (-1, colours)).T
-    return maps[:, :, 0].unflatten(1, (-1, colours)).permute(0, 3, 2, 1)
+        return torch.unflatten(maps, 0, (-1, colours)).T
+    return torch.unflatten(maps[:, :, 0], 1, (-1, colours)).permute(0, 3, 2, 1)
 
 
 @dataclass

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
-from nextpixel.front import Front, Ring
+from nextpixel.front.place import Front
+from nextpixel.front.ring import Ring
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
-from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
+from nextpixel.layers.masked_conv import MaskedConv2d
+from nextpixel.layers.vertical_conv import VerticalConv2d
 
 __all__ = ["GatedBlock", "gate"]
 
@@ -159,7 +161,12 @@ class GatedBlock(nn.Module):
         factors = torch.ones_like(self.vertical_conv.bias.detach())
         factors[: len(factors) // 2] = -2
         front.fold(self.link, inputs=1 / factors, outputs=factors)
-        for layer in (self.vertical_conv, self.horizontal_conv, self.vertical_bias, self.horizontal_bias):
+        for layer in (
+            self.vertical_conv,
+            self.horizontal_conv,
+            self.vertical_bias,
+            self.horizontal_bias,
+        ):
             if layer is not None:
                 front.fold(layer, outputs=factors)
         return True

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.front import relu
+from nextpixel.front.place import relu
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.masked_conv import MaskedConv2d
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
-from nextpixel.front import Front
+from nextpixel.front.place import Front
 
 __all__ = ["CategoricalInput", "ImageInput", "OrdinalInput"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.front import relu
+from nextpixel.front.place import relu
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d

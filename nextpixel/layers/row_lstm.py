@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.front import Front, PastRows, Ring, colour_blocks
+from nextpixel.front.place import Front, colour_blocks
+from nextpixel.front.ring import PastRows, Ring
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
-from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
+from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.scan import lstm_cell, lstm_scan, row_fronts
+from nextpixel.layers.vertical_conv import unit_variance
 from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = ["RowLSTMLayer"]
@@ -120,7 +122,9 @@ class RowLSTMLayer(nn.Module):
         reach = self.kernel_size // 2
         weight = self.state_to_state.detach().to(x.dtype)
         order = colour_blocks(4 * self.features, colours, weight.device)
-        weight = weight.unflatten(1, (width, colours)).transpose(1, 2).flatten(0, 2)[:, order]
+        weight = (
+            torch.unflatten(weight, 1, (width, colours)).transpose(1, 2).flatten(0, 2)[:, order]
+        )
         h, c = self._above(x, cache)
         return _FrontState(
             Ring(front, colours, width, before=reach, after=0, above=1, past=h),

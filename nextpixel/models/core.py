@@ -21,10 +21,11 @@ from nextpixel.cache import Cache, Site, raster_order
 from nextpixel.conditions.kinds import Condition, as_conditions, conditions_to_json
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
 from nextpixel.errors import UsageError
-from nextpixel.front import Reach, total
+from nextpixel.front.place import total
+from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.models.trainable import EXACT, Figure, Trainable
 from nextpixel.settings.networks import NetworkSettings
@@ -232,7 +233,8 @@ class AutoregressiveModel(ImageModel):
             return self._head.outputs((self.head_hidden, self.head_out), y, cache)
 
         if front is not None:
-            return front.first(outputs, self._head.distribution)
+            lasting = HEADS[self._head.name].lasting
+            return front.first(outputs, self._head.distribution, lasting=lasting)
         return self._head.distribution(outputs())
 
     def config(self) -> dict[str, Any]:

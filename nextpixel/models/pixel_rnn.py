@@ -13,7 +13,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.front import Reach
+from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import Encoded, Widths
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import ImageInput
