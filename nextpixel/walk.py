@@ -61,8 +61,10 @@ def walk(
         before going on.
     """
     for step, log_pmf in _checked_steps(model, x, condition, rows, raster=True):
-        sites = _sites(step)
-        yield Site(step.channel, int(sites.rows), int(sites.columns)), log_pmf
+        part, skew = step.part, step.front.skew
+        row, column = divmod(step.front.time, skew.lag)  # of one slot
+        row, column = row + skew.rows.start + part.rows.start, column + part.columns.start
+        yield Site(step.channel, row * part.step, column * part.step), log_pmf
 
 
 @dataclass(frozen=True)
