@@ -178,14 +178,13 @@ class Front:
 
     def pixel(self, key: Hashable, width: int) -> Tensor:
         """As `empty`, (lanes, width), of this colour: results of other colours are kept."""
+        return self.state((key, "pixel", width), lambda: self._pixel(width))[self.channel]
 
-        def colours() -> list[Tensor]:
-            every = self._alive.new_zeros(self.lanes, self.colours, width)
-            found = list(every.unbind(1))
-            self._whole |= {id(of_one): every for of_one in found}
-            return found
-
-        return self.state((key, "pixel", width), colours)[self.channel]
+    def _pixel(self, width: int) -> tuple[Tensor, ...]:
+        every = self._alive.new_zeros(self.lanes, self.colours, width)
+        of_colours = every.unbind(1)
+        self._whole |= {id(of_one): every for of_one in of_colours}
+        return of_colours
 
     def whole(self, of_colour: Tensor) -> Tensor | None:
         """The results (lanes, C, width) of all colours, if this is of one; see `pixel`."""
@@ -244,16 +243,15 @@ class Front:
 
     def look_up(self, name: str, maps: Tensor) -> Tensor:
         """The columns of maps (B or 1, F, H, W) at the pixels that are `ahead`, (lanes, F)."""
+        return self.once((name, self.ahead), lambda: self._look_up(name, maps))
 
-        def gather() -> Tensor:
-            rows = self.state(name, lambda: maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]))
-            found = self.empty((name, self.ahead), maps.shape[1], like=maps)
-            assert self._pixels is not None
-            places = self._pixels[0 if len(maps) == 1 else 1][1 + self.phase + self.ahead]
-            self.run(torch.index_select, rows, 0, places, out=found)
-            return found
-
-        return self.once((name, self.ahead), gather)
+    def _look_up(self, name: str, maps: Tensor) -> Tensor:
+        assert self._pixels is not None
+        rows = self.state(name, lambda: maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]))
+        found = self.empty((name, self.ahead), maps.shape[1], like=maps)
+        places = self._pixels[0 if len(maps) == 1 else 1][1 + self.phase + self.ahead]
+        self.run(torch.index_select, rows, 0, places, out=found)
+        return found
 
 
 def colour_blocks(features: int, colours: int, device: torch.device) -> Tensor:

@@ -159,28 +159,31 @@ class ConditionBias(nn.Module):
         return front.once((self, "bias"), lambda: self._at_front(encoded, front, colours))
 
     def _at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
-        def constant() -> Tensor:
-            if self.of_vector is None:
-                return like.new_zeros(front.lanes, len(order))
-            weight, _ = front.folded(self, self.of_vector.weight.detach(), None)
-            assert encoded.vector is not None
-            return functional.linear(encoded.vector, weight[order]).repeat(front.skew.slots, 1)
-
-        like = next(self.parameters())
-        order = colour_blocks(len(like), colours, like.device)
-        start = front.state((self, "constant"), constant)
-        for name, layer, maps in (
-            ("maps", self.of_maps, encoded.maps),
-            ("positions", self.of_positions, encoded.positions),
-        ):
-            if layer is not None:
-                assert maps is not None
-                weight, _ = front.folded(self, layer.weight.detach(), None)
-                weight = weight[order, :, 0, 0].T.contiguous()
-                y = front.empty((self, name), len(order))
-                front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
-                start = y
+        start, weights = front.state(self, lambda: self._front_state(encoded, front, colours))
+        for name, weight in weights.items():
+            maps = encoded.maps if name == "maps" else encoded.positions
+            assert maps is not None
+            y = front.empty((self, name), weight.shape[1])
+            front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
+            start = y
         return start
+
+    def _front_state(
+        self, encoded: Encoded, front: Front, colours: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is the same for all pixels, (lanes, features), and matrices for what is not."""
+        like = next(self.parameters())
+        order, weights = colour_blocks(len(like), colours, like.device), {}
+        for name, layer in (("maps", self.of_maps), ("positions", self.of_positions)):
+            if layer is not None:
+                weight, _ = front.folded(self, layer.weight.detach(), None)
+                weights[name] = weight[order, :, 0, 0].T.contiguous()
+        if self.of_vector is None:
+            return like.new_zeros(front.lanes, len(order)), weights
+        assert encoded.vector is not None
+        weight, _ = front.folded(self, self.of_vector.weight.detach(), None)
+        constant = functional.linear(encoded.vector, weight[order])
+        return constant.repeat(front.skew.slots, 1), weights
 
 
 @lru_cache(maxsize=32)

@@ -227,11 +227,9 @@ class FirstConv2d(nn.Module):
 
         `above` gives the same rows one row behind.
         """
-
-        def upper() -> Tensor:
-            return self.above(above(), cache, colours=self.left.channels)  # type: ignore[no-any-return]
-
         if cache is None or cache.front is None:
-            return self.left(x, cache, onto=upper())  # type: ignore[no-any-return]
-        onto = cache.front.of_colour(cache.front.once(self, upper))
-        return self.left(x, cache, onto=onto)  # type: ignore[no-any-return]
+            return self.left(x, cache, onto=self.above(above(), cache))  # type: ignore[no-any-return]
+        onto = cache.front.once(
+            self, lambda: self.above(above(), cache, colours=self.left.channels)
+        )
+        return self.left(x, cache, onto=cache.front.of_colour(onto))  # type: ignore[no-any-return]

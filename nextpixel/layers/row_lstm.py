@@ -81,17 +81,19 @@ class RowLSTMLayer(nn.Module):
 
     def _above(self, like: Tensor, cache: Cache) -> tuple[PastRows, PastRows]:
         """States and cell states of the row above."""
+        return cache.state(
+            self,
+            lambda: (
+                self._initial(self.initial_h, like, cache),
+                self._initial(self.initial_c, like, cache),
+            ),
+        )
 
-        def initial() -> tuple[PastRows, PastRows]:
-            rows = []
-            for parameter in (self.initial_h, self.initial_c):
-                start = parameter.detach().to(like.dtype).view(1, -1, 1, 1)
-                start = start.expand(cache.batch, -1, 1, cache.width)
-                rows.append(PastRows(start, 1))
-                rows[-1].rows = start.contiguous()
-            return rows[0], rows[1]
-
-        return cache.state(self, initial)
+    def _initial(self, parameter: Tensor, like: Tensor, cache: Cache) -> PastRows:
+        rows = parameter.detach().to(like.dtype).view(1, -1, 1, 1)
+        above = PastRows(rows.expand(cache.batch, -1, 1, cache.width), 1)
+        above.rows += rows
+        return above
 
     def _at_front(self, x: Tensor, condition: Encoded | None, cache: Cache, front: Front) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))

@@ -225,17 +225,19 @@ class AutoregressiveModel(ImageModel):
         again = self.recompute and self.training and torch.is_grad_enabled()
         run = _recomputed if again else _called
         front = None if cache is None else cache.front
-
-        def outputs() -> Tensor:
-            y, skips = self.features(x, encoded, cache, run)
-            if skips is not None:
-                y = total(y, skips, front, self)
-            return self._head.outputs((self.head_hidden, self.head_out), y, cache)
-
+        outputs = partial(self._outputs, x, encoded, cache, run)
         if front is not None:
             lasting = HEADS[self._head.name].lasting
             return front.first(outputs, self._head.distribution, lasting=lasting)
         return self._head.distribution(outputs())
+
+    def _outputs(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
+    ) -> Tensor:
+        y, skips = self.features(x, condition, cache, run)
+        if skips is not None:
+            y = total(y, skips, None if cache is None else cache.front, self)
+        return self._head.outputs((self.head_hidden, self.head_out), y, cache)
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""

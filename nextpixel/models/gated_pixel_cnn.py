@@ -61,26 +61,27 @@ class GatedPixelCNN(AutoregressiveModel):
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
     ) -> tuple[Tensor, Tensor | None]:
         """The vertical stack, once for all colours, then the horizontal stack."""
-        blocks = cast(Iterable[GatedBlock], self.blocks)
-
-        def vertical() -> list[Tensor]:
-            """What each layer's horizontal stack adds to its convolution."""
-            v: Tensor | None = self.values.above(x, cache, ahead=self.reach.lead)
-            links = []
-            for block in blocks:
-                assert v is not None  # only the last layer has no vertical output
-                v, link = run(block.vertical, v, condition, cache)
-                links.append(link)
-            return links
-
+        vertical = partial(self._vertical, x, condition, cache, run)
         if cache is None or cache.front is None:
             links = vertical()
         else:
             links = [cache.front.of_colour(m) for m in cache.front.once(self, vertical)]
         h, skips = self.values.here(x, cache), None
-        for block, link in zip(blocks, links, strict=True):
+        for block, link in zip(cast(Iterable[GatedBlock], self.blocks), links, strict=True):
             h, skips = run(block.horizontal, h, link, skips, cache)
         return h, skips
+
+    def _vertical(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
+    ) -> list[Tensor]:
+        """What each layer's horizontal stack adds to its convolution."""
+        v: Tensor | None = self.values.above(x, cache, ahead=self.reach.lead)
+        links = []
+        for block in cast(Iterable[GatedBlock], self.blocks):
+            assert v is not None  # only the last layer has no vertical output
+            v, link = run(block.vertical, v, condition, cache)
+            links.append(link)
+        return links
 
 
 def _layers(
