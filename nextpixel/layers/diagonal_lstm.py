@@ -143,7 +143,8 @@ class DiagonalBiLSTMLayer(nn.Module):
         column, channel = front.phase, front.channel
         front.run(row.inputs[:, column, channel].copy_, x)
         gates = self._input_to_state[0].forward(x, cache, onto=row.above[:, column, channel])
-        front.run(gates.addmm_, row.h[:, column].flatten(1), row.matrices[channel])
+        before = row.h[:, column].flatten(1)
+        front.run(torch.addmm, gates, before, row.matrices[channel], out=gates)
         h, c = row.h[:, column + 1, channel], row.c[:, column + 1, channel]
         lstm_cell(front, gates, row.c[:, column, channel], h, c)
         return total(h, row.right[:, column, channel], front, self)

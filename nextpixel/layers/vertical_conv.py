@@ -121,7 +121,8 @@ def add_rows_above(front: Front, y: Tensor, state: UpperRows, beside: int) -> No
     """Adds to y (lanes, outputs) the products with the rows above."""
     for above, weight in enumerate(state.weights[1:], 1):
         assert state.ring is not None
-        front.run(y.addmm_, state.ring.window(above, -beside, beside), weight)
+        window = state.ring.window(above, -beside, beside)
+        front.run(torch.addmm, y, window, weight, out=y)
 
 
 def unit_variance(mask: Tensor) -> Tensor:
