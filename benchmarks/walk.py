@@ -30,9 +30,7 @@ def patches() -> AutoregressiveModel:
 
 
 # Name, model, batch, size, turns, whether the raster walk is short enough to measure.
-SAMPLES: list[
-    tuple[str, Callable[[], AutoregressiveModel], int, tuple[int, int], int, bool]
-] = [
+SAMPLES: list[tuple[str, Callable[[], AutoregressiveModel], int, tuple[int, int], int, bool]] = [
     ("gated 7 × 32, 28×28×1", gated, 1, (28, 28), 9, True),
     ("gated 7 × 32, 28×28×1", gated, 64, (28, 28), 3, True),
     ("patches, 32×32×3", patches, 1, (32, 32), 5, True),
@@ -42,9 +40,9 @@ SAMPLES: list[
 ]
 
 
-def seconds(function: Callable[[], object]) -> float:
+def seconds(function: Callable[..., object], *arguments: object) -> float:
     start = time.process_time()
-    function()
+    function(*arguments)
     return time.process_time() - start
 
 
@@ -54,7 +52,7 @@ def raster(model: AutoregressiveModel, x: torch.Tensor) -> None:
 
 
 def samples(only: str) -> None:
-    print("| model and picture | batch | steps | rows in a front | one pass, ms | raster | fronts |")
+    print("| model and picture | batch | steps | rows at once | one pass, ms | raster | fronts |")
     print("|---|---|---|---|---|---|---|")
     for name, build, batch, size, turns, measured in SAMPLES:
         if only not in name:
@@ -64,10 +62,10 @@ def samples(only: str) -> None:
         x = torch.randint(model.levels, (batch, model.channels, *size))
         passes, in_order, by_fronts = [], [], []
         for _ in range(turns):
-            passes.append(seconds(lambda: score(model, x)))
-            by_fronts.append(seconds(lambda: sample(model, batch, size)))
+            passes.append(seconds(score, model, x))
+            by_fronts.append(seconds(sample, model, batch, size))
             if measured:
-                in_order.append(seconds(lambda: raster(model, x)))
+                in_order.append(seconds(raster, model, x))
         one = min(passes)
         skew = Skew.of(model.reach, range(size[0]), size[1], batch, raster=False)
         steps = len(skew.times) * model.colours
@@ -91,7 +89,7 @@ def completions() -> None:
     print("\n| unknown of 512×768×3 | pixels | seconds |")
     print("|---|---|---|")
     for name, known in (("a hole of 32×32", hole), ("two scratches", scratches)):
-        least = min(seconds(lambda known=known: complete(model, x, known)) for _ in range(2))
+        least = min(seconds(complete, model, x, known) for _ in range(2))
         print(f"| {name} | {int((~known).sum()):,} | {least:.2f} |", flush=True)
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from nextpixel.devices import seeded
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
+from nextpixel.files.regular import kind_of
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
@@ -284,6 +285,10 @@ def _resolve(path_or_name: str | Path) -> Path:
                 " a checkpoint"
             )
         return path / BEST
+    if (kind := kind_of(path)) is not None:
+        raise CheckpointError(
+            f"{path} is {kind}, not a regular file; give a checkpoint or the folder of a run"
+        )
     if not path.is_file():
         known = f", or one of {', '.join(names)}" if (names := pretrained()) else ""
         raise CheckpointError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nextpixel.analysis.plots import training_curve
 from nextpixel.cli.progress import counted_bar, progress_bar, training_bar
-from nextpixel.cli.terminal import printable
+from nextpixel.cli.terminal import printable, shown
 from nextpixel.cli.words import plan_lines
 from nextpixel.inference.completion import complete_images
 from nextpixel.inference.drawing import draw_images
@@ -84,7 +84,8 @@ def _show(plan: TrainPlan, steps: Iterator[Step]) -> Iterator[Step]:
 
 
 if __name__ == "__main__":
-    try:
-        demo(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
-    except FileExistsError as error:
-        sys.exit(printable(str(error)))
+    with shown():
+        try:
+            demo(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+        except FileExistsError as error:
+            sys.exit(printable(str(error)))

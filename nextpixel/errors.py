@@ -2,13 +2,21 @@
 
 A sentence names parameters as ‹size›, or with a value as ‹size=3›. Python shows them as keywords,
 ``size=`` and ``size=3``; another border, such as the command line, shows them as whatever its users
-type there.
+type there. An interruption by a signal is no mistake, but says as much.
 """
 
 import re
+import signal
 from collections.abc import Callable
 
-__all__ = ["UsageError"]
+__all__ = ["STOPS", "Interrupted", "UsageError"]
+
+STOPS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)  # Windows has the first two
+)
+"""The signals that ask to stop: Ctrl-C, an end, a closed terminal, a scheduler's warning."""
 
 _PARAMETER = re.compile("‹([a-z_]+)(?:=([^›]*))?›")
 
@@ -48,3 +56,16 @@ class UsageError(ValueError):
             return f"{name(found[1])} {found[2].strip(chr(39))}"
 
         return _PARAMETER.sub(one, self.sentence)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked to stop: Ctrl-C, a closed terminal, a scheduler.
+
+    Args:
+        sentence: what was saved, and how to go on.
+        number: of the signal.
+    """
+
+    def __init__(self, sentence: str, number: int) -> None:
+        self.number = number
+        super().__init__(sentence)

@@ -1,12 +1,13 @@
 """How probable images are: nats, bits per dimension, maps.
 
 The likelihood is exact: the sum of log p(x_i | x_<i) over all sub-pixels, in float32 or better,
-with dropout off. Large images are scored a few rows at a time; the result is the same, and memory
-does not grow with their height.
+with dropout off. As many images are scored at once as fit into half a gigabyte, and large images a
+few rows at a time; the result is the same, and memory grows neither with the number of images nor
+with their height.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,6 +16,7 @@ from torch import Tensor
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
 from nextpixel.devices import full_precision
+from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import (
     AutoregressiveModel,
     ImageModel,
@@ -28,6 +30,7 @@ __all__ = [
     "dequantised",
     "dequantised_bits_per_dim",
     "dequantised_score",
+    "entropy_map",
     "log_prob_map",
     "scale_scores",
     "score",
@@ -94,6 +97,26 @@ def log_prob_map(
     return nats
 
 
+def entropy_map(
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+) -> Float[Tensor, "B C H W"]:
+    """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
+
+    Arguments as for `bits_per_dim`.
+    """
+    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
+    # A mixture holds all its components at every level, so that one row is enough at once.
+    for images, rows, columns, entropy in _passes(model, x, condition, ask=_entropy, most_rows=1):
+        nats[images, :, rows, columns] += entropy
+    return nats
+
+
+def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
+    colours = range(values.shape[1])
+    pmf = (distribution.log_pmf(values, channel).exp() for channel in colours)
+    return torch.stack([torch.special.entr(p).sum(dim=1) for p in pmf], dim=1)
+
+
 def dequantised_bits_per_dim(
     model: ImageModel,
     x: Shaped[Tensor, "B C H W"],
@@ -135,7 +158,8 @@ def dequantised_score(
     Arguments as for `dequantised_bits_per_dim`.
     """
     nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
-    for images, _, _, log_density in _passes(model, x, condition, dequantised(x, generator)):
+    noisy = dequantised(x, generator)
+    for images, _, _, log_density in _passes(model, x, condition, noisy, ask=_log_density):
         nats[images] += log_density.sum(dim=(1, 2, 3))
     return nats
 
@@ -150,51 +174,72 @@ def dequantised(
     return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
 
 
-def _passes(
-    model: ImageModel, x: Tensor, condition: ValuesLike, real: Tensor | None = None
-) -> Iterator[tuple[slice, slice, slice, Tensor]]:
-    """Scores some images, some rows at a time: yields images, rows, columns and log-probabilities.
+def _log_prob(distribution: Distribution, values: Tensor) -> Tensor:
+    return distribution.log_prob(values)
 
-    With reals, whose integer parts are x, it yields their log-densities instead. The result is
-    float64, on the CPU, and zero where the scale before counts a pixel.
+
+def _log_density(distribution: Distribution, values: Tensor) -> Tensor:
+    return distribution.log_density(values)
+
+
+Ask = Callable[[Distribution, Tensor], Tensor]
+"""What to take from a distribution for each sub-pixel, given values: (B, C, rows, W)."""
+
+
+def _passes(
+    model: ImageModel,
+    x: Tensor,
+    condition: ValuesLike,
+    values: Tensor | None = None,
+    *,
+    ask: Ask = _log_prob,
+    most_rows: int | None = None,
+) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+    """Goes through some images, some rows at a time: yields images, rows, columns and answers.
+
+    Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
+    where the scale before counts a pixel.
     """
     check_values(model, x)
     size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, len(x), size, model.device)
+    conditions = broadcast(model.conditions, condition, len(x), size, model.device)
     with evaluating(model):
         for scale in model.scales():
             network, step, coarser = scale
             every = slice(None, None, step)
-            given = scale.given(x, values)
-            reals = None if real is None else real[:, :, every, every]
-            for images, rows, log_prob in _raster_passes(
-                network, x[:, :, every, every], given, reals
+            given = scale.given(x, conditions)
+            asked = x if values is None else values
+            for images, rows, answer in _raster_passes(
+                network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
             ):
                 if coarser is not None:
                     apart = coarser // step
-                    log_prob[:, :, -rows.start % apart :: apart, ::apart] = 0
-                yield images, slice(rows.start * step, rows.stop * step, step), every, log_prob
+                    answer[:, :, -rows.start % apart :: apart, ::apart] = 0
+                yield images, slice(rows.start * step, rows.stop * step, step), every, answer
 
 
 def _raster_passes(
-    model: AutoregressiveModel, x: Tensor, values: Values, real: Tensor | None
+    model: AutoregressiveModel,
+    x: Tensor,
+    given: Values,
+    values: Tensor,
+    ask: Ask,
+    most_rows: int | None,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
-    rows_of_one = rows_per_pass(model, 1, width)
+    rows_of_one = min(rows_per_pass(model, 1, width), most_rows or batch * height)
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))
         part = x[images].to(model.device)
-        given = tuple(value.to(model.device) for value in index(values, images))
+        theirs = tuple(value.to(model.device) for value in index(given, images))
         cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
         for start in range(0, height, rows_at_once):
             rows = slice(start, min(start + rows_at_once, height))
             if cache is not None:
                 cache.move_to_rows(rows.start, rows.stop)
             with torch.no_grad(), full_precision(model.device):
-                distribution = model(part, given, cache)
-                if real is None:
-                    log_prob = distribution.log_prob(part[:, :, rows])
-                else:
-                    log_prob = distribution.log_density(real[images, :, rows].to(model.device))
-            yield images, rows, log_prob.cpu().double()  # not every accelerator has float64
+                distribution = model(part, theirs, cache)
+                answer = ask(distribution, values[images, :, rows].to(model.device))
+            del distribution  # before the next pass
+            yield images, rows, answer.cpu().double()  # not every accelerator has float64

@@ -148,7 +148,9 @@ def cells(path: Path, height: int, width: int, *, columns: int, scale: int) -> N
         grid = np.asarray(picture)
     grid = grid[..., None] if grid.ndim == 2 else grid
     down, across = height * scale + 1, width * scale + 1
-    assert grid.shape[1] == columns * across + 1 and (grid.shape[0] - 1) % down == 0
+    width_of_all = columns * across + 1  # names of rows lie to the right
+    assert grid.shape[1] >= width_of_all and (grid.shape[0] - 1) % down == 0
+    grid = grid[:, :width_of_all]
     found = []
     for top in range(1, grid.shape[0], down):
         for left in range(1, grid.shape[1], across):
@@ -160,10 +162,11 @@ def cells(path: Path, height: int, width: int, *, columns: int, scale: int) -> N
 
 
 @contextlib.contextmanager
-def small_passes(outputs: int, patch: Any) -> Iterator[None]:
-    """Scores so few outputs at once that totals are made of many passes."""
+def small_passes(rows: int, patch: Any) -> Iterator[None]:
+    """Scores so few rows at once that totals are made of many passes."""
     with patch.context() as limited:
-        limited.setattr("nextpixel.models.core._OUTPUTS_PER_PASS", outputs)
+        for module in ("scoring", "walk"):
+            limited.setattr(f"nextpixel.{module}.rows_per_pass", lambda *_: rows)
         yield
 
 

@@ -130,7 +130,9 @@ def test_conditions_of_other_pictures(
         str(tmp_path / "s.png"),
     ]
     main(["sample", captions, "--data", str(tmp_path / "new.npy"), "--n", "2", *options])
-    assert "but the data has none" in fails(["evaluate", captions, *other], capsys)
+    assert "new.npy has none; give a file or folder of them as --maps" in fails(
+        ["evaluate", captions, *other], capsys
+    )
     assert "--captions goes with other images" in fails(["evaluate", captions, *other[2:]], capsys)
 
 
@@ -373,7 +375,8 @@ def test_auto_encoders(
         (["--ignore-labels", "--conditional"], "no classes, vectors, captions or maps"),
         (["--ignore-labels", "--condition-dropout", "0.1"], "needs a conditional model"),
         (["--vectors", "nowhere.npy"], "there is no such file"),
-        (["--value-features", "2", "--size", "4"], "--size averages values"),
+        (["--value-features", "2", "--resize", "average"], "--resize average averages values"),
+        (["--kind", "codes", "--resize", "average"], "--resize average averages values"),
     ],
 )
 def test_what_does_not_go_together(

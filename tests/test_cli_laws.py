@@ -103,7 +103,9 @@ def same(found: NDArray[Any], wanted: Tensor) -> bool:
 
 SAMPLES: dict[str, tuple[list[object], dict[str, Any]]] = {
     "usual": ([], {}),
-    "n": (["--n", 7], {"n": 6}),
+    "n": (["--n", 8], {"n": 8, "labels": [0, 0, 0, 1, 1, 1, 2, 2]}),
+    "few": (["--n", 2], {"n": 2, "labels": [0, 1]}),
+    "per class": (["--per-class", 2], {"n": 6}),
     "size": (["--size", "3x7"], {"shape": (3, 7)}),
     "side": (["--size", "5"], {"shape": (5, 5)}),
     "temperature": (["--temperature", 0.4], {"temperature": 0.4}),
@@ -117,7 +119,7 @@ SAMPLES: dict[str, tuple[list[object], dict[str, Any]]] = {
     "by number": (["--class", "2"], {"labels": [2] * 9}),
     "first": (["--class", "0"], {"labels": [0] * 9}),
     "unknown": (["--class", "none"], {"labels": [-1] * 9}),
-    "all": (["--class", "all", "--n", "2"], {"n": 6}),
+    "all": (["--class", "all", "--n", 6], {"n": 6}),
 }
 
 
@@ -138,7 +140,7 @@ def samples_wanted(model: ImageModel, **options: Any) -> Tensor:
 def test_samples_are_those_of_the_library(name: str, world: World, tmp_path: Path) -> None:
     words, options = SAMPLES[name]
     model = load(world.classes)
-    n = [] if "--n" in words else ["--n", 9]
+    n = [] if "--n" in words or "--per-class" in words else ["--n", 9]
     found = drawn(tmp_path / "x.npy", "sample", world.classes, *n, *words)
     assert same(found, samples_wanted(model, **options))
     usual = samples_wanted(model)
@@ -154,7 +156,7 @@ def test_samples_in_a_grid_and_in_a_folder(world: World, tmp_path: Path) -> None
         assert np.array_equal(found[:9], x * 85)
     nextpixel("sample", world.classes, "--n", 12, "--out", tmp_path / "folder")
     names = sorted(path.name for path in (tmp_path / "folder").iterdir())
-    assert names == [f"{k:02d}.png" for k in range(12)]
+    assert names == [f"{k:02d}_{NAMES[k // 4]}.png" for k in range(12)]
     twelve = samples_wanted(load(world.classes), n=12).numpy()
     for k, name in enumerate(names):
         with Image.open(tmp_path / "folder" / name) as picture:

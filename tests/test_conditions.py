@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from borders import small_passes
 from cases import CASES, build, conditions, images
 from test_bad_input import unchecked_types
 from torch import Tensor
@@ -224,11 +225,8 @@ def test_each_image_is_scored_with_its_own_condition(
     shared = score(model, x, alone(values, 1))
     repeated = index(values, torch.ones(4, dtype=torch.int64))
     torch.testing.assert_close(shared, score(model, x, repeated), rtol=1e-12, atol=1e-12)
-    pixels = shape[0] * shape[1]
-    monkeypatch.setattr(
-        "nextpixel.models.core._OUTPUTS_PER_PASS", model.channels * model.levels * pixels
-    )
-    torch.testing.assert_close(score(model, x, values), single, rtol=1e-12, atol=1e-12)
+    with small_passes(shape[0], monkeypatch):
+        torch.testing.assert_close(score(model, x, values), single, rtol=1e-12, atol=1e-12)
 
 
 # Kinds

@@ -13,10 +13,11 @@ from nextpixel import TrainConfig, train_model
 from nextpixel.cli.app import app
 from nextpixel.cli.helps import flag, shown_default
 from nextpixel.errors import UsageError
-from nextpixel.inference.completion import complete_images, hidden_part
+from nextpixel.inference.completion import complete_images
 from nextpixel.inference.drawing import draw_images
 from nextpixel.inference.evaluation import Evaluation, evaluate_model, measure_condition
 from nextpixel.inference.inspection import inspect_model
+from nextpixel.inference.masks import hidden_part
 from nextpixel.inference.trained import open_trained
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import (
@@ -120,7 +121,8 @@ def test_the_data_of_a_pretrained_model_are_named(capsys: pytest.CaptureFixture[
         nextpixel("evaluate", "fashion-mnist")
     said = capsys.readouterr().err
     assert "fashion-mnist was trained on fashion.npz, made of Fashion-MNIST" in said
-    assert "as --data" in said
+    assert "as --data, such as a folder of grey pictures of 28×28" in said
+    assert "in classes called T-shirt/top, Trouser, Pullover …" in said
 
 
 @pytest.mark.parametrize(

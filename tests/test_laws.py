@@ -6,6 +6,7 @@ import math
 import pytest
 import reference
 import torch
+from borders import small_passes
 from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
 
 from nextpixel import (
@@ -445,11 +446,9 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bits_per_dim(model, x, condition) == pytest.approx(
         -float(per_site.mean()) / math.log(2), rel=1e-12
     )
-    # Two rows of one image at a time.
-    monkeypatch.setattr(
-        "nextpixel.models.core._OUTPUTS_PER_PASS", model.channels * model.levels * 3 * 2
-    )
-    torch.testing.assert_close(log_prob_map(model, x, condition), per_site, rtol=1e-10, atol=1e-10)
+    with small_passes(2, monkeypatch):
+        parts = log_prob_map(model, x, condition)
+    torch.testing.assert_close(parts, per_site, rtol=1e-10, atol=1e-10)
 
 
 @every_case

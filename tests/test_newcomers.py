@@ -10,10 +10,11 @@ from PIL import Image
 from nextpixel import load_data
 from nextpixel.cli.app import main
 from nextpixel.data.again import load_again
+from nextpixel.data.splits import Split
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
-from nextpixel.inference.completion import _known
 from nextpixel.inference.conditions import _rows
+from nextpixel.inference.masks import known_pixels
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import CompletionRequest
 from nextpixel.settings.source import Source
@@ -69,6 +70,9 @@ def test_an_absent_device_is_not_recommended() -> None:
     assert "cuda" not in str(refused.value).split("; use")[1]
 
 
+FOUR = Split(images=np.zeros((1, 1, 4, 4), np.uint8))
+
+
 @pytest.mark.parametrize(("value", "hides"), [(255, "nothing"), (1, "everything")])
 def test_a_mask_that_divides_nothing_is_refused(tmp_path: Path, value: int, hides: str) -> None:
     mask = np.zeros((4, 4), np.uint8) if value == 1 else np.full((4, 4), value, np.uint8)
@@ -76,12 +80,13 @@ def test_a_mask_that_divides_nothing_is_refused(tmp_path: Path, value: int, hide
     Image.fromarray(mask).save(tmp_path / "mask.png")
     request = CompletionRequest(mask=str(tmp_path / "mask.png"))
     with pytest.raises(UsageError, match=f"hides {hides}: its values are"):
-        _known(request, 4, 4)
+        known_pixels(request, FOUR, np.arange(1))
 
 
 def test_a_black_mask_hides_everything(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "mask.png")
-    assert not _known(CompletionRequest(mask=str(tmp_path / "mask.png")), 4, 4).any()
+    request = CompletionRequest(mask=str(tmp_path / "mask.png"))
+    assert not known_pixels(request, FOUR, np.arange(1)).any()
 
 
 def test_a_table_of_vectors_without_images_is_explained(tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ VALUES: dict[type, dict[str, tuple[str, Any]]] = {
         "size": ("4x5", (4, 5)),
         "levels": ("4", 4),
         "from_levels": ("16", 16),
+        "resize": ("nearest", "nearest"),
+        "range": ("-1 0.5", (-1.0, 0.5)),
+        "offset": ("-7", -7),
+        "values": ("-1,0.5,3", (-1, 0.5, 3)),
+        "one_hot": ("true", True),
+        "missing": ("-9", -9),
+        "map_levels": ("512", 512),
         "binarise": ("draw", "draw"),
         "channels": ("3", 3),
         "ignore_labels": ("true", True),
@@ -66,8 +73,10 @@ VALUES: dict[type, dict[str, tuple[str, Any]]] = {
         "split_seed": ("9", 9),
         "split_by": ("index", "index"),
         "skip_broken": ("true", True),
+        "standardise": ("true", True),
     },
 }
+HIDDEN = {"ragged", "skip_small", "reading", "attributes", "map_scale"}  # decided by the data
 COMMANDS = {TrainConfig: "train", EmbeddingConfig: "embed", Preparation: "train"}
 CASES = [(kind, name) for kind, values in VALUES.items() for name in values]
 every_field = pytest.mark.parametrize(
@@ -101,9 +110,7 @@ def received(kind: type, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_field_is_tried() -> None:
     for kind, values in VALUES.items():
-        hidden = (
-            {"ragged", "skip_small", "reading"} if kind is Preparation else set()
-        )  # --crop decides it
+        hidden = HIDDEN if kind is Preparation else set()
         assert {field.name for field in fields(kind)} - hidden == values.keys()
 
 
@@ -113,7 +120,7 @@ def test_an_option_reaches_the_library(
 ) -> None:
     typed, value = VALUES[kind][name]
     flag = f"--{name.replace('_', '-')}"
-    tokens = [flag, typed]
+    tokens = [flag, *typed.split(" ")]
     if isinstance(value, bool):
         tokens = [flag if value else flag.replace("--", "--no-", 1)]
     got = received(kind, tokens, monkeypatch)
@@ -131,6 +138,8 @@ def test_a_file_of_options_reaches_the_library(
         return  # a file never names code, see test_safety
     typed, value = VALUES[kind][name]
     text = f'"{typed}"' if isinstance(value, str | tuple) else typed
+    if name == "range":
+        text = str(list(value))
     file = tmp_path / "options.toml"
     file.write_text(f"{name} = {text}\n")
     assert received(kind, ["--config", str(file)], monkeypatch)[name] == value
@@ -147,7 +156,7 @@ def test_the_help_shows_every_option_with_its_default(command: str) -> None:
     kinds = {"train": [Source, Preparation, ModelChoice, TrainConfig], "embed": [EmbeddingConfig]}
     for kind in kinds[command]:
         for field in fields(kind):
-            if field.name in ("ragged", "skip_small", "reading", "images", "network"):
+            if field.name in HIDDEN | {"images", "network"}:
                 continue
             argument = arguments[f"--{field.name.replace('_', '-')}"]
             assert argument.parameter.help

@@ -38,7 +38,7 @@ PREPARATIONS = st.fixed_dictionaries(
         "split_seed": st.integers(0, 2**63 - 1),
         "split_by": st.sampled_from(["content", "index"]),
         "skip_broken": st.booleans(),
-        "reading": st.integers(1, 2),
+        "reading": st.integers(1, 3),
     },
 )
 
@@ -122,7 +122,17 @@ WRONG = {
     "split_by": ["", "Index", 1, True, []],
     "skip_broken": [None, 0, "yes"],
     "skip_small": [None, 1, []],
-    "reading": [0, 3, None, True, "1"],
+    "standardise": [None, 0, "yes"],
+    "map_scale": ["", [], [1.0], [0.0, -1.0], [0.0, float("nan")], 3],
+    "attributes": ["", [], [1], ["a", "a"], {}, 3],
+    "reading": [0, 4, None, True, "1"],
+    "resize": ["", "Average", 1, True, []],
+    "range": [1, [1], [1, 1], [2, 1], [0, None], "0 1", [0, float("inf")], [True, 2]],
+    "offset": [0.5, "1", True, 1e300, []],
+    "values": ["", "1,2", [1], [1, True], [1, None], 3, [float("nan"), 1]],
+    "one_hot": ["yes", 2, []],
+    "missing": ["", "NaN", True, [], float("inf")],
+    "map_levels": [1, 65537, 2.0, "2", True],
 }
 WRONG_SOURCES = {
     name: [1, True, "", "a\0b", ["x"], {}] + [None] * (name == "images")

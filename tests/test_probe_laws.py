@@ -288,3 +288,13 @@ def test_the_picture_of_a_field_is_the_field(name: str) -> None:
             top = 1 + reader * (8 * height + 1) + 8 * row + 4
             left = 1 + source * (8 * width + 1) + 8 * column + 4
             assert picture[:, top, left].tolist() == wanted, (reader, source, row, column)
+
+
+def test_a_weak_connection_is_a_connection() -> None:
+    """Derivatives through many layers of small weights are far below rounding."""
+    model = GatedPixelCNN(levels=3, features=4, layers=4, kernel_size=3)
+    field = receptive_field(model, (6, 9))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1e-4)
+    assert torch.equal(receptive_field(model, (6, 9)), field)

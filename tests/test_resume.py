@@ -211,8 +211,8 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert 5 <= step < 40
     assert (
         (folder / "stopped").read_text()
-        == f"stopped after step {step} with the state saved; to go on: "
-        f"nextpixel train --resume {folder}"
+        == f"stopped by {signal.Signals(number).name} after step {step} with the state saved; to go"
+        f" on: nextpixel train --resume {folder}"
     )
     finish(folder)
     assert_same(folder, uninterrupted)

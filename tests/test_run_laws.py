@@ -13,12 +13,12 @@ from test_training import dataset, network
 from nextpixel.errors import UsageError
 from nextpixel.files.tensors import read_header
 from nextpixel.models.trainable import Trainable
-from nextpixel.training import loop, start
+from nextpixel.training import loop, memory
 from nextpixel.training.loop import Step, TrainConfig, initial_state, train
 from nextpixel.training.metrics import lines_of, read_metrics
+from nextpixel.training.plan import TrainPlan, follow_plan
 from nextpixel.training.record import read_run
 from nextpixel.training.runs import run
-from nextpixel.training.start import TrainPlan, follow_plan
 from nextpixel.training.state import STATE
 
 CONFIG = TrainConfig(steps=6, batch_size=8, evaluate_every=3, learning_rate=0.01)
@@ -102,7 +102,7 @@ def test_what_must_fit_into_memory_is_one_part_of_a_batch(
     """In a machine with room for two images, a batch of any size goes in parts of two."""
     model = network(layers=1)
     widest = max(p.shape[0] for p in model.parameters())
-    monkeypatch.setattr(start, "memory_bytes", lambda: 2.0 * 2 * 6 * 5 * widest)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 2.0 * 2 * 6 * 5 * widest)
     config = TrainConfig(steps=1, batch_size=batch_size, accumulate=accumulate)
     plan = TrainPlan(folder=tmp_path / "run", model=model, data=dataset(), config=config)
     if batch_size // accumulate > 2:

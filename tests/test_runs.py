@@ -15,6 +15,7 @@ from nextpixel.checkpoint import CheckpointError, Training, read_card
 from nextpixel.data.digest import DataDigest
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
+from nextpixel.settings.records import KEYS_OF_0_1
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import TrainConfig, TrainingError, initial_state
 from nextpixel.training.metrics import read_metrics
@@ -214,7 +215,7 @@ def test_a_run_of_version_0_1_goes_on(tmp_path: Path) -> None:
     asked = read_run(tmp_path / "run")
     kept = asked.pop("preparation")
     kept["seed"] = kept.pop("split_seed")
-    for name in ("split_by", "skip_broken", "skip_small", "reading"):
+    for name in kept.keys() - KEYS_OF_0_1 - {"ignore_labels"}:
         del kept[name]
     del asked["digest"], asked["notes"]
     kept["labels"] = not kept.pop("ignore_labels")

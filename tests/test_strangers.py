@@ -360,9 +360,16 @@ def test_a_folder_of_pictures_is_written_file_by_file(tmp_path: Path) -> None:
     precious.write_text("years of work")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.png").symlink_to(precious)
-    write_images(tmp_path / "out", GREY, 4)
+    with pytest.raises(UsageError, match=r"holds other things, such as '1\.png'"):
+        write_images(tmp_path / "out", GREY, 4)
     assert precious.read_text() == "years of work"
+    (tmp_path / "out" / "1.png").unlink()
+    for _ in range(2):  # its own files it may replace
+        write_images(tmp_path / "out", GREY, 4)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+    Image.new("L", (2, 2)).save(tmp_path / "out" / "0.png")  # somebody's, of the same name
+    with pytest.raises(UsageError, match=r"holds other things, such as '0\.png'"):
+        write_images(tmp_path / "out", GREY, 4)
 
 
 @root
@@ -520,7 +527,7 @@ def test_metadata_of_pictures_never_travels(out: str, tmp_path: Path) -> None:
         assert b"SECRET" not in path.read_bytes()
         if path.suffix == ".png":
             picture = Image.open(path, formats=["PNG"])
-            assert not picture.getexif() and not picture.info
+            assert not picture.getexif() and picture.info == {"Software": "nextpixel"}
 
 
 # --- bounds ---
@@ -583,7 +590,8 @@ def test_very_many_classes_are_not_all_drawn_unasked(tmp_path: Path, capsys: Any
     path = tmp_path / "m.safetensors"
     save(model, path, card=ModelCard(shape=(2, 2)))
     arguments = ["sample", str(path), "--n", "4", "--out", str(tmp_path / "x.png")]
-    said = fails(arguments, capsys)
+    main(arguments)  # four images, of the first four classes
+    said = fails([*arguments[:2], "--per-class", "1"], capsys)
     assert "300,000 classes" in said and "--class all" in said
     main([*arguments, "--class", "299999"])
     data = np.zeros((20, 2, 2), np.uint8)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nextpixel.conditions.kinds import ClassCondition, of_kind
@@ -71,7 +72,8 @@ def condition_worth(
         model: a conditional model.
         split: images with what the model is conditioned on; images of different sizes are scored
             one by one.
-        images: how many of them, drawn without replacement; None for all.
+        images: how many of them, drawn without replacement among those whose condition is known;
+            None for all.
         seed: which images, and how conditions are shuffled: no image keeps its own.
         with_nothing: whether to score with unknown conditions as well, for a model that has seen
             them in training.
@@ -83,13 +85,13 @@ def condition_worth(
     """
     if not model.conditions:
         raise ValueError("this model is unconditional: there is no condition to weigh")
-    count = len(split) if images is None else min(images, len(split))
-    if count < 2:
+    rows = np.random.default_rng(seed).permutation(len(split))
+    rows = rows[_known(model, split)[rows]][:images]
+    if (count := len(rows)) < 2:
         raise ValueError(
-            f"there are {count} images; at least 2 are needed to exchange their conditions"
+            f"there are {count} images whose condition is known; at least 2 are needed to exchange"
+            " them"
         )
-    generator = np.random.default_rng(seed)
-    rows = generator.permutation(len(split))[:count]
     place = _place_of_class(model)
     _check_work(model, count, place)
     given, shuffled, nothing, right, information = [], [], [], [], []
@@ -122,6 +124,17 @@ def condition_worth(
         accuracy=float(torch.cat(right).mean()) if right else None,
         class_bits=-_bits(information) if information else None,
     )
+
+
+def _known(model: ImageModel, split: Split) -> NDArray[np.bool_]:
+    """Of which images the class and the vector are known."""
+    known = np.ones(len(split), bool)
+    for part in model.given_by_data:
+        if part.annotation == "labels" and split.labels is not None:
+            known &= split.labels >= 0
+        if part.annotation == "vectors" and split.vectors is not None:
+            known &= np.isfinite(split.vectors).all(axis=1)
+    return known
 
 
 def _check_work(model: ImageModel, images: int, place: int | None) -> None:

@@ -18,7 +18,7 @@ from nextpixel.walk import walk
 
 __all__ = ["Probe"]
 
-# Relative size below which a derivative or a change counts as rounding.
+# Relative size below which a change counts as rounding.
 _TOLERANCE = 1e-12
 _CLASSES = 16
 
@@ -128,7 +128,10 @@ class Probe:
         if not chosen.requires_grad:
             return None
         (gradient,) = torch.autograd.grad((chosen * projection).sum(), real, allow_unused=True)
-        return None if gradient is None else _noticeable(gradient.permute(0, 2, 3, 1).flatten(1))
+        if gradient is None:
+            return None
+        # Without a connection it is exactly 0; a connection through many layers may be very weak.
+        return gradient.permute(0, 2, 3, 1).flatten(1) != 0
 
     @torch.no_grad()
     def changes(self, shape: tuple[int, int], *, one_by_one: bool = False) -> Tensor:
@@ -149,7 +152,7 @@ class Probe:
         change = (log_pmf[:-1] - log_pmf[-1:]).abs().amax(dim=1)
         # Sums may run in another order for each item of a batch: log-probabilities then differ in
         # their last digits.
-        return _noticeable(change.permute(0, 2, 3, 1).flatten(1).T, beside=0.1)
+        return _noticeable(change.permute(0, 2, 3, 1).flatten(1).T)
 
     @torch.no_grad()
     def step_error(self, x: Tensor, log_pmf: Tensor) -> float | None:
@@ -174,7 +177,6 @@ def _described(model: nn.Module, name: str, given: int | None) -> int:
     return value
 
 
-def _noticeable(sizes: Tensor, beside: float = _TOLERANCE) -> Tensor:
-    """What is more than rounding, relative to the largest in its row or to `beside`."""
-    sizes = sizes.abs()
-    return sizes > _TOLERANCE * sizes.amax(dim=1, keepdim=True).clamp(min=beside)
+def _noticeable(sizes: Tensor) -> Tensor:
+    """What is more than rounding, relative to the largest in its row or to 0.1."""
+    return sizes > _TOLERANCE * sizes.amax(dim=1, keepdim=True).clamp(min=0.1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
-from nextpixel.conditions.values import ValuesLike, broadcast
+from nextpixel.conditions.values import ValuesLike, broadcast, index
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
 
@@ -151,14 +151,15 @@ def effective_receptive_field(
         )
     height, width = size
     row, column = _checked_pixel(model, size, pixel)
-    real = x.to(model.device, model.dtype).requires_grad_()
     strength = torch.zeros(height, width, dtype=torch.float64)
-    with evaluating(model), torch.enable_grad():
-        log_prob = model(real, values).log_prob(real)
-        for channel in range(model.channels):
-            total = log_prob[:, channel, row, column].sum()
-            (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
-            strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
+    for k in range(len(x)):  # All maps of an image are held for its gradient.
+        real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
+        with evaluating(model), torch.enable_grad():
+            log_prob = model(real, index(values, slice(k, k + 1))).log_prob(real)
+            for channel in range(model.channels):
+                total = log_prob[:, channel, row, column].sum()
+                (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
+                strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
     strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)
     rows, columns = torch.meshgrid(
         torch.arange(height) - row, torch.arange(width) - column, indexing="ij"

@@ -3,9 +3,9 @@
 Commands are loaded when they are called, and torch when they need it.
 """
 
-import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -14,8 +14,10 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.config import Dict
 
 from nextpixel.cli import terminal
-from nextpixel.cli.config_file import read_config
+from nextpixel.cli.config_file import check_options, located, read_config
+from nextpixel.cli.faults import fault_sentence
 from nextpixel.cli.helps import flag, shown_default
+from nextpixel.cli.signals import stopped_by_signals
 from nextpixel.errors import UsageError
 from nextpixel.version import __version__
 
@@ -66,19 +68,25 @@ _OLD_OPTIONS |= dict.fromkeys(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one sentence and exit code 2."""
-    with terminal.shown():
+    with terminal.shown(), stopped_by_signals():
         _main(_renamed(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _main(tokens: list[str]) -> None:
+    config = _config(tokens) if tokens[:1] == ["train"] else None
+
+    def refuse(sentence: str) -> NoReturn:
+        _refuse(sentence if config is None else located(sentence, config, tokens))
+
     try:
         if tokens[:1] == ["train"]:
-            config = _config(tokens)
-            app["train"].config = (
-                Dict(read_config(config, tokens), source=config, use_commands_as_keys=False)
-                if config
-                else ()
-            )
+            app["train"].config = ()
+            if config is not None:
+                options = read_config(config, tokens)
+                known = [option.name for option in app["train"].assemble_argument_collection()]
+                check_options(config, options, known)
+                given = Dict(options, source=config, use_commands_as_keys=False)
+                app["train"].config = (given,)
         if not tokens or tokens[0].startswith("-"):
             for name in _NAMES:  # the list of commands has the first line of each
                 app[name]
@@ -93,16 +101,14 @@ def _main(tokens: list[str]) -> None:
         words = shlex.join(error.unused_tokens or [])
         _refuse(f"unexpected: {words}; put a name that holds spaces in quotes")
     except CycloptsError as error:
-        _refuse(str(error))
-    except BrokenPipeError:  # whoever read our output, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        refuse(str(error))
     except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
         if (sentence := _sentence(error)) is None:
             raise
-        _refuse(sentence)
+        refuse(sentence)
     except KeyboardInterrupt as stop:
-        print(f"nextpixel: {stop or 'stopped'}", file=sys.stderr)
-        sys.exit(130)
+        print(f"nextpixel: {str(stop) or 'stopped'}", file=sys.stderr)
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
 def _refuse(sentence: str) -> NoReturn:
@@ -118,9 +124,7 @@ def _sentence(error: Exception) -> str | None:
         return "there is not enough memory; use smaller images or a smaller model"
     if isinstance(error, RuntimeError):
         return None
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return fault_sentence(error) if isinstance(error, OSError) else str(error)
 
 
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")

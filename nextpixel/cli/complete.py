@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from nextpixel.cli.options import Given
-from nextpixel.cli.progress import counted_bar, progress_bar
+from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
 from nextpixel.cli.words import images_words
+from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     CompletionRequest,
     DataRequest,
@@ -29,17 +30,18 @@ def complete(
     """Fill in hidden parts of images, several times each.
 
     A `.png` shows a row for each image: the original, what the model was given, and the draws. An
-    `.npy` holds the draws, (n, draws, C, H, W). If the hidden part is at the bottom, draws are from
-    the exact conditional distribution; otherwise known pixels below or to the right of a hidden one
-    are kept, but do not inform it. A multi-scale model draws the hidden part of the small image
-    first, uninformed by the other known pixels.
+    `.npy` holds the draws, (n, draws, C, H, W), and a folder gets a file for each. If the hidden
+    part is at the bottom, draws are from the exact conditional distribution; otherwise known pixels
+    below or to the right of a hidden one are kept, but do not inform it. A multi-scale model draws
+    the hidden part of the small image first, uninformed by the other known pixels.
     """
     requested, drawing = CompletionRequest(**request.values()), SampleConfig(**config.values())
     check_at_least(1, enlarge=enlarge)
     from nextpixel.data.image_output import check_output
     from nextpixel.inference.completion import complete_images
 
-    check_output(out)
+    check_output(out, (".png", ".npy", ""))
+    working, progress = announced_bar("Completing")
     with counted_bar("Reading") as reading:
         drawn = complete_images(
             model,
@@ -48,8 +50,10 @@ def complete(
             data=DataRequest(**data.values()),
             device=device,
             reading=reading,
-            progress=progress_bar("Completing"),
+            progress=progress,
+            working=working,
         )
     drawn.save(out, enlarge=enlarge)
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
-    print(f"{draws} completions of {images_words(n)} of {height}×{width}: {out}")
+    completions = f"{draws} completion{'s' * (draws > 1)}"
+    print(f"{completions} of {images_words(n)} of {height}×{width}: {out}")

@@ -5,6 +5,7 @@ import json as json_format
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
+from nextpixel.cli.words import images_words
 from nextpixel.settings.requests import DataRequest
 
 __all__ = ["condition_worth"]
@@ -48,7 +49,7 @@ def condition_worth(
         print(json_format.dumps(found.to_json()))
         return
     worth = found.worth
-    print(f"{found.source}, {found.split}: {worth.images:,} images, bits per image")
+    print(f"{found.source}, {found.split}: {images_words(worth.images)}, bits per image")
     print(f"  given {found.given}: {worth.given:.2f}")
     print(f"  given that of another image: {worth.shuffled:.2f}")
     if worth.nothing is not None:

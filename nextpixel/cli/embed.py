@@ -56,11 +56,16 @@ def embed(
     from nextpixel.cli.progress import counted_bar
     from nextpixel.cli.terminal import printable
     from nextpixel.data.image_output import check_output
+    from nextpixel.files.locking import one_process
     from nextpixel.training.embed import learn_embedding
 
     config = EmbeddingConfig(**training.values())
     check_output(out, (".safetensors",))
-    with counted_bar("Reading") as reading, counted_bar("Training") as progress:
+    with (
+        one_process(out),
+        counted_bar("Reading") as reading,
+        counted_bar("Training") as progress,
+    ):
         result = learn_embedding(
             Source(source, **annotations.values()),
             config,

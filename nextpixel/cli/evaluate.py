@@ -7,6 +7,7 @@ from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
+from nextpixel.cli.work import say_evaluation
 from nextpixel.settings.requests import DataRequest
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def evaluate(
             device=device,
             reading=reading,
             progress=progress,
+            working=say_evaluation,
         )
     if json:
         print(json_format.dumps(found.to_json()))
@@ -56,10 +58,10 @@ def evaluate(
             " likelihood"
         )
     else:
-        _print_table(found, importance_samples)
+        _print_table(found, importance_samples, own_values="data" in request.values())
 
 
-def _print_table(found: "Evaluation", importance_samples: int) -> None:
+def _print_table(found: "Evaluation", importance_samples: int, *, own_values: bool) -> None:
     from rich.table import Table
 
     from nextpixel.cli.terminal import console
@@ -67,12 +69,14 @@ def _print_table(found: "Evaluation", importance_samples: int) -> None:
     table = Table()
     table.add_column("")
     table.add_column("bits/dim", justify="right")
+    whose = "these" if own_values else "the training"
     given = ", at most (a bound)" if found.kind == "bound" else ""
     given = f" given {found.given}" if found.given else given
     for name, bits in (
         (f"the model{given}", found.bits_per_dim),
         (f"at most, with {importance_samples} codes each", found.importance_weighted_bits_per_dim),
         ("as a density, of dequantised images", found.dequantised_bits_per_dim),
+        (f"one histogram of {whose} values", found.one_histogram_bits_per_dim),
         ("a histogram per pixel", found.histogram_bits_per_dim),
         ("uniform", found.uniform_bits_per_dim),
     ):

@@ -14,8 +14,8 @@ def flag(name: str) -> str:
     return f"--{_RENAMED.get(name, name).strip('_').replace('_', '-')}"
 
 
-_RENAMED = {"ragged": "crop"}
-"""Parameters that are no options of their own, and the options that decide them."""
+_RENAMED = {"ragged": "crop", "start_from": "from"}
+"""Parameters that have no option of their name, and the options that decide them."""
 
 
 def docstrings(kind: type) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """nextpixel info: what a checkpoint says about itself."""
 
 import json as json_format
+from collections.abc import Callable
 from typing import Any
 
 from nextpixel.cli.readers import Json, Model
+from nextpixel.cli.words import preparation_words
 
 __all__ = ["info"]
 
@@ -26,6 +28,7 @@ def info(model: Model, *, json: Json = False) -> None:
     if json:
         print(json_format.dumps(found))
         return
+    found |= {name: words(found[name]) for name, words in _WORDS.items() if name in found}
     if found["weights_sha256"] is None:
         found["weights_sha256"] = "none: written by version 0.1.0, so damage cannot be ruled out"
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -42,6 +45,29 @@ def info(model: Model, *, json: Json = False) -> None:
     console().print(table)
     if len(found) > _MOST_ITEMS:
         print(f"… and {len(found) - _MOST_ITEMS:,} more entries: see --json")
+
+
+def _digest_words(digest: Any) -> str:
+    """How many images a digest is of; their fingerprints are for programs."""
+    parts = [(name, digest.get(name)) for name in ("train", "valid", "test")]
+    counts = ", ".join(f"{p.get('images')} {name}" for name, p in parts if isinstance(p, dict))
+    return f"fingerprints of the images: {counts}; see --json"
+
+
+def _ancestor_words(ancestors: Any) -> list[str]:
+    return [
+        f"{one['name']}, after {one['step'] or 0:,} updates, weights {one['weights_sha256']}"
+        for one in ancestors
+    ]
+
+
+_WORDS: dict[str, Callable[[Any], Any]] = {
+    "preparation": preparation_words,
+    "digest": _digest_words,
+    "ancestors_digest": _digest_words,
+    "ancestors": _ancestor_words,
+}
+"""How fields of the card are shown that are records."""
 
 
 def _first(items: list[Any]) -> list[Any]:

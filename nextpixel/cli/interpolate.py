@@ -5,6 +5,7 @@ from pathlib import Path
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
+from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     DataRequest,
     InterpolationRequest,
@@ -38,6 +39,7 @@ def interpolate(
     from nextpixel.inference.reconstruction import interpolate_images
 
     check_output(out)
+    working, progress = announced_bar("Drawing")
     with counted_bar("Reading") as reading:
         drawn = interpolate_images(
             model,
@@ -46,6 +48,8 @@ def interpolate(
             data=DataRequest(**data.values()),
             device=device,
             reading=reading,
+            progress=progress,
+            working=working,
         )
     drawn.save(out, enlarge=enlarge)
     rows, steps = drawn.images.shape[:2]

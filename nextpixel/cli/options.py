@@ -41,7 +41,8 @@ class Given(Generic[Settings]):
 class _GivenFields(Given[Any]):
     def values(self) -> dict[str, Any]:
         held = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {name: value for name, value in held.items() if value is not None}
+        own = {inner: name for name, inner in _RENAMED.items()}
+        return {own.get(name, name): value for name, value in held.items() if value is not None}
 
 
 @cache
@@ -64,7 +65,7 @@ def _options_of(kind: Any) -> Any:
                 options[field.name] = _option(field.name, hints[field.name], default, text)
     made = make_dataclass(
         f"Given{kind.__name__}",
-        [(name, option, None) for name, option in options.items()],
+        [(_RENAMED.get(name, name), option, None) for name, option in options.items()],
         bases=(_GivenFields,),
         namespace={"__module__": __name__, "__doc__": None},  # "types" would pass for built-in
         kw_only=True,
@@ -74,9 +75,14 @@ def _options_of(kind: Any) -> Any:
 
 _NO_OPTIONS = {
     "NetworkSettings": DECIDED_BY_DATA,
-    "Preparation": ("ragged", "skip_small", "reading"),  # decided by a crop, the sizes, old files
+    # Decided by a crop, the sizes, old files, the labels and the maps.
+    "Preparation": ("ragged", "skip_small", "reading", "attributes", "map_scale"),
     "Source": ("images",),  # has no name on the command line
 }
+_RENAMED = {"values": "values_"}
+"""Fields whose names `Given` has for itself."""
+
+_MAY_BE_NEGATIVE = ("range", "offset", "values", "missing")
 _GROUPS = {
     name: Group(title, sort_key=key)
     for key, title, names in (
@@ -104,6 +110,7 @@ def _option(name: str, hint: Any, default: str | None, text: str) -> Any:
         show_default=default or False,
         converter=None if read is None else converter(read, several=kind is Several),
         negative=negative,
+        allow_leading_hyphen=name in _MAY_BE_NEGATIVE,
     )
     kind = tuple[str, ...] if kind is Several else kind
     return Annotated[kind | None, parameter]

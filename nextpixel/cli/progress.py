@@ -1,5 +1,10 @@
-"""Progress bars on standard error; none where that is not a terminal."""
+"""Progress on standard error: a bar on a terminal, else a line now and then, as a log needs it.
 
+A line comes after two seconds, then every ten, and less often when the work takes hours.
+"""
+
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +19,8 @@ __all__ = ["counted_bar", "progress_bar", "training_bar"]
 
 Item = TypeVar("Item")
 
+_SILENT_SECONDS, _SECONDS_BETWEEN = 2.0, 10.0
+
 
 def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[Item]]:
     """Wraps an iteration of known length in a progress bar on standard error."""
@@ -22,21 +29,45 @@ def progress_bar(description: str) -> Callable[[Iterable[Item], int], Iterator[I
         from rich.progress import track
 
         screen = terminal.console(stderr=True)
-        yield from track(
-            items,
-            description,
-            total,
-            console=screen,
-            transient=True,
-            disable=not screen.is_terminal,
-        )
+        if screen.is_terminal:
+            yield from track(items, description, total, console=screen, transient=True)
+            return
+        said = _Lines(description)
+        said.show(0, total)
+        for done, item in enumerate(items, start=1):
+            yield item
+            said.show(done, total)
 
     return wrap
 
 
+class _Lines:
+    """What is being done in a log, if it takes longer than two seconds."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._began: float | None = None
+        self._due = _SILENT_SECONDS
+
+    def show(self, done: int, total: int) -> None:
+        """Print a line if it is time for one."""
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        seconds = now - self._began
+        if seconds >= self._due and done < total:
+            share = f"{done:,} of {total:,} ({done / total:.0%})"
+            print(f"{self._description}: {share}, {seconds:.0f} s", file=sys.stderr, flush=True)
+            self._due = _after(seconds)
+
+
+def _after(seconds: float) -> float:
+    """When the next line is due: a log of hours has hundreds of lines, not thousands."""
+    return seconds + max(_SECONDS_BETWEEN, seconds / 20)
+
+
 @contextmanager
-def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that is told how many are done, and of how many.
+def counted_bar(description: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how many are done, and of how many; none if `quiet`.
 
     It appears with the first word of progress, and disappears with the last.
     """
@@ -49,6 +80,9 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     screen = terminal.console(stderr=True)
+    if quiet or not screen.is_terminal:
+        yield (lambda done, total: None) if quiet else _Lines(description).show
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -59,7 +93,6 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         *columns,
         console=screen,
         transient=True,
-        disable=not screen.is_terminal,
         redirect_stdout=False,
         redirect_stderr=False,
     )
@@ -78,7 +111,10 @@ def counted_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":
-    """Shows a run while its steps go by; without a terminal, prints a line for each validation."""
+    """Shows a run while its steps go by; without a terminal, prints lines.
+
+    There is one for each validation, and in between as in other logs.
+    """
     from rich.progress import (
         BarColumn,
         Progress,
@@ -96,7 +132,7 @@ def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]"
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    best, smooth, began = None, None, None
+    best, smooth, began, due = None, None, None, _SILENT_SECONDS
     with Progress(
         *columns,
         console=screen,
@@ -111,9 +147,12 @@ def training_bar(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]"
             smooth = loss if smooth is None else 0.95 * smooth + 0.05 * loss
             if valid is not None:
                 best = valid if best is None else min(best, valid)
-                if not screen.is_terminal:
-                    figures = f"train {smooth:.4f}, valid {valid:.4f} bits/dim"
-                    print(f"step {step.step}: {figures}, {step.seconds:.0f} s", flush=True)
+            passed = step.seconds - began[1]
+            if not screen.is_terminal and (valid is not None or passed >= due):
+                figures = f"train {smooth:.4f}" + ("" if valid is None else f", valid {valid:.4f}")
+                done = f"step {step.step} ({step.progress:.0%})"
+                print(f"{done}: {figures} bits/dim, {step.seconds:.0f} s", flush=True)
+                due = _after(passed)
             elapsed, images = (
                 step.seconds - began[1],
                 (step.step - 1 - began[0]) * plan.config.batch_size,

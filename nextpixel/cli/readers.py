@@ -64,6 +64,17 @@ def _size_or_auto(text: str) -> tuple[int, int] | str:
     return text if text == "auto" else _size(text)
 
 
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _table(text: str) -> tuple[int | float, ...] | str:
+    return text if text == "auto" else tuple(_number(part) for part in text.split(","))
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """A side such as 32, or 48x64 for height and width.
 
@@ -83,8 +94,11 @@ def converter(read: Callable[[str], Any], *, several: bool) -> Callable[[Any, An
     return lambda _, tokens: read(tokens[0].value)
 
 
-READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
+READERS: dict[Any, tuple[Any, Callable[[str], Any] | None]] = {
+    "range": (tuple[float, float], None),
     "size": (str, _size_or_auto),
+    "values": (str, _table),
+    "missing": (str, _number),
     "pixels": (Several, _pixel),
     "field_pixel": (str, _pixel),
     "validation": (float, _share_or_number),
@@ -92,7 +106,8 @@ READERS: dict[Any, tuple[Any, Callable[[str], Any]]] = {
     (int,): (int, _whole),
     (int, tuple[int, int]): (str, _size),
 }
-"""The readers of options, by name or type: what cyclopts takes the text for, and the function."""
+"""The readers of options, by name or type: what cyclopts takes the text for, and the function,
+if it cannot read that itself."""
 
 
 Model = Annotated[

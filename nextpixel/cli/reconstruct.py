@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from nextpixel.cli.options import Given
-from nextpixel.cli.progress import counted_bar, progress_bar
+from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
 from nextpixel.cli.words import images_words
+from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     DataRequest,
     ReconstructionRequest,
@@ -40,6 +41,7 @@ def reconstruct(
     from nextpixel.inference.reconstruction import reconstruct_images
 
     check_output(out)
+    working, progress = announced_bar("Drawing")
     with counted_bar("Reading") as reading:
         drawn = reconstruct_images(
             model,
@@ -48,7 +50,8 @@ def reconstruct(
             data=DataRequest(**data.values()),
             device=device,
             reading=reading,
-            progress=progress_bar("Drawing"),
+            progress=progress,
+            working=working,
         )
     drawn.save(out, enlarge=enlarge)
     n, draws = drawn.images.shape[:2]

@@ -54,7 +54,10 @@ def reproduce(
     recipes = find_recipes(name)
     sources = [find_source(recipe, data) for recipe in recipes]  # before hours of work
     for recipe, source in zip(recipes, sources, strict=True):
-        with counted_bar("Reading") as reading, counted_bar("Evaluating") as evaluating:
+        with (
+            counted_bar("Reading", quiet=quiet) as reading,
+            counted_bar("Evaluating", quiet=quiet) as evaluating,
+        ):
             result = reproduce_recipe(
                 recipe,
                 source,

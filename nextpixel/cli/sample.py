@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from nextpixel.cli.options import Given
-from nextpixel.cli.progress import counted_bar, progress_bar
+from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model
 from nextpixel.cli.words import images_words
+from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest, check_at_least
 
 __all__ = ["sample"]
@@ -23,8 +24,10 @@ def sample(
 ) -> None:
     """Draw images from a trained model.
 
-    Conditions that no option gives are those of the images of `--data`, by default of the training
-    data. A variational auto-encoder draws codes from its prior unless `--data` is given.
+    `--vectors` and `--maps` may be `.npy` files of their own, without `--data`: images are drawn
+    given these. Conditions that no option gives are those of the images of `--data`, by default of
+    the training data. A variational auto-encoder draws codes from its prior unless `--data` is
+    given.
 
     Parameters
     ----------
@@ -38,6 +41,7 @@ def sample(
     from nextpixel.inference.drawing import draw_images
 
     check_output(out, (".png", ".npy", ""))
+    working, progress = announced_bar("Drawing")
     with counted_bar("Reading") as reading:
         drawn = draw_images(
             model,
@@ -46,7 +50,8 @@ def sample(
             data=DataRequest(**data.values()),
             device=device,
             reading=reading,
-            progress=progress_bar("Drawing"),
+            progress=progress,
+            working=working,
         )
     drawn.save(out, enlarge=enlarge)
     height, width = drawn.size

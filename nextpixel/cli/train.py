@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
 from nextpixel.cli.readers import Device
-from nextpixel.cli.words import figure_words, images_words, plan_lines
+from nextpixel.cli.words import figure_words, images_words, note_lines, plan_lines, seconds_words
 from nextpixel.errors import UsageError
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.networks import NetworkSettings
@@ -20,7 +20,7 @@ from nextpixel.settings.training import TrainConfig
 
 if TYPE_CHECKING:
     from nextpixel.training.loop import Step
-    from nextpixel.training.start import TrainPlan
+    from nextpixel.training.start import TrainPlan, TrainResult
 
 __all__ = ["train"]
 
@@ -30,6 +30,7 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    start_from: Annotated[str | None, Parameter(name="--from")] = None,
     other_data: bool = False,
     config: Path | None = None,
     conditional: Annotated[bool | None, Parameter(negative="--no-conditional")] = None,
@@ -50,8 +51,8 @@ def train(
     Parameters
     ----------
     source
-        `digits`, an .npz or .npy file, a folder of pictures (sub-folders are classes), one picture,
-        or `hf:NAME`.
+        A folder, .zip or .tar of pictures (sub-folders are classes), one picture, an .npz, .npy or
+        .h5 file (also `file.h5:train/data`), `hf:NAME`, or `digits`.
     out
         The run's folder, which every other command takes. Default: runs/ and the name of the
         source, numbered if necessary.
@@ -61,6 +62,10 @@ def train(
         recomputation, how often it validates and its patience. Give SOURCE, and `--labels`,
         `--vectors`, `--captions`, `--maps` or `--embedding`, if the same data moved or the run was
         trained elsewhere.
+    start_from
+        Start from the weights of this checkpoint, run folder or pretrained model, such as
+        `nextpixel:mnist`: fine-tune it on SOURCE. Its architecture and the preparation of its
+        images are taken; options of the preparation change it. New classes begin as unknown.
     other_data
         Resume although the images have changed since the run began.
     config
@@ -80,11 +85,17 @@ def train(
     from nextpixel.training.start import resume_model, train_model
 
     progress = _show if is_first_process() and not quiet else None
+    evaluating = None if progress is None else _announce
     encoder = preparation.values().get("text_encoder")
     if resume is not None:
         given = preparation.values() | model.values() | network.values()
         given.pop("text_encoder", None)
-        other = {"out": out, "conditional": conditional, "categorical_maps": categorical_maps}
+        other = {
+            "out": out,
+            "start_from": start_from,
+            "conditional": conditional,
+            "categorical_maps": categorical_maps,
+        }
         given |= {name: value for name, value in other.items() if value not in (None, False)}
         if conditional is False:
             given["no_conditional"] = False
@@ -100,14 +111,16 @@ def train(
             device=device,
             tensorboard=tensorboard,
             progress=progress,
+            evaluating=evaluating,
         )
     elif source is not None:
-        with counted_bar("Reading") as reading:
+        with counted_bar("Reading", quiet=quiet) as reading:
             result = train_model(
                 Source(source, **annotations.values()),
                 ModelChoice(**model.values(), network=network.values()),
                 TrainConfig(**training.values()),
                 preparation=preparation.values(),
+                start_from=start_from,
                 text_encoder=encoder,
                 out=out,
                 conditional=conditional,
@@ -116,6 +129,7 @@ def train(
                 tensorboard=tensorboard,
                 reading=reading,
                 progress=progress,
+                evaluating=evaluating,
             )
     else:
         raise UsageError(
@@ -125,9 +139,31 @@ def train(
     if is_first_process():
         if result.bits_per_dim is not None:
             figure = figure_words(result.model, result.bits_per_dim)
-            print(f"{result.split:<9} {figure}, on all {images_words(result.images)}")
+            which = f"all {images_words(result.images)}"
+            if result.evaluated < result.images:
+                which = (
+                    f"{result.evaluated:,} of {result.images:,} images; on all: nextpixel evaluate"
+                )
+                which += f" {shlex.quote(str(result.folder))}"
+            print(f"{result.split:<9} {figure}, on {which}")
+        for line in note_lines(result.warnings, "caution"):
+            print(line)
+        folder = shlex.quote(str(result.folder))
         command = "reconstruct" if result.model.figure.kind == "error" else "sample"
-        print(f"next      nextpixel {command} {shlex.quote(str(result.folder))}")
+        again = f"train --resume {folder} --minutes {_longer(result)}"
+        print(f"next      nextpixel {f'{command} {folder}' if result.usable else again}")
+
+
+def _longer(result: "TrainResult") -> str:
+    """A length in minutes that trains the run for longer, at least ten minutes more."""
+    return f"{2 * (result.config.minutes or 5) + 10:g}"
+
+
+def _announce(images: int, total: int, seconds: float) -> None:
+    """Says that the evaluation begins, if it takes a while."""
+    if seconds > 2:
+        of = "" if images == total else f" of {total:,}, as all would take too long"
+        print(f"evaluates {images_words(images)}{of}: about {seconds_words(seconds)}", flush=True)
 
 
 def _show(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":

@@ -1,16 +1,26 @@
 """What a run and its result are, in words."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from nextpixel.cli.helps import flag
 from nextpixel.cli.terminal import printable
 from nextpixel.errors import UsageError
+from nextpixel.settings.preparation import Preparation
+from nextpixel.settings.records import write_record
 
 if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["figure_words", "images_words", "note_lines", "plan_lines"]
+__all__ = [
+    "figure_words",
+    "images_words",
+    "note_lines",
+    "plan_lines",
+    "preparation_words",
+    "seconds_words",
+]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
 
@@ -34,6 +44,8 @@ def figure_words(model: "Trainable", bits: float) -> str:
 
 def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     """The data, the model, how it is trained, and where the run is, a line each."""
+    from nextpixel.data.preview import PREVIEW
+
     data, config = plan.data, plan.config
     counts = " / ".join(f"{len(split):,}" for split in (data.train, data.valid, data.test))
     counts += " (train / valid / test)"
@@ -47,18 +59,39 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     yield f"model     {_model_words(plan.model)}"
     lengths = ((name, getattr(config, name)) for name in ("steps", "epochs", "minutes"))
     length = next(f"{value:g} {name}" for name, value in lengths if value is not None)
+    if plan.updates is not None:
+        length += f" (about {plan.updates:,} updates)"
     crop = f", crops of {config.crop}" if config.crop else ""
     rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
     batches = f"batches of {config.batch_size}{crop}"
     yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
-    yield f"run       {plan.folder}"
+    shown = f", what the model sees: {plan.folder / PREVIEW}" if data.examples else ""
+    yield f"run       {plan.folder}{shown}"
 
 
-def note_lines(notes: tuple[str, ...]) -> Iterator[str]:
+def preparation_words(preparation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a preparation records beyond the defaults."""
+    default = write_record(Preparation())
+    return {
+        name: value
+        for name, value in preparation.items()
+        if name not in default or value != default[name]
+    }
+
+
+def seconds_words(seconds: float) -> str:
+    """A time, such as "40 seconds" and "2.5 minutes"."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    minutes = seconds / 60
+    return f"{minutes:.1f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def note_lines(notes: tuple[str, ...], head: str = "note") -> Iterator[str]:
     """What was assumed of the data or passed over, a line each, with parameters as options."""
     for note in notes:
-        shown = UsageError(note).shown(lambda name: f"--{name.replace('_', '-')}")
-        yield f"note      {printable(shown)}"
+        shown = UsageError(note).shown(flag)
+        yield f"{head:<9} {printable(shown)}"
 
 
 def _model_words(model: "Trainable") -> str:

@@ -1,18 +1,20 @@
 """Data prepared as a model's training data were: the recorded preparation, repeated in full."""
 
+from typing import Any
+
 from nextpixel.data import load
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.errors import DataError
 from nextpixel.data.splits import ImageData
 from nextpixel.data.storage import Progress
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
+from nextpixel.settings.stored_values import shown_values
 
 __all__ = ["load_again"]
 
 
 def load_again(
-    source: Source,
+    source: Any,
     preparation: Preparation,
     *,
     text_encoder: TextEncoder | str | None = None,
@@ -43,7 +45,14 @@ def _without_parameters(sentence: str, preparation: Preparation) -> str:
 
 def _wanted(preparation: Preparation) -> str:
     words = []
-    if preparation.from_levels is not None:
+    if isinstance(preparation.values, tuple):
+        words.append(f"the values {shown_values(preparation.values)}")
+    elif preparation.range is not None:
+        words.append("floats from {:g} to {:g}".format(*preparation.range))
+    elif preparation.from_levels is not None and preparation.offset is not None:
+        low = -preparation.offset
+        words.append(f"values {low} … {low + preparation.from_levels - 1}")
+    elif preparation.from_levels is not None:
         words.append(f"values 0 … {preparation.from_levels - 1}")
     if preparation.channels is not None:
         words.append(f"{preparation.channels} channel{'s' * (preparation.channels != 1)}")

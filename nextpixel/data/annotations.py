@@ -22,6 +22,7 @@ from nextpixel.data.folders import require_file
 from nextpixel.data.maps import pictured_maps
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Stored
+from nextpixel.data.table_files import row_of_each
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 
@@ -165,10 +166,10 @@ def annotated(stored: Stored, source: Source) -> Stored:
     """
     if source.vectors is not None:
         path = _existing(source.vectors)
-        stored = _assigned(stored, "vectors", *vector_table(path), path)
+        stored = _assigned(stored, "vectors", *vector_table(path, source.file_column), path)
     if source.captions is not None:
         path = _existing(source.captions)
-        stored = _assigned(stored, "captions", *caption_table(path), path)
+        stored = _assigned(stored, "captions", *caption_table(path, source.file_column), path)
     if source.maps is not None:
         path = _existing(source.maps)
         if not path.is_dir():
@@ -243,14 +244,11 @@ def _places(split: Split, names: list[str], path: Path) -> list[int]:
         raise DataError(
             f"{path} names images, but those of the source have no names; leave that column out"
         )
-    place = {name: k for k, name in enumerate(names)}
-    if len(place) < len(names):
-        name, count = Counter(names).most_common(1)[0]
-        raise DataError(f"{path} has {count} rows for {name}; keep one of them")
-    missing = [name for name in split.names if name not in place]
-    if missing:
+    places, _ = row_of_each(split.names, names, str(path))
+    if missing := [name for name, place in zip(split.names, places, strict=True) if place < 0]:
         raise DataError(
             f"{path} has no row for {missing[0]} ({len(missing)} of {len(split)} images); names"
             " are paths below the folder of images"
         )
-    return [place[name] for name in split.names]
+    rows: list[int] = places.tolist()
+    return rows

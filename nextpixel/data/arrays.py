@@ -1,46 +1,40 @@
 """Images in arrays: ``.npy`` and ``.npz`` files, and scikit-learn's digits."""
 
-import hashlib
-import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.annotation_files import checked_vectors, read_npy, require_bytes
+from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.classes import numbered
-from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import fingerprints
 from nextpixel.data.folders import require_file
-from nextpixel.data.kept import keep, open_kept
-from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.layouts import NamedArrays, layout_of, said_labels
+from nextpixel.data.npz import ZippedArrays
+from nextpixel.data.resizing import resized
 from nextpixel.data.splits import Split
-from nextpixel.data.storage import (
-    Storage,
-    Stored,
-    optional_package,
-    split_of,
-    stamp,
-)
+from nextpixel.data.storage import Storage, Stored, optional_package, stamp
+from nextpixel.data.values import is_one_hot
 from nextpixel.settings.preparation import Preparation, automatic_size, pair
 
-__all__ = ["read_arrays", "read_digits"]
+__all__ = ["read_arrays", "read_digits", "read_named"]
 
 _MOST_CLASSES = 2**16
-_SMALL_BYTES = 2**20
-"""Arrays up to this are read into memory, however large the others of their file are."""
 
 
 def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     """Read scikit-learn's 1797 handwritten digits: 8x8, 17 levels, 10 classes."""
     bunch = optional_package("sklearn.datasets", extra="demo").load_digits()
     x = _arrange(bunch.images.astype(np.uint8), "digits", preparation.channels)
-    images = _resized(x, preparation, "digits", ["digits"], storage)
+    images = x
+    if preparation.size not in (None, "auto"):
+        size = pair(preparation.size)  # type: ignore[arg-type]
+        nearest = preparation.resize == "nearest"
+        images = resized(x, size, nearest=nearest, where="digits", key="digits", storage=storage)
     if preparation.ignore_labels:
         splits = {"train": Split(images=images, fingerprints=fingerprints(x))}
         return Stored(splits=splits, levels=17, in_order=True)
@@ -57,142 +51,83 @@ def read_arrays(
     An ``.npy`` file, or an ``.npz`` file with one array, holds images (N, H, W), (N, H, W, C) or
     (N, C, H, W): of axes 1 and 3 the shorter is the channels, unless ``preparation.channels``
     decides. Labels come from `label_file`, or for ``images.npy`` from ``labels.npy`` or
-    ``images_labels.npy`` beside it.
-
-    An ``.npz`` file with splits holds ``train_images``, perhaps ``valid_images`` and
-    ``test_images``, and ``label_names``; for each split perhaps also ``train_labels`` (N,),
-    ``train_vectors`` (N, size), ``train_captions`` (texts) and ``train_maps`` (N, h, w).
+    ``images_labels.npy`` beside it. The arrays of an ``.npz`` file are told apart by their names,
+    see `nextpixel.data.layouts`.
     """
     if path.suffix.lower() == ".npy":
-        return _one_array(path, read_npy(path), label_file, preparation, storage)
-    arrays = _ZippedArrays(path, storage)
-    if len(arrays) == 1 and not any(split_of(key.removesuffix("_images")) for key in arrays):
-        (images,) = arrays.values()
-        return _one_array(path, images, label_file, preparation, storage, arrays.stamp)
-    if label_file is not None:
-        raise DataError(
-            f"‹labels={label_file}› are for a file of one array, but {path} holds its own; leave"
-            " them out"
-        )
-    names: tuple[str, ...] = ()
-    if "label_names" in arrays and not preparation.ignore_labels:
-        names = tuple(str(name) for name in np.ravel(arrays["label_names"]))
-        if len(set(names)) != len(names) or len(names) > _MOST_CLASSES:
-            raise DataError(
-                f"label_names of {path} are {len(names)}, {len(set(names))} of them different; name"
-                f" each class once, and at most {_MOST_CLASSES}"
-            )
-    splits: dict[str, Split] = {}
-    raw: dict[str, NDArray[Any] | None] = {}
-    for key in arrays:
-        split = split_of(key.removesuffix("_images")) if key.endswith("_images") else None
-        if split is None:
-            continue
-        where = f"{split}_images of {path}"
-        x = _arrange(arrays[key], where, preparation.channels)
-        prefix = key.removesuffix("images")
-        if prefix + "labels" in arrays and not preparation.ignore_labels:
-            raw[split] = arrays[prefix + "labels"]
-        splits[split] = Split(
-            images=_resized(x, preparation, where, [arrays.stamp, split], storage),
-            fingerprints=fingerprints(x),
-            **_annotations(arrays, prefix, len(x), path),
-        )
-    if not splits:
-        raise DataError(
-            f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}, but train_images"
-            " (and perhaps valid_images, test_images, train_labels, label_names) or one array"
-            " alone is expected"
-        )
-    splits, classes = numbered(splits, raw, names, preparation.reading, str(path))
-    return Stored(splits=splits, classes=classes, in_order="test" in splits)
+        arrays = NamedArrays.held({"": read_npy(path)}, stamp(path))
+    else:
+        zipped = ZippedArrays(path, storage)
+        arrays = NamedArrays(shapes=zipped.shapes, read=zipped.read, stamp=zipped.stamp)
+    return read_named(arrays, str(path), label_file, preparation, storage)
 
 
-def _one_array(
-    path: Path,
-    images: NDArray[Any],
-    labels: Path | None,
+def read_named(
+    arrays: NamedArrays,
+    where: str,
+    label_file: Path | None,
     preparation: Preparation,
     storage: Storage,
-    stamped: object = None,
+    class_names: Sequence[str] = (),
 ) -> Stored:
-    """A file of one array, and its labels."""
-    x = _arrange(images, str(path), preparation.channels)
-    given = None if preparation.ignore_labels else _load_labels(path, labels)
-    split = Split(
-        images=_resized(x, preparation, str(path), [stamped or stamp(path), "train"], storage),
-        fingerprints=fingerprints(x),
-    )
-    splits, classes = numbered(
-        {"train": split}, {"train": given}, (), preparation.reading, str(path)
-    )
-    return Stored(splits=splits, classes=classes)
+    """Read images and annotations from named arrays.
 
-
-class _ZippedArrays(Mapping[str, NDArray[Any]]):
-    """The arrays of an ``.npz`` file, each read when it is asked for.
-
-    The large ones of a file beyond the memory limit are unpacked once, and mapped. They are named
-    by the content of the archive, so that a copy of it, or a new time stamp, unpacks nothing.
+    Args:
+        arrays: The arrays.
+        where: What errors call them.
+        label_file: The labels of one array of images that has none beside it.
+        preparation: How they are prepared.
+        storage: Where resized images go.
+        class_names: What labels 0, 1 ... are called, if no array tells.
     """
-
-    def __init__(self, path: Path, storage: Storage) -> None:
-        self.path, self.storage = path, storage
-        with _reported(path), zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-        self._members = {member.filename.removesuffix(".npy"): member for member in members}
-        self._is_large = sum(member.file_size for member in members) > storage.memory_bytes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._members
-
-    @cached_property
-    def digest(self) -> str:
-        """What the archive holds, in short."""
-        with _reported(self.path), self.path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
-
-    @property
-    def stamp(self) -> object:
-        """What changes when the arrays do; the digest if something of them is kept."""
-        return self.digest if self._is_large or self.storage.keep else stamp(self.path)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        member = self._members[name]
-        with _reported(self.path), zipfile.ZipFile(self.path) as archive:
-            if not self._is_large or member.file_size <= _SMALL_BYTES:
-                with archive.open(member) as file:
-                    return require_bytes(np.lib.format.read_array(file, allow_pickle=False))
-            target = self.storage.path([self.digest, member.filename])
-            if (kept := open_kept(target, member.file_size, None)) is not None:
-                return kept
-
-            def unpack(copy: IO[bytes]) -> None:
-                with archive.open(member) as file:
-                    shutil.copyfileobj(file, copy, 2**20)
-
-            what = f"{member.filename} of {self.path}"
-            keep(target, member.file_size, what, unpack)
-            if (kept := open_kept(target, member.file_size, None)) is None:
-                target.unlink(missing_ok=True)
-                raise DataError(f"{what} is not an array; remove it")
-            return kept
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files.
-        raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from error
+    layout = layout_of(arrays.shapes, where)
+    names = () if preparation.ignore_labels else tuple(class_names)
+    if layout.class_names is not None and not preparation.ignore_labels:
+        names = tuple(str(name) for name in np.ravel(arrays.read(layout.class_names)))
+        if len(set(names)) != len(names) or len(names) > _MOST_CLASSES:
+            raise DataError(
+                f"{layout.class_names} of {where} are {len(names)}, {len(set(names))} of them"
+                f" different; name each class once, and at most {_MOST_CLASSES}"
+            )
+    if label_file is not None and (len(layout.splits) > 1 or "labels" in layout.splits["train"]):
+        raise DataError(
+            f"‹labels={label_file}› are for images without labels, but {where} holds its own; leave"
+            " them out"
+        )
+    splits: dict[str, Split] = {}
+    raw: dict[str, NDArray[Any] | None] = {}
+    notes = list(layout.notes)
+    attributes: tuple[str, ...] = ()
+    for split, roles in layout.splits.items():
+        name = f"{roles['images']} of {where}" if roles["images"] else where
+        x = _arrange(arrays.read(roles["images"]), name, preparation.channels)
+        fields = _annotations(arrays, roles, len(x), where)
+        part = Split(
+            images=_resized(x, preparation, name, [arrays.stamp, split], storage),
+            fingerprints=fingerprints(x),
+            **fields,
+        )
+        if not preparation.ignore_labels:
+            labels = arrays.read(roles["labels"]) if "labels" in roles else None
+            if labels is None and len(layout.splits) == 1:
+                labels = _load_labels(Path(where), label_file)
+            if labels is not None:
+                raw[split], vectors, note = said_labels(labels, len(part))
+                notes += [note] if note and note not in notes else []
+                if vectors is not None:
+                    width = vectors.shape[1]
+                    attributes = names if len(names) == width else tuple(map(str, range(width)))
+                    held = [] if part.vectors is None else [part.vectors]
+                    part = replace(part, vectors=np.concatenate([*held, vectors], axis=1))
+        splits[split] = part
+    splits, classes = numbered(splits, raw, names, preparation.reading, where)
+    return Stored(
+        splits=splits,
+        classes=classes,
+        in_order="test" in splits,
+        notes=tuple(notes),
+        attributes=attributes,
+    )
 
 
 def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
@@ -209,14 +144,14 @@ def _load_labels(path: Path, labels: Path | None) -> NDArray[Any] | None:
     return np.array(read_npy(beside[0])) if beside and path.suffix == ".npy" else None
 
 
-def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
-    """View an array as (N, C, H, W)."""
+def _arrange(x: NDArray[Any], where: str, channels: int | None) -> NDArray[Any]:
+    """View an array as (N, C, H, W). One-hot channels are found by their values."""
     if x.dtype == np.bool_:
         x = x.view(np.uint8)
-    if x.dtype.kind not in "ui":
+    if x.dtype.kind not in "uif":
         raise DataError(
-            f"{where}: the values are {x.dtype}, but levels are integers; convert them, for example"
-            " to uint8 0 ... 255"
+            f"{where}: the values are {x.dtype}, but numbers are expected; convert them, for"
+            " example to uint8 0 ... 255"
         )
     if x.ndim not in (3, 4):
         raise DataError(
@@ -229,7 +164,10 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
         x = x[:, None]
     else:
         first, last = x.shape[1], x.shape[3]
-        if channels in (first, last):
+        axes = [axis for axis in (1, 3) if is_one_hot(x, axis)] if channels in (None, 1) else []
+        if len(axes) == 1:
+            is_last, channels = axes == [3], None
+        elif channels in (first, last):
             is_last = channels == last
         elif first == last:
             raise DataError(
@@ -248,50 +186,33 @@ def _arrange(x: NDArray[Any], where: str, channels: int | None) -> Integers:
 
 
 def _resized(
-    x: Integers, preparation: Preparation, where: str, key: object, storage: Storage
-) -> Integers:
+    x: NDArray[Any], preparation: Preparation, where: str, key: object, storage: Storage
+) -> NDArray[Any]:
+    """By the rules 1 and 2 an array is resized as pictures are, before its values are known."""
     size = preparation.size
     if size == "auto":
         size = automatic_size([(x.shape[2], x.shape[3])]) if x.dtype.itemsize == 1 else None
-    if size is None:
+    if size is None or preparation.reading > 2:
         return x
-    height, width = pair(size)
-    shape = (*x.shape[:2], height, width)
-    if shape == x.shape:
-        return x
-
-    def fill(flat: Integers) -> None:
-        for image, small in zip(x, flat.reshape(shape), strict=True):
-            small[...] = resize(image, (height, width))
-
-    try:
-        return storage.build(int(np.prod(shape)), x.dtype, [key, "resized", *shape], fill).reshape(
-            shape
-        )
-    except ImageError as error:
-        raise DataError(f"{where}: {error}") from error
+    return resized(x, pair(size), nearest=False, where=where, key=key, storage=storage)
 
 
 def _annotations(
-    arrays: Mapping[str, NDArray[Any]], prefix: str, count: int, path: Path
+    arrays: NamedArrays, roles: Mapping[str, str], count: int, where: str
 ) -> dict[str, Any]:
     """The vectors, captions and maps beside the images of a split."""
     found: dict[str, Any] = {
-        field: arrays[prefix + field]
+        field: arrays.read(roles[field])
         for field in ("vectors", "captions", "maps")
-        if prefix + field in arrays
+        if field in roles
     }
     for field, values in found.items():
         if len(values) != count:
             raise DataError(
-                f"{prefix}{field} of {path} are {len(values)}, but there are {count} images"
+                f"{roles[field]} of {where} are {len(values)}, but there are {count} images"
             )
     if "vectors" in found:
-        found["vectors"] = checked_vectors(found["vectors"], f"{prefix}vectors of {path}")
+        found["vectors"] = checked_vectors(found["vectors"], f"{roles['vectors']} of {where}")
     if "captions" in found:
         found["captions"] = tuple(str(text) for text in np.ravel(found["captions"]))
     return found
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -16,7 +16,10 @@ from nextpixel.data.fingerprints import Fingerprints, fingerprints, mixed
 from nextpixel.data.splits import Split
 from nextpixel.settings.preparation import Preparation
 
-__all__ = ["shuffled", "split_rows"]
+__all__ = ["shuffled", "split_notes", "split_rows"]
+
+_FEW_TO_HASH = 500
+_FEW_TO_TEST = 30
 
 
 def split_rows(
@@ -48,6 +51,33 @@ def split_rows(
         chosen = _by_content(keys, amounts, preparation)
     taken = np.concatenate([np.arange(0), *chosen.values()])
     return {"train": np.setdiff1d(np.arange(len(train)), taken), **rows, **chosen}
+
+
+def split_notes(
+    present: Mapping[str, Split], rows: Mapping[str, NDArray[np.int64]], preparation: Preparation
+) -> tuple[str, ...]:
+    """What to know about splits of few images: shares that stray, and a test that says little."""
+    notes, total = [], len(present["train"])
+    shares = {"valid": preparation.validation, "test": preparation.test}
+    strays = [
+        name
+        for name, share in shares.items()
+        if name not in present
+        and 0 < share < 1
+        and abs(len(rows[name]) - int(total * share)) > 1 + total * share / 4
+    ]
+    if strays and preparation.split_by == "content" and total < _FEW_TO_HASH:
+        train, valid, test = (len(rows[name]) for name in ("train", "valid", "test"))
+        notes.append(
+            f"{total} images are divided into {train} / {valid} / {test} (train / valid / test): in"
+            " a small set, shares of the content's hash stray; ‹split_by=index› gives exact shares"
+        )
+    if 0 < (count := len(rows["test"])) < _FEW_TO_TEST:
+        notes.append(
+            f"the test split has {count} image{'s' * (count > 1)}: a figure on fewer than"
+            f" {_FEW_TO_TEST} is uncertain"
+        )
+    return tuple(notes)
 
 
 def shuffled(count: int, seed: int) -> NDArray[np.int64]:

@@ -11,9 +11,28 @@ from numpy.typing import NDArray
 from nextpixel.data.errors import DataError
 from nextpixel.data.splits import Split
 
-__all__ = ["named_classes", "natural_order", "numbered", "unseen_classes"]
+__all__ = [
+    "LABEL_COLUMNS",
+    "MOST_CLASSES",
+    "named_classes",
+    "natural_order",
+    "numbered",
+    "unknown_labels",
+    "unseen_classes",
+]
 
-_MOST_CLASSES = 2**16
+LABEL_COLUMNS = (
+    "label",
+    "labels",
+    "class",
+    "classes",
+    "category",
+    "target",
+    "class_name",
+    "y",
+)
+"""What a column of labels is called."""
+MOST_CLASSES = 2**16
 
 
 def natural_order(name: str) -> tuple[Any, ...]:
@@ -54,7 +73,8 @@ def numbered(
         The splits, and the names of the classes: by the rules 2 those that occur in any split.
 
     Raises:
-        DataError: If labels are neither integers from 0 on nor texts, or not one for each image.
+        DataError: If labels are neither integers from 0 on, or -1 if unknown, nor texts, or not one
+            for each image.
     """
     labels = {
         name: _checked(values, len(splits[name]), len(names), f"{name} labels of {where}")
@@ -66,32 +86,45 @@ def numbered(
     if len({values.dtype.kind == "U" for values in labels.values()}) > 1:
         raise DataError(f"the labels of {where} are texts in some splits and integers in others")
     everything = np.unique(np.concatenate(list(labels.values())))
+    known = everything[everything != ("" if everything.dtype.kind == "U" else -1)]
+    if len(everything) and not len(known):
+        raise DataError(f"all labels of {where} are unknown; give ‹ignore_labels=True›")
+    everything = known
     if everything.dtype.kind == "U":
         classes = named_classes(everything.tolist(), 2)
-        place = {name: k for k, name in enumerate(classes)}
+        place = {name: k for k, name in enumerate(classes)} | {"": -1}
         found = {
             split: np.array([place[name] for name in values.tolist()], np.int64)
             for split, values in labels.items()
         }
     elif reading == 1:
         highest = int(everything.max(initial=-1))
-        if highest >= _MOST_CLASSES:
-            raise DataError(f"{where} has the label {highest}; at most {_MOST_CLASSES:,} are read")
+        if highest >= MOST_CLASSES:
+            raise DataError(f"{where} has the label {highest}; at most {MOST_CLASSES:,} are read")
         classes = names or tuple(str(k) for k in range(highest + 1))
         found = labels
     else:
         classes = tuple(names[k] if names else str(k) for k in everything.tolist())
         found = {
-            split: np.searchsorted(everything, values).astype(np.int64)
+            split: np.where(values < 0, -1, np.searchsorted(everything, values)).astype(np.int64)
             for split, values in labels.items()
         }
-    if len(classes) > _MOST_CLASSES:
-        raise DataError(f"{where} has {len(classes):,} classes; at most {_MOST_CLASSES:,} are read")
+    if len(classes) > MOST_CLASSES:
+        raise DataError(f"{where} has {len(classes):,} classes; at most {MOST_CLASSES:,} are read")
     done = {
         name: replace(split, labels=found[name]) if name in found else split
         for name, split in splits.items()
     }
     return done, classes
+
+
+def unknown_labels(splits: Mapping[str, Split]) -> str | None:
+    """A note of how many images are of an unknown class; None if all classes are known."""
+    labels = [split.labels for split in splits.values() if split.labels is not None]
+    unknown, count = sum(int((part < 0).sum()) for part in labels), sum(map(len, labels))
+    if not unknown:
+        return None
+    return f"{unknown:,} of {count:,} images have no label: their class is unknown"
 
 
 def unseen_classes(train: Split, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,10 +151,15 @@ def _checked(labels: NDArray[Any], count: int, names: int, where: str) -> NDArra
     if labels.dtype.kind == "U" or not count:
         return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
     low, high, limit = int(labels.min()), int(labels.max()), names or 2**62
-    if low < 0 or high >= limit:
+    if low == -1 and high == 1 and not (labels == 0).any():
+        raise DataError(
+            f"{where} are -1 and 1, but -1 says that a label is unknown; write 0 and 1 for two"
+            " classes"
+        )
+    if low < -1 or high >= limit:
         meaning = f"label_names names {names} classes; labels must lie in 0 ... {names - 1}"
         raise DataError(
             f"{where} range from {low} to {high}, but"
-            f" {meaning if names else 'labels must not be negative'}"
+            f" {meaning if names else 'labels are 0 and above, or -1 where unknown'}"
         )
     return labels.astype(np.int64)

@@ -2,12 +2,13 @@
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from nextpixel.data.errors import ImageError
-from nextpixel.data.pixels import Integers
 
 __all__ = [
     "ImageHead",
@@ -38,7 +39,7 @@ def orientation(picture: Image.Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def upright(x: Integers, turn: int) -> Integers:
+def upright(x: NDArray[Any], turn: int) -> NDArray[Any]:
     """Apply an EXIF orientation to an array (C, H, W)."""
     if turn >= 5:
         x = x.swapaxes(1, 2)
@@ -73,6 +74,11 @@ class ImageHead:
         has_bands: Whether its channels are bands of a TIFF file.
         only_upper: Whether its colours have 16 bits, and only the upper 8 can be read.
         frames: The number of frames of an animation, of which the first is read.
+        depth: The number of levels that the file states for values of 16 bits, or None.
+        signed_bits: 16 or 32 if values may be negative, else 0.
+        real: Whether values are floating-point numbers.
+        nodata: The value of pixels without data, as the file states it, or None.
+        notes: What must be said of how it is read.
     """
 
     shape: tuple[int, int, int]
@@ -81,6 +87,11 @@ class ImageHead:
     has_bands: bool = False
     only_upper: bool = False
     frames: int = 1
+    depth: int | None = None
+    signed_bits: int = 0
+    real: bool = False
+    nodata: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def image_head(picture: Image.Image, *, page: int, reading: int) -> ImageHead:
@@ -118,7 +129,7 @@ def _raw_mode(picture: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def grey_samples(picture: Image.Image, *, upper_byte: bool = False) -> Integers:
+def grey_samples(picture: Image.Image, *, upper_byte: bool = False) -> NDArray[Any]:
     """Read a grey picture as integers (H, W), 0 ... 255 or, of more bits, as they are stored.
 
     Args:
@@ -155,7 +166,7 @@ def _graymap_maximum(picture: Image.Image) -> int:
     return next((value for value in options if isinstance(value, int) and value > 255), 65535)
 
 
-def convert(x: Integers, channels: int) -> Integers:
+def convert(x: NDArray[Any], channels: int) -> NDArray[Any]:
     """Convert an array (C, H, W) to other channels.
 
     By blocks of rows, because meanwhile each sub-pixel takes up to four bytes.
@@ -170,7 +181,7 @@ def convert(x: Integers, channels: int) -> Integers:
     return result
 
 
-def _converted(x: Integers, channels: int) -> Integers:
+def _converted(x: NDArray[Any], channels: int) -> NDArray[Any]:
     if len(x) == 4:
         alpha = x[3].astype(np.uint16)
         x = ((x[:3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

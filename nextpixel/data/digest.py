@@ -9,7 +9,7 @@ whose members are known exactly.
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints
 from nextpixel.data.splits import ImageData, Split, subset
 
-__all__ = ["DataDigest", "without_trained"]
+__all__ = ["DataDigest", "without_ancestors", "without_trained"]
 
 _SPLITS = ("train", "valid", "test")
 _MOST_EXACT = 2**20
@@ -97,6 +97,13 @@ class DataDigest:
         images = {**self.images, "train": max(len(train), self.images["train"])}
         return DataDigest(images=images, kept={**self.kept, "train": _lowest(train)})
 
+    def trained_alone(self) -> "DataDigest":
+        """The digest of the training images alone."""
+        nothing = np.zeros(0, np.uint64)
+        images = {name: self.images[name] if name == "train" else 0 for name in _SPLITS}
+        kept = {name: self.kept[name] if name == "train" else nothing for name in _SPLITS}
+        return DataDigest(images=images, kept=kept)
+
     def to_json(self) -> dict[str, Any]:
         """The digest as JSON."""
         return {
@@ -130,6 +137,33 @@ class DataDigest:
     def _up_to(self, limit: np.uint64) -> Fingerprints:
         prints = np.concatenate([self.kept[name] for name in _SPLITS])
         return prints[prints <= limit]
+
+
+def without_ancestors(data: ImageData, record: object) -> tuple[ImageData, tuple[str, ...]]:
+    """Data without validation and test images that an ancestor of a model was trained on.
+
+    Args:
+        data: The data.
+        record: The digest of the images that the ancestors were trained on; None if unknown.
+
+    Returns:
+        The data, and notes of what was left out.
+
+    Raises:
+        DataError: If the record is damaged.
+    """
+    if record is None:
+        return data, ()
+    digest, notes = DataDigest.from_json(record), []
+    splits: dict[str, Any] = {}
+    for name in ("valid", "test"):
+        splits[name], left_out = digest.without_trained(name, getattr(data, name))
+        if left_out:
+            notes.append(
+                f"{_pictures(left_out)} of the {name} split left out: the checkpoint that the model"
+                " started from was trained on them"
+            )
+    return replace(data, **splits), tuple(notes)
 
 
 def without_trained(

@@ -2,8 +2,8 @@
 
 A fingerprint is a hash of eight bytes of the stored integers and their shape, before anything is
 resized or quantised. It does not depend on how a file packs them: grey saved as RGB, opacity that
-hides nothing, and small integers of a wide type give the same fingerprint. Of a million images two
-different ones share a fingerprint with a probability below 1e-7.
+hides nothing, and small integers of a wide type or of floats give the same fingerprint. Of a
+million images two different ones share a fingerprint with a probability below 1e-7.
 """
 
 import hashlib
@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpixel.data.pixels import Integers
-
 __all__ = ["Fingerprints", "fingerprint", "fingerprints", "mixed"]
 
 Fingerprints = NDArray[np.uint64]
@@ -21,13 +19,17 @@ Fingerprints = NDArray[np.uint64]
 _BLOCK_BYTES = 2**24
 
 
-def fingerprint(x: Integers, *, alpha: bool = False) -> int:
+def fingerprint(x: NDArray[Any], *, alpha: bool = False) -> int:
     """The fingerprint of an image (C, H, W); `alpha` if the last of four channels is opacity."""
     if alpha and len(x) == 4 and x[3].min() == 255:
         x = x[:3]
     if len(x) == 3 and (x[0] == x[1]).all() and (x[1] == x[2]).all():
         x = x[:1]
-    if x.dtype.itemsize > 1:
+    if x.dtype.kind == "f":
+        x = x.astype(np.float64)
+        whole = bool((np.abs(x) < 2**53).all() and (x == np.floor(x)).all())
+        x = x.astype(np.int64 if whole else "<f8", copy=False)
+    if x.dtype.kind != "f" and x.dtype.itemsize > 1:
         low, high = x.min(), x.max()
         x = x.astype(np.uint8 if low >= 0 and high < 256 else "<i8", copy=False)
     digest = hashlib.blake2b(repr(x.shape).encode(), digest_size=8)

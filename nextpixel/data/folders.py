@@ -11,18 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nextpixel.data.errors import DataError
+from nextpixel.files.regular import kind_of
 
-__all__ = ["Seen", "files_below", "listing", "require_file"]
+__all__ = ["Seen", "files_below", "is_left_behind", "listing", "require_file"]
 
 # Thumbnails and resource forks that archives and network disks leave behind.
 _FOREIGN_FOLDERS = {"__MACOSX", "@eaDir"}
-_KINDS = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
-}
 
 Seen = dict[tuple[int, int], bool]
 """By device and inode, whether a folder or file that was met is reached through a link."""
@@ -31,13 +25,10 @@ Seen = dict[tuple[int, int], bool]
 def require_file(path: Path) -> None:
     """Raise `DataError` for what exists but is not a regular file, links followed."""
     try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return  # Whoever opens it says so.
+        kind = kind_of(path)  # None for what does not exist: whoever opens it says so.
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); remove it") from error
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    if kind is not None:
         raise DataError(f"{path} is {kind}, not a regular file; remove it or give a file")
 
 
@@ -54,8 +45,7 @@ def files_below(
             Two hard links to one file are two files.
 
     Raises:
-        DataError: For a link that leaves the root, a folder that cannot be listed, and a wanted
-            name that is not a regular file.
+        DataError: For a link that leaves the root, and a folder that cannot be listed.
     """
     seen = {} if seen is None else seen
     home = root.resolve()
@@ -64,13 +54,8 @@ def files_below(
         path = pending.pop()
         try:
             status = os.stat(path)
-        except FileNotFoundError:
+        except OSError:  # A link that leads nowhere, or in a circle.
             status = None
-        except OSError as error:
-            if not wanted(path):
-                continue
-            what = "is a link that leads nowhere" if _is_link(path) else "cannot be read"
-            raise DataError(f"{path} {what} ({error.strerror}); remove it") from error
         is_folder = status is not None and stat.S_ISDIR(status.st_mode)
         if not is_folder and not wanted(path):
             continue
@@ -78,19 +63,16 @@ def files_below(
         is_link = _is_link(path)
         if key in seen and (is_folder or is_link or seen[key]):
             continue
-        if is_link and not _target(path).is_relative_to(home):
+        if is_link and (target := _target(path)) and not target.is_relative_to(home):
             raise DataError(
-                f"{path} is a link to {_target(path)}, which is not in {root}; copy what it leads"
+                f"{path} is a link to {target}, which is not in {root}; copy what it leads"
                 " to, or remove the link"
             )
-        if key is None:  # A dangling link: reading it will say so.
-            yield path
-            continue
-        seen[key] = is_link
+        if key is not None:
+            seen[key] = is_link
         if is_folder:
             pending += reversed(listing(path))
-        else:
-            require_file(path)
+        else:  # Whoever reads what is no regular file says so, and may pass it over.
             yield path
 
 
@@ -102,11 +84,12 @@ def listing(folder: Path) -> list[Path]:
         raise DataError(
             f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away"
         ) from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name not in _FOREIGN_FOLDERS
-    ]
+    return [entry for entry in entries if not is_left_behind(entry.name)]
+
+
+def is_left_behind(name: str) -> bool:
+    """Tell whether an entry is hidden, or something that operating systems leave behind."""
+    return name.startswith(".") or name in _FOREIGN_FOLDERS
 
 
 def _is_link(path: Path) -> bool:
@@ -115,8 +98,9 @@ def _is_link(path: Path) -> bool:
     return path.is_symlink() or bool(is_junction(path))
 
 
-def _target(path: Path) -> Path:
+def _target(path: Path) -> Path | None:
+    """Where a link leads; None for links that lead to each other."""
     try:
         return path.resolve()
-    except (OSError, RuntimeError) as error:  # Links that lead to each other.
-        raise DataError(f"{path} is a link that leads nowhere; remove it") from error
+    except (OSError, RuntimeError):
+        return None

@@ -13,12 +13,14 @@ applied.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from nextpixel.data.errors import ImageError
 from nextpixel.data.pixels import Integers, within
@@ -38,6 +40,7 @@ __all__ = [
     "grid",
     "image_heads",
     "image_shape",
+    "is_written_here",
     "read_image",
     "read_indices",
     "taking_turns",
@@ -47,7 +50,9 @@ __all__ = [
 ]
 
 
-def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
+def write_image(
+    path: str | Path, x: Any, *, levels: int = 256, software: str | None = None
+) -> None:
     """Write an image in the format that the path's suffix names, levels spread over 0 ... 255.
 
     Args:
@@ -56,20 +61,40 @@ def write_image(path: str | Path, x: Any, *, levels: int = 256) -> None:
             3 and 4 channels are grey, RGB and RGBA; any other number is shown as grey pictures side
             by side.
         levels: The number of levels of x.
+        software: What a PNG file says that it was written with, see `is_written_here`.
 
     Raises:
         ImageError: If x is not such an image, or the format cannot hold it.
+        OSError: If the disk is full, or the like.
     """
     picture = _as_picture(x, levels)
     try:
         with replace_file(path, to_disk=False) as place:
-            picture.save(place)
+            if software is None:
+                picture.save(place)
+            else:
+                info = PngInfo()
+                info.add_text("Software", software)
+                picture.save(place, pnginfo=info)
     except (FileNotFoundError, UsageError):
         raise
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
+            raise
         raise ImageError(
             f"{path}: cannot be written ({error}); a name that ends in .png always works"
         ) from error
+
+
+def is_written_here(path: Path, software: str) -> bool:
+    """Whether a file is a PNG picture that says so."""
+    if not path.is_file():
+        return False
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == software
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def write_gif(
@@ -112,6 +137,7 @@ def grid(
     images: Any,
     *,
     columns: int | None = None,
+    rows: Sequence[int] = (),
     padding: int = 1,
     levels: int = 256,
     scale: int = 1,
@@ -122,6 +148,7 @@ def grid(
     Args:
         images: (N, C, H, W) integers, or N images (C, H, W) of one size.
         columns: Images a row; as square as possible if None.
+        rows: How many images each row has, if rows differ in that.
         padding: Pixels between images and around them.
         levels: The number of levels of the images.
         scale: Every pixel becomes a square of so many pixels, before padding.
@@ -145,15 +172,16 @@ def grid(
         )
     tiles = _enlarge(to_uint8(stack, levels), scale)
     count, channels, height, width = tiles.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    columns = min(columns, count)
+    if not rows:
+        columns = min(columns or math.ceil(math.sqrt(count)), count)
+        rows = [min(columns, count - begin) for begin in range(0, count, columns)]
+    places = [(row, column) for row, length in enumerate(rows) for column in range(length)]
     down, right = height + padding, width + padding
     sheet = np.full(
-        (channels, rows * down + padding, columns * right + padding), background, np.uint8
+        (channels, len(rows) * down + padding, max(rows) * right + padding), background, np.uint8
     )
-    for k, tile in enumerate(tiles):
-        top, left = padding + k // columns * down, padding + k % columns * right
+    for tile, (row, column) in zip(tiles, places, strict=True):
+        top, left = padding + row * down, padding + column * right
         sheet[:, top : top + height, left : left + width] = tile
     return sheet
 

@@ -165,6 +165,7 @@ def keep(path: Path, needed: int, what: str, fill: Callable[[IO[bytes]], None]) 
 
     Raises:
         DataError: it takes more than the cache or the disk has.
+        OSError: the disk is full in spite of that, or the like.
     """
     _make_room(path, needed, what)
     if needed >= _SAID_FROM:
@@ -175,6 +176,10 @@ def keep(path: Path, needed: int, what: str, fill: Callable[[IO[bytes]], None]) 
         with os.fdopen(descriptor, "w+b") as file:
             fill(file)
         os.replace(part, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, name):  # of what fills it
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ which other images are read with it, nor on whether they are kept in memory or p
 batch from a memory map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.annotation_files import constant_entries
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
-from nextpixel.data.arrays import read_arrays, read_digits
-from nextpixel.data.assignment import split_rows
-from nextpixel.data.classes import unseen_classes
+from nextpixel.data.assignment import split_notes, split_rows
+from nextpixel.data.classes import unknown_labels, unseen_classes
 from nextpixel.data.embedded import embedded
 from nextpixel.data.errors import DataError
-from nextpixel.data.folders import require_file
-from nextpixel.data.huggingface import is_saved_dataset, read_dataset
+from nextpixel.data.examples import examples_of
+from nextpixel.data.in_memory import read_in_memory
+from nextpixel.data.labels import has_own_labels, labelled
 from nextpixel.data.mapped import MappedImages
-from nextpixel.data.maps import checked_maps, map_levels
-from nextpixel.data.pictures import is_picture, read_folder, read_picture
+from nextpixel.data.maps import checked_maps, map_levels, standardised
 from nextpixel.data.pixels import Integers
+from nextpixel.data.recognition import recognised
+from nextpixel.data.sources import read_source
 from nextpixel.data.splits import (
     ANNOTATIONS,
     ImageData,
@@ -37,8 +39,9 @@ from nextpixel.data.splits import (
 from nextpixel.data.statistics import describe, histogram_bits_per_dim
 from nextpixel.data.storage import Progress, Storage, Stored
 from nextpixel.data.text_encoders import import_encoder
+from nextpixel.data.values import is_mapped
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import IN_MEMORY, Source
 
 __all__ = [
     "DataError",
@@ -52,18 +55,19 @@ __all__ = [
     "load_data",
 ]
 
-_ACCEPTED = (
-    "'digits', an .npz or .npy file, a folder of pictures or one picture, or 'hf:NAME' for a"
-    " Hugging Face data set"
-)
 _SPLITS = ("train", "valid", "test")
 _BLOCK_BYTES = 2**24
 
 
 def load_data(
-    source: str | Path | Source,
+    source: Any,
     preparation: Preparation = Preparation(),  # noqa: B008  # It is frozen.
     *,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
+    vectors: Any = None,
+    captions: Any = None,
+    maps: Any = None,
     text_encoder: TextEncoder | str | None = None,
     memory_bytes: int = 2**31,
     cache_folder: str | Path | None = None,
@@ -72,9 +76,14 @@ def load_data(
     """Read a source, prepare its images, and split them.
 
     Args:
-        source: Where the images come from: a name or path, or a `Source` if labels, vectors,
-            captions or maps lie in files of their own.
+        source: Where the images come from: a name, a path or a `Source`; or the images: an array
+            or tensor, a list of arrays or of pictures of Pillow, a data set that has a length and
+            an index (of images, of pairs of image and label, or of mappings), or a mapping of
+            splits, or of arrays by the names that an ``.npz`` file would have.
         preparation: How they are prepared.
+        labels: The label of each image, or, for a named source, the name of their file. Likewise
+            `vectors`, `captions` and `maps`.
+        classes: What the labels 0, 1 ... of images in memory are called.
         text_encoder: The function that makes vectors of captions: of a list of texts an array (n,
             size), or of one text (size,); or its name, MODULE:FUNCTION, to import it. If None, the
             words of the preparation, or the 512 most frequent words of the training captions.
@@ -99,11 +108,27 @@ def load_data(
         >>> data.preparation.from_levels, data.preparation.channels
         (256, 1)
     """
-    source = source if isinstance(source, Source) else Source(source)
     if isinstance(text_encoder, str):
         text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)
-    stored = _with_train(annotated(_read(source, preparation, storage), source))
+    given = {"labels": labels, "vectors": vectors, "captions": captions, "maps": maps}
+    given = {field: values for field, values in given.items() if values is not None}
+    # A number of levels is that of a table, a range or an offset, not that of the files.
+    is_other = is_mapped(replace(preparation, missing=None))
+    as_stored = replace(preparation, from_levels=None) if is_other else preparation
+    if isinstance(source, str | Path | Source):
+        if classes is not None:
+            raise DataError(f"‹classes› name the labels of images in memory, not of {source}")
+        source = replace(source if isinstance(source, Source) else Source(source), **given)
+        ignored = preparation.ignore_labels or has_own_labels(source)
+        own = replace(as_stored, ignore_labels=ignored)
+        stored = annotated(read_source(source, own, storage), source)
+        stored = labelled(stored, source, preparation)
+    else:
+        stored = read_in_memory(source, given, classes, as_stored, storage)
+        source = Source(IN_MEMORY)
+    where = "the source in memory" if str(source) == IN_MEMORY else str(source)
+    stored, preparation = recognised(_with_train(stored), preparation, where, storage)
     channels, shape = _common_shape(stored, source)
     from_levels, levels = _levels(stored, preparation, source)
     preparation = replace(
@@ -114,6 +139,7 @@ def load_data(
         from_levels=from_levels,
         split_by=preparation.split_by or ("index" if stored.in_order else "content"),
         skip_small=preparation.skip_small or stored.skip_small,
+        attributes=preparation.attributes or stored.attributes or None,
     )
     rows = split_rows(stored.splits, preparation)
     in_memory = sum(_bytes(split.images) for split in stored.splits.values()) <= memory_bytes
@@ -122,27 +148,49 @@ def load_data(
         for name in _SPLITS
     }
     _require_same_annotations(splits, source)
+    v = splits["train"].vectors
+    constant = [] if v is None else constant_entries(v)
+    splits, preparation = standardised(splits, preparation)
     splits, words = captions_encoded(splits, text_encoder, preparation)
-    labelled = any(split.labels is not None for split in splits.values())
-    classes = stored.classes if labelled else ()
-    notes = list(stored.notes)
-    if unseen := unseen_classes(splits["train"], classes):
+    has_labels = any(split.labels is not None for split in splits.values())
+    names = stored.classes if has_labels else ()
+    notes = [*stored.notes, *split_notes(stored.splits, rows, preparation)]
+    if v is not None and constant:
+        notes.append(
+            f"{len(constant)} of {v.shape[1]} entries of the vectors differ by less than 1e-30 in"
+            f" training, the first number {constant[0]} (from 0): they say nothing of an image"
+        )
+    if unknown := unknown_labels(splits):
+        notes.append(unknown)
+    if unseen := unseen_classes(splits["train"], names):
         notes.append(f"no training images of the class{'es' * (len(unseen) > 1)} {_few(unseen)}")
+    examples = examples_of(stored.splits, splits, rows, names)
+    maps = [split.maps for split in splits.values()]
+    levels_of_maps = map_levels(maps, str(source), preparation)
+    if preparation.reading > 2:
+        if preparation.map_levels is None and levels_of_maps not in (None, 2, 256):
+            notes.append(
+                f"no value of the maps is above {levels_of_maps - 1}: taken for {levels_of_maps}"
+                " levels; ‹map_levels› says otherwise"
+            )
+        preparation = replace(preparation, map_levels=levels_of_maps)
     held_out: tuple[str, ...] = ()
     if source.embedding is not None:
-        splits, held_out = embedded(splits, source, classes)
-        classes = ()
+        splits, held_out = embedded(splits, source, names)
+        names = ()
     return ImageData(
         source=source,
         preparation=replace(preparation, text_encoder=words),
-        levels=levels,
+        levels=levels + (preparation.missing is not None),
         channels=channels,
         shape=shape,
-        classes=classes,
+        classes=names,
         **splits,
-        map_levels=map_levels([split.maps for split in splits.values()], str(source)),
+        map_levels=levels_of_maps,
+        categorical=stored.categorical,
         held_out=held_out,
         notes=tuple(notes),
+        examples=examples,
     )
 
 
@@ -160,38 +208,6 @@ def _with_train(stored: Stored) -> Stored:
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
-
-
-def _read(source: Source, preparation: Preparation, storage: Storage) -> Stored:
-    """Find out what the source is, and read it."""
-    name = str(source)
-    if source.labels is not None and not name.lower().endswith((".npy", ".npz")):
-        raise DataError(
-            f"‹labels={source.labels}› are for an .npy or .npz file, but the source is {name};"
-            " leave them out"
-        )
-    if name == "digits":
-        return read_digits(preparation, storage)
-    if name.startswith("hf:"):
-        return read_dataset(name[3:], preparation, storage)
-    path = Path(name).expanduser()
-    if not path.exists():
-        if path.suffix or name != path.name:
-            raise FileNotFoundError(
-                f"{name}: there is no such file or folder; a source is {_ACCEPTED}"
-            )
-        raise DataError(f"{name!r} does not exist; accepted are {_ACCEPTED}")
-    if path.is_dir():
-        if is_saved_dataset(path):
-            return read_dataset(str(path), preparation, storage)
-        return read_folder(path, preparation, storage)
-    require_file(path)
-    if path.suffix.lower() in (".npz", ".npy"):
-        labels = None if source.labels is None else Path(source.labels).expanduser()
-        return read_arrays(path, labels, preparation, storage)
-    if is_picture(path):
-        return read_picture(path, preparation, storage)
-    raise DataError(f"{name!r} is not an image source; accepted are {_ACCEPTED}")
 
 
 def _common_shape(stored: Stored, source: Source) -> tuple[int, tuple[int, int] | None]:
@@ -219,9 +235,7 @@ def _levels(stored: Stored, preparation: Preparation, source: Source) -> tuple[i
     """How many levels the stored values have, and how many they are brought to."""
     given = None if preparation.binarise else preparation.levels
     from_levels = preparation.from_levels or stored.levels
-    if from_levels is None:
-        arrays = [np.asarray(split.images) for split in stored.splits.values()]
-        from_levels = _inferred_levels(arrays, given, source)
+    assert from_levels is not None  # It is recognised.
     levels = 2 if preparation.binarise else given or from_levels
     if levels > from_levels:
         raise DataError(
@@ -229,38 +243,6 @@ def _levels(stored: Stored, preparation: Preparation, source: Source) -> tuple[i
             " or reduce it"
         )
     return from_levels, levels
-
-
-def _inferred_levels(arrays: list[Integers], levels: int | None, source: Source) -> int:
-    """The number of levels of stored arrays; see `Preparation.from_levels`."""
-    if all(array.dtype.itemsize == 1 for array in arrays):
-        if levels is not None and (levels > 256 or not _any_from(arrays, levels)):
-            return levels
-        return 256 if _any_from(arrays, 2) else 2
-    highest = max(int(block.max()) for array in arrays for block in _blocks(array))
-    if levels is not None and highest < levels:
-        return levels
-    if highest >= 2**15 and all(array.dtype == np.uint16 for array in arrays):
-        return 65536
-    if levels is not None or highest >= 65536:
-        raise DataError(
-            f"{source} holds values up to {highest}, which are not below"
-            f" ‹levels={levels or 65536}›; if they measure brightness, give ‹from_levels› (a power"
-            f" of two above {highest}, at most 65536) to quantise them"
-        )
-    return max(2, highest + 1)
-
-
-def _any_from(arrays: list[Integers], limit: int) -> bool:
-    return any(int(block.max()) >= limit for array in arrays for block in _blocks(array))
-
-
-def _blocks(array: Integers) -> Iterator[Integers]:
-    """Go through a memory map in pieces that fit into memory."""
-    if not len(array):
-        return iter(())
-    step = max(1, _BLOCK_BYTES // (array[0].size * array.itemsize))
-    return (array[begin : begin + step] for begin in range(0, len(array), step))
 
 
 def _prepared(

@@ -46,7 +46,9 @@ class MappedImages:
         levels, from_levels = preparation.levels, preparation.from_levels
         assert levels is not None and from_levels is not None  # It is resolved.
         self._levels, self._from_levels = levels, from_levels
-        self.dtype = np.dtype(np.uint8 if levels <= 256 else np.uint16)
+        self._has_missing = preparation.missing is not None
+        top = levels + self._has_missing
+        self.dtype = np.dtype(np.uint8 if top <= 256 else np.uint16)
         self.shape = (len(rows), *raw.shape[1:]) if isinstance(raw, np.ndarray) else None
 
     def __len__(self) -> int:
@@ -111,6 +113,13 @@ class MappedImages:
         return rows[order], np.argsort(order, kind="stable")
 
     def _apply(self, x: Integers, rows: NDArray[np.int64]) -> Integers:
+        if self._has_missing:  # one level above the others, before and after
+            missing = x == self._from_levels
+            kept = self._levelled(np.where(missing, x.dtype.type(0), x), rows)
+            return np.where(missing, self._levels, kept).astype(self.dtype)
+        return self._levelled(x, rows)
+
+    def _levelled(self, x: Integers, rows: NDArray[np.int64]) -> Integers:
         try:
             if (method := self._preparation.binarise) is None:
                 return quantise(x, self._levels, from_levels=self._from_levels)

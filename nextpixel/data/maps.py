@@ -1,6 +1,7 @@
 """Maps of images: what they may hold, and how pictures of them are resized with their images."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import files_below
 from nextpixel.data.image_files import read_image, read_indices
 from nextpixel.data.pixels import Integers, resize, subsample
+from nextpixel.data.scan import FEW
 from nextpixel.data.splits import Split
+from nextpixel.settings.preparation import Preparation
 
-__all__ = ["checked_maps", "fraction", "map_levels", "pictured_maps"]
+__all__ = ["checked_maps", "fraction", "map_levels", "pictured_maps", "scaled", "standardised"]
+
+_LARGEST = 1e30
 
 
 def checked_maps(
@@ -36,10 +41,14 @@ def checked_maps(
             f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where"
             " unknown"
         )
-    if maps.dtype.kind == "f" and np.isinf(maps).any():
-        raise DataError(
-            f"{where} hold infinite numbers; give finite ones, or NaN where nothing is known"
-        )
+    if maps.dtype.kind == "f":
+        largest = float(np.fmax.reduce(np.abs(maps), axis=None, initial=0))
+        if largest > _LARGEST:
+            kind = "infinite numbers" if np.isinf(largest) else f"numbers as large as {largest:.3g}"
+            raise DataError(
+                f"{where} hold {kind}; give numbers up to {_LARGEST:g}, such as their logarithms,"
+                " or NaN where nothing is known"
+            )
     if maps.ndim == 3:
         return maps[:, None]
     first, last = (
@@ -50,17 +59,66 @@ def checked_maps(
     return np.moveaxis(maps, 3, 1) if is_last else maps
 
 
+def standardised(
+    splits: dict[str, Split], preparation: Preparation
+) -> tuple[dict[str, Split], Preparation]:
+    """Splits whose maps of reals have mean 0 and deviation 1 in training, if that was asked for.
+
+    Returns:
+        The splits, and the preparation with the means and deviations, which is repeated as it is.
+    """
+    maps = splits["train"].maps
+    scale = preparation.map_scale
+    if not preparation.standardise:
+        return splits, preparation
+    if scale is None:
+        if maps is None or maps.dtype.kind != "f" or not len(maps):
+            raise DataError(
+                "‹standardise=True› is for maps of real numbers, which there are not; leave it out:"
+                " vectors always are standardised, and integers have levels"
+            )
+        numbers: list[float] = []
+        for channel in range(maps.shape[1]):
+            values = maps[:, channel].astype(np.float64)
+            known = values[np.isfinite(values)]
+            deviation = float(known.std()) if known.size and np.ptp(known) > 0 else 1.0
+            numbers += [float(known.mean()) if known.size else 0.0, deviation]
+        scale = tuple(numbers)
+    done = {
+        name: split if split.maps is None else replace(split, maps=scaled(split.maps, scale))
+        for name, split in splits.items()
+    }
+    return done, replace(preparation, map_scale=scale)
+
+
+def scaled(maps: NDArray[Any], scale: Sequence[float]) -> NDArray[np.float32]:
+    """Maps (N, M, h, w) by the mean and deviation of each channel, one after another."""
+    if 2 * maps.shape[1] != len(scale):
+        raise DataError(
+            f"the maps have {maps.shape[1]} channels, but those of the training {len(scale) // 2}"
+        )
+    numbers = np.array(scale).reshape(-1, 2, 1, 1)
+    result: NDArray[np.float32] = ((maps - numbers[:, 0]) / numbers[:, 1]).astype(np.float32)
+    return result
+
+
 def fraction(size: tuple[int, int], smaller: tuple[int, ...]) -> int | None:
     """The integer k for which the second size is 1/k of the first, rounded up; None without one."""
     scale = -(-size[0] // smaller[0])
     return scale if tuple(-(-side // scale) for side in size) == smaller else None
 
 
-def map_levels(maps: Sequence[NDArray[Any] | None], where: str) -> int | None:
+def map_levels(
+    maps: Sequence[NDArray[Any] | None], where: str, preparation: Preparation
+) -> int | None:
     """How many levels the integer maps of all splits have; None for floats, or without maps.
 
-    Two if nothing is above 1, else 256 for bytes, else the highest value + 1.
+    See `Preparation.map_levels`.
+
+    Raises:
+        DataError: If a value is above the levels that are given, or maps of integers are expected.
     """
+    given = preparation.map_levels
     present = [values for values in maps if values is not None]
     floats = [values.dtype.kind == "f" for values in present]
     if any(floats) and not all(floats):
@@ -68,11 +126,20 @@ def map_levels(maps: Sequence[NDArray[Any] | None], where: str) -> int | None:
             f"the maps of {where} are floats in some splits and integers in others; make them the"
             " same"
         )
+    if given is not None and any(floats):
+        raise DataError(
+            f"‹map_levels={given}› is for maps of integers, but those of {where} are floats"
+        )
     if not present or any(floats):
         return None
     highest = max(int(values.max(initial=1)) for values in present)
     is_bytes = all(values.dtype == np.uint8 for values in present)
-    return 256 if highest > 1 and is_bytes else highest + 1
+    if given is not None and highest >= max(2, given):
+        raise DataError(
+            f"the maps of {where} hold {highest}, which is not below ‹map_levels={given}›"
+        )
+    few = FEW if preparation.reading > 2 else 2
+    return given or (256 if highest >= few and is_bytes else highest + 1)
 
 
 def pictured_maps(split: Split, folder: Path) -> NDArray[Any]:

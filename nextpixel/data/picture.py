@@ -1,17 +1,15 @@
 """One undecoded picture, what a set of them have in common, and words for them."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.data.decoding import ImageHead, convert
 from nextpixel.data.errors import DataError, ImageError
-from nextpixel.data.pixels import Integers
-from nextpixel.data.reading import read_image
+from nextpixel.data.reading import PictureFile, read_image
 from nextpixel.settings.preparation import Preparation
 
 __all__ = [
@@ -36,7 +34,7 @@ class Picture:
     Attributes:
         name: What it is called within its set.
         where: What errors call it.
-        open: Gives its file.
+        open: Gives its file, or the picture that Pillow has read.
         stamp: Changes when the content does.
         label: Its class, or None.
         split: Which split it belongs to.
@@ -45,15 +43,17 @@ class Picture:
 
     name: str
     where: str
-    open: Callable[[], Path | io.BytesIO]
+    open: Callable[[], PictureFile]
     stamp: str
     label: str | int | None = None
     split: str = "train"
     head: ImageHead = ImageHead((1, 1, 1))
 
-    def read(self, reading: int) -> Integers:
+    def read(self, reading: int) -> NDArray[Any]:
         """Decode its pixels."""
-        return read_image(self.open(), name=self.where, page=self.head.page, reading=reading)
+        return read_image(
+            self.open(), name=self.where, page=self.head.page, reading=reading, any_number=True
+        )
 
     @property
     def has_alpha(self) -> bool:
@@ -103,7 +103,7 @@ def _choose_channels(pictures: Sequence[Picture], natural: list[int], reading: i
     return 1
 
 
-def _sound(picture: Picture, channels: int, reading: int) -> Integers | None:
+def _sound(picture: Picture, channels: int, reading: int) -> NDArray[Any] | None:
     """Decode a picture; None if it is broken, which decoding all pictures reports."""
     try:
         return convert(picture.read(reading), channels)

@@ -8,17 +8,19 @@ a memory-mapped file. Whatever is assumed or passed over is a note of the result
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.data.attempts import attempt, raise_all
 from nextpixel.data.classes import named_classes
 from nextpixel.data.decoding import convert
-from nextpixel.data.errors import DataError, ImageError
+from nextpixel.data.depth import depth_of, levels_of, tell_nodata
+from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import fingerprint
 from nextpixel.data.picture import (
     Picture,
@@ -31,7 +33,7 @@ from nextpixel.data.picture import (
     shared_channels,
     size_words,
 )
-from nextpixel.data.pixels import Integers, resize
+from nextpixel.data.pixels import resize, subsample
 from nextpixel.data.reading import image_heads, taking_turns
 from nextpixel.data.splits import Split
 from nextpixel.data.storage import Progress, Storage, Stored
@@ -39,9 +41,6 @@ from nextpixel.settings.preparation import Preparation, automatic_size, outliers
 
 __all__ = ["decoded"]
 
-Result = TypeVar("Result")
-
-_BLOCK = 1024
 # What is kept of each picture behind the pixels: its fingerprint and its highest stored value.
 _TRAILER = np.dtype([("fingerprint", "<u8"), ("highest", "<u2")])
 
@@ -63,7 +62,8 @@ def decoded(
     files = [replace(p, split=split) for split, part in parts.items() for p in part]
     notes: list[str] = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # On odd metadata; damaged pixels raise.
+        for module in ("PIL", "pydicom"):  # On odd metadata; damaged pixels raise.
+            warnings.filterwarnings("ignore", module=module)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             pictures = _found(files, preparation, pool, storage.progress, notes)
             pictures, size, skipped = _sized(pictures, preparation, notes)
@@ -119,13 +119,13 @@ def _found(
             for head in heads
         ]
 
-    stacks, failures = _attempt(pages, files, pool)
+    stacks, failures = attempt(pages, files, pool)
     pictures = [picture for stack in stacks for picture in stack]
     if failures or preparation.skip_broken:
         # Name those whose head is sound but whose pixels are not, too.
-        sound, broken = _attempt(lambda p: (p, p.read(reading).shape)[0], pictures, pool, progress)
+        sound, broken = attempt(lambda p: (p, p.read(reading).shape)[0], pictures, pool, progress)
         if not preparation.skip_broken or not sound:
-            _raise(failures + broken, len(files))
+            raise_all(failures + broken, len(files))
         pictures, failures = sound, failures + broken
     if failures:
         notes.append(listed("passed over because they cannot be read", failures, len(files)))
@@ -134,6 +134,8 @@ def _found(
         notes.append(
             f"{files_words(len(many))} of several pages: each of {count} pages is a picture"
         )
+    for note, count in Counter(note for p in pictures for note in p.head.notes).items():
+        notes.append(f"{count} picture{'s' * (count != 1)}: {note}")
     if frames := [p for p in pictures if p.head.frames > 1]:
         passed = sum(p.head.frames - 1 for p in frames)
         notes.append(
@@ -188,134 +190,70 @@ def _images(
     """
     reading = preparation.reading
     channels = shared_channels(pictures, preparation)
+    tell_nodata(pictures, reading, pool, notes)
     size = None if preparation.size is None else pair(preparation.size)  # type: ignore[arg-type]
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
-    levels, shift = _depth(pictures, preparation, channels, resized, pool, notes)
-    dtype = np.dtype(np.uint16 if levels is None else np.uint8)
+    levels, shift = depth_of(pictures, preparation, channels, resized, pool, notes)
+    signed_bits = max(picture.head.signed_bits for picture in pictures)
+    real = any(picture.head.real for picture in pictures)
+    whole = {0: np.uint16, 16: np.int16, 32: np.int32}[signed_bits]
+    dtype = np.dtype(np.uint8 if levels is not None else np.float32 if real else whole)
+    if real and resized:
+        size, sizes = None, [picture.head.shape[1:] for picture in pictures]
+        require_equal(pictures)  # They are resized when it is known what floats mean.
     alpha = channels == 4 and not pictures[0].head.has_bands
+    # Neither a table of values nor a mark of missing ones has averages.
+    exact = preparation.values is not None or preparation.missing is not None
+    nearest = preparation.resize == "nearest" or (exact and preparation.resize != "average")
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
-    pixels, extra = ends[-1], len(pictures) * _TRAILER.itemsize // dtype.itemsize
+    behind_bytes = len(pictures) * _TRAILER.itemsize
+    pixels, extra = ends[-1], -(-behind_bytes // dtype.itemsize)
 
-    def fill(flat: Integers) -> None:
+    def fill(flat: NDArray[Any]) -> None:
         # Through a view: what is written to parts of a record in place is seen in `flat`.
-        behind = flat[pixels:].view(_TRAILER)
+        behind = flat[pixels:].view(np.uint8)[:behind_bytes].view(_TRAILER)
 
         def decode(k: int) -> None:
             picture = pictures[k]
             bands, *sides = picture.head.shape
             with taking_turns(math.prod(sides) * max(1, bands // 4)):  # bands weigh like pixels
                 x = picture.read(reading)
-                behind[k] = fingerprint(x, alpha=picture.has_alpha), x.max()
+                behind[k] = fingerprint(x, alpha=picture.has_alpha), 0 if real else max(0, x.max())
                 if shift and picture.head.levels is None:
                     x = (x >> shift).astype(np.uint8)
                 if levels is not None and levels < 256:
                     x = x // (255 // (levels - 1))
                 x = convert(x, channels)
                 if size is not None:
-                    x = resize(x, size, alpha=alpha)
+                    x = subsample(x, size) if nearest else resize(x, size, alpha=alpha)
             flat[ends[k] - x.size : ends[k]] = x.ravel()
 
-        _raise(_attempt(decode, range(len(pictures)), pool, storage.progress)[1], len(pictures))
+        raise_all(attempt(decode, range(len(pictures)), pool, storage.progress)[1], len(pictures))
 
-    key = [[p.stamp for p in pictures], channels, size, reading, levels, shift, "fingerprints"]
+    key = [
+        [p.stamp for p in pictures],
+        channels,
+        size,
+        min(reading, 2),
+        levels,
+        shift,
+        "fingerprints",
+    ]
+    if nearest:
+        key.append("nearest")
     flat = storage.build(pixels + extra, dtype, key, fill)
-    trailer = np.array(np.asarray(flat[pixels:]).view(_TRAILER))
-    if levels is None:
-        levels = preparation.from_levels or _levels_of(int(trailer["highest"].max()), notes)
+    trailer = np.array(np.asarray(flat[pixels:]).view(np.uint8)[:behind_bytes].view(_TRAILER))
     plain = flat[:pixels]
+    if dtype.kind == "i" and plain.min() >= 0:
+        plain, signed_bits = plain.astype(np.uint16), 0
+    if levels is None and not (signed_bits or real):
+        said = {picture.head.depth or 0 for picture in pictures}
+        highest = int(trailer["highest"].max())
+        levels = preparation.from_levels or (max(said) if all(said) else levels_of(highest, notes))
     if len(set(sizes)) == 1:
         return plain.reshape(len(pictures), channels, *sizes[0]), trailer, levels
     plain = np.asarray(plain)
     begins = [0, *ends[:-1]]
     images = [plain[a:b].reshape(channels, *s) for a, b, s in zip(begins, ends, sizes, strict=True)]
     return images, trailer, levels
-
-
-def _depth(
-    pictures: list[Picture],
-    preparation: Preparation,
-    channels: int,
-    resized: bool,
-    pool: ThreadPoolExecutor,
-    notes: list[str],
-) -> tuple[int | None, int]:
-    """The number of levels, None if values of 16 bits must tell, and the bits to leave out."""
-    given = preparation.from_levels
-    deep = [picture for picture in pictures if picture.head.levels is None]
-    if any(picture.head.only_upper for picture in pictures):
-        count = sum(picture.head.only_upper for picture in pictures)
-        notes.append(f"{files_words(count)} with 16-bit colours: only the upper 8 bits are read")
-    if not deep:
-        (few, *more) = {picture.head.levels or 256 for picture in pictures}
-        if more or few == 256 or resized or channels > 1 or given not in (None, few):
-            return 256, 0
-        notes.append(f"the pictures are grey of {few.bit_length() - 1} bits: {few} levels")
-        return few, 0
-    if len(deep) == len(pictures) or (given is not None and given > 256):
-        return None, 0
-    reading = preparation.reading
-    highest, failures = _attempt(lambda picture: int(picture.read(reading).max()), deep, pool)
-    _raise(failures, len(deep))
-    top = max(highest)
-    if top < 256:
-        return 256, 0
-    where, others = deep[highest.index(top)].where, len(pictures) - len(deep)
-    if top < 2**15:
-        raise DataError(
-            f"{where} holds 16-bit values up to {top}, beside {others} pictures of 8 bits, so that"
-            " it is not clear what is white; convert it to 8 bits, or use pictures of one depth"
-        )
-    notes.append(
-        f"{files_words(len(deep))} with 16-bit grey beside {others} of 8 bits: only the upper 8"
-        " bits are kept"
-    )
-    return 256, 8
-
-
-def _levels_of(highest: int, notes: list[str]) -> int:
-    """The depth of 16-bit samples: the least number of bits that holds them all."""
-    levels = 1 << max(1, highest.bit_length())
-    notes.append(
-        f"the 16-bit pictures hold values up to {highest}: taken for {levels} levels; if that is"
-        " not their depth, give ‹from_levels›"
-    )
-    return levels
-
-
-def _attempt(
-    action: Callable[[Any], Result],
-    items: Sequence[Any],
-    pool: ThreadPoolExecutor,
-    progress: Progress | None = None,
-) -> tuple[list[Result], list[str]]:
-    """Do all; give the results of those that succeed, and the sentences of those that fail."""
-    results: list[Result] = []
-    failures: list[str] = []
-
-    def one(item: Any) -> tuple[Result | None, str | None]:
-        try:
-            return action(item), None
-        except (ImageError, FileNotFoundError) as error:
-            return None, str(error)
-
-    for begin in range(0, len(items), _BLOCK):
-        for result, failure in pool.map(one, items[begin : begin + _BLOCK]):
-            if failure is None:
-                results.append(result)  # type: ignore[arg-type]
-            else:
-                failures.append(failure)
-        if progress:
-            progress(min(begin + _BLOCK, len(items)), len(items))
-    return results, failures
-
-
-def _raise(failures: list[str], count: int) -> None:
-    """Name all failures in one error, so that many files can be repaired at once."""
-    if failures and count == 1:
-        raise DataError(failures[0])
-    if failures:
-        raise DataError(
-            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(failures)}; or"
-            " skip them with ‹skip_broken=True›"
-        )

@@ -3,26 +3,112 @@
 Files are sorted by name, so that a set does not depend on how a disk lists it.
 """
 
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any, Protocol, runtime_checkable
 
+from nextpixel.data.dicom import is_dicom
 from nextpixel.data.errors import DataError
-from nextpixel.data.folders import Seen, files_below, listing, require_file
+from nextpixel.data.folders import Seen, files_below, listing
 from nextpixel.data.picture import Picture
 from nextpixel.data.picture_arrays import decoded
 from nextpixel.data.reading import UNDECODABLE
 from nextpixel.data.storage import SPLIT_NAMES, Storage, Stored, split_of, stamp
 from nextpixel.settings.preparation import Preparation
 
-__all__ = ["is_picture", "read_folder", "read_picture"]
+__all__ = [
+    "FolderTree",
+    "PictureTree",
+    "is_picture",
+    "may_be_dicom",
+    "read_pictures",
+    "read_tree",
+]
 
 _PICTURES = set(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif"
-    " .jp2 .tga .pcx".split()
+    " .jp2 .tga .pcx .dcm .dicom".split()
 )
+_DICOM = (".dcm", ".dicom")
 
 
-def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Stored:
+@runtime_checkable
+class PictureTree(Protocol):
+    """Folders of pictures, on a disk or in an archive."""
+
+    @property
+    def root(self) -> Any:
+        """The folder that is read; all others lie in it."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over."""
+
+    def listing(self, place: Any) -> Sequence[Any]:
+        """What lies in a folder, in the order of names."""
+
+    def is_folder(self, place: Any) -> bool:
+        """Whether this is a folder."""
+
+    def files(self, entry: Any, seen: Seen | None = None) -> Iterator[Any]:
+        """The pictures at or below a place, in the order of their names, those seen left out."""
+
+    def picture(self, place: Any, label: str | None) -> Picture:
+        """One of the pictures, of a class."""
+
+
+@dataclass(frozen=True)
+class FolderTree:
+    """A folder on the disk.
+
+    Attributes:
+        root: The folder.
+        dicom: Whether DICOM files are pictures; by the rules 1 and 2 of reading they are not.
+    """
+
+    root: Path
+    dicom: bool = True
+    notes = ()
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def listing(self, place: Path) -> list[Path]:
+        """What lies in a folder, in the order of names."""
+        return listing(place)
+
+    def is_folder(self, place: Path) -> bool:
+        """Whether this is a folder."""
+        return place.is_dir()
+
+    def files(self, entry: Path, seen: Seen | None = None) -> Iterator[Path]:
+        """The pictures at or below a place, in the order of their names."""
+        return files_below(entry, self.root, self.is_wanted, seen)
+
+    def is_wanted(self, place: Path) -> bool:
+        """Tell whether a file is a picture, by its name or its first bytes."""
+        if is_picture(place):
+            return self.dicom or place.suffix.lower() not in _DICOM
+        if not self.dicom or not may_be_dicom(place) or not place.is_file():
+            return False
+        try:
+            with place.open("rb") as file:
+                return is_dicom(file)
+        except OSError:
+            return False
+
+    def picture(self, place: Path, label: str | None) -> Picture:
+        """One of the pictures."""
+        try:
+            stamped = " ".join(map(str, stamp(place)))
+        except OSError:
+            stamped = ""  # A dangling link: reading it will say so.
+        name = place.relative_to(self.root).as_posix()
+        return Picture(name=name, where=str(place), open=lambda: place, stamp=stamped, label=label)
+
+
+def read_tree(tree: PictureTree, preparation: Preparation, storage: Storage) -> Stored:
     """Read a folder of pictures.
 
     Sub-folders are classes, at any depth below; if they are called ``train``, ``valid`` and
@@ -30,16 +116,17 @@ def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Sto
     sub-folders the classes. A set of test images has ``test`` alone. Hidden files and what is not a
     picture are passed over.
     """
-    labels, entries = not preparation.ignore_labels, listing(folder)
+    folder = tree.root
+    labels, entries = not preparation.ignore_labels, tree.listing(folder)
     seen: Seen = {}
     parts: dict[str, list[Picture]] = {}
     named = {
-        split: entry for entry in entries if entry.is_dir() and (split := split_of(entry.name))
+        split: entry
+        for entry in entries
+        if tree.is_folder(entry) and (split := split_of(entry.name))
     }
     strays = [
-        entry
-        for entry in entries
-        if entry not in named.values() and next(files_below(entry, folder, is_picture), None)
+        entry for entry in entries if entry not in named.values() and next(tree.files(entry), None)
     ]
     if strays and "train" in named:
         raise DataError(
@@ -48,55 +135,61 @@ def read_folder(folder: Path, preparation: Preparation, storage: Storage) -> Sto
     if named and not strays and (preparation.reading > 1 or "train" in named):
         for split in SPLIT_NAMES:
             if split in named:
-                parts[split] = _folder_pictures(named[split], folder, labels, seen)
+                parts[split] = _folder_pictures(tree, named[split], labels, seen)
     else:
-        parts["train"] = _folder_pictures(folder, folder, labels, seen)
+        parts["train"] = _folder_pictures(tree, folder, labels, seen)
     if not any(parts.values()) or ("train" in parts and not parts["train"]):
         raise DataError(
-            f"{named.get('train', folder)} holds no pictures ({', '.join(sorted(_PICTURES))})"
+            f"{named.get('train', tree)} holds no pictures ({', '.join(sorted(_PICTURES))})"
         )
     parts = {split: part for split, part in parts.items() if part}
     stored = decoded(parts, None, preparation, storage)
-    if empty := _empty_classes(list(named.values()) or [folder], folder) if labels else []:
-        notes = (
-            *stored.notes,
-            f"no pictures in the folder{'s' * (len(empty) > 1)} {', '.join(empty)}",
-        )
-        stored = replace(stored, notes=notes)
-    return stored
+    notes = (*tree.notes, *stored.notes)
+    if empty := _empty_classes(tree, list(named.values()) or [folder]) if labels else []:
+        notes += (f"no pictures in the folder{'s' * (len(empty) > 1)} {', '.join(empty)}",)
+    return replace(stored, notes=notes)
 
 
-def read_picture(path: Path, preparation: Preparation, storage: Storage) -> Stored:
-    """Read a set of one picture."""
-    require_file(path)
-    return decoded({"train": [_file_picture(path, path.name, None)]}, (), preparation, storage)
+def read_pictures(
+    tree: PictureTree, place: PurePath, preparation: Preparation, storage: Storage
+) -> Stored:
+    """Read a set of the pictures in one file."""
+    return decoded({"train": [tree.picture(place, None)]}, (), preparation, storage)
 
 
-def is_picture(path: Path) -> bool:
+def is_picture(path: PurePath) -> bool:
     """Tell by its name whether a file is a picture, also one that cannot be decoded."""
     return path.suffix.lower() in _PICTURES | UNDECODABLE
 
 
-def _empty_classes(parents: list[Path], root: Path) -> list[str]:
+def may_be_dicom(path: PurePath) -> bool:
+    """Tell by its name whether a file may be a DICOM file without a suffix."""
+    suffix = path.suffix[1:]
+    return path.name != "DICOMDIR" and (not suffix or suffix.isdigit())
+
+
+def _empty_classes(tree: PictureTree, parents: list[Any]) -> list[str]:
     """Sub-folders that would be classes if they held pictures, where others are."""
-    folders = [entry for parent in parents for entry in listing(parent) if entry.is_dir()]
-    held = [next(files_below(entry, root, is_picture), None) for entry in folders]
+    folders = [
+        entry for parent in parents for entry in tree.listing(parent) if tree.is_folder(entry)
+    ]
+    held = [next(tree.files(entry), None) for entry in folders]
     if not any(held):
         return []
     return [
-        str(entry.relative_to(root)) for entry, one in zip(folders, held, strict=True) if not one
+        str(entry.relative_to(tree.root))
+        for entry, one in zip(folders, held, strict=True)
+        if not one
     ]
 
 
-def _folder_pictures(folder: Path, root: Path, labels: bool, seen: Seen) -> list[Picture]:
+def _folder_pictures(tree: PictureTree, folder: Any, labels: bool, seen: Seen) -> list[Picture]:
     loose: list[Picture] = []
     labelled: list[Picture] = []
-    for entry in listing(folder):
-        for path in files_below(entry, root, is_picture, seen):
-            label = entry.name if labels and path != entry else None
-            (loose if path == entry else labelled).append(
-                _file_picture(path, path.relative_to(root).as_posix(), label)
-            )
+    for entry in tree.listing(folder):
+        for place in tree.files(entry, seen):
+            label = entry.name if labels and place != entry else None
+            (loose if place == entry else labelled).append(tree.picture(place, label))
     if labels and loose and labelled:
         raise DataError(
             f"{folder} holds both pictures ({loose[0].name}) and sub-folders of pictures"
@@ -104,11 +197,3 @@ def _folder_pictures(folder: Path, root: Path, labels: bool, seen: Seen) -> list
             " ‹ignore_labels=True› if not, or move the loose pictures"
         )
     return sorted(loose + labelled, key=lambda picture: picture.name)
-
-
-def _file_picture(path: Path, name: str, label: str | None) -> Picture:
-    try:
-        stamped = " ".join(map(str, stamp(path)))
-    except OSError:
-        stamped = ""  # A dangling link: reading it will say so.
-    return Picture(name=name, where=str(path), open=lambda: path, stamp=stamped, label=label)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias
@@ -21,14 +22,15 @@ from nextpixel.data.decoding import (
     orientation,
     upright,
 )
+from nextpixel.data.dicom import dicom_heads, dicom_samples, is_dicom
 from nextpixel.data.errors import DataError, ImageError
 from nextpixel.data.folders import require_file
-from nextpixel.data.pixels import Integers
-from nextpixel.data.tiff import TiffFile, TiffPage, read_bands, tiff_pages
+from nextpixel.data.tiff import TiffFile, read_bands, tiff_pages
 
 __all__ = [
     "MOST_PIXELS",
     "UNDECODABLE",
+    "PictureFile",
     "image_heads",
     "image_shape",
     "read_image",
@@ -36,7 +38,7 @@ __all__ = [
     "taking_turns",
 ]
 
-PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader
+PictureFile: TypeAlias = str | Path | io.BytesIO | io.BufferedReader | Image.Image
 
 # Left out in silence, half of somebody's photographs would be missing: so they are errors.
 UNDECODABLE = frozenset(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split())
@@ -61,12 +63,13 @@ def read_image(
     name: str | None = None,
     page: int = 0,
     reading: int = 2,
-) -> Integers:
+    any_number: bool = False,
+) -> NDArray[Any]:
     """Read one picture as integers 0 ... 255, or 0 ... 65535 where samples have 16 bits.
 
     Args:
-        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, or an open
-            binary file; the content decides, not the name.
+        path: A PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF, JPEG 2000, TGA or PCX file, an open
+            binary file, or a picture of Pillow; the content decides, not the name.
         channels: 1, 3 or 4 to convert; None keeps what the file has: grey 1, colours 3, either with
             opacity 4 (a palette counts by its colours), or the bands of a TIFF file. Colours become
             grey by ITU-R 601 luma; transparent pixels are laid on white where opacity is not
@@ -74,6 +77,8 @@ def read_image(
         name: What errors call the picture; the path if None.
         page: Which page of a TIFF file.
         reading: `Preparation.reading`.
+        any_number: Whether floats and negative integers are read too, whose meaning the caller must
+            know.
 
     Returns:
         An array (C, H, W), upright as the EXIF orientation says: uint16 for grey of 16 or 32 bits,
@@ -89,12 +94,17 @@ def read_image(
             f"‹channels={channels}› must be 1 (grey), 3 (RGB) or 4 (RGBA) for pictures"
         )
     with _reported(path, name), _stream(path) as file:
+        x: NDArray[Any] | None = None
         pages = [] if reading == 1 else tiff_pages(file)
-        if page < len(pages) and pages[page].is_read_here:
+        if is_dicom(file):
+            x = dicom_samples(file, page)
+        elif page < len(pages) and pages[page].is_read_here:
             _check_pixels(*pages[page].shape[1:])
-            x: Integers = upright(read_bands(file, pages[page]), pages[page].turn)
+            x = upright(read_bands(file, pages[page]), pages[page].turn)
             if channels not in (None, len(x)) and pages[page].has_bands:
                 raise ImageError(f"has {len(x)} bands, which are not {channels} channels")
+        if x is not None:
+            x = x if any_number else _brightness(x)
             return np.ascontiguousarray(convert(x, channels or len(x)))
     with _opened(path, name) as picture:
         if page:
@@ -125,31 +135,31 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
     other pages are left out.
     """
     with _reported(path, name), _stream(path) as file:
+        if is_dicom(file):
+            frames = dicom_heads(file)
+            _check_pixels(*frames[0].shape[1:])
+            return frames
         pages = [] if reading == 1 else tiff_pages(file)
         if pages and all(page.is_read_here for page in pages):
-            return [_band_head(number, page) for number, page in enumerate(pages)]
+            for page in pages:
+                _check_pixels(*page.shape[1:])
+            return [page.head(number) for number, page in enumerate(pages)]
     heads: list[ImageHead] = []
     with _opened(path, name) as picture:
         for number in range(max(1, len(pages))):
             if number < len(pages) and pages[number].is_reduced and heads:
                 continue
             if number < len(pages) and pages[number].is_read_here:
-                heads.append(_band_head(number, pages[number]))
+                _check_pixels(*pages[number].shape[1:])
+                heads.append(pages[number].head(number))
                 continue
             if number:
                 picture.seek(number)
             _check_pixels(picture.height, picture.width)
-            heads.append(image_head(picture, page=number, reading=reading))
+            head = image_head(picture, page=number, reading=reading)
+            nodata = pages[number].nodata if number < len(pages) else None
+            heads.append(replace(head, nodata=nodata))
     return heads
-
-
-def _band_head(number: int, page: TiffPage) -> ImageHead:
-    channels, height, width = page.shape
-    _check_pixels(height, width)
-    deep = page.bits > 8
-    return ImageHead(
-        (channels, height, width), number, None if deep else 256, has_bands=page.has_bands
-    )
 
 
 def read_indices(path: PictureFile, *, name: str | None = None) -> NDArray[np.uint8] | None:
@@ -178,9 +188,24 @@ def taking_turns(pixels: int) -> AbstractContextManager[Any]:
     return _one_large if pixels > _LARGE_PIXELS else nullcontext()
 
 
+def _brightness(x: NDArray[Any]) -> NDArray[Any]:
+    """Integers that are not negative, as they are; an error for other numbers."""
+    if x.dtype.kind == "f":
+        raise ImageError(
+            "holds floating-point samples, whose range is unknown; convert it to 8 or 16 bits"
+        )
+    if x.dtype.kind == "i" and x.min() < 0:
+        raise ImageError(f"holds samples from {x.min()}, but brightness begins at 0; convert it")
+    return x.astype(np.uint16) if x.dtype.kind == "i" else x
+
+
 @contextmanager
 def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
     with _reported(source, name):
+        if isinstance(source, Image.Image):
+            _check_pixels(source.height, source.width)
+            yield source
+            return
         Image.init()
         formats = [format for format in _FORMATS if format in Image.OPEN]
         with Image.open(source, formats=formats) as picture:
@@ -191,8 +216,10 @@ def _opened(source: PictureFile, name: str | None) -> Iterator[Image.Image]:
 
 @contextmanager
 def _stream(source: PictureFile) -> Iterator[TiffFile]:
-    """The file, from its beginning."""
-    if isinstance(source, str | Path):
+    """The file, from its beginning; an empty one for a picture that is read already."""
+    if isinstance(source, Image.Image):
+        yield io.BytesIO()
+    elif isinstance(source, str | Path):
         with open(source, "rb") as file:
             yield file
     else:
@@ -222,6 +249,8 @@ def _check_decodable(name: str) -> None:
 def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
     """Name the picture in whatever is wrong with it."""
     if isinstance(source, str | Path) and not Path(source).exists():
+        if Path(source).is_symlink():
+            raise ImageError(f"{source} is a link that leads nowhere; remove it")
         raise FileNotFoundError(f"{source}: there is no such picture")
     name = name or str(
         source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
@@ -229,6 +258,8 @@ def _reported(source: PictureFile, name: str | None) -> Iterator[None]:
     try:
         if isinstance(source, str | Path):
             require_file(Path(source))
+            if not Path(source).stat().st_size:
+                raise ImageError("cannot be read as a picture (it is empty); remove it")
         _check_decodable(name)
         yield
     except ImageError as error:

@@ -22,6 +22,7 @@ from nextpixel.settings.source import Source
 __all__ = [
     "ANNOTATIONS",
     "Crop",
+    "Example",
     "ImageData",
     "Rows",
     "Split",
@@ -47,7 +48,8 @@ class Split:
 
     Attributes:
         images: (N, C, H, W) integers 0 ... levels-1, in memory or as `MappedImages`, which reads
-            like an array; or N images (C, H_i, W_i) when sizes differ.
+            like an array; or N images (C, H_i, W_i) when sizes differ. Before they are prepared,
+            stored numbers of any type.
         labels: (N,) int64, or None.
         vectors: (N, size) float32, or None; a row of NaN is unknown. Encoded captions are among
             them.
@@ -58,7 +60,7 @@ class Split:
         fingerprints: (N,) uint64, see `nextpixel.data.fingerprints`; or None.
     """
 
-    images: Integers | MappedImages | Sequence[Integers]
+    images: NDArray[Any] | MappedImages | Sequence[NDArray[Any]]
     labels: NDArray[np.int64] | None = None
     vectors: NDArray[np.float32] | None = None
     maps: NDArray[Any] | None = None
@@ -109,6 +111,37 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """One image of a split.
+
+    Large images are thinned out to at most 512 rows and columns.
+
+    Attributes:
+        split: "train", "valid" or "test".
+        stored: (C, H, W), the values as they are stored; pictures are resized already.
+        prepared: (C, H, W), the integers that the model sees.
+        stored_size: Height and width of the stored image, before it was resized.
+        size: Those of the prepared image.
+        name: What the image is called in its source, or "".
+        label: The name of its class, "unknown", or "" without labels.
+        caption: Its text, or "".
+        map: (M, h, w) if it has a map, or None.
+        vector: The length of its vector; 0 without one.
+    """
+
+    split: str
+    stored: NDArray[Any]
+    prepared: Integers
+    stored_size: tuple[int, int]
+    size: tuple[int, int]
+    name: str = ""
+    label: str = ""
+    caption: str = ""
+    map: NDArray[Any] | None = None
+    vector: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageData:
     """A data set, ready for training.
 
@@ -123,10 +156,14 @@ class ImageData:
         test: May be empty.
         map_levels: The number of levels of integer maps; None without maps, or where they hold
             floats.
+        categorical: Whether its values may be categories: of an array, and neither brightness nor
+            measurements.
         notes: What was assumed, and what was passed over, a sentence each; parameters stand in them
             as in `UsageError`.
         held_out: Names of the classes that are in the test split alone, because the embedding never
             saw them; () if there are none.
+        examples: A few images of each split beside their stored form, see
+            `nextpixel.data.examples`.
         preparation: How it was prepared, resolved: `load_data(source, preparation)` makes the same
             data again.
     """
@@ -141,8 +178,10 @@ class ImageData:
     test: Split
     preparation: Preparation
     map_levels: int | None = None
+    categorical: bool = False
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 def subset(split: Split, rows: NDArray[np.int64]) -> Split:

@@ -4,16 +4,17 @@ import hashlib
 import importlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextpixel.data.errors import DataError
 from nextpixel.data.kept import cache_folder, keep, open_kept, private_folder
-from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import Split
 
 __all__ = [
@@ -50,6 +51,9 @@ class Stored:
         in_order: Whether the order of the images is part of the data set, as in digits, so that
             it is split by their index.
         skip_small: Whether pictures were passed over because they are small.
+        attributes: What the entries of vectors say that are made of several labels.
+        categorical: Whether the values may be categories: of an array, and neither brightness nor
+            measurements.
     """
 
     splits: Mapping[str, Split]
@@ -58,6 +62,8 @@ class Stored:
     notes: tuple[str, ...] = ()
     in_order: bool = False
     skip_small: bool = False
+    attributes: tuple[str, ...] = ()
+    categorical: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +97,8 @@ class Storage:
         )
 
     def build(
-        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[Integers], None]
-    ) -> Integers:
+        self, size: int, dtype: np.dtype[Any], key: object, fill: Callable[[NDArray[Any]], None]
+    ) -> NDArray[Any]:
         """Make a flat array of `size` values with `fill`, or open the one kept for `key`."""
         needed = size * dtype.itemsize
         if needed <= self.memory_bytes and not self.keep:
@@ -107,6 +113,8 @@ class Storage:
         def write(file: IO[bytes]) -> None:
             file.write(head.getvalue())
             file.truncate(len(head.getvalue()) + needed)
+            if hasattr(os, "posix_fallocate"):  # a map without blocks on a full disk is a SIGBUS
+                os.posix_fallocate(file.fileno(), 0, len(head.getvalue()) + needed)
             flat = np.memmap(file, dtype, "r+", len(head.getvalue()), (size,))
             fill(flat)
             flat.flush()

@@ -26,7 +26,7 @@ __all__ = [
     "SavedRows",
     "check_saved",
     "hub_caches",
-    "is_saved",
+    "is_saved_dataset",
     "parquet_files",
     "parquet_splits",
     "picture_file",
@@ -174,8 +174,12 @@ def hub_caches() -> list[Path]:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Find the parquet files in a folder, by name."""
-    return list(files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet"))
+    """Find the parquet files in a folder, by name; ``labels.parquet`` is about pictures."""
+    found = files_below(folder, folder, lambda path: path.suffix.lower() == ".parquet")
+    files = [path for path in found if path.name != "labels.parquet"]
+    for file in files:
+        require_file(file)
+    return files
 
 
 def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows]:
@@ -202,6 +206,11 @@ def parquet_splits(folder: Path, files: Sequence[Path]) -> dict[str, ParquetRows
 def is_saved(folder: Path) -> bool:
     """Tell whether a folder is a data set that `datasets` saved to disk."""
     return any((folder / name).exists() for name in _SAVED)
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Tell whether a folder is a Hugging Face data set."""
+    return path.is_dir() and (is_saved(path) or bool(parquet_files(path)))
 
 
 def check_saved(folder: Path) -> None:

@@ -18,13 +18,15 @@ from nextpixel.files.fields import CheckpointError, checked, read_record
 from nextpixel.files.tensors import FORMAT, TensorHeader
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.recorded import recorded
-from nextpixel.settings.source import PLACES, Source
+from nextpixel.settings.source import PLACES, Source, file_and_dataset
 from nextpixel.settings.training import EmbeddingConfig, TrainConfig
 from nextpixel.version import __version__
 
 __all__ = [
     "ModelCard",
+    "Ancestor",
     "Training",
+    "ancestors_of",
     "card_of",
     "checked_source",
     "place_name",
@@ -46,6 +48,18 @@ class Training:
     """On the validation split; None without one."""
     config: TrainConfig | None = None
     """The configuration of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """A checkpoint that the training started from."""
+
+    name: str
+    """What the checkpoint was called."""
+    weights_sha256: str | None = None
+    """The SHA-256 of its weights."""
+    step: int | None = None
+    """The update after which its weights were saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +98,10 @@ class ModelCard:
     """The height and width of the images; None if they differ."""
     training: Training | EmbeddingConfig | None = None
     """The figures of the training; of an embedding, its configuration."""
+    ancestors: tuple[Ancestor, ...] = ()
+    """The checkpoint that the training started from, the one that that started from, and so on."""
+    ancestors_digest: Mapping[str, Any] | None = None
+    """Which images the ancestors were trained on."""
     held_out: tuple[str, ...] = ()
     """Of an embedding: the classes that it never saw."""
     verification: Mapping[str, Any] | None = None
@@ -145,6 +163,7 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
         "held_out": tuple[str, ...],
         "verification": Mapping[str, Any] | None,
         "digest": Mapping[str, Any] | None,
+        "ancestors_digest": Mapping[str, Any] | None,
     }
     for name in ("model", "config", "version"):
         if name not in record:
@@ -159,6 +178,7 @@ def card_of(header: TensorHeader, path: Path) -> ModelCard:
     given["source"], given["preparation"] = checked_source(record, f"{path} is damaged")
     for name in ("data", "source", "preparation"):
         record.pop(name, None)
+    given["ancestors"] = ancestors_of(record.pop("ancestors", ()), f"{place} ancestors")
     given["training"] = _training(record.pop("training", None), given["model"], f"{place} training")
     if given.get("shape") is not None and min(given["shape"]) < 1:
         raise CheckpointError(f"{place} shape is {list(given['shape'])}, but must be at least 1×1")
@@ -182,6 +202,12 @@ def checked_source(
     return source, preparation if said else None
 
 
+def ancestors_of(record: Any, place: str) -> tuple[Ancestor, ...]:
+    """The ancestors in a card or `run.json`; raises CheckpointError."""
+    items = checked(record, tuple[Mapping[str, Any], ...], place)
+    return tuple(read_record(Ancestor, item, place, others=True) for item in items)
+
+
 def source_names(source: Source) -> Source:
     """A source without the folders that it lies in."""
     places = {name: getattr(source, name) for name in PLACES}
@@ -192,8 +218,10 @@ def place_name(place: str) -> str:
     """What a file, folder or data set is called, without the folders above it."""
     if place == "digits" or (place.startswith("hf:") and not place.startswith(_LOCAL)):
         return place
-    name = place.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return f"./{name}" if name in ("", "digits") or name.startswith("hf:") else name
+    file, dataset = file_and_dataset(place)
+    name = file.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    name = f"./{name}" if name in ("", "digits") or name.startswith("hf:") else name
+    return name if dataset is None else f"{name}:{dataset}"
 
 
 def _training(record: Any, model: str, place: str) -> Training | EmbeddingConfig | None:

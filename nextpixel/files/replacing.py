@@ -10,14 +10,17 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nextpixel.errors import UsageError
+from nextpixel.files.regular import kind_of
 
-__all__ = ["check_links", "remove_left_over", "replace_file"]
+__all__ = ["check_links", "new_folder", "remove_left_over", "replace_file"]
 
 _MARK = "nextpixel"
+_SHORT = 40
+"""Letters of a file's name in that of its temporary folder, so that a long name stays possible."""
 _LEFT_OVER = re.compile(r"\..*\.nextpixel-(\d+)-(\w+)-\w+\.tmp")
 
 
@@ -39,17 +42,46 @@ def replace_file(path: str | Path, *, to_disk: bool = True) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        UsageError: the folder is reached through a link of another user, or the path is a device or
-            the like.
+        UsageError: the folder is reached through a link of another user, or the path is a folder, a
+            device or the like.
+        OSError: the disk is full, or the like; it names `path`, not the temporary file.
     """
     path = Path(path)
+    try:
+        with _replaced(path, to_disk) as temporary:
+            yield temporary
+    except OSError as error:
+        other = error.filename is not None and _mark_of(os.getpid()) not in str(error.filename)
+        if error.errno is None or other:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder and those above it; what is still empty disappears if anything is raised."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for place in missing:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
+@contextmanager
+def _replaced(path: Path, to_disk: bool) -> Iterator[Path]:
     check_links(path.parent)
-    if path.exists() and not path.is_symlink() and not (path.is_file() or path.is_dir()):
-        raise UsageError(f"{path} is not a regular file, so it is not replaced; use another name")
+    if not path.is_symlink() and (kind := kind_of(path)) is not None:
+        raise UsageError(
+            f"{path} is {kind}, not a regular file, so it is not replaced; use another name"
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; make it first")
     process = os.getpid()
-    prefix = f".{path.name}.nextpixel-{process}-{_started(process)}-"
+    prefix = f".{path.name[:_SHORT]}{_mark_of(process)}{_started(process)}-"
     workplace = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=path.parent))
     try:
         (workplace / _MARK).touch()
@@ -110,6 +142,10 @@ def remove_left_over(folder: Path) -> None:
             continue
         if (place / _MARK).exists() or not any(place.iterdir()):
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _mark_of(process: int) -> str:
+    return f".nextpixel-{process}-"
 
 
 def _permissions(path: Path, workplace: Path) -> int:

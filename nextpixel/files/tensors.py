@@ -7,6 +7,8 @@ changed bit is found. Files of format 1, written by version 0.1.0, have no diges
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nextpixel.files.fields import CheckpointError, parsed
+from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import replace_file
 from nextpixel.version import __version__
 
@@ -35,6 +38,8 @@ FORMAT = 2
 """What this version writes. It reads formats 1 and 2."""
 
 _KEY = "nextpixel"
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How safetensors reports that the disk is full, and the like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,11 @@ class TensorHeader:
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Writes tensors and a JSON object to one file, atomically; adds "format" and the digests."""
+    """Writes tensors and a JSON object to one file, atomically; adds "format" and the digests.
+
+    Raises:
+        OSError: the disk is full, or the like; `path` is as it was.
+    """
     # safetensors refuses channels-last tensors.
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     stated = {"format": FORMAT, **metadata}
@@ -65,7 +74,13 @@ def write_tensors(
     digests = {"weights": weights, "metadata": json_digest(stated | {"weights": weights})}
     text = json.dumps(stated | {"sha256": digests}, allow_nan=False)
     with replace_file(path) as temporary:
-        save_file(plain, temporary, {_KEY: text})
+        try:
+            save_file(plain, temporary, {_KEY: text})
+        except SafetensorError as error:
+            if (number := _SYSTEM_ERROR.search(str(error))) is None:
+                raise
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], TensorHeader]:
@@ -111,15 +126,19 @@ def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; give a checkpoint or the folder of a run")
     try:
+        if (kind := kind_of(path)) is not None:
+            raise CheckpointError(f"{path} is {kind}, not a regular file; give a checkpoint")
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is truncated, damaged, or not a safetensors file ({error})"
         ) from error
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} does not exist; give a checkpoint or the folder of a run"
+        ) from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 

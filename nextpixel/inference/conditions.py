@@ -1,7 +1,7 @@
 """The values of all conditions of a model, as a user names them, or as they come with images."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nextpixel.conditions.kinds import ClassCondition, Condition, VectorCondition, of_kind
+from nextpixel.conditions.kinds import (
+    ClassCondition,
+    Condition,
+    MapCondition,
+    VectorCondition,
+    of_kind,
+)
 from nextpixel.conditions.values import Values
-from nextpixel.data.annotation_files import checked_vectors
+from nextpixel.data.annotation_files import checked_vectors, read_npy
 from nextpixel.data.annotations import BagOfWords, encode_captions
 from nextpixel.data.folders import require_file
+from nextpixel.data.maps import checked_maps, scaled
 from nextpixel.data.text_encoders import import_encoder
 from nextpixel.errors import UsageError
 from nextpixel.inference.selection import data_of
@@ -21,12 +28,13 @@ from nextpixel.inference.trained import Trained
 from nextpixel.settings.requests import DataRequest
 from nextpixel.training.batches import conditioned, tensors
 
-__all__ = ["class_numbers", "conditions_of_request"]
+__all__ = ["class_numbers", "conditions_of_request", "divided"]
 
 
 def conditions_of_request(
     trained: Trained,
     n: int,
+    size: tuple[int, int],
     *,
     class_: str | None = None,
     caption: str | None = None,
@@ -42,10 +50,12 @@ def conditions_of_request(
     Args:
         trained: the model.
         n: the number of images.
-        class_: the name or number of a class, "all" for equally many of each, or "none".
+        size: height and width of the images.
+        class_: the name or number of a class, "all" to divide the images evenly among them, or
+            "none"; for a model of several labels their names, divided by ";".
         caption: a text for all images.
-        data: `data.vectors` is an .npy file of one or several vectors; the rest says which images
-            give the other conditions.
+        data: `data.vectors` may be an .npy file of one or several vectors, and `data.maps` one of
+            maps; the rest says which images give the other conditions.
         seed: of codes from the prior.
         progress: called with how many images are read, and of how many.
 
@@ -53,22 +63,37 @@ def conditions_of_request(
         UsageError: the model has no such condition, or the value does not fit.
     """
     model, chosen = trained.distribution, dict[str, Tensor]()
-    if class_ is not None:
-        numbers = class_numbers(trained, class_)
-        chosen[ClassCondition.annotation] = torch.tensor(numbers).repeat_interleave(
-            -(-n // len(numbers))
-        )[:n]
-    if caption is not None or data.vectors is not None:
+    names = trained.card.preparation and trained.card.preparation.attributes
+    if class_ is not None and names and not of_kind(model.conditions, ClassCondition):
+        chosen[VectorCondition.annotation] = _indicators(class_, names).expand(n, -1)
+    elif class_ is not None:
+        labels = divided(n, class_numbers(trained, class_))
+        chosen[ClassCondition.annotation] = torch.tensor(labels)
+    if caption is not None or _stands_alone(data.vectors, data):
         chosen[VectorCondition.annotation] = _vectors(trained, n, caption, data)
+        data = replace(data, vectors=None)
+    if _stands_alone(data.maps, data) and data.data is None:
+        chosen[MapCondition.annotation] = _maps(trained, n, size, data)
+        data = replace(data, maps=None)
     if getattr(model, "variational", False) and data.data is None and not chosen:
-        size = next(iter(of_kind(model.conditions, VectorCondition).values())).size
-        return (torch.randn(n, size, generator=torch.Generator().manual_seed(seed)),)
+        width = next(iter(of_kind(model.conditions, VectorCondition).values())).size
+        return (torch.randn(n, width, generator=torch.Generator().manual_seed(seed)),)
     missing = tuple(part for part in model.conditions if part.annotation not in chosen)
     if missing:
-        others = replace(data, vectors=None)
-        found = _of_images(trained, n, others, missing, progress)
+        found = _of_images(trained, n, data, missing, progress)
         chosen |= {part.annotation: value for part, value in zip(missing, found, strict=True)}
     return tuple(chosen[part.annotation] for part in model.conditions)
+
+
+def divided(n: int, numbers: Sequence[int]) -> list[int]:
+    """The classes of n images, divided evenly: the first ones have one more, or are the only ones.
+
+    Example:
+        >>> divided(8, [0, 1, 2])
+        [0, 0, 0, 1, 1, 1, 2, 2]
+    """
+    each, more = divmod(n, len(numbers))
+    return [k for place, k in enumerate(numbers) for _ in range(each + (place < more))]
 
 
 def class_numbers(trained: Trained, name: str) -> list[int]:
@@ -93,6 +118,60 @@ def class_numbers(trained: Trained, name: str) -> list[int]:
     )
 
 
+def _indicators(names: str, known: tuple[str, ...]) -> Tensor:
+    """The vector of several labels, such as "red;round"; of "none" it is unknown."""
+    if names == "none" and names not in known:
+        return torch.full((1, len(known)), torch.nan)
+    given = {name.strip() for name in names.split(";") if name.strip()}
+    if unknown := sorted(given - set(known)):
+        raise UsageError(
+            f"‹class_={names}› has the label {unknown[0]!r}, but the model knows"
+            f" {', '.join(known)}; give some of them, divided by ;"
+        )
+    return torch.tensor([[float(name in given) for name in known]])
+
+
+def _stands_alone(file: str | Path | None, data: DataRequest) -> bool:
+    """Whether a file of values is what images are drawn given, not that of some images."""
+    return file is not None and (data.data is None or Path(file).suffix.lower() == ".npy")
+
+
+def _maps(trained: Trained, n: int, size: tuple[int, int], data: DataRequest) -> Tensor:
+    """The n first maps of an .npy file, which repeat if there are fewer."""
+    path = Path(str(data.maps)).expanduser()
+    part = next(iter(of_kind(trained.model.conditions, MapCondition).values()), None)
+    if part is None:
+        raise UsageError("‹maps› was given, but the model is not conditioned on maps; leave it out")
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder of maps of images; give these images as ‹data›, or an .npy file"
+        )
+    maps = read_npy(_existing(path, "maps"))
+    alone = maps.ndim == 2 or (maps.ndim == 3 and maps.shape[0] == part.maps > 1)
+    maps = checked_maps(np.array(maps)[None] if alone else np.array(maps), str(path), size)
+    wanted = part.shape(len(maps), size)
+    if maps.shape != wanted or not len(maps):
+        raise UsageError(
+            f"{path} holds maps of {_map_words(maps.shape)}, but images of {size[0]}×{size[1]} take"
+            f" maps of {_map_words(wanted)}; give such maps, or the ‹size› that suits these"
+        )
+    if trained.card.preparation is not None and (scale := trained.card.preparation.map_scale):
+        maps = scaled(maps, scale)
+    values = torch.from_numpy(maps[np.arange(n) % len(maps)])
+    return values.float() if part.levels is None else values.long()
+
+
+def _map_words(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]}×{shape[3]} and {shape[1]} channel{'s' * (shape[1] != 1)}"
+
+
+def _existing(path: Path, what: str) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file of {what}")
+    require_file(path)
+    return path
+
+
 def _of_images(
     trained: Trained,
     n: int,
@@ -101,8 +180,9 @@ def _of_images(
     progress: Callable[[int, int], None] | None,
 ) -> Values:
     """Some conditions of the first n images, which repeat if there are fewer."""
-    model, labelled = trained.model, bool(of_kind(missing, ClassCondition))
-    part = data_of(trained, request, labelled=labelled, progress=progress).split
+    model = trained.model
+    needed = missing if model.given_by_data else ()
+    part = data_of(trained, request, needed=needed, progress=progress).split
     rows = np.arange(n) % len(part)
     if not model.given_by_data:
         return conditioned(model, part, rows)[1]
@@ -153,9 +233,7 @@ def _caption_vector(trained: Trained, caption: str, text_encoder: str | None) ->
 
 def _rows(path: Path, n: int) -> Tensor:
     """The n first vectors of an .npy file, which repeat if there are fewer."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file of vectors")
-    require_file(path)
+    _existing(path, "vectors")
     if path.suffix.lower() == ".csv":
         raise UsageError(
             f"{path}: a .csv table of vectors needs the images that it is about, as ‹data›; without"

@@ -5,8 +5,10 @@ on tensors that it is made of.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,36 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
+from nextpixel.data.values import stored_values
 from nextpixel.errors import UsageError
-from nextpixel.inference.conditions import conditions_of_request
+from nextpixel.inference.conditions import class_numbers, conditions_of_request, divided
 from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import Trainable
+from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
+from nextpixel.training.memory import in_memory
 
-__all__ = ["Drawn", "beside_images", "draw_images", "drawn_images", "images_of"]
+__all__ = [
+    "Drawn",
+    "beside_images",
+    "Working",
+    "class_names",
+    "classes_given",
+    "draw_images",
+    "enough_memory",
+    "drawn_images",
+    "images_of",
+]
 
 _MOST_ROWS = 1024
 _MOST_PIXELS = 2**20
 """What a checkpoint may ask for on its own: the number of classes, and of pixels of an image."""
 
 Reading = Callable[[int, int], None]
+Working = Callable[[int], None]
+"""Is told how many sub-pixels will be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,16 +62,33 @@ class Drawn:
         levels: the number of values of a sub-pixel.
         grid: the images to show, (m, C, H, W), row by row: the draws, and what they belong to.
         columns: the number of images in a row of the grid; None for a square grid.
+        rows: the number of images in each row of the grid, if rows differ.
+        row_names: what is written beside the rows of the grid, such as their classes; fewer names
+            are those of the first rows.
+        names: the class of each image, or ().
         source: the name of the source of the images that they belong to; "" for samples.
         given: what was given, such as "the class"; "" for nothing.
+        preparation: how stored values became levels; None if levels are the stored values.
     """
 
     images: NDArray[np.integer[Any]]
     levels: int
     grid: NDArray[np.integer[Any]]
     columns: int | None
+    rows: tuple[int, ...] = ()
+    row_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     source: str = ""
     given: str = ""
+    preparation: Preparation | None = None
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The images in the values of the training data, see `nextpixel.data.values`."""
+        how = self.preparation
+        if how is None or (how.levels or 0) + (how.missing is not None) != self.levels:
+            return self.images.astype(np.uint8 if self.levels <= 256 else np.uint16)
+        return stored_values(self.images, how)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,14 +96,23 @@ class Drawn:
         return self.images.shape[-2], self.images.shape[-1]
 
     def save(self, path: str | Path, *, enlarge: int = 1) -> None:
-        """Write the grid to a .png, the draws to an .npy, or each draw to a file in a folder.
+        """Write the grid to a .png, the values to an .npy, or each draw to a file in a folder.
 
         Args:
             path: the file or folder.
             enlarge: the side in a .png of the square that shows a pixel.
         """
-        x = self.grid if Path(path).suffix == ".png" else self.images
-        write_images(path, x, self.levels, columns=self.columns, enlarge=enlarge)
+        kinds = {".png": self.grid, ".npy": self.values}
+        write_images(
+            path,
+            kinds.get(Path(path).suffix, self.images),
+            self.levels,
+            columns=self.columns,
+            rows=self.rows,
+            row_names=self.row_names,
+            enlarge=enlarge,
+            names=self.names,
+        )
 
 
 def draw_images(
@@ -80,6 +124,7 @@ def draw_images(
     device: str | torch.device = "auto",
     reading: Reading | None = None,
     progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Draw images from a trained model.
 
@@ -92,6 +137,7 @@ def draw_images(
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
         progress: wraps the iteration over sites, see `nextpixel.sample`.
+        working: called with the number of sub-pixels before any is drawn.
 
     Raises:
         UsageError: something does not fit the model.
@@ -102,7 +148,7 @@ def draw_images(
         (2, 1, 4, 3)
     """
     trained = open_trained(model, device=device)
-    network, n, columns, class_ = trained.distribution, request.n, request.columns, request.class_
+    network, n, class_ = trained.distribution, request.n or 1, request.class_
     shape = request.shape or trained.card.shape
     if shape is None:
         raise UsageError(
@@ -114,28 +160,56 @@ def draw_images(
             " images as large as that, or smaller ones"
         )
     trained.check_guidance(config.guidance)
-    classes = [part.classes for part in of_kind(network.conditions, ClassCondition).values()]
-    if classes and len(network.conditions) == 1 and class_ in (None, "all"):
-        if class_ is None and classes[0] > max(n, _MOST_ROWS):
+    by_class = bool(of_kind(network.conditions, ClassCondition))
+    if class_ is None and by_class and (len(network.conditions) == 1 or request.per_class):
+        class_ = "all"
+    if request.per_class is not None:
+        count = len(class_numbers(trained, class_ or "all"))
+        if request.class_ is None and count > _MOST_ROWS:
             # How many classes there are is up to whoever made the checkpoint.
             raise UsageError(
-                f"the model has {classes[0]:,} classes, so that an image of each is"
-                f" {classes[0]:,} images; choose one with ‹class_›, or draw them all with"
-                " ‹class_=all›"
+                f"the model has {count:,} classes, so that ‹per_class={request.per_class}› is"
+                f" {request.per_class * count:,} images; choose one with ‹class_›, or draw them all"
+                " with ‹class_=all›"
             )
-        per_class = max(1, n // classes[0]) if class_ is None else n
-        n, columns, class_ = per_class * classes[0], columns or per_class, "all"
+        n = request.per_class * count
+    labels = divided(n, class_numbers(trained, class_)) if class_ and by_class else []
     condition = conditions_of_request(
         trained,
         n,
+        shape,
         class_=class_,
         caption=request.caption,
         data=data,
         seed=config.seed,
         progress=reading,
     )
+    if working is not None:
+        working(n * network.channels * math.prod(shape))
     x = drawn_images(network, n, shape, condition, config, progress).cpu().numpy()
-    return Drawn(images=x, levels=network.levels, grid=x, columns=columns, given=trained.given)
+    names = class_names(trained, labels)
+    rows = [len(list(same)) for _, same in groupby(labels)] if request.columns is None else []
+    if len(rows) < 2:
+        rows, row_names = [], names[:1]
+    else:
+        row_names = tuple(name for name, _ in groupby(names))
+    return Drawn(
+        images=x,
+        levels=network.levels,
+        grid=x,
+        columns=request.columns,
+        rows=tuple(rows),
+        row_names=row_names,
+        names=names,
+        given=trained.given,
+        preparation=trained.card.preparation,
+    )
+
+
+def class_names(trained: Trained, labels: Iterable[int]) -> tuple[str, ...]:
+    """What classes are called; one that is unknown has the name ""."""
+    known = dict(enumerate(trained.card.classes))
+    return tuple("" if k < 0 else known.get(k, str(k)) for k in labels)
 
 
 def drawn_images(
@@ -147,16 +221,33 @@ def drawn_images(
     progress: sampling.Progress | None,
 ) -> torch.Tensor:
     """`nextpixel.sample` with a configuration."""
-    return sampling.sample(
-        network,
-        n,
-        shape,
-        condition=condition,
-        temperature=config.temperature,
-        guidance=config.guidance,
-        generator=torch.Generator().manual_seed(config.seed),
-        batch_size=config.batch_size,
-        progress=progress,
+    with enough_memory(n, shape, config):
+        return sampling.sample(
+            network,
+            n,
+            shape,
+            condition=condition,
+            temperature=config.temperature,
+            guidance=config.guidance,
+            generator=torch.Generator().manual_seed(config.seed),
+            batch_size=config.batch_size,
+            progress=progress,
+        )
+
+
+def enough_memory(
+    n: int, shape: tuple[int, int], config: SampleConfig
+) -> AbstractContextManager[None]:
+    """A block that ends in a sentence if so many images cannot be drawn at once."""
+    at_once = min(n, config.batch_size)
+    fact = f"{at_once} images of {shape[0]}×{shape[1]} at once do not fit into memory"
+    if at_once == 1:
+        return in_memory(
+            f"an image of {shape[0]}×{shape[1]} does not fit into memory; use a smaller one"
+        )
+    return in_memory(
+        f"{fact}; draw fewer at once, which gives the same images:"
+        f" ‹batch_size={max(1, at_once // 4)}›"
     )
 
 
@@ -165,17 +256,34 @@ def beside_images(
     chosen: Selection,
     pieces: Sequence[NDArray[np.integer[Any]]],
     drawn: NDArray[np.integer[Any]],
+    labels: Sequence[int] = (),
 ) -> Drawn:
-    """Draws (n, draws, C, H, W), and rows of the grid that begin with other images of that form."""
+    """Draws (n, draws, C, H, W), and rows of the grid that begin with other images of that form.
+
+    Args:
+        labels: the classes that were given, which are written beside the rows.
+    """
     rows = np.concatenate([*pieces, drawn], axis=1)
+    names = class_names(trained, labels)
     return Drawn(
         images=drawn,
         levels=trained.model.levels,
         grid=rows.reshape(-1, *rows.shape[2:]),
         columns=rows.shape[1],
+        row_names=names,
+        names=names,
         source=chosen.source,
         given=trained.given or "its code",
+        preparation=trained.card.preparation,
     )
+
+
+def classes_given(model: Trainable, part: Split, rows: NDArray[np.int64]) -> list[int]:
+    """The classes that a model is given of some images; [] if it is given none."""
+    if part.labels is None or not of_kind(model.conditions, ClassCondition):
+        return []
+    labels: list[int] = part.labels[rows].tolist()
+    return labels
 
 
 def images_of(part: Split, rows: NDArray[np.int64], chosen: Selection) -> NDArray[np.int64]:

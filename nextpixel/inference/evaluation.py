@@ -14,7 +14,7 @@ from nextpixel.analysis.condition_worth import ConditionWorth, condition_worth
 from nextpixel.autoencoding import divergence, log_weights
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
-from nextpixel.data.statistics import histogram_bits_per_dim
+from nextpixel.data.statistics import histogram_bits_per_dim, one_histogram_bits_per_dim
 from nextpixel.errors import UsageError
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
@@ -24,6 +24,8 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised_score, scale_scores
 from nextpixel.settings.requests import DataRequest, check_at_least
 from nextpixel.training.evaluation import evaluate
+from nextpixel.training.memory import in_memory
+from nextpixel.training.pace import seconds_per_image
 
 __all__ = [
     "Evaluation",
@@ -60,9 +62,10 @@ class Evaluation:
         images: the number of images.
         kind: an exact likelihood, or a bound: the negative log-likelihood is at most this.
         given: what it is conditional on, such as "the class"; "" for nothing.
-        bits_per_dim: the mean of -log2 p over all sub-pixels.
-        nats_per_image: the mean of -log p over all images.
+        bits_per_dim, nats_per_image: the mean of -log2 p over sub-pixels, of -log p over images.
         uniform_bits_per_dim: that of uniform values, to compare with.
+        one_histogram_bits_per_dim: that of one histogram of all values, fitted to the training
+            images; of other data, to these images themselves.
         histogram_bits_per_dim: that of a histogram for each pixel, fitted to the training images;
             None for other splits and for images of several sizes.
         dequantised_bits_per_dim: that of the density of dequantised images, which compares with
@@ -80,6 +83,7 @@ class Evaluation:
     bits_per_dim: float
     nats_per_image: float
     uniform_bits_per_dim: float
+    one_histogram_bits_per_dim: float | None = None
     histogram_bits_per_dim: float | None = None
     dequantised_bits_per_dim: float | None = None
     code_nats_per_image: float | None = None
@@ -147,6 +151,7 @@ def evaluate_model(
     device: str | torch.device = "auto",
     reading: Progress | None = None,
     progress: Progress | None = None,
+    working: Callable[[int, int, float], None] | None = None,
 ) -> Evaluation | ReconstructionError:
     """Evaluate a trained model on all images of a split.
 
@@ -158,6 +163,8 @@ def evaluate_model(
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
         progress: called with how many images are scored, and of how many.
+        working: called first with the number of images, that of their sub-pixels, and about how
+            many seconds they take.
 
     Raises:
         UsageError: the data are not there, or do not fit the model.
@@ -187,6 +194,28 @@ def evaluate_model(
         "split": chosen.name,
         "images": len(chosen.split),
     }
+    with in_memory(
+        "there is not enough memory to score these images with this model; close other programs,"
+        " or use another ‹device›"
+    ):
+        return _evaluation(trained, request, chosen, of_what, importance_samples, progress, working)
+
+
+def _evaluation(
+    trained: Trained,
+    request: DataRequest,
+    chosen: Selection,
+    of_what: dict[str, Any],
+    importance_samples: int,
+    progress: Progress | None,
+    working: Callable[[int, int, float], None] | None,
+) -> Evaluation | ReconstructionError:
+    """The figures of a model on chosen images."""
+    network = trained.model
+    sub_pixels = int(chosen.split.sizes.prod(axis=1).sum()) * network.channels
+    if working is not None:
+        seconds = len(chosen.split) * seconds_per_image(network, chosen.split)
+        working(len(chosen.split), sub_pixels, seconds * max(1, importance_samples))
     bits, tighter = _bits(network, chosen.split, importance_samples, progress)
     if not isinstance(network, ImageModel):
         figure, value = network.figure, network.figure.value(bits)
@@ -194,7 +223,6 @@ def evaluate_model(
         return ReconstructionError(
             **of_what, name=figure.name, value=value, unit=figure.unit, scaled=scaled
         )
-    sub_pixels = int(chosen.split.sizes.prod(axis=1).sum()) * network.channels
     nats = math.log(2) * sub_pixels / len(chosen.split)
     bound = isinstance(network, PixelCNNAutoencoder) and network.figure.kind == "bound"
     return Evaluation(
@@ -204,6 +232,7 @@ def evaluate_model(
         bits_per_dim=bits,
         nats_per_image=bits * nats,
         uniform_bits_per_dim=math.log2(network.levels),
+        one_histogram_bits_per_dim=_one_histogram(request, chosen),
         histogram_bits_per_dim=_histogram(request, chosen),
         dequantised_bits_per_dim=_density(network, chosen.split, progress),
         code_nats_per_image=(
@@ -281,6 +310,11 @@ def _bits(
 
 def _code_cost(network: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
     return divergence(network, x)
+
+
+def _one_histogram(request: DataRequest, chosen: Selection) -> float:
+    fitted = chosen.data.train if request.data is None else chosen.split
+    return one_histogram_bits_per_dim(fitted, chosen.split, chosen.data.levels)
 
 
 def _histogram(request: DataRequest, chosen: Selection) -> float | None:

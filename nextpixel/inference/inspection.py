@@ -1,7 +1,7 @@
 """What a trained model expects of chosen pixels of an image, and how far it looks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nextpixel.analysis import plots
 from nextpixel.analysis.receptive_fields import EffectiveField, effective_receptive_field
+from nextpixel.conditions.values import Values
 from nextpixel.data.image_files import to_uint8
 from nextpixel.errors import UsageError
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.core import ImageModel
+from nextpixel.scoring import entropy_map
 from nextpixel.settings.requests import DataRequest, InspectionRequest
 from nextpixel.training.batches import conditioned
+from nextpixel.walk import walk
 
 __all__ = ["Inspection", "inspect_model"]
 
@@ -98,13 +103,7 @@ def inspect_model(
             f" {len(part) - 1}"
         )
     x, condition = conditioned(network, part, np.array([image]))
-    with torch.no_grad():
-        distribution = network(x, condition)
-        pmf = torch.stack(
-            [distribution.log_pmf(x, channel)[0].exp() for channel in range(network.channels)]
-        )
-    pmf = pmf.cpu().double()  # (C, L, H, W)
-    entropy = (torch.special.entr(pmf).sum(dim=(0, 1)) / math.log(2)).numpy()
+    entropy = (entropy_map(network, x, condition)[0].sum(dim=0) / math.log(2)).numpy()
     for name, pixels in (("pixels", request.pixels or ()), ("field_pixel", (request.field_pixel,))):
         for pixel in pixels:
             if pixel is not None:
@@ -125,10 +124,24 @@ def inspect_model(
         x=x[0].cpu().numpy(),
         levels=network.levels,
         pixels=chosen_pixels,
-        probabilities=np.stack([pmf[:, :, row, column].numpy() for row, column in chosen_pixels]),
+        probabilities=_probabilities(network, x, condition, chosen_pixels),
         entropy_bits=tuple(float(entropy[pixel]) for pixel in chosen_pixels),
         field=field,
     )
+
+
+def _probabilities(
+    network: ImageModel, x: Tensor, condition: Values, pixels: Sequence[tuple[int, int]]
+) -> NDArray[np.float64]:
+    """The distributions of some pixels of one image, (pixels, C, levels), given those before."""
+    rows = torch.zeros(x.shape[2], dtype=torch.bool)
+    rows[[row for row, _ in pixels]] = True
+    found = np.zeros((len(pixels), network.channels, network.levels))
+    for site, log_pmf in walk(network, x, condition, rows=rows):
+        for number, pixel in enumerate(pixels):
+            if pixel == (site.row, site.column):
+                found[number, site.channel] = log_pmf[0].exp().cpu().double().numpy()
+    return found
 
 
 def _check_inside(pixel: tuple[int, int], shape: tuple[int, ...], name: str) -> None:

@@ -12,7 +12,7 @@ from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
-from nextpixel.sampling import sample
+from nextpixel.sampling import Progress, sample
 
 __all__ = ["between", "interpolate"]
 
@@ -58,6 +58,7 @@ def interpolate(
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
+    progress: Progress | None = None,
 ) -> Int[Tensor, "steps C H W"]:
     """Draws an image at each step from one condition to another: a row that changes gradually.
 
@@ -70,7 +71,7 @@ def interpolate(
             conditions. Only vectors change on the way; all else is that of `first`.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
-        temperature, guidance, generator, batch_size: as for `sample`.
+        temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Raises:
         UsageError: the model is not conditioned on vectors, or the conditions do not fit.
@@ -101,4 +102,5 @@ def interpolate(
         generator=generator,
         common_noise=True,
         batch_size=batch_size,
+        progress=progress,
     )

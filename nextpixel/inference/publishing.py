@@ -90,6 +90,11 @@ def _without_names(
         clean = replace(clean, held_out=())
         dropped.append(f"the names of {len(card.held_out)} classes that were held out")
     preparation = card.preparation
+    if preparation is not None and preparation.attributes is not None and not keep_classes:
+        numbers = tuple(str(k) for k in range(len(preparation.attributes)))
+        preparation = replace(preparation, attributes=numbers)
+        clean = replace(clean, preparation=preparation)
+        dropped.append(f"the names of {len(numbers)} labels")
     if preparation is not None and preparation.text_encoder is not None and not keep_words:
         clean = replace(clean, preparation=replace(preparation, text_encoder=None))
         dropped.append("the words or the encoder of captions")

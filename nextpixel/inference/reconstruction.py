@@ -4,6 +4,7 @@ Conditional Image Generation with PixelCNN Decoders, sections 3.3 (portraits, in
 3.4 (auto-encoders).
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import index, map_values
 from nextpixel.errors import UsageError
 from nextpixel.inference import interpolation
-from nextpixel.inference.drawing import Drawn, beside_images, drawn_images, images_of
+from nextpixel.inference.drawing import (
+    Drawn,
+    Working,
+    beside_images,
+    classes_given,
+    drawn_images,
+    images_of,
+)
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder
@@ -42,6 +50,7 @@ def reconstruct_images(
     device: str | torch.device = "auto",
     reading: Reading | None = None,
     progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Draw images that share with given ones what the model is conditioned on.
 
@@ -50,7 +59,7 @@ def reconstruct_images(
     reconstruction by a convolutional auto-encoder if there is one, and the draws.
 
     Args:
-        model, config, device, reading, progress: as for `draw_images`.
+        model, config, device, reading, progress, working: as for `draw_images`.
         request: how many images, and how many draws of each.
         data: the images.
 
@@ -82,12 +91,15 @@ def reconstruct_images(
             pieces.append(encoder.reconstruct(torch.from_numpy(x)).cpu().numpy()[:, None])
     if not isinstance(network, ImageModel):
         return beside_images(trained, chosen, pieces[:-1], pieces[-1])
+    labels = classes_given(network, chosen.split, rows)
     _, values = conditioned(network, chosen.split, rows)
     repeated = map_values(lambda value: value.repeat_interleave(request.draws, dim=0), values)
     size = x.shape[2], x.shape[3]
+    if working is not None:
+        working(n * request.draws * network.channels * math.prod(size))
     drawn = drawn_images(network, n * request.draws, size, repeated, config, progress)
     return beside_images(
-        trained, chosen, pieces, drawn.view(n, request.draws, *x.shape[1:]).cpu().numpy()
+        trained, chosen, pieces, drawn.view(n, request.draws, *x.shape[1:]).cpu().numpy(), labels
     )
 
 
@@ -99,6 +111,8 @@ def interpolate_images(
     data: DataRequest = DataRequest(),  # noqa: B008
     device: str | torch.device = "auto",
     reading: Reading | None = None,
+    progress: sampling.Progress | None = None,
+    working: Working | None = None,
 ) -> Drawn:
     """Go from the condition of one image to that of another in small steps.
 
@@ -106,7 +120,7 @@ def interpolate_images(
     the first image. A row of the grid is an image, the draws, and the other image.
 
     Args:
-        model, config, device, reading: as for `draw_images`.
+        model, config, device, reading, progress, working: as for `draw_images`.
         request: between which images, and in how many steps.
         data: the images.
 
@@ -126,9 +140,12 @@ def interpolate_images(
     if keep_length is None:
         keep_length = source is not None and source.embedding is not None
     shown, drawn = [], []
-    for pair in _pairs(request, chosen):
+    pairs = _pairs(request, chosen)
+    for pair in pairs:
         images_of(chosen.split, np.array(pair), chosen)  # of one size
         x, values = conditioned(network, chosen.split, np.array(pair))
+        if working is not None:
+            working(request.steps * network.channels * x[0, 0].numel())
         on_the_way = interpolation.interpolate(
             network,
             index(values, 0),
@@ -140,6 +157,7 @@ def interpolate_images(
             guidance=config.guidance,
             generator=torch.Generator().manual_seed(config.seed),
             batch_size=config.batch_size,
+            progress=progress,
         )
         drawn.append(on_the_way.cpu().numpy())
         shown.append(np.concatenate([x[:1].cpu().numpy(), drawn[-1], x[1:].cpu().numpy()]))
@@ -150,6 +168,7 @@ def interpolate_images(
         columns=request.steps + 2,
         source=chosen.source,
         given=trained.given,
+        preparation=trained.card.preparation,
     )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from nextpixel.checkpoint import pretrained
-from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.kinds import ClassCondition, Condition, of_kind
 from nextpixel.data.again import load_again
-from nextpixel.data.digest import without_trained
+from nextpixel.data.digest import without_ancestors, without_trained
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard
@@ -52,7 +52,8 @@ def data_of(
     trained: Trained,
     request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
     *,
-    labelled: bool | None = None,
+    needed: tuple[Condition, ...] | None = None,
+    instead: str = "",
     progress: Progress | None = None,
 ) -> Selection:
     """Read the images that a request names, prepared as the model's training data were.
@@ -63,16 +64,17 @@ def data_of(
     Args:
         trained: the model.
         request: which images.
-        labelled: whether labels are needed, which must then be classes of the model; None if the
-            model is conditioned on classes.
+        needed: the conditions whose values must come with the images; None for all that data
+            give. Labels must be classes of the model.
+        instead: what may be given in the place of missing values, for the error.
         progress: called with how many images are read, and of how many.
 
     Raises:
-        UsageError: the data are unknown or not there, the split is empty, or a class is not one of
-            the model.
+        UsageError: the data are unknown or not there, the split is empty, it lacks what the model
+            is conditioned on, or a class is not one of the model.
     """
-    if labelled is None:
-        labelled = bool(of_kind(trained.model.given_by_data, ClassCondition))
+    needed = trained.model.given_by_data if needed is None else needed
+    labelled = bool(of_kind(needed, ClassCondition))
     card, preparation = trained.card, trained.card.preparation or Preparation()
     encoder = None
     if isinstance(named := preparation.text_encoder, str):
@@ -85,9 +87,11 @@ def data_of(
     source = _source(trained, request)
     if request.data is not None:
         # An embedding knows the classes that it has not seen by their names.
-        ignored = preparation.ignore_labels if source.embedding is not None else not labelled
+        wanted = labelled or preparation.attributes is not None
+        ignored = preparation.ignore_labels if source.embedding is not None else not wanted
         preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
     data = load_again(source, preparation, text_encoder=encoder, progress=progress)
+    data, left_out = without_ancestors(data, card.ancestors_digest)
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     name: str = request.split
     part = splits[name]
@@ -95,11 +99,18 @@ def data_of(
         part, name = data.train, "all"
     if not len(part):
         raise UsageError(f"{data.source} has no {name} images; choose another ‹split›")
+    for condition in needed:
+        if not part.has(condition.annotation):
+            raise UsageError(_without(condition, data, trained, instead))
     part, notes = without_trained(trained.card.digest, data, part, name, same=request.data is None)
-    for note in notes:
+    for note in (*left_out, *notes):
         _log.warning("%s", note)
-    if labelled and request.data is not None and part.labels is not None:
+    if labelled and request.data is not None:
         part = _with_classes_of_model(part, data, card)
+    if labelled and part.labels is not None and (unknown := int((part.labels < 0).sum())):
+        _log.warning(
+            "%d of %d images have no label: their class counts as unknown", unknown, len(part)
+        )
     return Selection(data=data, split=part, name=name)
 
 
@@ -112,8 +123,8 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     if request.data is None and name in pretrained() and not trained.card.own:
         terms = str(trained.card.notes.get("data_terms", recorded))
         raise UsageError(
-            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its"
-            " images are not included: give them, or other images, as ‹data›"
+            f"the pretrained model {name} was trained on {recorded}, made of {terms}; its images"
+            f" are not included: give them, or other images, as ‹data›{_form(trained)}"
         )
     embedding = None if recorded is None else recorded.embedding
     if embedding is None and request.embedding is not None:
@@ -134,6 +145,7 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     annotations = {item.name: getattr(request, item.name) for item in fields(Annotations)}
     annotations["embedding"] = embedding
     if request.data is not None:
+        _check_wanted(trained, request, embedding)
         return Source(request.data, **annotations)
     annotations.pop("embedding")
     if beyond := next((name for name, value in annotations.items() if value is not None), None):
@@ -148,6 +160,54 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     return source
 
 
+def _check_wanted(trained: Trained, request: DataRequest, embedding: str | Path | None) -> None:
+    """Raises UsageError if something was given with images that the model does not look at."""
+    of_labels = ("labels", "label_column", "label_pattern")
+    kinds = dict.fromkeys(of_labels, "labels") | {name: name for name in ("vectors", "maps")}
+    kinds["captions"] = "vectors"
+    wanted = {part.annotation for part in trained.model.given_by_data}
+    preparation = trained.card.preparation
+    if embedding is not None or (preparation is not None and preparation.attributes is not None):
+        wanted.add("labels")
+    for name, annotation in kinds.items():
+        if getattr(request, name) is not None and annotation not in wanted:
+            raise UsageError(
+                f"‹{name}› was given, but this model is not conditioned on {annotation}; leave it"
+                " out"
+            )
+
+
+def _form(trained: Trained) -> str:
+    """What images a pretrained model takes, and how to name their classes."""
+    card, model = trained.card, trained.model
+    size = "" if card.shape is None else " of {}×{}".format(*card.shape)
+    kind = {1: "grey", 3: "RGB"}.get(model.channels, f"of {model.channels} channels")
+    size += "" if model.levels == 256 else f" with {model.levels} levels"
+    words = f", such as a folder of {kind} pictures{size} or an .npz file with test_images"
+    if of_kind(model.given_by_data, ClassCondition) and card.classes:
+        shown = ", ".join(card.classes[:3]) + (" …" if len(card.classes) > 3 else "")
+        words += f", in classes called {shown} (sub-folders, or test_labels with label_names)"
+    return words
+
+
+def _without(part: Condition, data: ImageData, trained: Trained, instead: str) -> str:
+    """What to do if images lack what the model is conditioned on."""
+    option = {
+        "labels": "a file of them as ‹labels›, or ‹label_pattern›",
+        "vectors": "a file of them as ‹vectors›, or of texts as ‹captions›",
+        "maps": "a file or folder of them as ‹maps›",
+    }[part.annotation]
+    if part.annotation == "vectors" and (names := data.preparation.attributes):
+        option = f"a table of the labels {', '.join(names[:10])} as ‹labels›"
+    how = trained.card.source and trained.card.source.label_pattern
+    if part.annotation == "labels" and how:
+        option += f" (in training {how!r})"
+    return (
+        f"the model is conditioned on {part.annotation}, but {data.source} has none; give"
+        f" {option}{instead}"
+    )
+
+
 def _with_classes_of_model(split: Split, data: ImageData, card: ModelCard) -> Split:
     """The split with labels that are numbers of the model's classes."""
     known = list(card.classes)
@@ -156,7 +216,7 @@ def _with_classes_of_model(split: Split, data: ImageData, card: ModelCard) -> Sp
     if unknown := [name for name in data.classes if name not in known]:
         raise UsageError(
             f"{data.source} has the class {unknown[0]!r}, but the model knows only"
-            f" {', '.join(known)}"
+            f" {', '.join(known)}; classes are matched by name: rename them"
         )
-    numbers = np.array([known.index(name) for name in data.classes])
+    numbers = np.array([*(known.index(name) for name in data.classes), -1])  # -1 stays unknown
     return replace(split, labels=numbers[split.labels])

@@ -22,6 +22,9 @@ from nextpixel.front.place import Front, colour_blocks
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
 
+_LEAST_SPREAD = 1e-30
+
+
 class Encoded(NamedTuple):
     """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1, P, H, W)."""
 
@@ -85,16 +88,19 @@ class ConditionEncoder(nn.Module):
     def standardise(self, vectors: Tensor) -> None:
         """Sets offset and factor so that these vectors, (N, total size), get mean 0 and variance 1.
 
-        An encoder without vectors is left as it is.
+        An encoder without vectors is left as it is, and so is one that is standardised already,
+        because weights that were trained with it rely on it.
         """
-        if not len(self.offset):
+        if not len(self.offset) or self.offset.any() or (self.factor != 1).any():
             return
         # Not every device has float64.
         vectors = vectors[vectors.isfinite().all(dim=1)].cpu().double()
         if len(vectors):
             deviation = vectors.std(dim=0, correction=0)
+            # What is constant has a deviation by rounding; single precision has no 1 / 1e-40.
+            spread = vectors.amax(dim=0) - vectors.amin(dim=0)
             self.offset.copy_(vectors.mean(dim=0))
-            self.factor.copy_(torch.where(deviation > 0, 1 / deviation, 1))
+            self.factor.copy_(torch.where(spread > _LEAST_SPREAD, 1 / deviation, 1))
 
     def forward(self, values: Values, height: int, width: int) -> Encoded:
         """The values of a batch, encoded for images of a size."""

@@ -8,7 +8,7 @@ not load torch.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from nextpixel.errors import UsageError
 from nextpixel.settings.networks import (
@@ -19,7 +19,9 @@ from nextpixel.settings.networks import (
     RowLSTMSettings,
 )
 
-__all__ = ["DECIDED_BY_DATA", "NETWORKS", "ModelChoice"]
+__all__ = ["DECIDED_BY_DATA", "KINDS", "NETWORKS", "Kind", "ModelChoice"]
+
+Kind: TypeAlias = Literal["codes", "tiles", "binary", "photograph"]
 
 NETWORKS: dict[str, type[NetworkSettings]] = {
     "gated-pixel-cnn": GatedPixelCNNSettings,
@@ -29,6 +31,14 @@ NETWORKS: dict[str, type[NetworkSettings]] = {
 }
 DECIDED_BY_DATA = ("channels", "levels", "condition")
 """Keywords of a network that follow from the data."""
+
+KINDS: dict[Kind, dict[str, int]] = {
+    "codes": {"value_features": 32},
+    "tiles": {"value_features": 16},
+    "binary": {},
+    "photograph": {},
+}
+"""The defaults that a kind of grids sets in the network."""
 
 _AROUND = {
     **dict.fromkeys(NETWORKS, frozenset({"scale"})),
@@ -62,6 +72,10 @@ class ModelChoice:
         "convolutional-autoencoder",
     ] = "gated-pixel-cnn"
     """The kind of model. The decoder of pixel-cnn-autoencoder is a gated-pixel-cnn."""
+    kind: Literal["auto", "codes", "tiles", "binary", "photograph"] = "auto"
+    """The kind of grids, which sets defaults of the network: ``tiles`` and ``codes`` have
+    categorical values (value_features=16, and 32 for codes); values of ``binary`` grids and
+    ``photograph`` are ordinal. ``auto`` finds out."""
     scale: int | None = None
     """Multi-scale: model every SCALE-th row and column first, then the other pixels given those,
     both with the same kind of model. Default: a single scale."""
@@ -82,7 +96,11 @@ class ModelChoice:
         if self.model not in _AROUND:
             kinds = ", ".join(map(repr, _AROUND))
             raise UsageError(f"‹model={self.model!r}› must be one of {kinds}")
-        around = {f.name: f.default for f in fields(self) if f.name not in ("model", "network")}
+        if self.kind not in ("auto", *KINDS):
+            kinds = ", ".join(map(repr, ("auto", *KINDS)))
+            raise UsageError(f"‹kind={self.kind!r}› must be one of {kinds}")
+        apart = ("model", "kind", "network")
+        around = {f.name: f.default for f in fields(self) if f.name not in apart}
         changed = [name for name, default in around.items() if getattr(self, name) != default]
         for name in (*changed, *self.network):
             if name not in _AROUND[self.model] | self._network_options():
@@ -102,11 +120,11 @@ class ModelChoice:
             )
 
     @property
-    def kind(self) -> str:
-        """The kind of the network: of the model, or of its decoder."""
+    def network_class(self) -> str:
+        """What the network is: the model, or its decoder."""
         return "gated-pixel-cnn" if self.model == "pixel-cnn-autoencoder" else self.model
 
     def _network_options(self) -> frozenset[str]:
-        if self.kind not in NETWORKS:
+        if self.network_class not in NETWORKS:
             return frozenset()
-        return frozenset(f.name for f in fields(NETWORKS[self.kind])) - {*DECIDED_BY_DATA}
+        return frozenset(f.name for f in fields(NETWORKS[self.network_class])) - {*DECIDED_BY_DATA}

@@ -78,6 +78,11 @@ class NetworkSettings(ABC):
         """Number of feature maps that the layers hand to the head."""
 
     @property
+    @abstractmethod
+    def maps_at_once(self) -> int:
+        """Number of feature maps that a pass over rows holds at once, at most, before the head."""
+
+    @property
     def colours(self) -> int:
         """How many colours of a pixel are predicted one after another; widths are multiples of it.
 
@@ -108,6 +113,11 @@ class GatedPixelCNNSettings(NetworkSettings):
         """F."""
         return self.features
 
+    @property
+    def maps_at_once(self) -> int:
+        """2F of every layer for the horizontal stack, and those of the layer in progress."""
+        return 2 * self.features * self.layers + 10 * self.features
+
 
 @dataclass(frozen=True, kw_only=True)
 class PixelCNNSettings(NetworkSettings):
@@ -134,6 +144,11 @@ class PixelCNNSettings(NetworkSettings):
         """2h."""
         return 2 * self.features
 
+    @property
+    def maps_at_once(self) -> int:
+        """Of the convolution h, 2h of the block's input and of the skips, and copies."""
+        return 10 * self.features
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowLSTMSettings(NetworkSettings):
@@ -157,6 +172,11 @@ class RowLSTMSettings(NetworkSettings):
     def maps(self) -> int:
         """2h."""
         return 2 * self.features
+
+    @property
+    def maps_at_once(self) -> int:
+        """Four gates and two states of h, and their copies in the order of the scan."""
+        return 18 * self.features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +213,11 @@ class DiagonalBiLSTMSettings(NetworkSettings):
     def maps(self) -> int:
         """2h."""
         return 2 * self.features
+
+    @property
+    def maps_at_once(self) -> int:
+        """Four gates and two states of h in two directions, and copies in the order of the scan."""
+        return 30 * self.features
 
 
 def _complete(settings: Any, **sides: int | None) -> None:

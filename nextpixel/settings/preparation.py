@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from nextpixel.errors import UsageError
 from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
+from nextpixel.settings.stored_values import checked_missing, checked_range, checked_values
 
 __all__ = ["Preparation", "Size", "automatic_size", "outliers", "pair"]
 
@@ -34,11 +35,15 @@ class Preparation:
 
     size: Size = None
     """Crop each image centrally to this size, a side or (height, width), 48x64 on the command line,
-    and average areas. Images are never enlarged. ``auto`` keeps images of one size up to 64 pixels,
-    and makes all others squares of 32, or of the shortest side of all; it keeps arrays of integers
-    wider than a byte, because codes have no average. By default images keep their size, but
-    ``nextpixel train`` and ``nextpixel embed`` take ``auto``.
-    """
+    and reduce it. Images are never enlarged. ``auto`` keeps pictures of one size up to 64 pixels,
+    makes all other pictures squares of 32, or of the shortest side of all, and keeps arrays as they
+    are. By default images keep their size, but ``nextpixel train`` and ``nextpixel embed`` take
+    ``auto``."""
+
+    resize: Literal["average", "nearest", "pictures"] | None = None
+    """How images are reduced to ``size``: ``average`` areas; take the ``nearest`` pixel, for
+    categorical and binary values; ``pictures`` averages pictures and keeps arrays as they are. By
+    default what suits the values, and ``pictures`` for ``size=auto``."""
 
     levels: int | None = None
     """Quantise to this number of levels: ``value * levels // from_levels``. An array whose values
@@ -47,8 +52,29 @@ class Preparation:
     from_levels: int | None = None
     """The number of levels of the stored values. By default 256 for pictures, fewer for grey of
     fewer than 8 bits, and for 16-bit pictures the power of two above their highest value. For
-    arrays, 2 if no value is above 1; otherwise 256 for bytes, 65536 for 16-bit values that use the
-    highest bit, and the highest value + 1 for other integers, which are taken for codes."""
+    arrays, 2 if no value is above 1; the highest value + 1 for bytes that are all below 32;
+    otherwise 256 for bytes, 65536 for 16-bit values that use the highest bit, and the highest value
+    + 1 for other integers."""
+
+    range: tuple[int | float, int | float] | None = None
+    """For floats: the lowest and the highest value there can be. Each value becomes the nearest of
+    ``from_levels`` (by default ``levels``, or 256) equally spaced values from one to the other, so
+    that bytes divided by 255 come through unchanged. Values outside are refused."""
+
+    offset: int | None = None
+    """An integer to add to every stored value, such as 1000 for Hounsfield units."""
+
+    values: tuple[int | float, ...] | Literal["auto"] | None = None
+    """The values that occur, such as -1,1 or 11,21,90, in the order of their levels; ``auto`` finds
+    them. By default no table, but one for arrays of exactly two values."""
+
+    one_hot: bool | None = None
+    """Take the channels of an array for one-hot categories: one channel with K levels. By default
+    if every pixel is 1 in exactly one of several channels, and 0 in the others."""
+
+    missing: int | float | Literal["nan"] | None = None
+    """The stored value that means missing, such as nan or 255. It becomes one more level, above the
+    others. By default NaN is refused."""
 
     binarise: Literal["threshold", "draw"] | None = None
     """Reduce to two levels: ``threshold`` makes values of the upper half 1, and ``draw`` makes each
@@ -60,6 +86,11 @@ class Preparation:
 
     ignore_labels: bool = False
     """Ignore labels and sub-folder names."""
+
+    map_levels: int | None = None
+    """The number of levels of integer maps, such as the size of a codebook. By default 2 if no
+    value is above 1; the highest value + 1 for bytes that are all below 32; 256 for other bytes;
+    else the highest value + 1."""
 
     text_encoder: str | tuple[str, ...] | None = None
     """The function that turns captions into vectors, MODULE:FUNCTION, or the words whose presence
@@ -88,13 +119,26 @@ class Preparation:
     """Skip pictures smaller than the requested size. ``size=auto`` sets it if few are much smaller
     than the others."""
 
+    standardise: bool = False
+    """Bring maps of real numbers to mean 0 and deviation 1 in training. Vectors need no option: a
+    model always standardises them."""
+
+    map_scale: tuple[float, ...] | None = None
+    """The mean and deviation of each channel of maps. By default those of the training maps."""
+
+    attributes: tuple[str, ...] | None = None
+    """What the entries of a vector say that is made of several labels of an image. By default the
+    labels that occur."""
+
     ragged: bool = False
     """Accept pictures that differ in size, to train on crops of them."""
 
-    reading: int = 2
+    reading: int = 3
     """The rules by which files are read. Rules 1 are those of version 0.1.0, whose models repeat
     them: 16-bit pictures keep their upper byte, stacks their first page and TIFF files their first
-    three bands; labels 0 ... highest are all classes, and names are in alphabetical order."""
+    three bands; labels 0 ... highest are all classes, and names are in alphabetical order. Rules 2
+    resize arrays as if they were pictures, and take all bytes above 1 for 256 levels. By rules 1
+    and 2, no table of labels is looked for."""
 
     def __post_init__(self) -> None:
         self._set("size", _checked_size(self.size))
@@ -103,17 +147,22 @@ class Preparation:
             ("from_levels", 2, _MOST_LEVELS),
             ("channels", 1, _MOST_CHANNELS),
             ("split_seed", 0, 2**63 - 1),
-            ("reading", 1, 2),
+            ("map_levels", 2, _MOST_LEVELS),
+            ("offset", -(2**53), 2**53),
+            ("reading", 1, 3),
         ):
             value = getattr(self, name)
             if value is not None or name in ("split_seed", "reading"):
                 self._set(name, _checked_integer(name, value, low, high))
         for name in ("validation", "test"):
             self._set(name, _checked_amount(name, getattr(self, name)))
-        for name in ("ignore_labels", "ragged", "skip_broken", "skip_small"):
+        for name in ("ignore_labels", "ragged", "skip_broken", "skip_small", "standardise"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"‹{name}={getattr(self, name)!r}› must be True or False")
         self._set("text_encoder", _checked_encoder(self.text_encoder))
+        self._set("map_scale", _checked_scale(self.map_scale))
+        self._set("attributes", _checked_names("attributes", self.attributes))
+        self._check_meaning()
         if self.split_by not in (None, "content", "index"):
             raise UsageError(f"‹split_by={self.split_by!r}› must be 'content' or 'index'")
         if self.binarise not in (None, "threshold", "draw"):
@@ -127,6 +176,39 @@ class Preparation:
             raise UsageError(
                 "‹size=auto› makes all images one size, and ‹ragged=True› keeps their sizes; give"
                 " one of the two"
+            )
+
+    def _check_meaning(self) -> None:
+        """Check the fields that say what stored values mean."""
+        self._set("range", checked_range(self.range))
+        self._set("values", checked_values(self.values))
+        self._set("missing", checked_missing(self.missing))
+        if self.one_hot not in (None, True, False):
+            raise UsageError(f"‹one_hot={self.one_hot!r}› must be True or False")
+        if self.resize not in (None, "average", "nearest", "pictures"):
+            raise UsageError(f"‹resize={self.resize!r}› must be 'average', 'nearest' or 'pictures'")
+        given = [name for name in ("range", "offset", "values") if getattr(self, name) is not None]
+        if self.one_hot:
+            given.append("one_hot")
+        if len(given) > 1:
+            raise UsageError(
+                f"‹{given[0]}› and ‹{given[1]}› both say what stored values mean; give one of them"
+            )
+        if self.values is not None or self.one_hot:
+            categories = "one_hot" if self.one_hot else "values"
+            count = len(self.values) if isinstance(self.values, tuple) else self.levels
+            if self.binarise is not None or self.levels not in (None, count):
+                cause = "levels" if self.binarise is None else "binarise"
+                raise UsageError(
+                    f"‹{categories}› are categories, which ‹{cause}={getattr(self, cause)}› cannot"
+                    " reduce; leave out one of them"
+                )
+        if self.missing is not None and (self.one_hot or self.resize == "average"):
+            other = "one_hot" if self.one_hot else "resize='average'"
+            raise UsageError(f"‹missing› does not go with ‹{other}›; leave out one of them")
+        if isinstance(self.values, tuple) and self.missing in self.values:
+            raise UsageError(
+                f"‹missing={self.missing}› is also one of the ‹values›; leave it out there"
             )
 
     def _set(self, name: str, value: Any) -> None:
@@ -229,6 +311,28 @@ def _checked_encoder(encoder: Any) -> Any:
             " itself is an argument of load_data"
         )
     return tuple(encoder)
+
+
+def _checked_scale(scale: Any) -> tuple[float, ...] | None:
+    if scale is None:
+        return None
+    good = isinstance(scale, list | tuple) and scale and len(scale) % 2 == 0
+    good = good and all(isinstance(number, float) and math.isfinite(number) for number in scale)
+    if not good or min(scale[1::2]) <= 0:
+        raise UsageError(
+            f"‹map_scale={scale!r:.60}› must be a finite mean and a positive deviation of each"
+            " channel"
+        )
+    return tuple(scale)
+
+
+def _checked_names(name: str, values: Any) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    good = isinstance(values, list | tuple) and values and all(isinstance(v, str) for v in values)
+    if not good or len(set(values)) < len(values):
+        raise UsageError(f"‹{name}={values!r:.60}› must be different names")
+    return tuple(values)
 
 
 def _is_integer(value: Any) -> bool:

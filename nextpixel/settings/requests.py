@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+_USUAL_COUNT = 64
+
+
 def check_at_least(least: int, **values: int | None) -> None:
     """Raise UsageError if one of these values is smaller; None is not checked."""
     for name, value in values.items():
@@ -91,16 +94,21 @@ class SampleConfig:
 class SampleRequest:
     """Which images to draw."""
 
-    n: int = 64
-    """The number of images. ``--class all`` draws so many of each class; without ``--class`` they
-    are divided among the classes."""
+    n: int | None = None
+    """The number of images in all, by default 64. They are divided evenly among the classes. With
+    fewer vectors or maps than images, image k has the one of number k modulo their number: of
+    ``--n 60`` and three vectors, each has twenty images."""
+
+    per_class: int | None = None
+    """The number of images of each class, in the place of --n."""
 
     size: int | tuple[int, int] | None = None
     """One side, or HEIGHTxWIDTH. By default the size of the training images."""
 
     class_: str | None = None
     """For a class-conditional model: the name or number of a class, ``all``, or ``none`` (unknown).
-    By default all classes, a row for each."""
+    By default all classes, a row for each. For a model of several labels: those that the images
+    have, such as ``red;round``."""
 
     caption: str | None = None
     """What the images should show, for a model conditioned on captions."""
@@ -110,7 +118,14 @@ class SampleRequest:
     each class."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, n=self.n, columns=self.columns)
+        check_at_least(1, n=self.n, per_class=self.per_class, columns=self.columns)
+        if self.n is not None and self.per_class is not None:
+            raise UsageError(
+                f"‹n={self.n}› and ‹per_class={self.per_class}› both say how many images to draw;"
+                " give one of them"
+            )
+        if self.n is None:
+            object.__setattr__(self, "n", _USUAL_COUNT)
         if isinstance(self.size, int):
             object.__setattr__(self, "size", (self.size, self.size))
         if self.size is not None:
@@ -133,7 +148,9 @@ class CompletionRequest:
     """The half to hide, or the central quarter."""
 
     mask: str | Path | None = None
-    """A picture of the size of the images, black where pixels are hidden. It replaces --hide."""
+    """A picture that is black, or transparent, where pixels are hidden; or a folder of one for each
+    image, of the same name. It has the size of the images as they are stored, and is cropped and
+    reduced with them, or the size at which the model sees them. It replaces --hide."""
 
     class_: str | None = None
     """For a class-conditional model and images without labels: the name or number of their class,
@@ -141,6 +158,9 @@ class CompletionRequest:
 
     draws: int = 4
     """The number of completions of each image."""
+
+    only_result: bool = False
+    """Save only the finished images, without the original and what the model was given."""
 
     def __post_init__(self) -> None:
         check_at_least(1, n=self.n, draws=self.draws)

@@ -5,20 +5,47 @@ What is in a `Source` belongs to these images. It is never carried over to other
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nextpixel.errors import UsageError
+from nextpixel.settings.label_pattern import check_pattern
 from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 
-__all__ = ["ANNOTATION_PLACES", "PLACES", "Annotations", "Source"]
+__all__ = [
+    "ANNOTATION_PLACES",
+    "IN_MEMORY",
+    "PLACES",
+    "Annotations",
+    "Source",
+    "file_and_dataset",
+]
+
+IN_MEMORY = "memory:"
+"""The source of images that a Python program held, which no name leads to."""
+
+_IN_FILE = re.compile(r"(.+\.(?:h5|hdf5|hdf|he5)):([^:]+)", re.IGNORECASE | re.DOTALL)
 
 ANNOTATION_PLACES = ("labels", "vectors", "captions", "maps", "embedding")
 """The fields of `Annotations` that name a file or folder."""
 
 PLACES = ("images", *ANNOTATION_PLACES)
 """The fields of a `Source` that name a file, a folder or a data set."""
+
+
+def file_and_dataset(name: str) -> tuple[str, str | None]:
+    """Divide the name of a data set in an HDF5 file: ``x.h5:train/data``.
+
+    Example:
+        >>> file_and_dataset("x.h5:train/data"), file_and_dataset("x.h5")
+        (('x.h5', 'train/data'), ('x.h5', None))
+    """
+    found = _IN_FILE.fullmatch(name)
+    if found is None or os.path.exists(os.path.expanduser(name)):
+        return name, None
+    return found[1], found[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +57,25 @@ class Annotations:
     """
 
     labels: str | Path | None = None
-    """An ``.npy`` file with the label of each image of an ``.npy`` file, in the order of the
-    images."""
+    """The labels of the images: an ``.npy`` file in the order of the images of an ``.npy`` file, or
+    a ``.csv``, ``.tsv`` or ``.parquet`` table with a column of labels and one of files. Images
+    without a label are of an unknown class. By default ``labels.csv`` in a folder of pictures
+    without sub-folders, or ``NAME_labels.csv`` or ``.npy`` beside NAME."""
+
+    label_column: str | None = None
+    """The column of labels. Several, A,B,C, are labels that an image has or has not; so are several
+    labels in one cell, as in ``red;square``. The model is then conditioned on a vector of zeros and
+    ones. By default the column label, class, category, target or y."""
+
+    file_column: str | None = None
+    """The column of tables of labels, vectors or captions that names the images: paths below the
+    folder, or names of files with or without their ending; for arrays, numbers from 0. By default
+    the column file, filename, image, path, name or id."""
+
+    label_pattern: str | None = None
+    """Labels from the names of files: a regular expression with one group around the label, such as
+    ``(.+)_[0-9]+``. It is searched in the name of the file, or in the path below the folder if it
+    has a slash."""
 
     vectors: str | Path | None = None
     """A vector for each image: an ``.npy`` file in the order of the images, or a ``.csv`` table of
@@ -53,6 +97,16 @@ class Annotations:
         for name in ANNOTATION_PLACES:
             if getattr(self, name) is not None:
                 _check_place(self, name, f"‹{name}={getattr(self, name)!r:.60}›")
+        for name in ("label_column", "file_column", "label_pattern"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value and "\0" not in value):
+                raise UsageError(f"‹{name}={value!r:.60}› must be a text that is not empty")
+        if self.label_pattern is not None:
+            check_pattern(self.label_pattern)
+            if other := next((n for n in ("labels", "label_column") if getattr(self, n)), None):
+                raise UsageError(
+                    f"‹label_pattern› and ‹{other}› both say where the labels are; give one of them"
+                )
 
 
 @dataclass(frozen=True)
@@ -66,10 +120,11 @@ class Source(Annotations):
     """
 
     images: str | Path
-    """``digits`` (scikit-learn's handwritten digits: 8×8, 17 levels, 10 classes); an ``.npz`` or
-    ``.npy`` file; a folder of pictures, whose sub-folders are classes, or ``train``, ``valid`` and
-    ``test``; one picture; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a Hugging Face data set. A
-    folder called digits is ``./digits``."""
+    """A folder of pictures, whose sub-folders are classes, or ``train``, ``valid`` and ``test``; a
+    ``.zip`` or ``.tar`` of such a folder; one picture; an ``.npz``, ``.npy`` or ``.h5`` file, also
+    one data set of it, ``file.h5:train/data``; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a Hugging
+    Face data set; ``digits`` (scikit-learn's handwritten digits: 8×8, 17 levels, 10 classes).
+    Pictures are PNG, JPEG, TIFF, DICOM and others. A folder called digits is ``./digits``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,8 +139,9 @@ class Source(Annotations):
         """The first of its files and folders that does not exist, seen from the working folder."""
         for field in PLACES:
             name = getattr(self, field)
-            named = field == "images" and (name == "digits" or name.startswith("hf:"))
-            if name is not None and not named and not Path(name).expanduser().exists():
+            if name is None or (field == "images" and _is_name(name)):
+                continue
+            if not Path(file_and_dataset(name)[0]).expanduser().exists():
                 return str(name)
         return None
 
@@ -107,6 +163,11 @@ class Source(Annotations):
             if not isinstance(labels := keys.get("labels", True), bool):
                 record["labels"] = labels
         return read_record(cls, record)
+
+
+def _is_name(images: str) -> bool:
+    """Whether images are named by something other than a file or folder."""
+    return images in ("digits", IN_MEMORY) or images.startswith("hf:")
 
 
 def _check_place(holder: Annotations, field: str, shown: str) -> None:

@@ -71,8 +71,13 @@ def conditions_of(data: ImageData, *, categorical_maps: bool = False) -> tuple[C
         UsageError: the maps do not have the images' size or 1/2, 1/3 … of it.
     """
     parts: list[Condition] = [ClassCondition(len(data.classes))] if data.classes else []
-    if data.train.vectors is not None:
-        parts.append(VectorCondition(data.train.vectors.shape[1]))
+    if (vectors := data.train.vectors) is not None:
+        if len(vectors) and np.isnan(vectors).any(axis=1).all():
+            raise UsageError(
+                f"all vectors of {data.source} are unknown, because each has a number that is"
+                " missing; leave out the column that is empty"
+            )
+        parts.append(VectorCondition(vectors.shape[1]))
     if data.train.maps is not None:
         _, maps, *size = data.train.maps.shape
         scale = None if data.shape is None else fraction(data.shape, tuple(size))

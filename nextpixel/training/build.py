@@ -16,6 +16,7 @@ from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.choice import NETWORKS, ModelChoice
 from nextpixel.training.batches import conditions_of
+from nextpixel.training.defaults import with_kind
 
 __all__ = ["build_model", "memory_bytes"]
 
@@ -50,7 +51,7 @@ def build_model(
     Raises:
         UsageError: the choice does not suit the data, or the model does not fit into memory.
     """
-    choice = choice or ModelChoice()
+    choice, _ = with_kind(choice or ModelChoice(), data)
     conditions = _conditions(data, choice, conditional, categorical_maps)
     size = (crop, crop) if data.shape is None and crop is not None else data.shape
     if choice.scale is not None and size is not None and choice.scale > min(size):
@@ -107,8 +108,10 @@ def _built(
         return ConvolutionalAutoencoder(size=size or (), **code, **images)
 
     def network(*given: Condition) -> Any:
-        keywords = {"features": _default_features(choice.kind, data.channels)} | {**choice.network}
-        return _CLASSES[choice.kind](condition=given, **keywords, **images)
+        keywords = {"features": _default_features(choice.network_class, data.channels)} | {
+            **choice.network
+        }
+        return _CLASSES[choice.network_class](condition=given, **keywords, **images)
 
     if choice.model == "pixel-cnn-autoencoder":
         return PixelCNNAutoencoder(

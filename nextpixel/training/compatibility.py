@@ -18,10 +18,10 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
     """Raises UsageError unless model, data and configuration fit together."""
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):
-            raise UsageError(
-                f"the model has {name}={getattr(model, name)} but the data"
-                f" {name}={getattr(data, name)}; make them equal"
-            )
+            has, found = getattr(model, name), getattr(data, name)
+            more = has < found and name == "levels"
+            advice = f"load the data with ‹levels={has}›" if more else "make them equal"
+            raise UsageError(f"the model has {name}={has} but the data {name}={found}; {advice}")
     if model.dtype not in (torch.float32, torch.float64):
         raise UsageError(
             f"the weights are {model.dtype}, in which small updates are lost; train model.float(),"

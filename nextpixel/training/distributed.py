@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,8 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from nextpixel.errors import STOPS
+
 __all__ = [
     "any_process",
+    "is_alone",
     "is_first_process",
     "keep_freed_memory",
     "process_group",
@@ -53,6 +57,11 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_alone() -> bool:
+    """Whether torchrun has started no other processes; known before they join."""
+    return os.environ.get("WORLD_SIZE", "1") == "1"
+
+
 @contextmanager
 def process_group(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Joins the other processes of torchrun, if any.
@@ -75,13 +84,13 @@ def process_group(model: nn.Module, device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def any_process(wish: bool, device: torch.device) -> bool:
-    """Whether the wish of any process is true, so that all act together, after the same step."""
+def any_process(wish: int, device: torch.device) -> int:
+    """The highest wish of any process, so that all act together, after the same step."""
     if rank_and_processes()[1] == 1:
         return wish
     wishes = torch.tensor(int(wish), device=device)
     dist.all_reduce(wishes, dist.ReduceOp.MAX)
-    return bool(wishes)
+    return int(wishes)
 
 
 def wait_for_all() -> None:
@@ -91,25 +100,33 @@ def wait_for_all() -> None:
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns SIGINT and SIGTERM into a request to stop, which the yielded function reports.
+def stop_requests() -> Iterator[Callable[[], int]]:
+    """Turns signals into a request to stop: the yielded function gives the signal, 0 for none.
 
-    A second SIGINT stops at once.
+    They are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a closed terminal) and SIGUSR1 (a scheduler's warning
+    before the time limit). One that is ignored stays so, as under nohup. A second signal does what
+    it would do without this block, which is to stop at once. torchrun passes on what the process
+    has received already: so the same signal within a second counts once, except for Ctrl-C.
     """
-    requested = False
+    requested, when = 0, 0.0
 
-    def request(_number: int, _frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+    def request(number: int, _frame: FrameType | None) -> None:
+        nonlocal requested, when
+        if not requested:
+            requested, when = number, time.monotonic()
+            if signal.SIGINT in before:
+                signal.signal(signal.SIGINT, before[signal.SIGINT])
+        elif number != requested or time.monotonic() - when > 1:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     # Only the main thread may handle signals.
-    numbers = (
-        (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is threading.main_thread()
-        else ()
-    )
-    before = {number: signal.signal(number, request) for number in numbers}
+    numbers = STOPS if threading.current_thread() is threading.main_thread() else ()
+    before = {
+        number: signal.signal(number, request)
+        for number in numbers
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
     try:
         yield lambda: requested
     finally:

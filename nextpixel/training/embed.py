@@ -22,7 +22,6 @@ from nextpixel.files.card import ModelCard
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.embedding import embed as vectors_of
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
 from nextpixel.settings.training import EmbeddingConfig
 from nextpixel.training.embedding import Verification, train_embedding, verify
 
@@ -91,7 +90,7 @@ class EmbeddingResult:
 
 
 def learn_embedding(
-    source: str | Path | Source,
+    source: Any,
     training: EmbeddingConfig | None = None,
     *,
     out: str | Path | None = None,
@@ -107,7 +106,7 @@ def learn_embedding(
     """Trains an embedding of labelled images, verifies it, and saves it.
 
     Args:
-        source: the images, and the file of their labels if it is a separate one.
+        source: the images and their labels: anything that `nextpixel.data.load.load_data` takes.
         training: how; None for the defaults.
         out: the checkpoint to write, or None.
         preparation: how the images are prepared.
@@ -130,7 +129,13 @@ def learn_embedding(
             f"{data.source} has no classes, or images of several sizes; an embedding needs labelled"
             " images of one size"
         )
-    parts = [split for split in (data.train, data.valid, data.test) if len(split)]
+    unknown = np.array([-1])
+    parts = [
+        _of_classes(split, unknown, inside=False)
+        for split in (data.train, data.valid, data.test)
+        if len(split)
+    ]
+    parts = [split for split in parts if len(split)]
     numbers = held_out_classes(
         np.unique(np.concatenate([_labels(split) for split in parts])),
         held_out,

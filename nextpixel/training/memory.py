@@ -2,16 +2,20 @@
 
 import copy
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 
 from nextpixel.data.splits import ImageData
+from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import training_parts
+from nextpixel.training.build import memory_bytes
 
-__all__ = ["is_out_of_memory", "parts_that_fit"]
+__all__ = ["check_memory", "in_memory", "is_out_of_memory", "parts_that_fit"]
 
 _SENTENCE = re.compile("out of memory|can't allocate memory|not enough memory")
 _MARGIN = 2
@@ -24,6 +28,34 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or (
         isinstance(error, RuntimeError) and _SENTENCE.search(str(error)) is not None
     )
+
+
+@contextmanager
+def in_memory(sentence: str) -> Iterator[None]:
+    """Raises UsageError with a sentence if the memory is used up within a block."""
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = error.__context__ = None  # They hold on to all that filled it.
+    raise UsageError(sentence)
+
+
+def check_memory(model: Trainable, data: ImageData, config: TrainConfig) -> None:
+    """Raises UsageError if one part of a batch alone cannot fit into memory."""
+    sides = (config.crop, config.crop) if config.crop else data.shape
+    if sides is None or model.device.type != "cpu":
+        return
+    images = config.batch_size // config.accumulate
+    widest = max(p.shape[0] for p in model.parameters() if p.ndim)
+    needed = 2.0 * images * sides[0] * sides[1] * widest
+    if needed > (memory := memory_bytes()):
+        raise UsageError(
+            f"‹batch_size={config.batch_size}› takes at least {needed / 2**30:,.0f} GiB, but there"
+            f" are {memory / 2**30:.0f} GiB of memory; make it smaller, or ‹accumulate› larger"
+        )
 
 
 def parts_that_fit(model: Trainable, data: ImageData, config: TrainConfig) -> int | None:

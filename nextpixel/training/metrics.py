@@ -61,11 +61,23 @@ def rewrite(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Appends lines, and waits until they are on the disk."""
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
+    """Appends lines, and waits until they are on the disk; all of them, or none."""
+    path = folder / METRICS
+    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            written = os.write(descriptor, text)
+            while written < len(text):
+                written += os.write(descriptor, text[written:])
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, size)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
 
 
 def lines_of(step: Step, before: tuple[int, float], batch_size: int) -> list[dict[str, Any]]:

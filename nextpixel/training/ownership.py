@@ -89,7 +89,8 @@ def _key(*, make: bool) -> bytes | None:
         finally:
             new.unlink()
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
     with os.fdopen(descriptor, "rb") as file:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.checkpoint import BEST, read_card
-from nextpixel.files.card import ModelCard, checked_source
+from nextpixel.files.card import ModelCard, ancestors_of, checked_source
 from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
+from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import replace_file
 from nextpixel.files.tensors import FORMAT, json_digest
 from nextpixel.settings.recorded import recorded
@@ -25,6 +26,7 @@ _KINDS: dict[str, Any] = {
     "shape": tuple[int, int] | None,
     "model": Mapping[str, Any],
     "training": Mapping[str, Any],
+    "ancestors_digest": Mapping[str, Any] | None,
 }
 
 
@@ -74,6 +76,8 @@ def own_card(path_or_name: str | Path) -> ModelCard:
 
 def _read(path: Path) -> tuple[dict[str, Any], str, object]:
     """The request, its digest, and the signature."""
+    if (kind := kind_of(path)) is not None:
+        raise CheckpointError(f"{path} is {kind}, not a regular file; restore it from a copy")
     if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent} holds no run ({RUN} is missing); give the folder of a run"
@@ -101,6 +105,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str, object]:
             checked(asked[name], kind, f"{place} {name}")
     if None in checked_source(asked, f"{path} is damaged"):
         raise CheckpointError(f"{path} is damaged: it does not say what data it is of")
+    ancestors_of(asked.get("ancestors", ()), f"{place} ancestors")
     checked(asked["model"].get("class"), str, f"{place} model.class")
     checked(asked["model"].get("config"), Mapping[str, Any], f"{place} model.config")
     read_record(TrainConfig, asked["training"], f"{place} training")

@@ -6,6 +6,7 @@
     metrics.jsonl       one JSON object for each logged step and each validation
     state.safetensors   all of `TrainState`, to resume
     best.safetensors    the averaged weights at the best validation: what every later command takes
+    preview.png         examples of what the model sees, if the caller asks for it
 
 The weights of the last step are in the state; a checkpoint of their own would be taken for a result
 by mistake.
@@ -16,23 +17,27 @@ the same weights again.
 """
 
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextpixel.checkpoint import BEST, build, save
 from nextpixel.data.annotations import TextEncoder
+from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
+from nextpixel.data.preview import PREVIEW, write_preview
 from nextpixel.data.splits import ImageData
-from nextpixel.errors import UsageError
-from nextpixel.files.card import ModelCard, Training
+from nextpixel.errors import Interrupted, UsageError
+from nextpixel.files.card import ModelCard, Training, ancestors_of
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
 from nextpixel.files.tensors import read_header
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
+from nextpixel.settings.source import IN_MEMORY
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
@@ -44,6 +49,7 @@ from nextpixel.training.distributed import (
     stop_requests,
     wait_for_all,
 )
+from nextpixel.training.folder import run_folder
 from nextpixel.training.loop import Step, TrainState, initial_state, train
 from nextpixel.training.metrics import append, lines_of, read_metrics, rewrite
 from nextpixel.training.ownership import check_places
@@ -54,7 +60,11 @@ from nextpixel.training.state import STATE, load_state, save_state
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from nextpixel.training.finetune import Start
+
 __all__ = ["reopen", "run"]
+
+_ANCESTRY = ("ancestors", "ancestors_digest")
 
 
 def run(
@@ -68,15 +78,17 @@ def run(
     log_every: int = 10,
     save_seconds: float = 60.0,
     tensorboard: bool = False,
+    start: "Start | None" = None,
+    preview: bool = False,
 ) -> Iterator[Step]:
     """Trains in a run folder, and yields every step.
 
     It writes metrics, the best weights and the state on the way.
 
     Under torchrun it makes the process group (nccl on CUDA, where each process takes the device of
-    its local rank, else gloo); only the first process writes. Ctrl-C (SIGINT, SIGTERM) saves the
-    state after the step in progress; a second one stops at once. The state is also saved when the
-    caller leaves the loop.
+    its local rank, else gloo); only the first process writes. A signal (SIGINT, which is Ctrl-C,
+    SIGTERM, SIGHUP or SIGUSR1) saves the state after the step in progress; a second one stops at
+    once. The state is also saved when the caller leaves the loop.
 
     Args:
         folder: made if necessary.
@@ -92,15 +104,18 @@ def run(
         save_seconds: least time between two saves of the state, apart from those at validations and
             at the end.
         tensorboard: also write scalars, and samples of every new best, for TensorBoard.
+        start: what a new run starts from, if not from random weights: it is recorded.
+        preview: also write preview.png, examples of what the model sees, before it trains.
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
-            differently.
+            differently; another process trains in it, or there is no space for the run.
+        OSError: the disk is full, or the like; the folder holds the last good state.
         FileNotFoundError: there is no run to resume.
         CheckpointError: the state is damaged.
         TrainingError: see `train`.
-        KeyboardInterrupt: after SIGINT or SIGTERM, when the state is saved; its message says how to
-            go on.
+        Interrupted: after such a signal, when the state is saved; a KeyboardInterrupt whose message
+            says how to go on.
         ModuleNotFoundError: TensorBoard is not installed.
     """
     folder = Path(folder).expanduser()
@@ -108,11 +123,22 @@ def run(
         raise ValueError(f"log_every (={log_every}) must be at least 1")
     writer = summary_writer() if tensorboard else None
     asked = asked_of(model, data, config)
-    with process_group(model, model.device), stop_requests() as stop_requested:
+    if start is not None:
+        asked |= {
+            "ancestors": [asdict(ancestor) for ancestor in start.ancestors],
+            "ancestors_digest": start.digest,
+        }
+    with (
+        process_group(model, model.device),
+        stop_requests() as stop_requested,
+        run_folder(folder, model, config, resume=resume),
+    ):
         first = rank_and_processes()[0] == 0
-        state = _prepare(
+        state, asked = _prepare(
             folder, asked, model, data, config, resume=resume, other_data=other_data, first=first
         )
+        if first and preview and data.examples:
+            write_preview(data, folder / PREVIEW)
         board = None
         if first and writer is not None:
             board = writer(str(folder / "tensorboard"), purge_step=state.step + 1)
@@ -132,13 +158,15 @@ def run(
                         save_state(state, folder / STATE)
                         saved = time.monotonic()
                 yield step
-                if any_process(stop_requested(), model.device):
+                if number := any_process(stop_requested(), model.device):
                     if first:
                         save_state(state, folder / STATE)
                     wait_for_all()
-                    raise KeyboardInterrupt(
-                        f"stopped after step {step.step} with the state saved; to go on: "
-                        f"nextpixel train --resume {shlex.quote(str(folder))}"
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(number).name} after step {step.step} with the"
+                        " state saved; to go on: nextpixel train --resume"
+                        f" {shlex.quote(str(folder))}",
+                        number,
                     )
         except GeneratorExit:
             if first:
@@ -154,8 +182,11 @@ def run(
 def reopen(
     folder: str | Path,
     *,
-    source: str | None = None,
+    source: Any = None,
     labels: str | Path | None = None,
+    label_column: str | None = None,
+    file_column: str | None = None,
+    label_pattern: str | None = None,
     vectors: str | Path | None = None,
     captions: str | Path | None = None,
     maps: str | Path | None = None,
@@ -169,9 +200,10 @@ def reopen(
 
     Args:
         folder: of the run.
-        source: where the same images are now.
+        source: where the same images are now, or the images themselves.
         labels: where the same labels are now; `vectors`, `captions`, `maps` and `embedding`
             likewise.
+        label_column, file_column, label_pattern: as in the run; they may be left out.
         text_encoder: the function that made vectors of captions, if it was not the bag of words.
 
     Raises:
@@ -181,9 +213,13 @@ def reopen(
     """
     folder = Path(folder).expanduser()
     asked = read_run(folder)
-    given = {
-        "images": source,
+    held = source is not None and not isinstance(source, str | Path)
+    given: dict[str, Any] = {
+        "images": IN_MEMORY if held else source,
         "labels": labels,
+        "label_column": label_column,
+        "file_column": file_column,
+        "label_pattern": label_pattern,
         "vectors": vectors,
         "captions": captions,
         "maps": maps,
@@ -204,7 +240,9 @@ def reopen(
     model = build(name, keywords, folder / RUN, header, part="model/", device="cpu")
     if not isinstance(model, Trainable):
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
-    data = load_data(data_source, preparation, text_encoder=text_encoder)
+    images = source if held else data_source
+    data = load_data(images, preparation, text_encoder=text_encoder)
+    data, _ = without_ancestors(data, asked.get("ancestors_digest"))
     return model, data, TrainConfig(**asked["training"])
 
 
@@ -218,8 +256,11 @@ def _prepare(
     resume: bool,
     other_data: bool,
     first: bool,
-) -> TrainState[Any]:
-    """The state to start from. The first process also brings the folder there."""
+) -> tuple[TrainState[Any], dict[str, Any]]:
+    """The state to start from, and the request with what is kept of an earlier one.
+
+    The first process also brings the folder there.
+    """
     check_fit(model, data, config, rank_and_processes()[1])
     state = initial_state(model, config)
     if resume:
@@ -228,17 +269,17 @@ def _prepare(
         asked = asked | digest_to_go_on_with(folder, before, asked, other_data=other_data)
         load_state(state, folder / STATE)
         asked = asked | {"changes": changes_of(before, asked, state.step)}
+        asked |= {name: before[name] for name in _ANCESTRY if name in before}
     elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
         raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
     if first:
-        folder.mkdir(parents=True, exist_ok=True)
         remove_left_over(folder)
         kept = read_metrics(folder) if resume else []
         rewrite(folder, (line for line in kept if line["step"] <= state.step))
         if not resume:
             save_state(state, folder / STATE)
         write_run(folder, asked)
-    return state
+    return state, asked
 
 
 def _log(
@@ -270,6 +311,8 @@ def _save_best(folder: Path, state: TrainState[Any], step: Step, asked: Mapping[
         source=source,
         preparation=preparation,
         digest=asked.get("digest"),
+        ancestors=ancestors_of(asked.get("ancestors", ()), f"{folder / RUN}: ancestors"),
+        ancestors_digest=asked.get("ancestors_digest"),
         classes=tuple(asked["classes"]),
         shape=asked["shape"] and tuple(asked["shape"]),
         training=training,

@@ -12,58 +12,37 @@ For a loop or a model of your own, use its parts: `nextpixel.training.runs.run` 
 `nextpixel.training.loop.train`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nextpixel.checkpoint import load_trainable
+from nextpixel.checkpoint import load_trainable, read_card
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import ImageData
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
 from nextpixel.models.trainable import Trainable
-from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.choice import KINDS, ModelChoice
 from nextpixel.settings.preparation import Preparation
-from nextpixel.settings.source import Source
+from nextpixel.settings.source import IN_MEMORY, Source, file_and_dataset
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
-from nextpixel.training.build import build_model, memory_bytes
+from nextpixel.training.build import build_model
+from nextpixel.training.defaults import with_crop, with_kind
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
-from nextpixel.training.loop import Step, TrainingError
-from nextpixel.training.memory import is_out_of_memory, parts_that_fit
-from nextpixel.training.runs import reopen, run
+from nextpixel.training.finetune import Start, start_from_checkpoint
+from nextpixel.training.metrics import read_metrics
+from nextpixel.training.pace import bounded, fitting, seconds_per_image, updates_in_time
+from nextpixel.training.plan import Progress, TrainPlan, follow_plan
+from nextpixel.training.runs import reopen
+from nextpixel.training.verdict import verdict
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainPlan:
-    """What is about to be trained: everything is chosen, and nothing is written yet.
-
-    Attributes:
-        folder: of the run.
-        model: the untrained model, on its device.
-        data: what it is trained on.
-        config: how.
-        resume: whether the folder holds a run to go on with.
-        other_data: whether it may go on with data that have changed.
-    """
-
-    folder: Path
-    model: Trainable
-    data: ImageData
-    config: TrainConfig
-    resume: bool = False
-    other_data: bool = False
-
-
-Progress = Callable[[TrainPlan, Iterator[Step]], Iterator[Step]]
-"""Wraps the steps of a run to show them, such as ``lambda plan, steps: tqdm(steps)``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,8 +58,13 @@ class TrainResult:
         valid_bits_per_dim: the best validation during this call; None if there was none.
         split: "test", or "valid" if there are no test images; None if there are neither.
         images: number of images in that split.
-        bits_per_dim: `nextpixel.training.evaluation.evaluate` of the model on all of that split;
+        bits_per_dim: `nextpixel.training.evaluation.evaluate` of the model on those images;
             `model.figure` tells what it means. None without a split.
+        evaluated: number of images that it was evaluated on: all, or an even choice of them if all
+            would take longer than a quarter of the run.
+        warnings: what speaks against using the model as it is, a sentence each; parameters stand in
+            them as in `UsageError`.
+        usable: whether the model is better than one histogram, after more than a few updates.
     """
 
     folder: Path
@@ -91,14 +75,22 @@ class TrainResult:
     split: str | None
     images: int
     bits_per_dim: float | None
+    evaluated: int = 0
+    warnings: tuple[str, ...] = ()
+    usable: bool = True
+
+
+Evaluating = Callable[[int, int, float], None]
+"""Is told how many images will be evaluated, of how many, and in about how many seconds."""
 
 
 def train_model(
-    source: str | Path | Source,
+    source: Any,
     model: ModelChoice | None = None,
     training: TrainConfig | None = None,
     *,
     preparation: Preparation | Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
     text_encoder: TextEncoder | str | None = None,
     out: str | Path | None = None,
     conditional: bool | None = None,
@@ -107,16 +99,21 @@ def train_model(
     tensorboard: bool = False,
     reading: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
+    evaluating: Evaluating | None = None,
 ) -> TrainResult:
     """Trains a model on a source of images in a new run folder, and evaluates it.
 
     Args:
-        source: the images, and the files that belong to them.
+        source: the images, and what belongs to them: anything that
+            `nextpixel.data.load.load_data` takes, also images in memory.
         model: which model; what it leaves open is chosen to suit the images.
         training: how; None trains for ten minutes.
         preparation: how the images are prepared: a `Preparation`, or some of its fields. With
             fields or None, large images and images of several sizes become squares of 32 pixels, or
             keep their sizes if `training` has a crop, unless the fields say otherwise.
+        start_from: a checkpoint, a run folder or a pretrained model whose weights the run starts
+            from. Its architecture and its preparation are taken, except for the fields of
+            `preparation`; see `nextpixel.training.finetune`.
         text_encoder: the function that makes vectors of captions; None for the default.
         out: the run's folder; None for ``runs/`` and the name of the source, with a number if that
             exists.
@@ -127,45 +124,87 @@ def train_model(
         tensorboard: also write for TensorBoard.
         reading: called with how many images have been decoded, and of how many.
         progress: wraps the steps of the run, to show them.
+        evaluating: called before the evaluation with the number of images, of how many, and the
+            seconds that it will take.
 
     Raises:
         UsageError: something does not fit together, or the training diverged.
         FileNotFoundError: there is no such source.
     """
     model, training = model or ModelChoice(), training or TrainConfig()
-    if not isinstance(preparation, Preparation):
-        preparation = _preparation(dict(preparation or {}), model, training)
-    data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
-    if not len(data.train):
-        raise UsageError(f"{data.source} has no training images, only a split for testing")
-    with seeded(training.seed):
-        network = build_model(
-            data,
+    given = None if isinstance(preparation, Preparation) else dict(preparation or {})
+    start, updates = None, None
+    if start_from is not None:
+        start = _start(
+            source,
             model,
+            training,
+            preparation,
+            start_from,
+            text_encoder=text_encoder,
             conditional=conditional,
-            categorical_maps=categorical_maps,
-            crop=training.crop,
+            progress=reading,
         )
+        data, network = start.data, start.model
+        _check_trainable(data)
+    else:
+        if not isinstance(preparation, Preparation):
+            preparation = _preparation(given or {}, model, training)
+        data = load_data(source, preparation, text_encoder=text_encoder, progress=reading)
+        _check_trainable(data)
+        if preparation.map_levels is not None and data.map_levels is None:
+            raise UsageError(f"‹map_levels› was given, but {data.source} has no maps; leave it out")
+        cropped = ""
+        if given is not None:
+            training, cropped = with_crop(training, data, model, given)
+        sized = model != ModelChoice(kind=model.kind)
+        model, kind = with_kind(model, data)
+        data = replace(data, notes=(*data.notes, *filter(None, (kind, cropped))))
+        config = training
+
+        def build(choice: ModelChoice) -> Trainable:
+            with seeded(config.seed):
+                return build_model(
+                    data,
+                    choice,
+                    conditional=conditional,
+                    categorical_maps=categorical_maps,
+                    crop=config.crop,
+                )
+
+        if sized:
+            network = build(model)
+        else:
+            network, updates, notes = fitting(build, model, data, training, pick_device(device))
+            data = replace(data, notes=(*data.notes, *notes))
+    network = network.to(pick_device(device))
+    if updates is None:
+        updates = updates_in_time(network, data, training)
     plan = TrainPlan(
-        folder=Path(out) if out is not None else _free_folder(str(source)),
-        model=network.to(pick_device(device)),
+        folder=Path(out) if out is not None else _free_folder(str(data.source)),
+        model=network,
         data=data,
         config=training,
+        start=start,
+        updates=updates,
     )
-    return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
+    return _evaluated(
+        plan, follow_plan(plan, tensorboard=tensorboard, progress=progress), evaluating
+    )
 
 
 def resume_model(
     folder: str | Path,
     changes: Mapping[str, Any] | None = None,
     *,
-    source: str | None = None,
-    annotations: Mapping[str, str | Path] | None = None,
+    source: Any = None,
+    annotations: Mapping[str, Any] | None = None,
     text_encoder: TextEncoder | str | None = None,
     other_data: bool = False,
     device: str | torch.device = "auto",
     tensorboard: bool = False,
     progress: Progress | None = None,
+    evaluating: Evaluating | None = None,
 ) -> TrainResult:
     """Continues a run as if it had not stopped, and evaluates it.
 
@@ -173,14 +212,15 @@ def resume_model(
         folder: of the run.
         changes: fields of `TrainConfig` to change, among `MAY_CHANGE`: the length of the run, and
             what rescues one that diverged.
-        source: where the same images are now, if they moved.
+        source: where the same images are now, if they moved; or the same images, if the run was
+            of images in memory.
         annotations: where the files that belong to them are now, if they moved, by the fields of
             `Source`: labels, vectors, captions, maps, embedding.
         text_encoder: the function that encodes captions, unless it is the default.
         other_data: go on although the data have changed since the run began.
         device: as in `train_model`.
         tensorboard: as in `train_model`.
-        progress: as in `train_model`.
+        progress, evaluating: as in `train_model`.
 
     Raises:
         UsageError: a change is not possible, or the training diverged.
@@ -201,89 +241,32 @@ def resume_model(
         resume=True,
         other_data=other_data,
     )
-    return _evaluated(plan, follow_plan(plan, tensorboard=tensorboard, progress=progress))
-
-
-def follow_plan(
-    plan: TrainPlan, *, tensorboard: bool = False, progress: Progress | None = None
-) -> float | None:
-    """Trains what was planned. The folder then holds the best weights.
-
-    Returns:
-        The best validation during this call, in bits/dim; None if there was none.
-
-    Raises:
-        TrainingError: the training diverged; the message says where the run is kept.
-    """
-    _check_memory(plan)
-    steps = run(
-        plan.folder,
-        plan.model,
-        plan.data,
-        plan.config,
-        resume=plan.resume,
-        other_data=plan.other_data,
-        tensorboard=tensorboard,
-    )
-    best: float | None = None
-    try:
-        for step in steps if progress is None else progress(plan, steps):
-            if step.valid_bits_per_dim is not None:
-                found = step.valid_bits_per_dim
-                best = found if best is None else min(best, found)
-    except TrainingError as error:
-        raise TrainingError(f"{error.sentence}; the run is kept in {plan.folder}") from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        # The traceback holds on to all that filled the memory.
-        steps, error.__traceback__, error.__context__ = iter(()), None, None
-    else:
-        return best
-    raise TrainingError(_out_of_memory(plan))
-
-
-def _out_of_memory(plan: TrainPlan) -> str:
-    """What fits, in a sentence."""
-    config = plan.config
-    plan.model.zero_grad()
-    parts = None if rank_and_processes()[1] > 1 else parts_that_fit(plan.model, plan.data, config)
-    fact = f"‹batch_size={config.batch_size}› does not fit into memory"
-    if parts is None:
-        return f"{fact}; use smaller images, a smaller ‹crop› or a smaller model"
-    size = -(-config.batch_size // parts)
-    return (
-        f"{fact}, but {size} image{'s' * (size > 1)} at a time do; go on in {plan.folder} with"
-        f" ‹resume› and ‹accumulate={parts}›, which trains the same, or start anew with"
-        f" ‹batch_size={size}›"
+    return _evaluated(
+        plan, follow_plan(plan, tensorboard=tensorboard, progress=progress), evaluating
     )
 
 
-def _check_memory(plan: TrainPlan) -> None:
-    """Raises UsageError if one part of a batch alone cannot fit into memory."""
-    config, data = plan.config, plan.data
-    sides = (config.crop, config.crop) if config.crop else data.shape
-    if sides is None or plan.model.device.type != "cpu":
-        return
-    images = config.batch_size // config.accumulate
-    widest = max(p.shape[0] for p in plan.model.parameters() if p.ndim)
-    needed = 2.0 * images * sides[0] * sides[1] * widest
-    if needed > (memory := memory_bytes()):
-        raise UsageError(
-            f"‹batch_size={config.batch_size}› takes at least {needed / 2**30:,.0f} GiB, but there"
-            f" are {memory / 2**30:.0f} GiB of memory; make it smaller, or ‹accumulate› larger"
-        )
-
-
-def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
-    """Evaluates the best weights of a finished run on all of the test split."""
+def _evaluated(plan: TrainPlan, best: float | None, evaluating: Evaluating | None) -> TrainResult:
+    """Evaluates the best weights of a finished run on the test split."""
     data = plan.data
     splits = {"test": data.test, "valid": data.valid}
     name = next((name for name, split in splits.items() if len(split)), None)
-    model, bits = plan.model, None
+    model, bits, chosen = plan.model, None, splits[name] if name else data.test
+    warnings: tuple[str, ...] = ()
+    usable = True
     if is_first_process() or rank_and_processes()[1] > 1:  # all evaluate if they are still a group
         model = load_trainable(plan.folder, device=plan.model.device)
-        bits = evaluate(model, splits[name]) if name else None
+        if name is not None and rank_and_processes()[1] == 1:
+            seconds = seconds_per_image(model, chosen)
+            last = read_metrics(plan.folder)[-1]
+            chosen = bounded(chosen, seconds, last["seconds"])
+            if evaluating is not None:
+                evaluating(len(chosen), len(splits[name]), seconds * len(chosen))
+            bits = evaluate(model, chosen)
+            earlier = sum(one.step or 0 for one in read_card(plan.folder).ancestors)
+            warnings, usable = verdict(model, data, name, bits, earlier + last["step"])
+        elif name is not None:
+            bits = evaluate(model, chosen)
     return TrainResult(
         folder=plan.folder,
         model=model,
@@ -293,24 +276,61 @@ def _evaluated(plan: TrainPlan, best: float | None) -> TrainResult:
         split=name,
         images=len(splits[name]) if name else 0,
         bits_per_dim=bits,
+        evaluated=len(chosen),
+        warnings=warnings,
+        usable=usable,
     )
 
 
 def _preparation(given: dict[str, Any], model: ModelChoice, training: TrainConfig) -> Preparation:
     """The preparation with these fields, and a size that suits the training if none was given."""
-    categorical = model.network.get("value_features") is not None
-    if categorical and given.get("size") is not None:
+    defaults = {} if model.kind == "auto" else KINDS[model.kind]
+    categorical = (defaults | dict(model.network)).get("value_features") is not None
+    if categorical and given.get("resize") == "average":
         raise UsageError(
-            "‹size› averages values, which ‹value_features› takes for categories; give only one of"
-            " them"
+            "‹resize=average› averages values, which ‹value_features› takes for categories; use"
+            " ‹resize=nearest›"
         )
+    if categorical and given.get("size") is not None:
+        given = {"resize": "nearest"} | given
     if training.crop is not None:
         return Preparation(**{"ragged": "size" not in given} | given)
     return Preparation(**{"size": None if categorical else "auto"} | given)
 
 
+def _check_trainable(data: ImageData) -> None:
+    if not len(data.train):
+        raise UsageError(f"{data.source} has no training images, only a split for testing")
+
+
+def _start(
+    source: Any,
+    model: ModelChoice,
+    training: TrainConfig,
+    preparation: Preparation | Mapping[str, Any] | None,
+    start_from: str | Path,
+    **arguments: Any,
+) -> Start:
+    """The checkpoint and the data, if the model is not chosen anew."""
+    chosen = [*model.network, *(n for n in ("scale", "variational") if getattr(model, n))]
+    if model.model != ModelChoice().model:
+        chosen.append("model")
+    if model.kind != ModelChoice().kind:
+        chosen.append("kind")
+    if chosen:
+        raise UsageError(f"‹start_from› takes the model of the checkpoint; leave out ‹{chosen[0]}›")
+    source = Source(source) if isinstance(source, str | Path) else source
+    if isinstance(preparation, Preparation):
+        preparation = asdict(preparation)
+    return start_from_checkpoint(start_from, source, preparation or {}, training, **arguments)
+
+
 def _free_folder(source: str) -> Path:
     """runs/ and the source's name, with a number if such a run exists already."""
-    folder = Path("runs") / (Path(source).stem or "run").replace(":", "-")
+    folder = Path("runs") / (_stem(source) or "run").replace(":", "-")
     numbers = (folder.with_name(f"{folder.name}-{k}") for k in count(2))
     return folder if not folder.exists() else next(path for path in numbers if not path.exists())
+
+
+def _stem(source: str) -> str:
+    return "memory" if source == IN_MEMORY else Path(file_and_dataset(source)[0]).stem

@@ -1,0 +1,78 @@
+"""What a run chooses for its images where nobody did: a kind of grids, and crops of large ones."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nextpixel.data.kinds import kind_of
+from nextpixel.data.splits import ImageData
+from nextpixel.settings.choice import KINDS, NETWORKS, ModelChoice
+from nextpixel.settings.training import TrainConfig
+
+__all__ = ["with_crop", "with_kind"]
+
+_LARGE = 2 * 64 * 64
+_CROP = 64
+_NARROW = 32
+
+
+def with_kind(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
+    """A choice with the defaults of the kind of grids, see `ModelChoice.kind`.
+
+    Args:
+        choice: What is asked for; its own values of the network take precedence.
+        data: The images.
+
+    Returns:
+        The choice, and a note of what was chosen; "" if nothing was.
+
+    Example:
+        >>> from nextpixel.data.load import load_data
+        >>> choice, note = with_kind(ModelChoice(kind="codes"), load_data("digits"))
+        >>> choice.network, note
+        ({'value_features': 32}, '')
+    """
+    kind, why = kind_of(data) if choice.kind == "auto" else (choice.kind, "")
+    defaults = KINDS[kind]
+    if choice.network_class not in NETWORKS or choice.network.get("head") == "logistic":
+        defaults = {}
+    chosen = replace(choice, kind=kind, network=defaults | dict(choice.network))
+    if choice.kind != "auto" or not (defaults or data.categorical):
+        return chosen, ""
+    shown = ", ".join(f"‹{name}={value}›" for name, value in defaults.items())
+    other = "photograph" if defaults else "tiles"
+    with_ = f", so with {shown}" if shown else ""
+    return chosen, f"‹kind={kind}›, as {why}{with_}; ‹kind={other}› says otherwise"
+
+
+def with_crop(
+    training: TrainConfig, data: ImageData, choice: ModelChoice, given: Mapping[str, object]
+) -> tuple[TrainConfig, str]:
+    """A configuration that trains on windows of images that are too large to train on whole.
+
+    Args:
+        training: The configuration; its own crop takes precedence.
+        data: The images.
+        choice: The model; only one that takes images of any size is trained on windows.
+        given: The fields of the preparation that were asked for; a size asks for whole images.
+
+    Returns:
+        The configuration, and a note of what was chosen; "" if nothing was.
+    """
+    maps = data.train.maps
+    if (
+        training.crop is not None
+        or given.get("size") is not None
+        or data.shape is None
+        or data.shape[0] * data.shape[1] <= _LARGE
+        or min(data.shape) < _NARROW
+        or choice.model not in NETWORKS
+        or choice.network.get("position_waves")
+        or (maps is not None and maps.shape[2:] != data.shape)
+    ):
+        return training, ""
+    side = min(_CROP, *data.shape)
+    size = f"{data.shape[0]}x{data.shape[1]}"
+    return replace(training, crop=side), (
+        f"images of {size} pixels are trained on in random windows, ‹crop={side}›; ‹size={size}›"
+        " trains on whole images"
+    )

@@ -1,0 +1,48 @@
+"""What a finished run is worth, said honestly: is it trained at all, and is its test one?"""
+
+from nextpixel.data.splits import ImageData
+from nextpixel.data.statistics import one_histogram_bits_per_dim
+from nextpixel.models.trainable import Trainable
+from nextpixel.training.pace import FEW_UPDATES
+
+__all__ = ["verdict"]
+
+_FEW_IMAGES = 30
+
+
+def verdict(
+    model: Trainable, data: ImageData, split: str | None, bits: float | None, updates: int
+) -> tuple[tuple[str, ...], bool]:
+    """Warnings about a run, and whether its model is worth using.
+
+    Args:
+        model: the trained model.
+        data: what it was trained on.
+        split: the name of the split on which it was evaluated.
+        bits: what came out, in bits/dim.
+        updates: how many there were, those of the ancestors included.
+    """
+    said, usable = [], True
+    if bits is not None and split is not None and model.figure.kind != "error":
+        scored = getattr(data, split)
+        baseline = one_histogram_bits_per_dim(data.train, scored, data.levels)
+        if bits > baseline:
+            usable = False
+            said.append(
+                f"one histogram of all values reaches {baseline:.2f} bits/dim, less than the"
+                f" {bits:.2f} of the model, whose samples are still noise"
+            )
+    if updates < FEW_UPDATES:
+        usable = False
+        said.append(
+            f"the run had only {updates:,} update{'s' * (updates != 1)}; train longer with ‹resume›"
+            " and ‹minutes›, or start anew with smaller images or a smaller model"
+        )
+    elif not usable:
+        said[-1] += "; train longer with ‹resume› and ‹minutes›, or with a lower ‹learning_rate›"
+    if split is not None and 0 < (images := len(getattr(data, split))) < _FEW_IMAGES:
+        said.append(
+            f"the {split} split has only {images} image{'s' * (images > 1)}: another split could"
+            " give quite another figure"
+        )
+    return tuple(said), usable
