@@ -29,7 +29,6 @@ from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
 
 every_case = pytest.mark.parametrize("name", CASES)
-every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
 
 
 @every_case
@@ -120,8 +119,9 @@ def test_log_pmf_is_normalised_and_agrees_with_log_prob(name: str) -> None:
 
 
 @every_case
-@every_shape
-@pytest.mark.parametrize("rows", ["all", "one", "gaps"])
+@pytest.mark.parametrize(
+    ("shape", "rows"), [(SHAPES[0], "all"), (SHAPES[1], "one"), (SHAPES[0], "gaps")], ids=str
+)
 @torch.no_grad()
 def test_a_walk_equals_the_full_pass(name: str, shape: tuple[int, int], rows: str) -> None:
     model = trained(name)
