@@ -114,7 +114,7 @@ def test_1_bit_pictures_have_2_levels(tmp_path: Path) -> None:
     data = load_data(tmp_path / "x.png", WHOLE)
     assert data.levels == 2
     np.testing.assert_array_equal(data.train.images[0][0], x)
-    assert "1 bits: 2 levels" in data.notes[0]
+    assert "1 bit: 2 levels" in data.notes[0]
     assert load_data(tmp_path / "x.png", whole(size=4)).levels == 256  # Averages are grey.
 
 
@@ -222,6 +222,18 @@ def test_a_digest_tells_what_changed(tmp_path: Path) -> None:
     assert then is not None
     then = DataDigest.from_json(then.to_json())
     assert then.difference(then) is None
+    images, labels = np.arange(320).reshape(20, 4, 4), np.arange(20) % 2
+    old, swapped, ordered = (
+        DataDigest.of(load_data(x, labels=y, classes=classes))
+        for x, y, classes in (
+            (images, labels, ["a", "b"]),
+            (images, 1 - labels, ["a", "b"]),
+            (images[::-1], labels, ["b", "a"]),
+        )
+    )
+    assert old is not None and swapped is not None and ordered is not None
+    assert DataDigest.from_json(old.to_json()).difference(swapped) == "some labels are others"
+    assert old.difference(ordered) is None
     for k in range(3):
         Image.fromarray(RNG.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"n{k}.png")
     (folder / "5.png").unlink()

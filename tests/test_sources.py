@@ -68,6 +68,45 @@ def same(data: ImageData, other: ImageData) -> None:
 # ---------------------------------------- in memory
 
 
+@pytest.mark.parametrize("held", [np.ma.array, lambda x, mask: list(np.ma.array(x, mask=mask))])
+def test_masked_values_are_missing(held: Any) -> None:
+    masked = held(X, mask=X > 250)
+    with pytest.raises(DataError, match="values are masked; give missing=nan"):
+        load_data(masked)
+    data = load_data(masked, Preparation(validation=0, test=0, missing="nan"))
+    np.testing.assert_array_equal(data.train.images[:, 0], np.minimum(X, 251))
+
+
+def test_bfloat16_and_texts_of_pandas(tmp_path: Path) -> None:
+    bright = Preparation(validation=0, test=0, range=(0, 1), levels=2)
+    data = load_data(torch.from_numpy(X > 99).bfloat16(), bright, labels=np.array(NAMES, object)[Y])
+    np.testing.assert_array_equal(data.train.images[:, 0], X > 99)
+    assert data.classes == tuple(NAMES)
+    np.savez(tmp_path / "x.npz", images=X, labels=np.array(NAMES, object)[Y])
+    with pytest.raises(DataError, match="cannot be read, because labels holds objects of Python"):
+        load_data(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", images=np.array([*X, None], object)[:-1], labels=Y)
+    with pytest.raises(DataError, match=r"images of .* has the shape \(30,\)"):
+        load_data(tmp_path / "x.npz")
+
+
+def test_what_becomes_of_colours_is_told(tmp_path: Path) -> None:
+    colours = Image.fromarray(X[:8, :8, :3])
+    for k, mode in enumerate(["RGB", "RGBA", "L", "CMYK"]):
+        colours.convert(mode).save(tmp_path / f"{k}.tif")
+    assert load_data(tmp_path, WHOLE).notes == (
+        "1 picture: CMYK colours are converted to RGB",
+        "1 of 4 pictures have opacity and the others none: transparent pixels are laid on white;"
+        " ‹channels=4› keeps opacity",
+        "1 of 4 pictures are grey, and become RGB as the others are",
+    )
+    for k in range(30):
+        (tmp_path / f"{k}.png").write_bytes(b"?")
+    with pytest.raises(DataError, match=r"/0.png, .*/26.png and 10 more: cannot be read") as caught:
+        load_data(tmp_path)
+    assert str(caught.value).count("unknown or damaged format") == 1
+
+
 @pytest.mark.parametrize(
     "images",
     [
@@ -385,6 +424,18 @@ def test_stored_values_of_dicom_files_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(rgb.train.images)[0], np.moveaxis(colours, 2, 0))
 
 
+def test_dicom_colours_and_high_bits_are_told(tmp_path: Path) -> None:
+    pixels = pytest.importorskip("pydicom.pixels")
+    data = load_data(dicom(tmp_path / "y.dcm", X[:8, :8, :3], 8, "YBR_FULL"), WHOLE)
+    rgb = pixels.convert_color_space(X[:8, :8, :3], "YBR_FULL", "RGB")
+    np.testing.assert_array_equal(data.train.images[0], np.moveaxis(rgb, 2, 0))
+    assert data.notes == ("1 picture: colours are stored as YBR: they are converted to RGB",)
+    with pytest.raises(DataError, match="12 bits whose highest is bit 15, not 11"):
+        load_data(dicom(tmp_path / "h.dcm", DEEP[0] << 4, 12, HighBit=15), WHOLE)
+    with pytest.raises(DataError, match="YBR_PARTIAL_420"):
+        load_data(dicom(tmp_path / "p.dcm", X[:8, :8, :3], 8, "YBR_PARTIAL_420"), WHOLE)
+
+
 def test_dicom_files_are_known_by_their_content_and_say_nothing_of_patients(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -466,6 +517,25 @@ def test_tiff_files_of_every_kind(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(np.asarray(data.train.images), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_overviews_masks_and_dark_values_of_tiff(tmp_path: Path, dtype: type) -> None:
+    """Overviews and masks are no pictures; where 0 is white, what is done about it is told."""
+    tifffile = pytest.importorskip("tifffile")
+    x = BANDS.astype(dtype)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(x, planarconfig="contig", **GREY)
+        file.write(x[::2, ::2], planarconfig="contig", subfiletype=1, **GREY)
+        file.write(x[..., 0] > 9, subfiletype=4, **GREY)
+    data = load_data(tmp_path / "x.tif", WHOLE)
+    np.testing.assert_array_equal(data.train.images, np.moveaxis(x, 2, 0)[None])
+    tifffile.imwrite(tmp_path / "x.tif", x[..., 0], photometric="miniswhite")
+    data = load_data(tmp_path / "x.tif", WHOLE)
+    kept = dtype is np.uint16
+    np.testing.assert_array_equal(data.train.images[0, 0], x[..., 0] if kept else 255 - x[..., 0])
+    said = "they are kept as stored" if kept else "they are inverted"
+    assert f"1 picture: high values are dark (MINISWHITE): {said}" in data.notes
+
+
 def test_stacks_of_imagej_volumes_and_no_data(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "x.tif", PLANES, imagej=True, truncate=True)  # One directory.
@@ -480,6 +550,14 @@ def test_stacks_of_imagej_volumes_and_no_data(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", x, extratags=tag, **GREY)
     notes = load_data(tmp_path / "x.tif", WHOLE).notes
     assert notes[0].startswith("no data: 96 pixels in 1 file, marked by the value 9999")
+    told = load_data(tmp_path / "x.tif", Preparation(validation=0, test=0, missing=9999)).notes
+    assert told[0].endswith("marked by the value 9999; it is one more level")
+    for holes in (np.where(x == 9999, -9999, x / 4000), np.where(x == 9999, -9999, x)):
+        options = {"extratags": [(42113, 2, 6, "-9999", True)], **GREY}
+        stored = holes.astype(np.int16 if (holes == holes.round()).all() else np.float32)
+        tifffile.imwrite(tmp_path / "x.tif", stored, **options)
+        with pytest.raises(DataError, match="the value -9999 marks pixels .* give missing=-9999"):
+            load_data(tmp_path / "x.tif")
     small = BANDS[..., :4].astype(np.uint8)
     options = {"planarconfig": "contig", "compression": "jpeg", **GREY}
     tifffile.imwrite(tmp_path / "x.tif", small, **options)

@@ -95,6 +95,12 @@ def test_categories_and_binary_values_are_never_averaged(tmp_path: Path, x: np.n
         (RNG.integers(0, 17, (9, 8, 8), dtype=np.uint8), {"levels": 4}, 4, "‹from_levels=256›"),
         (255 * RNG.integers(0, 2, (9, 8, 8), dtype=np.uint8), {}, 2, "‹from_levels=256›"),
         (2 * RNG.integers(0, 2, (9, 8, 8)) - 1, {}, 2, "binary: the only values are -1 and 1"),
+        (
+            2 * RNG.integers(0, 3, (9, 8, 8)),
+            {},
+            5,
+            "5 levels; if they are categories, give ‹values=0,2,4›",
+        ),
         (RNG.integers(-1, 2, (9, 8, 8)), {"values": (-1, 0, 1)}, 3, ""),
         (RNG.integers(-1, 2, (9, 8, 8)), {"values": "auto"}, 3, "the 3 values -1,0,1"),
         (np.array([11, 21, 90], np.uint8)[RNG.integers(0, 3, (9, 8, 8))], {}, 256, "11,21,90"),
@@ -166,6 +172,7 @@ def test_missing_values_are_one_more_level_only_on_request(tmp_path: Path) -> No
     brightness = RNG.integers(0, 256, (6, 4, 4), dtype=np.uint8)
     data = loaded(tmp_path, brightness, missing=0, levels=8, size=2)
     assert data.levels == 9 and data.preparation.resize == "nearest"
+    assert data.notes[-1] == "missing values have no average: the nearest pixel is taken"
     expected = np.where(brightness == 0, 8, brightness // 32)[:, 1::2, 1::2]
     np.testing.assert_array_equal(data.train.images[:, 0], expected)
 
@@ -202,6 +209,17 @@ def test_other_data_must_have_the_values_of_the_model(tmp_path: Path) -> None:
         load_data(tmp_path / "other.npy", data.preparation)
     with pytest.raises(DataError, match="table -1,1; the model takes images of the values -1,1"):
         load_again(Source(tmp_path / "other.npy"), data.preparation)
+    for options, takes in (
+        ({"one_hot": True, "from_levels": 13, "levels": 13}, "13 one-hot channels$"),
+        (
+            {"range": (0, 1), "from_levels": 9, "levels": 9},
+            "are integers, but range is for floats;",
+        ),
+        ({"values": (5, 6), "missing": -1}, "the values 5,6, -1 where values are missing"),
+    ):
+        with pytest.raises(DataError, match=takes) as caught:
+            load_again(Source(tmp_path / "other.npy"), Preparation(**options))
+        assert "leave it out" not in str(caught.value)
 
 
 def test_pictures_of_categories_are_not_averaged(tmp_path: Path) -> None:
@@ -215,6 +233,47 @@ def test_pictures_of_categories_are_not_averaged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back(data)[:, 0], x[:, 1::3, 1::3])
     assert data.levels == 3
     assert_same(load_data(data.source, data.preparation), data)
+    for options, words in (
+        (
+            {},
+            "90, read as 256 levels; if they are categories, give ‹values=11,21,90›",
+        ),
+        ({"missing": 90}, "distinct values up to 21"),
+        ({"size": 3}, "3 distinct values up to 90"),
+        ({"levels": 8}, ""),
+    ):
+        notes = load_data(tmp_path / "set", Preparation(**ALL, **options)).notes
+        assert len(notes) == bool(words) and words in "".join(notes)
+
+
+def test_pictures_that_are_reduced_unasked_are_mentioned(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "set").mkdir()
+
+    def notes(**options: Any) -> str:
+        return "\n".join(load_data(tmp_path / "set", Preparation(**ALL, **options)).notes)
+
+    for k in range(2):
+        x = RNG.integers(0, 256, (70, 80), dtype=np.uint8)
+        Image.fromarray(x).save(tmp_path / "set" / f"{k}.png")
+    words = "pictures of 70x80 are cropped centrally and reduced to 32x32, and "
+    more = "‹size=70x80› keeps them, ‹resize=nearest› averages nothing"
+    assert notes(size="auto") == f"{words}areas are averaged; {more}"
+    nearest = notes(size="auto", resize="nearest")
+    assert nearest == f"{words}the nearest pixels are taken; ‹size=70x80› keeps them"
+    assert notes(size=(32, 32)) == notes(size=(70, 80)) == ""
+    Image.fromarray(x[:, :64]).save(tmp_path / "set/3.png")
+    assert notes(size="auto").startswith("pictures of different sizes are cropped")
+
+
+def test_a_range_that_is_advised_is_accepted(tmp_path: Path) -> None:
+    x = np.array([-4.0186946, 0.1234567, 9.9999996, 0.0], np.float32).reshape(1, 2, 2)
+    for part in (x, -x, x * 1e3, x / 1e9):
+        with pytest.raises(DataError) as caught:
+            loaded(tmp_path, part)
+        low, high = str(caught.value).split("range=")[1].split(" and ")[0].split()
+        assert loaded(tmp_path, part, range=(float(low), float(high))).levels == 256
 
 
 def test_levels_of_maps_can_be_said(tmp_path: Path) -> None:
@@ -228,6 +287,11 @@ def test_levels_of_maps_can_be_said(tmp_path: Path) -> None:
     assert load_data(source, data.preparation).map_levels == 64
     with pytest.raises(DataError, match="hold 39, which is not below map_levels=8"):
         load_data(source, Preparation(map_levels=8))
+    np.save(tmp_path / "m.npy", 2 * RNG.integers(0, 2, (9, 4, 4)) - 1)
+    with pytest.raises(DataError, match="maps of .*hold -1 beside other values.*or floats for"):
+        load_data(source, Preparation(**ALL))
+    np.save(tmp_path / "m.npy", np.arange(9).repeat(16).reshape(9, 4, 4) - 1)
+    assert load_data(source, Preparation(**ALL)).map_levels == 8  # the first one is unknown
 
 
 # --- kinds ---
@@ -290,6 +354,9 @@ def test_from_the_command_line_and_back(
     done = np.load("c.npy")
     assert done.shape == (2, 1, 1, 9, 12) and set(done.ravel()) <= {11, 21, 90}
     run(capsys, "evaluate", "run", "--data", "s.npy", "--json")
+    note = "note      the files show the 3 levels as brightness from 0 to 255, not the values of"
+    assert note in run(capsys, "sample", "run", "--n", "2", "--size", "5", "--out", "s")
+    assert note in run(capsys, "complete", "run", "--n", "1", "--draws", "1", "--out", "c")
     np.save("none.npy", RNG.random((4, 8, 8)))
     error = run(capsys, "train", "none.npy", "--out", "none", code=2)
     assert error.count("\n") == 1 and "--range 0 1 and --levels 256" in error

@@ -5,7 +5,7 @@ from pathlib import Path
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
-from nextpixel.cli.words import images_words
+from nextpixel.cli.words import images_words, note_lines
 from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     CompletionRequest,
@@ -57,3 +57,5 @@ def complete(
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
     completions = f"{draws} completion{'s' * (draws > 1)}"
     print(f"{completions} of {'each of ' * (n > 1)}{images_words(n)} of {height}×{width}: {out}")
+    if not out.suffix and drawn.shown_otherwise:
+        print(*note_lines((drawn.shown_otherwise,)), sep="\n")

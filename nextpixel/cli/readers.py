@@ -115,7 +115,10 @@ Model = Annotated[
 ]
 Device = Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `cuda:1` …")]
 Json = Annotated[bool, Parameter(help="Print one JSON object.")]
-Out = Annotated[Path, Parameter(help="A `.png` for a picture, or an `.npy` for the integers.")]
+Out = Annotated[
+    Path,
+    Parameter(help="A `.png` for a picture, or an `.npy` for the values of the training data."),
+]
 Whole = Annotated[int, Parameter(converter=converter(_whole, several=False))]
 Enlarge = Annotated[
     Whole, Parameter(help="Show each pixel as a square with a side of this many pixels.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model
-from nextpixel.cli.words import images_words
+from nextpixel.cli.words import images_words, note_lines
 from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest, check_at_least
 
@@ -32,8 +32,8 @@ def sample(
     Parameters
     ----------
     out
-        A .png for a grid of all images, an .npy for the integers (n, C, H, W), or a folder for a
-        file each.
+        An .npy for the values of the training data (n, C, H, W); a .png for a grid of all images,
+        or a folder for a file each, which show the levels from black to white.
     """
     requested, drawing = SampleRequest(**request.values()), SampleConfig(**config.values())
     check_at_least(1, enlarge=enlarge)
@@ -56,3 +56,5 @@ def sample(
     drawn.save(out, enlarge=enlarge)
     height, width = drawn.size
     print(f"{images_words(len(drawn.images))} of {height}×{width}: {out}")
+    if not out.suffix and drawn.shown_otherwise:
+        print(*note_lines((drawn.shown_otherwise,)), sep="\n")

@@ -39,13 +39,15 @@ def _without_parameters(sentence: str, preparation: Preparation) -> str:
         return sentence
     facts = [part for part in sentence.split("; ") if "‹" not in part]
     if not facts:
-        facts = [sentence.replace("‹", "").replace("›", "")]
+        facts = [sentence.split("; ")[0].replace("‹", "").replace("›", "")]
     return f"{'; '.join(facts)}; the model takes {_wanted(preparation)}"
 
 
 def _wanted(preparation: Preparation) -> str:
     words = []
-    if isinstance(preparation.values, tuple):
+    if preparation.one_hot:
+        words.append(f"{preparation.from_levels} one-hot channels")
+    elif isinstance(preparation.values, tuple):
         words.append(f"the values {shown_values(preparation.values)}")
     elif preparation.range is not None:
         words.append("floats from {:g} to {:g}".format(*preparation.range))
@@ -54,7 +56,9 @@ def _wanted(preparation: Preparation) -> str:
         words.append(f"values {low} … {low + preparation.from_levels - 1}")
     elif preparation.from_levels is not None:
         words.append(f"values 0 … {preparation.from_levels - 1}")
-    if preparation.channels is not None:
+    if preparation.missing is not None:
+        words.append(f"{preparation.missing} where values are missing")
+    if preparation.channels is not None and not preparation.one_hot:
         words.append(f"{preparation.channels} channel{'s' * (preparation.channels != 1)}")
     if isinstance(preparation.size, tuple):
         words.append("at least {}×{} pixels".format(*preparation.size))

@@ -12,6 +12,7 @@ __all__ = ["attempt", "raise_all"]
 Result = TypeVar("Result")
 
 _BLOCK = 1024
+_NAMED = 20
 
 
 def attempt(
@@ -42,11 +43,25 @@ def attempt(
 
 
 def raise_all(failures: list[str], count: int) -> None:
-    """Name all failures in one error, so that many files can be repaired at once."""
+    """Name the failures in one error, so that many files can be repaired at once."""
     if failures and count == 1:
         raise DataError(failures[0])
     if failures:
+        reasons: dict[str, list[str]] = {}
+        for failure in failures:
+            name, _, reason = failure.partition(": ")
+            reasons.setdefault(reason, []).append(name)
+        shown = [f"{_named(names)}: {reason}" for reason, names in reasons.items() if reason]
+        shown += reasons.get("", [])
         raise DataError(
-            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(failures)}; or"
-            " skip them with ‹skip_broken=True›"
+            f"{len(failures)} of {count} pictures cannot be read: {'; '.join(shown[:_NAMED])}"
+            f"{_more(shown)}; or skip them with ‹skip_broken=True›"
         )
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + _more(names)
+
+
+def _more(items: list[str]) -> str:
+    return f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""

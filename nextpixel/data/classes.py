@@ -142,7 +142,7 @@ def _checked(labels: NDArray[Any], count: int, names: int, where: str) -> NDArra
         raise DataError(
             f"{where} hold {labels.dtype}, but labels are integers or texts; convert them"
         )
-    if labels.shape not in ((count,), (count, 1)):
+    if not labels.ndim or len(labels) != count or labels.size != count:
         raise DataError(
             f"{where} have shape {labels.shape}, but there are {count} images; ({count},) is"
             " expected"

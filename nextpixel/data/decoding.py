@@ -106,7 +106,9 @@ def image_head(picture: Image.Image, *, page: int, reading: int) -> ImageHead:
     animated = picture.format not in ("TIFF", "MPO") and getattr(picture, "is_animated", False)
     frames = int(getattr(picture, "n_frames", 1)) if animated else 1
     if channels > 1:
-        return ImageHead(shape, page, only_upper=has_deep_colours(picture), frames=frames)
+        notes = ("CMYK colours are converted to RGB",) if picture.mode == "CMYK" else ()
+        deep = has_deep_colours(picture)
+        return ImageHead(shape, page, only_upper=deep, frames=frames, notes=notes)
     if picture.mode.startswith("I"):
         return ImageHead(shape, page, None, frames=frames)
     if picture.mode == "1":

@@ -2,8 +2,9 @@
 
 Stored values are kept; rescale slope and intercept are told and not applied. Only the elements that
 describe pixels are read, so that no name, date or identity can reach an error, a note or a file.
-Where high values are dark (MONOCHROME1), values are inverted. A deflated file would be unpacked as
-a whole, however large, before anything is known of it, and is refused.
+Where high values are dark (MONOCHROME1), values are inverted, and YBR becomes RGB; notes say so. A
+deflated file would be unpacked as a whole, however large, before anything is known of it, and is
+refused.
 
 References:
     DICOM PS3.3, section C.7.6.3, and PS3.5, section 8.
@@ -25,9 +26,12 @@ __all__ = ["dicom_heads", "dicom_samples", "is_dicom"]
 
 _PREAMBLE = 128
 _MOST_FRAMES = 2**16
+# What pydicom converts to RGB.
+_YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _NUMBERS = (
-    "Rows Columns NumberOfFrames SamplesPerPixel BitsAllocated BitsStored PixelRepresentation"
+    "Rows Columns NumberOfFrames SamplesPerPixel BitsAllocated BitsStored HighBit"
+    " PixelRepresentation"
 ).split()
 _TAGS = [*_NUMBERS, "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"]
 
@@ -85,6 +89,7 @@ class _Pixels:
     bits: int
     signed: bool
     inverted: bool
+    is_ybr: bool
     rescale: tuple[float, float] | None
     syntax: Any
 
@@ -92,6 +97,8 @@ class _Pixels:
         notes = []
         if self.inverted:
             notes.append("high values are dark (MONOCHROME1): they are inverted")
+        if self.is_ybr:
+            notes.append("colours are stored as YBR: they are converted to RGB")
         if self.rescale is not None:
             slope, intercept = self.rescale
             notes.append(
@@ -127,6 +134,7 @@ def _pixels(file: io.BufferedIOBase) -> _Pixels:
     try:
         tags = dicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
         number = {name: int(getattr(tags, name, None) or 0) for name in _NUMBERS}
+        has_high_bit = getattr(tags, "HighBit", None) is not None
         kind = str(getattr(tags, "PhotometricInterpretation", ""))
         slope, intercept = (
             float(getattr(tags, name, default))
@@ -142,17 +150,24 @@ def _pixels(file: io.BufferedIOBase) -> _Pixels:
         raise ImageError("holds no picture; remove it")
     if allocated not in (1, 8, 16) or not 1 <= (number["BitsStored"] or allocated) <= allocated:
         raise ImageError(f"holds values of {allocated} bits; convert it to 8 or 16 bits")
+    bits = number["BitsStored"] or allocated
+    if has_high_bit and number["HighBit"] != bits - 1:
+        raise ImageError(
+            f"holds values of {bits} bits whose highest is bit {number['HighBit']}, not {bits - 1};"
+            " rewrite it with values in the lowest bits"
+        )
     if not 1 <= frames <= _MOST_FRAMES:
         raise ImageError(f"holds {frames} frames; at most {_MOST_FRAMES:,} are read")
     grey = kind in ("MONOCHROME1", "MONOCHROME2") and samples == 1
-    if not grey and not (samples == 3 and (kind == "RGB" or kind.startswith("YBR_"))):
+    if not grey and not (samples == 3 and kind in ("RGB", *_YBR)):
         raise ImageError(f"holds pixels of the kind {kind or '?'!r:.40}; convert it to grey or RGB")
     return _Pixels(
         shape=(samples, height, width),
         frames=frames,
-        bits=number["BitsStored"] or allocated,
+        bits=bits,
         signed=bool(number["PixelRepresentation"]),
         inverted=kind == "MONOCHROME1",
+        is_ybr=kind in _YBR,
         rescale=None if (slope, intercept) == (1, 0) else (slope, intercept),
         syntax=syntax,
     )

@@ -8,14 +8,15 @@ whose members are known exactly.
 
 import base64
 import binascii
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nextpixel.data.errors import DataError
-from nextpixel.data.fingerprints import Fingerprints
+from nextpixel.data.fingerprints import Fingerprints, mixed
 from nextpixel.data.splits import ImageData, Split, subset
 
 __all__ = ["DataDigest", "without_ancestors", "without_trained"]
@@ -33,21 +34,26 @@ class DataDigest:
     Attributes:
         images: How many images each split has.
         kept: Their fingerprints in order, or the lowest of them.
+        labels: A hash of the class of each image, whatever their order; None if there are none, or
+            it is not known.
     """
 
     images: Mapping[str, int]
     kept: Mapping[str, Fingerprints]
+    labels: int | None = None
 
     @classmethod
     def of(cls, data: ImageData) -> "DataDigest | None":
         """The digest of some data; None if its images have no fingerprints."""
         images, kept = {}, {}
+        labels = [_label_hash(getattr(data, name), data.classes) for name in _SPLITS]
         for name in _SPLITS:
             prints = getattr(data, name).fingerprints
             if prints is None:
                 return None
             images[name], kept[name] = len(prints), _lowest(prints)
-        return cls(images=images, kept=kept)
+        known = [value for value in labels if value is not None]
+        return cls(images=images, kept=kept, labels=sum(known) % 2**64 if known else None)
 
     @property
     def limit(self) -> np.uint64:
@@ -74,6 +80,9 @@ class DataDigest:
             parts.append(f"{about}{round(missing * share):,} {_are(missing)} missing")
         if moved > 0:
             parts.append(f"{about}{round(moved * share):,} {_are(moved)} in another split")
+        whole = not parts and limit == _HIGHEST and None not in (self.labels, now.labels)
+        if whole and self.labels != now.labels:
+            parts.append("some labels are others")
         return ", ".join(parts) or None
 
     def without_trained(self, name: str, split: Split) -> tuple[Split, int]:
@@ -106,13 +115,14 @@ class DataDigest:
 
     def to_json(self) -> dict[str, Any]:
         """The digest as JSON."""
-        return {
+        record: dict[str, Any] = {
             name: {
                 "images": self.images[name],
                 "fingerprints": base64.b64encode(self.kept[name].astype("<u8").tobytes()).decode(),
             }
             for name in _SPLITS
         }
+        return record if self.labels is None else {**record, "labels": self.labels}
 
     @classmethod
     def from_json(cls, record: object) -> "DataDigest":
@@ -130,9 +140,12 @@ class DataDigest:
                 if type(count) is not int or not len(prints) <= count < 2**53:
                     raise ValueError(f"{count!r:.40} images")
                 images[name], kept[name] = count, np.sort(prints).astype(np.uint64)
-        except (TypeError, KeyError, ValueError, binascii.Error) as error:
+            labels = record.get("labels")  # type: ignore[attr-defined]
+            if labels is not None and (type(labels) is not int or not 0 <= labels < 2**64):
+                raise ValueError(f"{labels!r:.40} as the hash of labels")
+        except (AttributeError, TypeError, KeyError, ValueError, binascii.Error) as error:
             raise DataError(f"the digest of the data is damaged ({error!r:.60})") from error
-        return cls(images=images, kept=kept)
+        return cls(images=images, kept=kept, labels=labels)
 
     def _up_to(self, limit: np.uint64) -> Fingerprints:
         prints = np.concatenate([self.kept[name] for name in _SPLITS])
@@ -203,6 +216,16 @@ def without_trained(
 def _lowest(prints: Fingerprints) -> Fingerprints:
     ordered = np.sort(prints)
     return ordered if len(ordered) <= _MOST_EXACT else ordered[:_SAMPLE]
+
+
+def _label_hash(split: Split, classes: Sequence[str]) -> int | None:
+    """The sum over images of a hash of the image and the name of its class."""
+    if split.labels is None or split.fingerprints is None:
+        return None
+    hashed = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in classes]
+    names = np.append(np.frombuffer(b"".join(hashed), "<u8"), 0).astype(np.uint64)
+    values = mixed(split.fingerprints ^ names[np.asarray(split.labels)])  # -1 is the last.
+    return int(values.sum(dtype=np.uint64))
 
 
 def _excess(prints: Fingerprints, others: Fingerprints) -> int:

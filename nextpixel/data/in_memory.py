@@ -150,7 +150,8 @@ def _column(values: Any) -> Any:
         held = [_numpy(value) for value in values]
         if len({x.shape for x in held}) > 1:
             return [_picture(x) for x in held]
-        return np.stack(held)
+        masked = any(isinstance(x, np.ma.MaskedArray) for x in held)
+        return np.ma.stack(held) if masked else np.stack(held)
     try:
         array = np.asarray(values)
     except (ValueError, TypeError):
@@ -163,6 +164,11 @@ def _picture(value: Any) -> Image.Image:
     if isinstance(value, Image.Image):
         return value
     x = _numpy(value)
+    if np.ma.is_masked(x):
+        raise DataError(
+            "images differ in size, and one has masked values; fill them, or give images of one"
+            " size"
+        )
     if x.ndim == 3 and x.shape[0] in (1, 3, 4) and x.shape[2] not in (1, 3, 4):
         x = np.moveaxis(x, 0, 2)
     if x.ndim == 3 and x.shape[2] == 1:
@@ -258,8 +264,17 @@ def _is_set(values: Any) -> bool:
 
 
 def _numpy(values: Any) -> NDArray[Any]:
-    """An array, also of a tensor on a device or in a graph."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    """An array, with its mask, also of a tensor on a device, in a graph or of bfloat16."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        # numpy has no bfloat16, and float32 holds all its values.
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+    x = np.asarray(values)
+    if x.dtype == object and all(isinstance(value, str) for value in x.flat):
+        return x.astype(str)  # As a column of pandas is.
+    return x
 
 
 def _shape(column: Any) -> tuple[int, ...]:

@@ -162,6 +162,13 @@ def _require_clear(
                 f"{where} holds the arrays {_listed(images, shapes)}, and it is not clear which are"
                 f" the images; call them {wanted}"
             )
+        flat = [name for name in shapes if _meaning(name)[1] == "images"]
+        if flat:
+            raise DataError(
+                f"{flat[0]} of {where} has the shape {shapes[flat[0]]}, but one array of numbers"
+                " (N, H, W), (N, H, W, C) or (N, C, H, W) is expected; objects of Python and"
+                " references are not read"
+            )
         held = _listed(list(shapes), shapes) or "(none)"
         raise DataError(f"{where} holds the arrays {held}, but {wanted} is expected")
     clash = next((group for group in groups if len(group) > 1), None)

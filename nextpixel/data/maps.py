@@ -41,6 +41,14 @@ def checked_maps(
             f"{where} hold {int(maps.min())}; integers are 0 and above, or -1 throughout where"
             " unknown"
         )
+    if maps.dtype.kind == "i" and maps.size:
+        negative = (maps < 0).reshape(len(maps), -1)
+        if (negative.any(axis=1) & ~negative.all(axis=1)).any():
+            raise DataError(
+                f"{where} hold -1 beside other values, but integers are 0 and above, or -1"
+                " throughout where unknown; give 0 and above, or floats for signed numbers such as"
+                " spins"
+            )
     if maps.dtype.kind == "f":
         largest = float(np.fmax.reduce(np.abs(maps), axis=None, initial=0))
         if largest > _LARGEST:

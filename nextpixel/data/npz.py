@@ -62,7 +62,7 @@ class ZippedArrays:
         with _reported(self.path), zipfile.ZipFile(self.path) as archive:
             if not self._is_large or member.file_size <= _SMALL_BYTES:
                 with archive.open(member) as file:
-                    return require_bytes(np.lib.format.read_array(file, allow_pickle=False))
+                    return _array(file, name, self.path)
             target = self.storage.path([self.digest, member.filename])
             if (kept := open_kept(target, member.file_size, None)) is not None:
                 return kept
@@ -77,6 +77,18 @@ class ZippedArrays:
                 target.unlink(missing_ok=True)
                 raise DataError(f"{what} is not an array; remove it")
             return kept
+
+
+def _array(file: Any, name: str, path: Path) -> NDArray[Any]:
+    try:
+        return require_bytes(np.lib.format.read_array(file, allow_pickle=False))
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise DataError(
+            f"{path}: cannot be read, because {name} holds objects of Python; save numbers or"
+            " texts, such as labels.astype(str)"
+        ) from error
 
 
 def _shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from nextpixel.settings.preparation import Preparation
 
 __all__ = [
     "Picture",
+    "converted_channels",
     "files_words",
     "labels_of",
     "listed",
@@ -82,6 +83,25 @@ def shared_channels(pictures: Sequence[Picture], preparation: Preparation) -> in
     if asked not in (None, 1, 3, 4):
         raise DataError(f"‹channels={asked}› must be 1, 3 or 4 for pictures, or left out")
     return asked or _choose_channels(pictures, natural, preparation.reading)
+
+
+def converted_channels(
+    pictures: Sequence[Picture], preparation: Preparation, channels: int
+) -> list[str]:
+    """Notes of pictures that were not asked to become what others are."""
+    if preparation.channels is not None or preparation.reading == 1:
+        return []
+    notes, count = [], len(pictures)
+    clear = sum(picture.has_alpha for picture in pictures)
+    grey = sum(picture.head.shape[0] == 1 for picture in pictures)
+    if channels != 4 and 0 < clear < count:
+        notes.append(
+            f"{clear} of {count} pictures have opacity and the others none: transparent pixels are"
+            " laid on white; ‹channels=4› keeps opacity"
+        )
+    if channels == 3 and grey:
+        notes.append(f"{grey} of {count} pictures are grey, and become RGB as the others are")
+    return notes
 
 
 def _choose_channels(pictures: Sequence[Picture], natural: list[int], reading: int) -> int:

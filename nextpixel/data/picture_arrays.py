@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from nextpixel.data.attempts import attempt, raise_all
 from nextpixel.data.classes import named_classes
 from nextpixel.data.decoding import convert
-from nextpixel.data.depth import depth_of, levels_of, tell_nodata
+from nextpixel.data.depth import depth_of, levels_of, tell_few, tell_nodata
 from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import fingerprint
 from nextpixel.data.picture import (
     Picture,
+    converted_channels,
     files_words,
     labels_of,
     listed,
@@ -68,6 +69,9 @@ def decoded(
             pictures = _found(files, preparation, pool, storage.progress, notes)
             pictures, size, skipped = _sized(pictures, preparation, notes)
             asked = replace(preparation, size=size)
+            nodata = tell_nodata(pictures, preparation, pool, notes)
+            if preparation.size == "auto" and size is not None:
+                _tell_reduced(pictures, asked, notes)
             images, trailer, levels = _images(pictures, asked, storage, pool, notes)
     names = classes
     if names is None:
@@ -90,7 +94,12 @@ def decoded(
         begin = end
     splits = {split: part for split, part in splits.items() if len(part)}
     return Stored(
-        splits=splits, classes=names, levels=levels, notes=tuple(notes), skip_small=skipped
+        splits=splits,
+        classes=names,
+        levels=levels,
+        notes=tuple(notes),
+        skip_small=skipped,
+        nodata=nodata,
     )
 
 
@@ -177,6 +186,30 @@ def _sized(
     return pictures, size, bool(small)
 
 
+def _takes_nearest(preparation: Preparation) -> bool:
+    """Whether pictures are reduced without averages, which values of a table have not."""
+    exact = preparation.values is not None or preparation.missing is not None
+    return preparation.resize == "nearest" or (exact and preparation.resize != "average")
+
+
+def _tell_reduced(pictures: list[Picture], preparation: Preparation, notes: list[str]) -> None:
+    """Say what becomes of pictures whose size nobody gave."""
+    size = pair(preparation.size)  # type: ignore[arg-type]
+    sizes = {picture.head.shape[1:] for picture in pictures}
+    if sizes == {size} or any(picture.head.real for picture in pictures):
+        return
+    first, equal = pictures[0].head.shape[1:], len(sizes) == 1
+    cropped = "" if all(h * size[1] == w * size[0] for h, w in sizes) else "cropped centrally and "
+    nearest = _takes_nearest(preparation)
+    method = "the nearest pixels are taken" if nearest else "areas are averaged"
+    notes.append(
+        f"pictures of {size_words(first) if equal else 'different sizes'} are {cropped}reduced to"
+        f" {size_words(size)}, and {method};"
+        + (f" ‹size={size_words(first)}› keeps them" if equal else " ‹size› sets another size")
+        + ("" if nearest else ", ‹resize=nearest› averages nothing")
+    )
+
+
 def _images(
     pictures: list[Picture],
     preparation: Preparation,
@@ -190,7 +223,7 @@ def _images(
     """
     reading = preparation.reading
     channels = shared_channels(pictures, preparation)
-    tell_nodata(pictures, reading, pool, notes)
+    notes += converted_channels(pictures, preparation, channels)
     size = None if preparation.size is None else pair(preparation.size)  # type: ignore[arg-type]
     sizes = [size or picture.head.shape[1:] for picture in pictures]
     resized = any(p.head.shape[1:] != s for p, s in zip(pictures, sizes, strict=True))
@@ -202,10 +235,10 @@ def _images(
     if real and resized:
         size, sizes = None, [picture.head.shape[1:] for picture in pictures]
         require_equal(pictures)  # They are resized when it is known what floats mean.
+    if levels == 256 and channels == 1:
+        tell_few(pictures, preparation, notes)
     alpha = channels == 4 and not pictures[0].head.has_bands
-    # Neither a table of values nor a mark of missing ones has averages.
-    exact = preparation.values is not None or preparation.missing is not None
-    nearest = preparation.resize == "nearest" or (exact and preparation.resize != "average")
+    nearest = _takes_nearest(preparation)
     ends = np.cumsum([channels * height * width for height, width in sizes]).tolist()
     behind_bytes = len(pictures) * _TRAILER.itemsize
     pixels, extra = ends[-1], -(-behind_bytes // dtype.itemsize)

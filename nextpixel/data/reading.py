@@ -131,8 +131,8 @@ def read_image(
 def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2) -> list[ImageHead]:
     """What `read_image` would return for each page, from the heads of the file alone.
 
-    Of animations, and by the rules 1 of reading, only the first page is given. Smaller versions of
-    other pages are left out.
+    Of animations, and by the rules 1 of reading, only the first page is given. Smaller versions and
+    masks of other pages, as in a cloud-optimised GeoTIFF, are left out.
     """
     with _reported(path, name), _stream(path) as file:
         if is_dicom(file):
@@ -140,15 +140,14 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
             _check_pixels(*frames[0].shape[1:])
             return frames
         pages = [] if reading == 1 else tiff_pages(file)
-        if pages and all(page.is_read_here for page in pages):
-            for page in pages:
-                _check_pixels(*page.shape[1:])
-            return [page.head(number) for number, page in enumerate(pages)]
+        whole = [n for n, page in enumerate(pages) if not (n and page.is_reduced)]
+        if pages and all(pages[number].is_read_here for number in whole):
+            for number in whole:
+                _check_pixels(*pages[number].shape[1:])
+            return [pages[number].head(number) for number in whole]
     heads: list[ImageHead] = []
     with _opened(path, name) as picture:
-        for number in range(max(1, len(pages))):
-            if number < len(pages) and pages[number].is_reduced and heads:
-                continue
+        for number in whole or [0]:
             if number < len(pages) and pages[number].is_read_here:
                 _check_pixels(*pages[number].shape[1:])
                 heads.append(pages[number].head(number))
@@ -157,8 +156,11 @@ def image_heads(path: PictureFile, *, name: str | None = None, reading: int = 2)
                 picture.seek(number)
             _check_pixels(picture.height, picture.width)
             head = image_head(picture, page=number, reading=reading)
-            nodata = pages[number].nodata if number < len(pages) else None
-            heads.append(replace(head, nodata=nodata))
+            if number < len(pages):
+                page = pages[number]
+                said = page.notes(inverted=picture.mode in ("1", "L"))  # As Pillow does.
+                head = replace(head, nodata=page.nodata, notes=(*head.notes, *said))
+            heads.append(head)
     return heads
 
 

@@ -5,6 +5,7 @@ preparation says. What it leaves open is recognised if nothing is lost by it, an
 option that says otherwise; what could mean several things is refused, with the options that decide.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +51,7 @@ def recognised(
             missing=preparation.missing,
             most=4096 if preparation.values == "auto" else FEW,
         )
+        _require_marked(stored, preparation, found, where)
         _check_numbers(found, where)
         preparation, more, categorical = _meaning(found, stored, preparation, where)
         notes += more
@@ -82,6 +84,30 @@ def _check_numbers(found: Scan, where: str) -> None:
         raise DataError(
             f"{where}: {found.nans:,} of {found.total:,} values are not numbers (NaN); give"
             " ‹missing=nan› to make missing values one more level, or fill them"
+        )
+
+
+def _require_marked(stored: Stored, preparation: Preparation, found: Scan, where: str) -> None:
+    """Raise `DataError` if only the mark of pixels without data has no level."""
+    mark = stored.nodata
+    chosen = (preparation.values, preparation.missing, preparation.offset)
+    if mark is None or np.isnan(mark) or any(option is not None for option in chosen):
+        return
+    if found.nans or found.infinite:
+        return
+    rest = scan([split.images for split in stored.splits.values()], missing=mark, most=0)
+    if preparation.range is not None:
+        low, high = preparation.range
+        is_wrong = not low <= mark <= high
+    else:
+        is_pair = found.distinct is not None and len(found.distinct) == 2
+        is_wrong = not found.whole or (found.lowest < 0 <= rest.lowest and not is_pair)
+    if is_wrong and (rest.lowest, rest.highest) != (found.lowest, found.highest):
+        shown = shown_number(int(mark) if mark.is_integer() else mark)
+        raise DataError(
+            f"{where}: the value {shown} marks pixels without data, beside values from"
+            f" {shown_number(rest.lowest)} to {shown_number(rest.highest)}; give"
+            f" ‹missing={shown}› to make it a level of its own, or fill them"
         )
 
 
@@ -157,12 +183,13 @@ def _meaning(
             f"no value is above {highest}: read as {count} levels; for bytes of 256 levels, give"
             " ‹from_levels=256›"
         )
-    elif few and count > FEW and levels is None and preparation.binarise is None:
+    elif few and levels is None and preparation.binarise is None:
         distinct = found.distinct or ()
-        notes.append(
-            f"{len(distinct)} distinct values up to {highest}, read as {count} levels; if they are"
-            f" categories, give ‹values={shown_values(distinct)}›"
-        )
+        if count > FEW or (preparation.offset is None and len(distinct) < count):
+            notes.append(
+                f"{len(distinct)} distinct values up to {highest}, read as {count} levels; if they"
+                f" are categories, give ‹values={shown_values(distinct)}›"
+            )
     is_measured = preparation.offset is not None or count == 65536
     is_measured |= is_brightness and count == 256 and not few
     categorical = stored.levels is None and not quantised and not is_measured
@@ -221,7 +248,9 @@ def _resized(
         )
         if nearest and preparation.resize is None and x is not split.images:
             notes.append(
-                "categories and binary values have no average: the nearest pixel is taken;"
+                "missing values have no average: the nearest pixel is taken"
+                if preparation.missing is not None
+                else "categories and binary values have no average: the nearest pixel is taken;"
                 " ‹resize=average› averages"
             )
         splits[name] = replace(split, images=x)
@@ -254,7 +283,16 @@ def _guess(found: Scan) -> str:
     for low, high in usual:
         if low <= found.lowest and found.highest <= high:
             return f"{low} {high}"
-    return f"{shown_number(found.lowest)} {shown_number(found.highest)}"
+    return f"{_outward(found.lowest, -1)} {_outward(found.highest, 1)}"
+
+
+def _outward(value: int | float, sign: int) -> str:
+    """A limit of six digits that is not within the values that it limits."""
+    shown = shown_number(value)
+    if sign * (float(shown) - value) >= 0:
+        return shown
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+    return shown_number(float(shown) + sign * step)
 
 
 def _is_bytes(stored: Stored) -> bool:

@@ -54,6 +54,7 @@ class Stored:
         attributes: What the entries of vectors say that are made of several labels.
         categorical: Whether the values may be categories: of an array, and neither brightness nor
             measurements.
+        nodata: The value that files mark as no data, where pixels hold it; else None.
     """
 
     splits: Mapping[str, Split]
@@ -64,6 +65,7 @@ class Stored:
     skip_small: bool = False
     attributes: tuple[str, ...] = ()
     categorical: bool = False
+    nodata: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

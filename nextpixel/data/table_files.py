@@ -54,7 +54,9 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         separator = _separator(text)
         cells = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table of UTF-8 text ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read as a table of UTF-8 text ({error}); save it as such"
+        ) from error
     if len(cells) < 2:
         raise DataError(f"{path} holds no rows below its head")
     head = [name.strip() for name in cells[0]]

@@ -85,8 +85,8 @@ class TiffPage:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether this is a smaller version of another page."""
-        return bool(self.get(_SUBFILE) & 1)
+        """Whether this is a smaller version of another page, or the mask of one."""
+        return bool(self.get(_SUBFILE) & 5)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -122,6 +122,13 @@ class TiffPage:
         kinds = set(self.tags.get(_FORMAT, (1,)))
         return _KINDS.get(kinds.pop(), "") if len(kinds) == 1 else ""
 
+    def notes(self, *, inverted: bool) -> tuple[str, ...]:
+        """What must be said where 0 is white."""
+        if self.get(_PHOTOMETRIC, 1) != 0 or self.has_bands:
+            return ()
+        done = "they are inverted" if inverted else "they are kept as stored"
+        return (f"high values are dark (MINISWHITE): {done}",)
+
     @property
     def is_read_here(self) -> bool:
         """Whether Pillow would drop something: bands, signs, or the lower bytes of colours."""
@@ -142,6 +149,7 @@ class TiffPage:
             signed_bits=(16 if self.bits <= 16 else 32) if self.kind == "i" else 0,
             real=self.kind == "f",
             nodata=self.nodata,
+            notes=self.notes(inverted=False),
         )
 
 

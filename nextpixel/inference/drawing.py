@@ -21,7 +21,7 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
 from nextpixel.data.splits import Split
-from nextpixel.data.values import stored_values
+from nextpixel.data.values import is_mapped, stored_values
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers, conditions_of_request, divided
 from nextpixel.inference.selection import Selection
@@ -89,6 +89,22 @@ class Drawn:
         if how is None or (how.levels or 0) + (how.missing is not None) != self.levels:
             return self.images.astype(np.uint8 if self.levels <= 256 else np.uint16)
         return stored_values(self.images, how)
+
+    @property
+    def shown_otherwise(self) -> str:
+        """What pictures show in the place of stored values, in words; "" if they show these."""
+        how = self.preparation
+        mapped = how is not None and (how.one_hot or is_mapped(how))
+        if how is None or not mapped or (how.levels, how.binarise) != (how.from_levels, None):
+            return ""
+        levels = np.arange(self.levels).reshape(-1, 1, 1, 1)
+        shown = np.rint(levels * 255 / (self.levels - 1))
+        if np.array_equal(stored_values(levels, how), shown):
+            return ""
+        return (
+            f"the files show the {self.levels} levels as brightness from 0 to 255, not the values"
+            " of the training data; ‹out› with the ending .npy saves these"
+        )
 
     @property
     def size(self) -> tuple[int, int]:
