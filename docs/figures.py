@@ -80,7 +80,7 @@ class MaskedStack(nn.Module):
 class Unshifted(OrdinalInput):
     """An input with a fault: the vertical stack starts at its own row instead of one row behind."""
 
-    def above(self, x: Tensor, cache: Cache | None) -> Tensor:
+    def above(self, x: Tensor, cache: Cache | None, ahead: int = 0) -> Tensor:  # noqa: ARG002
         """The same rows, not one row behind."""
         return self.rows(x, cache)
 

@@ -8,13 +8,11 @@ distributions give similar pictures.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from nextpixel.cache import Site
 from nextpixel.conditions.values import (
     Values,
     ValuesLike,
@@ -23,13 +21,14 @@ from nextpixel.conditions.values import (
     map_values,
     unknown,
 )
-from nextpixel.devices import widest
-from nextpixel.models.core import ImageModel, check_values
-from nextpixel.walk import walk
+from nextpixel.devices import full_precision, widest
+from nextpixel.front.place import Front
+from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.plan import Plan, Step
 
 __all__ = ["complete", "sample"]
 
-Progress = Callable[[Iterable[Site], int], Iterable[Site]]
+Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 
 
 def sample(
@@ -212,53 +211,95 @@ def _fill(
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
-    rows = (
-        torch.ones(x.shape[2], dtype=torch.bool)
-        if known is None
-        else (~known).any(dim=(0, 1, 3)).cpu()
-    )
+    missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
+    missing = missing.expand(x.shape)
+    batches = [
+        _Batch(model, x[part], missing[part], index(values, part), noise[part], guidance)
+        for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
+    ]
 
-    largest = torch.zeros((), dtype=torch.int64, device=x.device)
+    def fill_batches() -> Iterator[Step]:
+        for batch in batches:
+            yield from batch.fill(temperature)
 
-    def fill_batches() -> Iterator[Site]:
-        for start in range(0, len(x), batch_size):
-            batch = slice(start, start + batch_size)
-            given = index(values, batch)
-            visit = walk if guidance == 1 else partial(_guided_walk, guidance=guidance)
-            for site, log_pmf in visit(model, x[batch], given, rows=rows):
-                here = (batch, *site)
-                value = inverse_cdf(log_pmf, noise[here], temperature)
-                torch.maximum(largest, value.amax(), out=largest)
-                value = value.clamp_(
-                    max=model.levels - 1
-                )  # what comes next may look it up in a table
-                x[here] = value if known is None else torch.where(known[here], x[here], value)
-                yield site
-
-    steps = -(-len(x) // batch_size) * int(rows.sum()) * x.shape[3] * x.shape[1]
-    for _ in progress(fill_batches(), steps) if progress else fill_batches():
-        pass
-    # A sum that is NaN is never passed, so the index is past the last value.
-    if int(largest) >= model.levels:
-        raise ValueError(
-            "the model's probabilities are NaN: its weights are damaged; load or train others"
-        )
+    with evaluating(model), full_precision(x.device):
+        fill = fill_batches()
+        for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
+            pass
     return x
 
 
-def _guided_walk(
-    model: ImageModel, x: Tensor, values: Values, *, rows: Tensor, guidance: float
-) -> Iterator[tuple[Site, Tensor]]:
-    """A walk with the distribution of `guidance`: see `sample`."""
-    nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
-    pairs = zip(values, nothing, strict=True)
-    both = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
-    twice = torch.cat([x, x])
-    for site, log_pmf in walk(model, twice, both, rows=rows):
-        knowing, ignorant = log_pmf.clamp(min=-1e9).chunk(2)
-        yield site, torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=1)
-        here = (slice(None), *site)
-        twice[here] = x[here].repeat(2)
+# Steps after which values are checked: once for all, it costs nothing.
+_CHECKED_TOGETHER = 256
+
+
+class _Batch:
+    """Images that are filled together; with guidance next to themselves without the condition."""
+
+    def __init__(
+        self,
+        model: ImageModel,
+        x: Tensor,
+        missing: Tensor,
+        values: Values,
+        noise: Tensor,
+        guidance: float,
+    ) -> None:
+        self._x, self._levels, self._guidance = x, model.levels, guidance
+        self._images, copies = x, 1
+        if guidance != 1:
+            nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
+            pairs = zip(values, nothing, strict=True)
+            values = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
+            self._images, copies = torch.cat([x, x]), 2
+        # Laid out as the images are: a site is at one place in both.
+        self._noise = noise.repeat(copies, 1, 1, 1)
+        missing = missing.repeat(copies, 1, 1, 1)
+        self.plan = Plan(model, self._images, values, missing, raster=False)
+
+    def fill(self, temperature: float) -> Iterator[Step]:
+        """Draws what is missing."""
+        drawn: list[Tensor] = []
+        front: Front | None = None
+        for step in self.plan.steps():
+            if step.front is not front:
+                front, part = step.front, step.part.of(self._noise)
+                every = range(part.shape[1])
+                colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
+            sites, (x, noise) = front.sites, colours[step.channel]
+            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+            if self._guidance == 1:
+                value = inverse_cdf(log_pmf, uniform, temperature)
+            else:
+                value = self._guided(log_pmf, uniform, temperature)
+            drawn.append(value)
+            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
+            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            if len(drawn) == _CHECKED_TOGETHER:
+                self._check(drawn)
+            yield step
+        self._check(drawn)
+        if self._images is not self._x:
+            self._x.copy_(self._images[: len(self._x)])
+
+    def _check(self, drawn: list[Tensor]) -> None:
+        """Raises unless values exist, and forgets them."""
+        # A sum that is NaN is never passed, so the index is past the last value.
+        if drawn and int(torch.cat(drawn).amax()) >= self._levels:
+            raise ValueError(
+                "the model's probabilities are NaN: its weights are damaged; load or train others"
+            )
+        drawn.clear()
+
+    def _guided(self, log_pmf: Tensor, noise: Tensor, temperature: float) -> Tensor:
+        """Values of lanes with the condition, and of those without, which are the same."""
+        guidance, halves = self._guidance, (-1, 2, len(self._x))
+        knowing, ignorant = torch.unflatten(log_pmf.clamp(min=-1e9), 0, halves).unbind(1)
+        mixed = torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=2)
+        of_one = torch.unflatten(noise, 0, halves)[:, 0].flatten()
+        value = inverse_cdf(mixed.flatten(0, 1), of_one, temperature)
+        value = torch.unflatten(value, 0, halves[::2])
+        return torch.stack([value, value], dim=1).flatten()
 
 
 def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
@@ -269,10 +310,9 @@ def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> T
     """
     if temperature == 0:
         return log_pmf.argmax(dim=1)
-    pmf = (
-        log_pmf.exp()
-        if temperature == 1
-        else torch.softmax(log_pmf.to(widest(log_pmf.device)) / temperature, dim=1)
-    )
-    cdf = pmf.cumsum(dim=1)
-    return torch.searchsorted(cdf, uniform[:, None].to(cdf.dtype) * cdf[:, -1:], right=True)[:, 0]
+    if temperature != 1:
+        log_pmf = log_pmf.to(widest(log_pmf.device)) / temperature
+    # Faster than exp, and the values lie side by side.
+    cdf = torch.softmax(log_pmf, dim=1).cumsum(dim=1)
+    total = cdf[:, -1:]
+    return torch.searchsorted(cdf, total * uniform.view(-1, 1), right=True).view(-1)

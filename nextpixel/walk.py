@@ -1,35 +1,33 @@
-"""The walk over an image: every site in raster order, each with the distribution of its value.
+"""The walk over an image: every site given all before it, with the distribution of its value.
 
 Sampling, completing and coding are this one loop with different ways to choose the value. The loop
 belongs to the caller, who writes each value into x before taking the next site::
 
     for site, log_pmf in walk(model, x, condition):
         x[:, site.channel, site.row, site.column] = ...
+
+`fronts` is the same walk with as many sites at once as the model allows (`nextpixel.front.skew`).
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from nextpixel.cache import Cache, Site
-from nextpixel.conditions.values import Values, ValuesLike, broadcast
+from nextpixel.cache import Site
+from nextpixel.conditions.values import ValuesLike, broadcast
 from nextpixel.devices import full_precision
 from nextpixel.models.core import (
-    AutoregressiveModel,
     ImageModel,
     check_values,
     evaluating,
-    rows_per_pass,
 )
+from nextpixel.plan import Plan, Step
 
-__all__ = ["walk"]
-
-# From this batch size on, several threads made steps of 54 features faster (benchmarks/sampling.py
-# --threads 2).
-_THREADED_BATCH = 64
+__all__ = ["Sites", "fronts", "walk"]
 
 
 def walk(
@@ -62,53 +60,83 @@ def walk(
         The site and its log-probabilities (B, levels) in nats. Write the chosen values into x
         before going on.
     """
+    for step, log_pmf in _checked_steps(model, x, condition, rows, raster=True):
+        part, skew = step.part, step.front.skew
+        row, column = divmod(step.front.time, skew.lag)  # of one slot
+        row, column = row + skew.rows.start + part.rows.start, column + part.columns.start
+        yield Site(step.channel, row * part.step, column * part.step), log_pmf
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Sites of one colour that are visited together.
+
+    Attributes:
+        channel: their colour.
+        rows, columns: of each, (k,).
+    """
+
+    channel: int
+    rows: Tensor
+    columns: Tensor
+
+
+def fronts(
+    model: ImageModel,
+    x: Tensor,
+    condition: ValuesLike = None,
+    *,
+    rows: Bool[Tensor, " H"] | None = None,
+) -> Iterator[tuple[Sites, Tensor]]:
+    """Visits the sites of x, as many at once as do not depend on each other.
+
+    The distributions are those of `walk`, in fewer steps: W + lag · (H - 1) for every colour
+    instead of H · W, where lag is one more than the columns that the model sees to the right in the
+    rows above. A model that sees all of them, such as `DiagonalBiLSTM`, has one site a step.
+
+    Args:
+        model, x, condition, rows: as for `walk`.
+
+    Raises:
+        ValueError, TypeError: as `walk`.
+
+    Yields:
+        The sites and their log-probabilities (B, k, levels) in nats. Write the chosen values (B, k)
+        into x before going on::
+
+            x[:, sites.channel, sites.rows, sites.columns] = ...
+    """
+    for step, log_pmf in _checked_steps(model, x, condition, rows, raster=False):
+        lanes = log_pmf.view(-1, *x.shape[:1], log_pmf.shape[1])
+        yield _sites(step), lanes[step.slots].transpose(0, 1)
+
+
+def _checked_steps(
+    model: ImageModel, x: Tensor, condition: ValuesLike, rows: Tensor | None, *, raster: bool
+) -> Iterator[tuple[Step, Tensor]]:
     model.check(x, condition)
     check_values(model, x)
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, len(x), size, model.device)
-    visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows
-    single = x.device.type == "cpu" and len(x) < _THREADED_BATCH
-    with evaluating(model), _one_thread() if single else nullcontext():
-        for scale in model.scales():
-            given = scale.given(x, values)  # a view, too
-            part = x[
-                :, :, :: scale.step, :: scale.step
-            ]  # a view: what is written into x is read here
-            for (channel, row, column), log_pmf in _raster_walk(
-                scale.network, part, given, visited[:: scale.step]
-            ):
-                if scale.counts(row, column):
-                    yield Site(channel, row * scale.step, column * scale.step), log_pmf
-
-
-def _raster_walk(
-    model: AutoregressiveModel, x: Tensor, values: Values, visited: Tensor
-) -> Iterator[tuple[Site, Tensor]]:
-    batch, channels, height, width = x.shape
-    cache = Cache(batch, model.colours, height, width)
-    rows_at_once = rows_per_pass(model, batch, width)
-    for row in visited.nonzero().flatten().tolist():
-        while cache.rows.stop < row:
-            cache.move_to_rows(cache.rows.stop, min(row, cache.rows.stop + rows_at_once))
+    visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows.cpu()
+    unknown = visited[:, None].expand(1, *x.shape[1:])
+    visit = Plan(model, x, values, unknown, raster=raster).steps()
+    with evaluating(model), closing(visit):
+        while True:
+            # Not around the yield: the caller has modes of its own.
             with torch.inference_mode(), full_precision(x.device):
-                model(x, values, cache)
-        for column in range(width):
-            pixel = x[:, :, row : row + 1, column : column + 1]
-            for channel in range(channels):
-                # Not around the yield: the caller has modes of its own.
-                with torch.inference_mode(), full_precision(x.device):
-                    if channel < model.colours:
-                        cache.move_to_site(Site(channel, row, column))
-                        distribution = model(x, values, cache)
-                    log_pmf = distribution.log_pmf(pixel, channel)[:, :, 0, 0]
-                yield Site(channel, row, column), log_pmf
+                step = next(visit, None)
+                if step is None:
+                    return
+                log_pmf = step.log_pmf()
+            yield step, log_pmf
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _sites(step: Step) -> Sites:
+    """The unknown sites, by their rows and columns in the whole image."""
+    rows, columns, _ = step.front.skew.pixels(torch.tensor([step.front.time]))
+    slots, part = step.slots.cpu(), step.part
+    rows, columns = rows[0][slots] + part.rows.start, columns[0][slots] + part.columns.start
+    device = step.front.x.device
+    apart = part.step
+    return Sites(step.channel, (rows * apart).to(device), (columns * apart).to(device))

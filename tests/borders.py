@@ -165,7 +165,7 @@ def cells(path: Path, height: int, width: int, *, columns: int, scale: int) -> N
 def small_passes(rows: int, patch: Any) -> Iterator[None]:
     """Scores so few rows at once that totals are made of many passes."""
     with patch.context() as limited:
-        for module in ("scoring", "walk"):
+        for module in ("scoring", "plan"):
             limited.setattr(f"nextpixel.{module}.rows_per_pass", lambda *_: rows)
         yield
 

@@ -12,9 +12,10 @@ from nextpixel.conditions.values import Values
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import CategoricalInput
-from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
+from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import ConvolutionalLayer
 from nextpixel.layers.row_lstm import RowLSTMLayer
+from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.models.core import AutoregressiveModel, ImageModel
 
 

@@ -29,7 +29,6 @@ from nextpixel.scoring import log_prob_map
 from nextpixel.walk import walk
 
 every_case = pytest.mark.parametrize("name", CASES)
-every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
 
 
 @every_case
@@ -120,8 +119,9 @@ def test_log_pmf_is_normalised_and_agrees_with_log_prob(name: str) -> None:
 
 
 @every_case
-@every_shape
-@pytest.mark.parametrize("rows", ["all", "one", "gaps"])
+@pytest.mark.parametrize(
+    ("shape", "rows"), [(SHAPES[0], "all"), (SHAPES[1], "one"), (SHAPES[0], "gaps")], ids=str
+)
 @torch.no_grad()
 def test_a_walk_equals_the_full_pass(name: str, shape: tuple[int, int], rows: str) -> None:
     model = trained(name)
@@ -179,7 +179,7 @@ def test_sample_frequencies_match_the_probabilities(name: str) -> None:
     x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites))).view(
         -1, model.channels, *shape
     )
-    n, condition = 20_000, _first(model, shape)
+    n, condition = 8_000, _first(model, shape)
     expected = score(model, x, condition).exp() * n
     draws = sample(
         model,
@@ -198,7 +198,7 @@ def test_sample_frequencies_match_the_probabilities(name: str) -> None:
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float) -> None:
     model = trained(name)
-    n, condition = 20_000, _first(model, (1, 1))
+    n, condition = 8_000, _first(model, (1, 1))
     generator = torch.Generator().manual_seed(1)
     draws = sample(
         model,
@@ -248,7 +248,7 @@ def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: st
     x = images(model, 1, (1, 2))
     known = torch.tensor([[True, False]])
     condition = _first(model, (1, 2))
-    n = 20_000
+    n = 8_000
     drawn = complete(
         model,
         x,

@@ -9,13 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextpixel.cache import Cache, raster_order
+from nextpixel.cache import Cache
+from nextpixel.front.skew import Skew
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import gate
-from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d, VerticalConv2d
+from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.layers.scan import Fronts, diagonal_fronts, lstm_scan, row_fronts
+from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.settings.sizes import check_kernel_size, check_width
 
 CONVS = [
@@ -100,7 +102,7 @@ def test_masked_conv_equals_plain_loops(
 @pytest.mark.parametrize(("channels", "kernel_size", "mask_type"), CONVS)
 @pytest.mark.parametrize("add", [False, True])
 @torch.no_grad()
-def test_masked_conv_at_sites_equals_full(
+def test_masked_conv_at_fronts_equals_full(
     channels: int, kernel_size: int, mask_type: MaskType, add: bool
 ) -> None:
     layer = MaskedConv2d(
@@ -113,22 +115,54 @@ def test_masked_conv_at_sites_equals_full(
     )
     full = layer(x, onto=onto if add else None)
     cache = Cache(2, channels, 3, 5)
-    for site in raster_order(channels, 3, 5):
-        cache.move_to_site(site)
-        channel, row, column = site
-        source = cache.previous_site() if mask_type == "A" else site
-        read = (
-            torch.zeros(2, 2).double()
-            if source is None
-            else x[:, source[0] :: channels, source[1], source[2]]
-        )
-        at_site = layer(read, cache, onto=onto[:, channel::channels, row, column] if add else None)
-        torch.testing.assert_close(at_site, full[:, channel::channels, row, column])
+    at_fronts = _by_fronts(
+        layer, cache, range(3), x, onto if add else None, previous=mask_type == "A"
+    )
+    torch.testing.assert_close(at_fronts, full)
+
+
+def _by_fronts(
+    layer: MaskedConv2d,
+    cache: Cache,
+    rows: range,
+    x: torch.Tensor,
+    onto: torch.Tensor | None,
+    *,
+    previous: bool = False,
+) -> torch.Tensor:
+    """Some rows of a layer's output, computed two rows at a time with a lag of 5."""
+    batch, features, height, width = x.shape
+    channels = layer.channels
+    skew = Skew(rows, width, slots=2, lag=5, lead=0)
+    front = cache.enter(skew, torch.zeros(batch, channels, height, width), x.dtype)
+    y = torch.zeros(batch, len(layer.weight), len(rows), width, dtype=x.dtype)
+    read = x.new_zeros(front.lanes, features // channels)
+    added = None if onto is None else x.new_zeros(front.lanes, len(layer.weight) // channels)
+    for time, channel in itertools.product(skew.times, range(channels)):
+        row, column, alive = (m[0] for m in skew.pixels(torch.tensor([time])))
+        front.move_to(time, channel)
+        source = channel
+        if previous:
+            source, column = (channel - 1, column) if channel else (channels - 1, column - 1)
+        # Lanes are slot by slot.
+        part = x[:, source::channels, row, column.clamp(min=0)].permute(2, 0, 1)
+        read.copy_(part.flatten(0, 1))
+        row, column, alive = (m[0] for m in skew.pixels(torch.tensor([time])))
+        if onto is not None and added is not None:
+            added.copy_(onto[:, channel::channels, row, column].permute(2, 0, 1).flatten(0, 1))
+        found = front.again()
+        if found is None:
+            found = front.first(
+                lambda: layer(read, cache, onto=added), lambda result: result, lasting=True
+            )
+        of_slots = found.view(skew.slots, batch, -1)[alive].permute(1, 2, 0)
+        y[:, channel::channels, row[alive] - rows.start, column[alive]] = of_slots
+    return y
 
 
 @pytest.mark.parametrize(("channels", "kernel_size"), [(1, 3), (3, 3), (2, 5)])
 @torch.no_grad()
-def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_at_sites(
+def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_by_fronts(
     channels: int, kernel_size: int
 ) -> None:
     layer = MaskedConv2d(
@@ -146,20 +180,12 @@ def test_square_masked_conv_equals_plain_loops_in_full_by_rows_and_at_sites(
     )
     full = reference.masked_conv(layer, x) + onto
     torch.testing.assert_close(layer(x, onto=onto), full)
-    # Two rows at once, two site by site, the others at once again: a walk that takes in known rows.
+    # Two rows at once, two by fronts, the others at once again: a walk that takes in known rows.
     cache = Cache(2, channels, 6, 5)
     cache.move_to_rows(0, 2)
     torch.testing.assert_close(layer(x[:, :, :2], cache, onto=onto[:, :, :2]), full[:, :, :2])
-    for site in raster_order(channels, 4, 5):
-        channel, row, column = site
-        if row >= 2:
-            cache.move_to_site(site)
-            at_site = layer(
-                x[:, channel::channels, row, column],
-                cache,
-                onto=onto[:, channel::channels, row, column],
-            )
-            torch.testing.assert_close(at_site, full[:, channel::channels, row, column])
+    at_fronts = _by_fronts(layer, cache, range(2, 4), x, onto)
+    torch.testing.assert_close(at_fronts, full[:, :, 2:4])
     cache.move_to_rows(4, 6)
     torch.testing.assert_close(layer(x[:, :, 4:], cache, onto=onto[:, :, 4:]), full[:, :, 4:])
 

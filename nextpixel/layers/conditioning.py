@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
+from nextpixel.front.place import Front, colour_blocks
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -29,6 +31,16 @@ class Encoded(NamedTuple):
     vector: Tensor | None
     maps: Tensor | None
     positions: Tensor | None
+
+    def part(self, rows: range, columns: range) -> "Encoded":
+        """For some rows and columns of the image."""
+
+        def cut(maps: Tensor | None) -> Tensor | None:
+            if maps is None:
+                return None
+            return maps[:, :, rows.start : rows.stop, columns.start : columns.stop]
+
+        return Encoded(self.vector, cut(self.maps), cut(self.positions))
 
 
 class Widths(NamedTuple):
@@ -147,6 +159,37 @@ class ConditionBias(nn.Module):
                 assert maps is not None
                 biases.append(layer(maps if rows is None else maps[:, :, rows.start : rows.stop]))
         return sum(biases[1:], biases[0])
+
+    def at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
+        """The bias of the pixels that are `front.ahead`, (lanes, features), colour by colour."""
+        return front.once((self, "bias"), lambda: self._at_front(encoded, front, colours))
+
+    def _at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
+        start, weights = front.state(self, lambda: self._front_state(encoded, front, colours))
+        for name, weight in weights.items():
+            maps = encoded.maps if name == "maps" else encoded.positions
+            assert maps is not None
+            y = front.empty((self, name), weight.shape[1])
+            front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
+            start = y
+        return start
+
+    def _front_state(
+        self, encoded: Encoded, front: Front, colours: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is the same for all pixels, (lanes, features), and matrices for what is not."""
+        like = next(self.parameters())
+        order, weights = colour_blocks(len(like), colours, like.device), {}
+        for name, layer in (("maps", self.of_maps), ("positions", self.of_positions)):
+            if layer is not None:
+                weight, _ = front.folded(self, layer.weight.detach(), None)
+                weights[name] = weight[order, :, 0, 0].T.contiguous()
+        if self.of_vector is None:
+            return like.new_zeros(front.lanes, len(order)), weights
+        assert encoded.vector is not None
+        weight, _ = front.folded(self, self.of_vector.weight.detach(), None)
+        constant = functional.linear(encoded.vector, weight[order])
+        return constant.repeat(front.skew.slots, 1), weights
 
 
 @lru_cache(maxsize=32)

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
+from nextpixel.cache import Cache
+from nextpixel.front.place import Front, total
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
-from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
+from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.row_lstm import open_forget_gates
 from nextpixel.layers.scan import diagonal_fronts, lstm_cell, lstm_scan
+from nextpixel.layers.vertical_conv import unit_variance
 
 __all__ = ["DiagonalBiLSTMLayer"]
 
@@ -71,13 +73,12 @@ class DiagonalBiLSTMLayer(nn.Module):
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> Tensor:
-        """2h maps to h, over rows or at a site."""
-        if cache is not None and cache.site is not None:
-            return self._at_site(x, condition, cache, cache.site, image)
+        """2h maps to h, over rows or at a front."""
         if cache is None:
             return self._over_rows(x, condition, range(x.shape[2]), None, image)
         state = self._state(x, cache)
-        self._take_in_finished_row(condition, cache, state, image)
+        if cache.front is not None:
+            return self._at_front(x, condition, cache, cache.front, state, image)
         return self._over_rows(x, condition, cache.rows, state, image)
 
     def _over_rows(
@@ -129,74 +130,88 @@ class DiagonalBiLSTMLayer(nn.Module):
 
         return cache.state(self, initial)
 
-    def _take_in_finished_row(
-        self, condition: Encoded | None, cache: Cache, state: "_State", image: Image
-    ) -> None:
-        """Runs both directions over a row that was walked site by site and is complete."""
-        row = None if state.sites is None else state.sites.inputs.take()
-        if row is not None:
-            self._over_rows(
-                row, condition, range(cache.rows.start - 1, cache.rows.start), state, image
-            )
-
-    def _from_above(
-        self, x: Tensor, condition: Encoded | None, cache: Cache, state: "_State", image: Image
-    ) -> list[Tensor]:
-        """What the row above adds to the first direction's gates, and the second's states there."""
-        self._take_in_finished_row(condition, cache, state, image)
-        left = state.above[0]
-        matrix = self.state_to_state.detach()[0, _ABOVE].T[:, :, None, None]
-        gates = functional.conv2d(left, matrix.to(left.dtype))
-        bias, _ = self._biases(condition, cache.rows)
-        return [gates if bias is None else gates + bias, state.shifted(left)]
-
-    def _at_site(
-        self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site, image: Image
+    def _at_front(
+        self,
+        x: Tensor,
+        condition: Encoded | None,
+        cache: Cache,
+        front: Front,
+        state: "_State",
+        image: Image,
     ) -> Tensor:
-        state = self._state(x, cache)
-        above, right = once_per_row(
-            cache, self, lambda: self._from_above(x, condition, cache, state, image)
-        )
-        if state.sites is None:
-            state.sites = self._site_state(x, cache)
-        sites, (channel, _, column) = state.sites, site
-        sites.inputs.put(site, x)
-        gates = self._input_to_state[0].forward(x, cache, onto=above)
-        gates.addmm_(sites.before[column], sites.matrices[channel])
-        h, c = lstm_cell(gates, sites.carried[column][channel])
-        sites.h.put(site, h)
-        sites.c.put(site, c)
-        return h + right
+        row = front.state(self, lambda: self._begin(x, condition, front, state, image))
+        column, channel = front.phase, front.channel
+        front.run(row.inputs[:, column, channel].copy_, x)
+        gates = self._input_to_state[0].forward(x, cache, onto=row.above[:, column, channel])
+        before = row.h[:, column].flatten(1)
+        front.run(torch.addmm, gates, before, row.matrices[channel], out=gates)
+        h, c = row.h[:, column + 1, channel], row.c[:, column + 1, channel]
+        lstm_cell(front, gates, row.c[:, column, channel], h, c)
+        return total(h, row.right[:, column, channel], front, self)
 
-    def _site_state(self, x: Tensor, cache: Cache) -> "_SiteState":
-        colours, size = cache.channels, self.features // cache.channels
-        like = x.new_zeros(x.shape[0], size)
-        h, c = RowInProgress(like, cache, 1), RowInProgress(like, cache, 1)
-        h.values[:, 0] = self.initial_h.detach()[0].view(size, colours).T
-        c.values[:, 0] = self.initial_c.detach()[0].view(size, colours).T
-        matrix = (
-            self.state_to_state.detach()[0, _BEFORE]
-            .view(size, colours, -1)
-            .transpose(0, 1)
-            .flatten(0, 1)
-        )
-        return _SiteState(
-            inputs=RowInProgress(x, cache, 0),
-            h=h,
-            c=c,
-            before=[values.flatten(1) for values in h.values.unbind(1)],
-            carried=[values.unbind(1) for values in c.values.unbind(1)],
+    def _begin(
+        self, x: Tensor, condition: Encoded | None, front: Front, state: "_State", image: Image
+    ) -> "_Row":
+        """Makes room for a row in progress, and enters the first."""
+        colours, columns = front.colours, front.skew.block
+        size = self.features // colours
+
+        def blank(columns: int, width: int) -> Tensor:
+            return x.new_zeros(front.batch, columns, colours, width)
+
+        matrix = self.state_to_state.detach()[0, _BEFORE]
+        matrix = torch.unflatten(matrix, 0, (size, colours)).transpose(0, 1).flatten(0, 1)
+        row = _Row(
+            inputs=blank(columns, x.shape[1]),
+            above=blank(columns, 4 * size),
+            right=blank(columns, size),
+            h=blank(1 + columns, size),
+            c=blank(1 + columns, size),
             matrices=[matrix[:, colour::colours].contiguous() for colour in range(colours)],
         )
+        row.h[:, 0] = _by_colour(self.initial_h.detach()[0], colours)
+        row.c[:, 0] = _by_colour(self.initial_c.detach()[0], colours)
+        left = self.state_to_state.detach()[0, _ABOVE].T[:, :, None, None]
+
+        def enter() -> None:
+            """What the row above adds to the first direction's gates, and the second's states."""
+            bias, _ = self._biases(condition, range(front.row, front.row + 1))
+            gates = functional.conv2d(state.above[0], left.to(x.dtype))
+            width = front.skew.width
+            row.above[:, :width] = _by_colour(gates if bias is None else gates + bias, colours)
+            row.right[:, :width] = _by_colour(state.shifted(x), colours)
+
+        def finish(number: int) -> None:
+            """Runs both directions over the row that is complete."""
+            inputs = row.inputs[:, : front.skew.width].permute(0, 3, 2, 1).flatten(1, 2)
+            rows = range(number, number + 1)
+            self._over_rows(inputs[:, :, None], condition, rows, state, image)
+
+        def next_row() -> None:
+            if front.row > front.skew.rows.start:
+                finish(front.row - 1)
+                enter()
+
+        enter()
+        front.at_blocks(next_row)
+        if front.keep:
+            front.at_end(lambda: finish(front.row))
+        return row
+
+
+def _by_colour(maps: Tensor, colours: int) -> Tensor:
+    """Maps (F,) as (C, F / C); maps (B, F, 1, W) as (B, W, C, F / C)."""
+    if maps.ndim == 1:
+        return torch.unflatten(maps, 0, (-1, colours)).T
+    return torch.unflatten(maps[:, :, 0], 1, (-1, colours)).permute(0, 3, 2, 1)
 
 
 @dataclass
 class _State:
-    """Both directions' states in the row above, (B, h, 1, W) each, and what sites keep."""
+    """Both directions' states in the row above, (B, h, 1, W) each."""
 
     above: tuple[Tensor, Tensor]
     begun: bool = False
-    sites: "_SiteState | None" = None
 
     def shifted(self, like: Tensor) -> Tensor:
         """The second direction's map, one row down, below `above`; zeros in the first row."""
@@ -205,15 +220,20 @@ class _State:
 
 
 @dataclass
-class _SiteState:
-    """The current row of the input and of the first direction's states.
+class _Row:
+    """The row in progress, (B, columns, C, features): what layers read or have computed.
 
-    Also the states before each column, as views, and a matrix for each colour.
+    Attributes:
+        inputs: the layer's input.
+        above: what the row above adds to the first direction's gates.
+        right: the second direction's states in the row above.
+        h, c: the first direction's states and cell states, after an initial column.
+        matrices: for each colour, that of the states before.
     """
 
-    inputs: RowInProgress
-    h: RowInProgress
-    c: RowInProgress
-    before: list[Tensor]
-    carried: list[tuple[Tensor, ...]]
+    inputs: Tensor
+    above: Tensor
+    right: Tensor
+    h: Tensor
+    c: Tensor
     matrices: list[Tensor]

@@ -13,26 +13,52 @@ is one row behind: at row r it knows only rows above r, so every tap of the vert
 of the link is past, for all colours.
 """
 
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
+from nextpixel.front.place import Front
+from nextpixel.front.ring import Ring
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
-from nextpixel.layers.masked_conv import MaskedConv2d, VerticalConv2d
+from nextpixel.layers.masked_conv import MaskedConv2d
+from nextpixel.layers.vertical_conv import VerticalConv2d
 
 __all__ = ["GatedBlock", "gate"]
 
 
-def gate(y: Tensor) -> Tensor:
-    """tanh(a) ⊙ σ(b), where a and b are the two halves of the channels of y (equation 2)."""
+def gate(y: Tensor, front: Front | None = None, key: Hashable = None) -> Tensor:
+    """tanh(a) ⊙ σ(b), where a and b are the two halves of the channels of y (equation 2).
+
+    At a front it overwrites y, and writes its result to a place that is kept under `key`.
+    """
     a, b = y.chunk(2, dim=1)
+    if front is not None:
+        gated = front.pixel((key, "gate"), a.shape[1])
+        front.run(torch.sigmoid, b, out=gated)
+        front.run(a.tanh_)
+        front.run(gated.mul_, a)
+        return gated
     # Over whole maps, strided halves cost two to three times what contiguous copies do.
     if y.ndim == 4:
         channels_last = y.is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if channels_last else torch.contiguous_format
         a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
     return torch.tanh(a) * torch.sigmoid(b)
+
+
+def _folded_gate(y: Tensor, into: Tensor, front: Front) -> Tensor:
+    """tanh(a) ⊙ σ(b) at a front, where the two halves of y are -2a and b; it overwrites y.
+
+    As tanh(a) = 1 - 2σ(-2a), it is σ(b) - 2 σ(-2a) σ(b): two operations, of which the slow one
+    takes a quarter of the time of a tanh. The factor -2 is in the weights before it.
+    """
+    a, b = y.chunk(2, dim=1)
+    front.run(y.sigmoid_)
+    front.run(torch.addcmul, b, a, b, value=-2, out=into)
+    return into
 
 
 class GatedBlock(nn.Module):
@@ -98,6 +124,8 @@ class GatedBlock(nn.Module):
             The vertical output (B, F, rows, W), and the (B, 2F, rows, W) that the horizontal stack
             adds to its convolution: the link and the condition's bias.
         """
+        if cache is not None and cache.front is not None:
+            return self._vertical_at_front(v, condition, cache, cache.front)
         rows = None if cache is None else cache.rows
         y = self.vertical_conv(v, cache)
         link = self.link(y, cache)
@@ -109,6 +137,40 @@ class GatedBlock(nn.Module):
             y = y + self.vertical_bias(condition, rows)
         return self._gate(y), link
 
+    def _vertical_at_front(
+        self, v: Tensor, condition: Encoded | None, cache: Cache, front: Front
+    ) -> tuple[Tensor | None, Tensor]:
+        """From a column ahead of the front; the link waits until the front is there."""
+        colours = self.horizontal_conv.channels
+        front.state((self, "folded"), lambda: self._fold(front))
+        y = self.vertical_conv(v, cache)
+        width, ahead = y.shape[1], front.ahead
+        waiting = front.state((self, "link"), lambda: Ring(front, 1, width, after=ahead))
+        link = self.link(y, cache, colours=colours, into=waiting.place)
+        if self.horizontal_bias is not None and condition is not None:
+            front.run(link.add_, self.horizontal_bias.at_front(condition, front, colours))
+        link = waiting.window(0, 0, 0)
+        if self.last:
+            return None, link
+        if self.vertical_bias is not None and condition is not None:
+            front.run(y.add_, self.vertical_bias.at_front(condition, front, 1))
+        return _folded_gate(y, front.empty((self, "gate"), width // 2), front), link
+
+    def _fold(self, front: Front) -> bool:
+        """Prepares weights for `_folded_gate`: see there."""
+        factors = torch.ones_like(self.vertical_conv.bias.detach())
+        factors[: len(factors) // 2] = -2
+        front.fold(self.link, inputs=1 / factors, outputs=factors)
+        for layer in (
+            self.vertical_conv,
+            self.horizontal_conv,
+            self.vertical_bias,
+            self.horizontal_bias,
+        ):
+            if layer is not None:
+                front.fold(layer, outputs=factors)
+        return True
+
     def _gate(self, y: Tensor) -> Tensor:
         return (
             functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
@@ -117,14 +179,19 @@ class GatedBlock(nn.Module):
     def horizontal(
         self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The horizontal stack, over rows or at a site.
+        """The horizontal stack, over rows or at a front.
 
         Returns:
             Its output, and the sum of skips so far.
         """
-        # `forward` by name: at a site, the bookkeeping of a module's call costs as much as its
+        # `forward` by name: at a front, the bookkeeping of a module's call costs as much as its
         # product.
-        gated = self._gate(self.horizontal_conv.forward(h, cache, onto=link))
+        y = self.horizontal_conv.forward(h, cache, onto=link)
+        front = None if cache is None else cache.front
+        if front is None:
+            gated = self._gate(y)
+        else:
+            gated = _folded_gate(y, front.pixel((self, "gate"), y.shape[1] // 2), front)
         if self.skip is not None:
             skips = self.skip.forward(gated, cache, onto=skips)
         return self.out.forward(gated, cache, onto=h if self.residual else None), skips

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
+from nextpixel.front.place import relu
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.masked_conv import MaskedConv2d
 
@@ -41,18 +42,22 @@ class Head:
         )
         return hidden, out
 
-    def distribution(
+    def outputs(
         self, layers: tuple[MaskedConv2d, MaskedConv2d], y: Tensor, cache: Cache | None
-    ) -> Distribution:
-        """The distribution at a site or over rows, from the maps that the model's layers give."""
+    ) -> Tensor:
+        """What the distribution at a front or over rows is made from, by the layers' maps."""
         hidden, out = layers
-        y = hidden(y.relu(), cache).relu()
+        front = None if cache is None else cache.front
+        y = relu(hidden(relu(y, front, self), cache), front)
         kind = HEADS[self.name]
         if kind.half_precision:
-            outputs = out(y, cache)
-        else:
-            with torch.autocast(y.device.type, enabled=False):
-                outputs = out(y.to(out.weight.dtype), cache)
-        if cache is not None and cache.site is not None:
+            return out(y, cache)  # type: ignore[no-any-return]
+        with torch.autocast(y.device.type, enabled=False):
+            return out(y.to(out.weight.dtype), cache)  # type: ignore[no-any-return]
+
+    def distribution(self, outputs: Tensor) -> Distribution:
+        """The distribution over rows, (B, outputs, rows, W), or at a front, (lanes, outputs)."""
+        kind = HEADS[self.name]
+        if outputs.ndim == 2:
             return kind(outputs[:, :, None, None], self.channels // self.colours, self.levels)
         return kind(outputs, self.channels, self.levels)

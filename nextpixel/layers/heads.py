@@ -71,6 +71,8 @@ class Categorical:
 
     half_precision = True
     """Whether outputs that were computed in half precision are exact enough."""
+    lasting = True
+    """Whether a distribution follows when its outputs are overwritten."""
 
     def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int, levels: int) -> None:
         self.logits = torch.unflatten(outputs, 1, (channels, levels))
@@ -96,7 +98,9 @@ class Categorical:
 
         The logits already know the earlier colours.
         """
-        return functional.log_softmax(_full_precision(_colour(self.logits, channel)), dim=1)
+        # Values last, as in `log_prob`.
+        logits = _full_precision(_colour(self.logits, channel).permute(0, 2, 3, 1))
+        return functional.log_softmax(logits, dim=3).permute(0, 3, 1, 2)
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""
@@ -112,7 +116,7 @@ class Bernoulli:
         levels: 2.
     """
 
-    half_precision = True
+    half_precision, lasting = True, False
 
     def __init__(self, outputs: Float[Tensor, "B C H W"], channels: int, levels: int) -> None:
         assert outputs.shape[1] == channels and levels == 2
@@ -167,7 +171,7 @@ class LogisticMixture:
         levels: number of values.
     """
 
-    half_precision = False  # a mixture's locations are finer
+    half_precision, lasting = False, False  # a mixture's locations are finer
 
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
         self.channels, self.levels = channels, levels

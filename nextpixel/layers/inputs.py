@@ -4,7 +4,7 @@ Ordinal values, such as brightness, are scaled to [-1, 1]. Categorical values, s
 a vector-quantised auto-encoder, become learned features: an embedding table for each colour.
 
 An input also knows the three views of an image that layers ask for: the rows of a pass, the same
-rows one row behind, and at a site what was decided just before it.
+rows one row behind, and at a front what was decided just before it.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.cache import Cache
+from nextpixel.front.place import Front
 
 __all__ = ["CategoricalInput", "ImageInput", "OrdinalInput"]
 
@@ -33,7 +34,8 @@ class ImageInput(nn.Module, ABC):
 
     def __init__(self, *, channels: int, levels: int, features: int, colours: int) -> None:
         super().__init__()
-        self.levels, self.colours, self.maps = levels, colours, channels * features
+        self.levels, self.colours, self.channels = levels, colours, channels
+        self.maps = channels * features
 
     @abstractmethod
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:
@@ -46,23 +48,44 @@ class ImageInput(nn.Module, ABC):
         """The rows that a pass works on: (B, maps, rows, W)."""
         return self(x if cache is None else x[:, :, cache.rows.start : cache.rows.stop])  # type: ignore[no-any-return]
 
-    def above(self, x: Tensor, cache: Cache | None) -> Tensor:
-        """The same rows one row behind; above the first row there are zeros."""
+    def above(self, x: Tensor, cache: Cache | None, ahead: int = 0) -> Tensor:
+        """The same rows one row behind; above the first row there are zeros.
+
+        At a front: the pixels above those that are so many columns `ahead`, (lanes, maps).
+        """
+        if cache is not None and cache.front is not None:
+            front = cache.front
+            front.ahead = ahead
+            values, alive = front.read_above(range(x.shape[1]))
+            y = self._written(front, "above", values, 0)
+            front.run(y.mul_, alive)
+            return y
         start, stop = (0, x.shape[2]) if cache is None else (cache.rows.start, cache.rows.stop)
         above: Tensor = self(x[:, :, max(start - 1, 0) : stop - 1])
         return functional.pad(above, (0, 0, 1, 0)) if start == 0 else above
 
     def here(self, x: Tensor, cache: Cache | None) -> Tensor:
-        """The rows of a pass; at a site the sub-pixel before it, (B, maps / colours).
+        """The rows of a pass; at a front the sub-pixels before it, (lanes, maps / colours).
 
         At the start of a row, what comes before it is undefined.
         """
-        if cache is None or cache.site is None:
+        if cache is None or cache.front is None:
             return self.rows(x, cache)
-        channel, row, column = cache.previous_site() or (0, 0, 0)
-        if self.colours == 1:
-            return self(x[:, :, row : row + 1, column : column + 1])[:, :, 0, 0]  # type: ignore[no-any-return]
-        return self(x[:, channel, row, column, None, None, None], channel)[:, :, 0, 0]  # type: ignore[no-any-return]
+        front = cache.front
+        back, last = int(front.channel == 0), x.shape[1] - 1
+        channel = last if back else front.channel - 1
+        channels = range(channel, channel + 1) if self.colours > 1 else range(x.shape[1])
+        return self._written(front, "here", front.read(channels, back=back), channels.start)
+
+    def _written(self, front: Front, name: str, values: Tensor, channel: int) -> Tensor:
+        """The features of values (lanes, c, 1, 1), in a place of their own."""
+        y = front.empty((self, name), self.maps * values.shape[1] // self.channels)
+        self.write(front, values, channel, y)
+        return y
+
+    @abstractmethod
+    def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:
+        """At a front: as `forward`, from values (lanes, c, 1, 1) to (lanes, c · features)."""
 
 
 class OrdinalInput(ImageInput):
@@ -82,6 +105,11 @@ class OrdinalInput(ImageInput):
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:  # noqa: ARG002
         """Integers to -1 … 1."""
         return torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
+
+    def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
+        """-1 … 1."""
+        front.run(into.copy_, values.view(into.shape))
+        front.run(torch.add, self.minus_one, into, alpha=2 / (self.levels - 1), out=into)
 
 
 class CategoricalInput(ImageInput):
@@ -106,3 +134,7 @@ class CategoricalInput(ImageInput):
         first = torch.arange(channel, channel + x.shape[1], device=x.device) * self.levels
         features = functional.embedding(x.long() + first[:, None, None], self.weight)
         return features.permute(0, 4, 1, 2, 3).flatten(1, 2)
+
+    def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:
+        """Rows of the tables."""
+        front.run(lambda: into.copy_(self(values, channel)[:, :, 0, 0]))

@@ -2,13 +2,12 @@
 
 `MaskedConv2d` is the masked convolution of both papers: the rows above, the pixels to the left, and
 of the pixel itself the colours that its mask type allows (Pixel Recurrent Neural Networks, section
-3.4). `VerticalConv2d` takes rows that are wholly past: the vertical stack's convolution
-(Conditional Image Generation with PixelCNN Decoders, section 2.2) and the upper part of the first
-layer, `FirstConv2d`.
+3.4). `FirstConv2d` is the first layer of the PixelRNN paper, in two parts.
 
-All give the same numbers in a full pass, over a few rows, and at one site. Tensors are (B, F, rows,
-W) over rows and (B, F / C) at a site, where F / C are the features of that site's colour: the
-features of earlier colours were computed at earlier sites and never change.
+All give the same numbers in a full pass, over a few rows, and at a front. Tensors are (B, F, rows,
+W) over rows and (lanes, F / C) at a front, where F / C are the features of one colour: those of
+earlier colours were computed before and never change. The maps of rows above have no colours:
+(lanes, F).
 """
 
 from collections.abc import Callable
@@ -18,73 +17,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
+from nextpixel.cache import Cache
+from nextpixel.front.place import Front, colour_blocks
+from nextpixel.front.ring import Ring
 from nextpixel.layers.masks import MaskType, colour_mask
+from nextpixel.layers.vertical_conv import (
+    UpperRows,
+    VerticalConv2d,
+    add_rows_above,
+    below_past_rows,
+    past_rows,
+    unit_variance,
+)
 from nextpixel.settings.sizes import check_kernel_size
 
-__all__ = ["FirstConv2d", "MaskedConv2d", "VerticalConv2d", "unit_variance"]
-
-
-class VerticalConv2d(nn.Module):
-    """A convolution over rows that are wholly past: a kernel's upper rows, all of its columns.
-
-    Output row r reads input rows r - rows + 1 … r. The caller feeds rows that are one row behind,
-    so that r is strictly later than everything read; colours need no mask.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-        kernel_size: k, odd: the kernel's columns.
-        rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel_size: int, rows: int | None = None
-    ) -> None:
-        super().__init__()
-        check_kernel_size("kernel_size", kernel_size)
-        self.columns_beside = kernel_size // 2
-        self.rows_above = kernel_size // 2 if rows is None else rows - 1
-        self.weight = nn.Parameter(
-            unit_variance(torch.ones(outputs, inputs, self.rows_above + 1, kernel_size))
-        )
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """(B, inputs, rows, W) to (B, outputs, rows, W)."""
-        if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
-            x = _below_past_rows(self, x, self.rows_above, cache)
-        return functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
-
-
-def unit_variance(mask: Tensor) -> Tensor:
-    """Random weights (outputs, inputs, …) that keep the variance of their input.
-
-    Only unmasked taps count. Biases start at zero, so that ReLUs are open or closed by what they
-    see, not by chance.
-    """
-    fan_in = mask.flatten(1).sum(dim=1).clamp(min=1).view(-1, *[1] * (mask.ndim - 1))
-    return (torch.rand(mask.shape) * 2 - 1) * (3 / fan_in).sqrt()
-
-
-class _PastRows:
-    """The last rows of a layer's input, (B, F, count, W)."""
-
-    def __init__(self, like: Tensor, count: int) -> None:
-        self.rows = like.new_zeros(like.shape[0], like.shape[1], count, like.shape[3])
-
-    def append(self, x: Tensor) -> Tensor:
-        """Takes rows in; returns the past rows followed by them."""
-        both = torch.cat([self.rows, x], dim=2)
-        self.rows = both[:, :, -self.rows.shape[2] :].clone()  # a view would keep all of both
-        return both
-
-
-def _below_past_rows(layer: nn.Module, x: Tensor, count: int, cache: Cache | None) -> Tensor:
-    """Puts `count` rows above x: those of the pass before, or zeros."""
-    if cache is None:
-        return functional.pad(x, (0, 0, count, 0))
-    return cache.state((layer, "rows"), lambda: _PastRows(x, count)).append(x)
+__all__ = ["FirstConv2d", "MaskedConv2d"]
 
 
 class MaskedConv2d(nn.Module):
@@ -150,93 +97,105 @@ class MaskedConv2d(nn.Module):
     ) -> Tensor:
         """Convolves x and adds the result onto `onto` if given.
 
-        Over rows: (B, inputs, rows, W) to (B, outputs, rows, W). At a site of colour c: the (B,
-        inputs / C) features of colour c to the (B, outputs / C) outputs of colour c; mask type "A"
-        takes the previous sub-pixel instead.
+        Over rows: (B, inputs, rows, W) to (B, outputs, rows, W). At a front, at colour c: the
+        (lanes, inputs / C) features of colour c to the (lanes, outputs / C) outputs of colour c;
+        mask type "A" takes the previous sub-pixel instead.
         """
-        if cache is not None and cache.site is not None:
-            return self._at_site(x, cache, cache.site, onto)
+        if cache is not None and cache.front is not None:
+            return self._at_front(x, cache, cache.front, onto)
         if self.rows_above:
-            if cache is not None:
-                self._take_in_finished_row(cache)
-            x = _below_past_rows(self, x, self.rows_above, cache)
+            x = below_past_rows(self, x, self.rows_above, cache)
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
         y = functional.conv2d(x, self.masked_weight(), self.bias)
         return y if onto is None else onto + y
 
-    def _at_site(self, x: Tensor, cache: Cache, site: Site, onto: Tensor | None) -> Tensor:
-        state = cache.state(self, lambda: self._site_state(x, cache))
-        channel, _, column = site
-        if self.rows_above:
-            (above,) = cache.at_site(self, lambda: [self._above(x, cache)])
-            onto = above if onto is None else onto + above
+    def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
+        state = front.state(self, lambda: self._front_state(x, cache, front))
+        channel, weight = front.channel, state.weights[front.channel]
+        y = front.pixel(self, weight.shape[1])
+        bias = None if state.biases is None else state.biases[channel]
+        if state.upper is not None:
+            bias = front.of_colour(front.once(self, lambda: self._above(front, state.upper)))
         if state.row is not None:
-            source = cache.previous_site() if self.mask_type == "A" else site
-            if source is not None:
-                state.row.put(source, x)
-            x = state.windows[column]
-        if state.biases is None:
-            return (
-                x @ state.weights[channel]
-                if onto is None
-                else torch.addmm(onto, x, state.weights[channel])
-            )
-        y = torch.addmm(state.biases[channel], x, state.weights[channel])
-        return y if onto is None else y.add_(onto)
+            if self.mask_type == "B":
+                state.row.put(x, channel)
+            elif channel:
+                state.row.put(x, channel - 1)
+            else:
+                state.row.put(x, self.channels - 1, back=1)
+            x = state.row.window(0, -self.reach, self.taps - 1 - self.reach)
+        elif self.channels > 1:
+            whole = front.whole(x)
+            if whole is None:
+                kept = front.pixel((self, "input"), x.shape[1])
+                front.run(kept.copy_, x)
+                whole = front.whole(kept)
+                assert whole is not None
+            x = whole.flatten(1)
+        # Later colours are not read.
+        x = x[:, : len(weight)]
+        if bias is None or onto is None:
+            start = bias if onto is None else onto
+            if start is None:
+                front.run(torch.mm, x, weight, out=y)
+            else:
+                front.run(torch.addmm, start, x, weight, out=y)
+        else:
+            front.run(torch.addmm, bias, x, weight, out=y)
+            front.run(y.add_, onto)
+        return y
 
-    def _above(self, x: Tensor, cache: Cache) -> Tensor:
-        """What the rows above add to the current one, and the bias: (B, outputs, 1, W)."""
-        self._take_in_finished_row(cache)
-        inputs = self.weight.shape[1]
-        blank = x.new_zeros(x.shape[0], inputs, 1, cache.width)
-        past = cache.state((self, "rows"), lambda: _PastRows(blank, self.rows_above))
-        return functional.conv2d(
-            past.rows, self.weight[:, :, :-1], self.bias, padding=(0, self.reach)
-        )
+    def _above(self, front: Front, upper: "UpperRows | None") -> Tensor:
+        """What the rows above add, and the bias: (lanes, C, outputs / C)."""
+        assert upper is not None
+        outputs = self.weight.shape[0]
+        y = front.empty((self, "above"), outputs)
+        front.run(y.copy_, upper.bias)
+        add_rows_above(front, y, upper, self.reach)
+        return y
 
-    def _take_in_finished_row(self, cache: Cache) -> None:
-        """Appends the row that was walked site by site, if there is one, to the past rows."""
-        state = cache.state(self, lambda: None)
-        row = None if state is None or state.row is None else state.row.take()
-        if row is not None:
-            _below_past_rows(self, row, self.rows_above, cache)
-
-    def _site_state(self, x: Tensor, cache: Cache) -> "_SiteState":
+    def _front_state(self, x: Tensor, cache: Cache, front: Front) -> "_FrontState":
         colours = self.channels
         outputs, inputs = self.weight.shape[:2]
+        width = inputs // colours
         # Rows of each matrix in the order of a window: tap, colour, feature of the colour.
-        weight = self.masked_weight().detach()[:, :, -1, : self.taps]
-        # The image's channels are one site if the model predicts them at once.
-        weight = weight.reshape(outputs, inputs // colours, colours, self.taps).permute(3, 2, 1, 0)
-        weight = weight.reshape(self.taps * inputs, outputs)
-        block = outputs // colours
-        of_colour = [
-            slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours)
-            for c in range(colours)
-        ]
-        weights = [weight[:, of].contiguous() for of in of_colour]
-        # With rows above, the bias is in what they contribute.
-        biases = (
-            None
-            if self.bias is None or self.rows_above
-            else [self.bias.detach()[of].contiguous() for of in of_colour]
+        weight, bias = front.folded(
+            self, self.masked_weight().detach(), None if self.bias is None else self.bias.detach()
         )
-        if self.reach == 0 and colours == 1 and not self.rows_above:
-            return _SiteState(weights, biases, None, [])
-        row = RowInProgress(x, cache, self.reach)
-        windows = [row.values[:, c : c + self.taps].flatten(1) for c in range(cache.width)]
-        return _SiteState(weights, biases, row, windows)
+        weight = torch.unflatten(weight, 1, (width, colours)).permute(3, 4, 2, 1, 0)
+        own = weight[-1, : self.taps].reshape(self.taps * inputs, outputs)
+        block, read = outputs // colours, self.reach * inputs
+        weights, biases = [], []
+        for c in range(colours):
+            of = (
+                slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours)
+            )
+            end = read + (c + (self.mask_type == "B")) * width
+            weights.append(own[:end, of].contiguous())
+            if bias is not None and not self.rows_above:
+                biases.append(bias[of].contiguous())
+        row, upper = None, None
+        if self.rows_above:
+            past = past_rows(self, cache, inputs, self.rows_above, x)
+            row = Ring(front, colours, width, before=self.reach, above=self.rows_above, past=past)
+            order = colour_blocks(outputs, colours, weight.device)
+            bias = weight.new_zeros(outputs) if bias is None else bias[order]
+            rows = weight[:-1].flip(0).flatten(1, 3)[:, :, order].contiguous()
+            upper = UpperRows(row, [own, *rows], bias)
+        elif self.reach:
+            row = Ring(front, colours, width, before=self.reach)
+        return _FrontState(weights, biases or None, row, upper)
 
 
 @dataclass
-class _SiteState:
-    """A matrix for each colour, and the current row of the input with a view for every column."""
+class _FrontState:
+    """A matrix and a bias for each colour, the map that windows are cut from, and rows above."""
 
     weights: list[Tensor]
     biases: list[Tensor] | None
-    row: RowInProgress | None
-    windows: list[Tensor]
+    row: Ring | None
+    upper: UpperRows | None
 
 
 class FirstConv2d(nn.Module):
@@ -264,9 +223,13 @@ class FirstConv2d(nn.Module):
             self.left.weight.mul_((left / (above + left)) ** 0.5)
 
     def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
-        """Convolves the rows of the image, or at a site the previous sub-pixel.
+        """Convolves the rows of the image, or at a front the previous sub-pixel.
 
         `above` gives the same rows one row behind.
         """
-        (onto,) = once_per_row(cache, self, lambda: [self.above(above(), cache)])
-        return self.left(x, cache, onto=onto)  # type: ignore[no-any-return]
+        if cache is None or cache.front is None:
+            return self.left(x, cache, onto=self.above(above(), cache))  # type: ignore[no-any-return]
+        onto = cache.front.once(
+            self, lambda: self.above(above(), cache, colours=self.left.channels)
+        )
+        return self.left(x, cache, onto=cache.front.of_colour(onto))  # type: ignore[no-any-return]

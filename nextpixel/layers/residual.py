@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from nextpixel.cache import Cache, once_per_row
+from nextpixel.cache import Cache
+from nextpixel.front.place import relu
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d
@@ -28,7 +29,7 @@ class ResidualBlock(nn.Module):
     """A layer from 2h to h maps with its connections.
 
     Args:
-        layer: takes (x, condition, cache, image) to h maps, over rows or at a site.
+        layer: takes (x, condition, cache, image) to h maps, over rows or at a front.
         features: h.
         channels: number of colours C that are predicted one after another.
         residual: whether to add the input.
@@ -113,18 +114,17 @@ class ConvolutionalLayer(nn.Module):
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> Tensor:  # noqa: ARG002
-        """2h maps to h, over rows or at a site."""
-        y = self.down.forward(x.relu(), cache).relu_()
+        """2h maps to h, over rows or at a front."""
+        front = None if cache is None else cache.front
+        y = relu(self.down.forward(relu(x, front, self), cache), front)
         bias = None
         if self.condition_bias is not None and condition is not None:
-            bias = self._bias(self.condition_bias, condition, cache, x)
+            bias = self._bias(self.condition_bias, condition, cache)
         y = self.conv.forward(y, cache, onto=bias)
-        return gate(y) if self.gated else y.relu_()
+        return gate(y, front, self) if self.gated else relu(y, front)
 
-    def _bias(
-        self, bias: ConditionBias, condition: Encoded, cache: Cache | None, x: Tensor
-    ) -> Tensor:
-        rows, width = (None, x.shape[-1]) if cache is None else (cache.rows, cache.width)
-        return once_per_row(
-            cache, self, lambda: [bias(condition, rows).expand(len(x), -1, -1, width)]
-        )[0]
+    def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None) -> Tensor:
+        if cache is not None and cache.front is not None:
+            front = cache.front
+            return front.of_colour(bias.at_front(condition, front, front.colours))
+        return bias(condition, None if cache is None else cache.rows)  # type: ignore[no-any-return]

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from nextpixel.cache import Cache, RowInProgress, Site, once_per_row
+from nextpixel.cache import Cache
+from nextpixel.front.place import Front, colour_blocks
+from nextpixel.front.ring import PastRows, Ring
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
-from nextpixel.layers.masked_conv import MaskedConv2d, unit_variance
+from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.scan import lstm_cell, lstm_scan, row_fronts
+from nextpixel.layers.vertical_conv import unit_variance
 from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = ["RowLSTMLayer"]
@@ -52,9 +54,9 @@ class RowLSTMLayer(nn.Module):
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> Tensor:  # noqa: ARG002
-        """2h maps to h, over rows or at a site."""
-        if cache is not None and cache.site is not None:
-            return self._at_site(x, condition, cache, cache.site)
+        """2h maps to h, over rows or at a front."""
+        if cache is not None and cache.front is not None:
+            return self._at_front(x, condition, cache, cache.front)
         bias = self._bias(condition, None if cache is None else cache.rows)
         z = self.input_to_state(x, cache, onto=bias)
         batch, _, height, width = x.shape
@@ -63,12 +65,12 @@ class RowLSTMLayer(nn.Module):
                 v.view(1, 1, -1).expand(width, batch, -1) for v in (self.initial_h, self.initial_c)
             )
         else:
-            state = self._state(x, cache)
-            h, c = (v[:, :, 0].permute(2, 0, 1) for v in state.finished_row())
+            above = self._above(x, cache)
+            h, c = (v.rows[:, :, 0].permute(2, 0, 1) for v in above)
         fronts = row_fronts(height, width, self.kernel_size)
         (y,), last = lstm_scan([z], self.state_to_state[None], h[None], c[None], fronts)
         if cache is not None:
-            state.above = y[:, :, -1:], last[0].permute(1, 2, 0)[:, :, None]
+            above[0].rows, above[1].rows = y[:, :, -1:], last[0].permute(1, 2, 0)[:, :, None]
         return y
 
     def _bias(self, condition: Encoded | None, rows: range | None) -> Tensor | None:
@@ -77,47 +79,69 @@ class RowLSTMLayer(nn.Module):
             return None
         return self.condition_bias(condition, rows)  # type: ignore[no-any-return]
 
-    def _state(self, like: Tensor, cache: Cache) -> "_State":
-        shape = (like.shape[0], -1, 1, cache.width)
-        initial = self.initial_h.detach(), self.initial_c.detach()
-        h, c = (v.to(like.dtype).view(1, -1, 1, 1).expand(shape) for v in initial)
-        return cache.state(self, lambda: _State((h, c)))
-
-    def _from_above(self, condition: Encoded | None, cache: Cache, state: "_State") -> list[Tensor]:
-        """What the row above contributes to the gates of the current row, and its cell states."""
-        h, c = state.finished_row()
-        kernel = self.state_to_state.detach().permute(2, 1, 0)[:, :, None]
-        gates = functional.conv2d(h, kernel.to(h.dtype), padding=(0, self.kernel_size // 2))
-        bias = self._bias(condition, cache.rows)
-        return [gates if bias is None else gates + bias, c]
-
-    def _at_site(self, x: Tensor, condition: Encoded | None, cache: Cache, site: Site) -> Tensor:
-        state = self._state(x, cache)
-        gates, carried = once_per_row(
-            cache, self, lambda: self._from_above(condition, cache, state)
+    def _above(self, like: Tensor, cache: Cache) -> tuple[PastRows, PastRows]:
+        """States and cell states of the row above."""
+        return cache.state(
+            self,
+            lambda: (
+                self._initial(self.initial_h, like, cache),
+                self._initial(self.initial_c, like, cache),
+            ),
         )
-        h, c = lstm_cell(self.input_to_state.forward(x, cache, onto=gates), carried)
-        if state.rows is None:
-            state.rows = RowInProgress(h, cache, 0), RowInProgress(c, cache, 0)
-        state.rows[0].put(site, h)
-        state.rows[1].put(site, c)
+
+    def _initial(self, parameter: Tensor, like: Tensor, cache: Cache) -> PastRows:
+        rows = parameter.detach().to(like.dtype).view(1, -1, 1, 1)
+        above = PastRows(rows.expand(cache.batch, -1, 1, cache.width), 1)
+        above.rows += rows
+        return above
+
+    def _at_front(self, x: Tensor, condition: Encoded | None, cache: Cache, front: Front) -> Tensor:
+        state = front.state(self, lambda: self._front_state(x, cache, front))
+        channel = front.channel
+        above = front.once(self, lambda: self._from_above(condition, front, state))
+        gates = self.input_to_state.forward(x, cache, onto=front.of_colour(above))
+        carried = front.of_colour(state.c.window(1, 0, 0))
+        h, c = (front.pixel((self, name), x.shape[1] // 2) for name in ("h", "c"))
+        lstm_cell(front, gates, carried, h, c)
+        state.h.put(h, channel)
+        state.c.put(c, channel)
         return h
+
+    def _from_above(self, condition: Encoded | None, front: Front, state: "_FrontState") -> Tensor:
+        """What the row above and the condition add to the gates, (lanes, 4h), colour by colour."""
+        reach = self.kernel_size // 2
+        gates = front.empty((self, "gates"), 4 * self.features)
+        window = state.h.window(1, -reach, reach)
+        if self.condition_bias is None or condition is None:
+            front.run(torch.mm, window, state.weight, out=gates)
+        else:
+            bias = self.condition_bias.at_front(condition, front, front.colours)
+            front.run(torch.addmm, bias, window, state.weight, out=gates)
+        return gates
+
+    def _front_state(self, x: Tensor, cache: Cache, front: Front) -> "_FrontState":
+        colours, width = front.colours, self.features // front.colours
+        reach = self.kernel_size // 2
+        weight = self.state_to_state.detach().to(x.dtype)
+        order = colour_blocks(4 * self.features, colours, weight.device)
+        weight = (
+            torch.unflatten(weight, 1, (width, colours)).transpose(1, 2).flatten(0, 2)[:, order]
+        )
+        h, c = self._above(x, cache)
+        return _FrontState(
+            Ring(front, colours, width, before=reach, after=0, above=1, past=h),
+            Ring(front, colours, width, above=1, past=c),
+            weight.contiguous(),
+        )
 
 
 @dataclass
-class _State:
-    """States and cell states of the row above, (B, h, 1, W) each, and of the row in progress."""
+class _FrontState:
+    """States and cell states of the rows in progress, and the matrix of the row above."""
 
-    above: tuple[Tensor, Tensor]
-    rows: tuple[RowInProgress, RowInProgress] | None = None
-
-    def finished_row(self) -> tuple[Tensor, Tensor]:
-        """The states above the place where the cache is now."""
-        if self.rows is not None:
-            h, c = (row.take() for row in self.rows)
-            if h is not None and c is not None:
-                self.above = h.clone(), c.clone()
-        return self.above
+    h: Ring
+    c: Ring
+    weight: Tensor
 
 
 def open_forget_gates(input_to_state: MaskedConv2d, features: int) -> None:

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nextpixel.front.place import Front
+
 __all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
 
 
@@ -110,16 +112,18 @@ def diagonal_fronts(height: int, width: int) -> Fronts:
     return Fronts(cells, tuple(spans), position, places, border, taps=2, carry=1)
 
 
-def lstm_cell(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
-    """One step at one place: gates o, f, i, g (B, 4F) and cell state (B, F) to h and c.
+def lstm_cell(front: Front, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
+    """One step at a front: gates o, f, i, g (lanes, 4F) and cell states (lanes, F) to h and c.
 
     It overwrites the gates.
     """
-    width = carried.shape[1]
-    gates[:, : 3 * width].sigmoid_()
     o, f, i, g = gates.chunk(4, dim=1)
-    c = torch.mul(f, carried).addcmul_(i, g.tanh_())
-    return torch.tanh(c).mul_(o), c
+    front.run(gates[:, : 3 * c.shape[1]].sigmoid_)
+    front.run(g.tanh_)
+    front.run(torch.mul, f, carried, out=c)
+    front.run(c.addcmul_, i, g)
+    front.run(torch.tanh, c, out=h)
+    front.run(h.mul_, o)
 
 
 def lstm_scan(

@@ -27,9 +27,11 @@ from nextpixel.conditions.kinds import (
 )
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
 from nextpixel.errors import UsageError
+from nextpixel.front.place import total
+from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.models.trainable import EXACT, Figure, Trainable
 from nextpixel.settings.networks import NetworkSettings
@@ -148,7 +150,7 @@ class AutoregressiveModel(ImageModel):
 
     The input turns pixels into features (`layers.inputs`). The layers are the model's own. The head
     turns the last features into a distribution (`layers.head`). A pass, over all of an image, some
-    rows or one site, is this `forward` and nothing else.
+    rows or a front of sites, is this `forward` and nothing else.
 
     The modules stand side by side in the model, under the names that are in its checkpoints.
 
@@ -185,11 +187,16 @@ class AutoregressiveModel(ImageModel):
         # Weights decide the layout of the maps: channels last makes all passes over rows faster.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How far the layers see."""
+
     @abstractmethod
     def features(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
     ) -> tuple[Tensor, Tensor | None]:
-        """The layers' part of a pass: at a site or over rows.
+        """The layers' part of a pass: at a front or over rows.
 
         Args:
             x: integers (B, C, H, W), to be read through `self.values`.
@@ -222,9 +229,21 @@ class AutoregressiveModel(ImageModel):
             encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
             encoded = encode() if cache is None else cache.state(self.encoder, encode)
         again = self.recompute and self.training and torch.is_grad_enabled()
-        y, skips = self.features(x, encoded, cache, _recomputed if again else _called)
-        y = y if skips is None else y + skips
-        return self._head.distribution((self.head_hidden, self.head_out), y, cache)
+        run = _recomputed if again else _called
+        front = None if cache is None else cache.front
+        outputs = partial(self._outputs, x, encoded, cache, run)
+        if front is not None:
+            lasting = HEADS[self._head.name].lasting
+            return front.first(outputs, self._head.distribution, lasting=lasting)
+        return self._head.distribution(outputs())
+
+    def _outputs(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
+    ) -> Tensor:
+        y, skips = self.features(x, condition, cache, run)
+        if skips is not None:
+            y = total(y, skips, None if cache is None else cache.front, self)
+        return self._head.outputs((self.head_hidden, self.head_out), y, cache)
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""

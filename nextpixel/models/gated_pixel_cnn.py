@@ -9,7 +9,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from nextpixel.cache import Cache, once_per_row
+from nextpixel.cache import Cache
+from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import Encoded, Widths
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.models.core import AutoregressiveModel, Run
@@ -48,27 +49,39 @@ class GatedPixelCNN(AutoregressiveModel):
     def __init__(self, settings: GatedPixelCNNSettings) -> None:
         super().__init__(settings, partial(_layers, settings))
 
+    @property
+    def reach(self) -> Reach:
+        """A rectangle: every layer sees k//2 columns and rows further."""
+        assert self.settings.first_kernel_size is not None
+        first, others = self.settings.first_kernel_size // 2, self.settings.kernel_size // 2
+        far = first + (self.settings.layers - 1) * others
+        return Reach(far + 1, far, max(first, others), (far + 1, far))
+
     def features(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
     ) -> tuple[Tensor, Tensor | None]:
-        """The vertical stack, once per row, then the horizontal stack."""
-        blocks = cast(Iterable[GatedBlock], self.blocks)
-
-        def vertical() -> list[Tensor]:
-            """What each layer's horizontal stack adds to its convolution."""
-            v: Tensor | None = self.values.above(x, cache)
-            links = []
-            for block in blocks:
-                assert v is not None  # only the last layer has no vertical output
-                v, link = run(block.vertical, v, condition, cache)
-                links.append(link)
-            return links
-
-        links = once_per_row(cache, self, vertical)
+        """The vertical stack, once for all colours, then the horizontal stack."""
+        vertical = partial(self._vertical, x, condition, cache, run)
+        if cache is None or cache.front is None:
+            links = vertical()
+        else:
+            links = [cache.front.of_colour(m) for m in cache.front.once(self, vertical)]
         h, skips = self.values.here(x, cache), None
-        for block, link in zip(blocks, links, strict=True):
+        for block, link in zip(cast(Iterable[GatedBlock], self.blocks), links, strict=True):
             h, skips = run(block.horizontal, h, link, skips, cache)
         return h, skips
+
+    def _vertical(
+        self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
+    ) -> list[Tensor]:
+        """What each layer's horizontal stack adds to its convolution."""
+        v: Tensor | None = self.values.above(x, cache, ahead=self.reach.lead)
+        links = []
+        for block in cast(Iterable[GatedBlock], self.blocks):
+            assert v is not None  # only the last layer has no vertical output
+            v, link = run(block.vertical, v, condition, cache)
+            links.append(link)
+        return links
 
 
 def _layers(

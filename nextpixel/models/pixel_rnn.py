@@ -13,6 +13,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
+from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import Encoded, Widths
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.inputs import ImageInput
@@ -69,6 +70,13 @@ class PixelCNN(AutoregressiveModel):
 
         super().__init__(settings, partial(_layers, settings, layer))
 
+    @property
+    def reach(self) -> Reach:
+        """A trapezium: every layer sees k//2 columns and rows further."""
+        first, others = self.settings.first_kernel_size // 2, self.settings.kernel_size // 2
+        far, beside = first + self.settings.layers * others, max(first, others)
+        return Reach(beside + 1, first, beside, (far, far))
+
     def features(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
     ) -> tuple[Tensor, Tensor | None]:
@@ -110,6 +118,13 @@ class RowLSTM(AutoregressiveModel):
             )
 
         super().__init__(settings, partial(_layers, settings, layer))
+
+    @property
+    def reach(self) -> Reach:
+        """All rows above, from row to row a few columns further."""
+        first, others = self.settings.first_kernel_size // 2, self.settings.kernel_size // 2
+        beside = max(first, others)
+        return Reach(beside + 1, first, beside, None)
 
     def features(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
@@ -153,6 +168,13 @@ class DiagonalBiLSTM(AutoregressiveModel):
             )
 
         super().__init__(settings, partial(_layers, settings, layer))
+
+    @property
+    def reach(self) -> Reach:
+        """All of the rows above, to their last column."""
+        assert self.settings.first_kernel_size is not None
+        first = self.settings.first_kernel_size // 2
+        return Reach(None, first, first, None)
 
     def features(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
@@ -198,7 +220,10 @@ def _features(
     def image(rows: range) -> Tensor:
         return values(x[:, :, rows.start : rows.stop])  # type: ignore[no-any-return]
 
-    y, skips = first(values.here(x, cache), lambda: values.above(x, cache), cache), None
+    def above() -> Tensor:
+        return values.above(x, cache, ahead=first.above.columns_beside)
+
+    y, skips = first(values.here(x, cache), above, cache), None
     for block in cast(Iterable[ResidualBlock], blocks):
         y, skips = run(block, y, skips, condition, cache, image)
     return y, skips

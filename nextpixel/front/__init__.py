@@ -1,0 +1,1 @@
+"""Fronts: sites of several rows that a walk computes together."""
