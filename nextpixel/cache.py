@@ -74,7 +74,15 @@ class Cache:
         """Goes to the rows start … stop-1, which are known and are taken in at once."""
         self._follow(range(start, stop))
 
-    def enter(self, skew: Skew, x: Tensor, dtype: torch.dtype, *, maps: bool = False) -> Front:
+    def enter(
+        self,
+        skew: Skew,
+        x: Tensor,
+        dtype: torch.dtype,
+        *,
+        maps: bool = False,
+        replays: bool = True,
+    ) -> Front:
         """Goes to the rows of a skew, whose pixels the caller then visits by fronts.
 
         Args:
@@ -82,10 +90,11 @@ class Cache:
             x: the images, whose values at each front are known when the next is visited.
             dtype: of the layers' maps.
             maps: whether layers look up maps of conditions.
+            replays: whether steps are recorded and replayed.
         """
         self._follow(skew.rows)
         keep = skew.rows.stop < self.height
-        self.front = Front(skew, x, self.channels, dtype, maps=maps, keep=keep)
+        self.front = Front(skew, x, self.channels, dtype, maps=maps, keep=keep, replays=replays)
         return self.front
 
     def _follow(self, rows: range) -> None:

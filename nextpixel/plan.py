@@ -213,7 +213,9 @@ def _front_steps(
     wanted: Tensor,
     part: Part,
 ) -> Iterator[Step]:
-    front = cache.enter(skew, x, model.dtype, maps=model.encoder is not None)
+    front = cache.enter(
+        skew, x, model.dtype, maps=model.encoder is not None, replays=_is_ours(model)
+    )
     single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
     length = skew.block
     with _one_thread() if single else nullcontext():
@@ -231,6 +233,14 @@ def _front_steps(
                     distribution = front.again() or model(x, values, cache)
                 if some[phase][channel]:
                     yield Step(channel, front, distribution, lanes[phase][channel], part)
+
+
+def _is_ours(model: AutoregressiveModel) -> bool:
+    """Whether no code of a user's own takes part, which a replay of our operations would miss."""
+    return all(
+        type(part).__module__.startswith(("nextpixel.", "torch.")) and "forward" not in vars(part)
+        for part in model.modules()
+    )
 
 
 def _in_lanes(wanted: Tensor, skew: Skew, times: range, batch: int) -> Tensor:

@@ -270,7 +270,7 @@ def test_missing_vectors_are_unknown(tmp_path: Path) -> None:
             {"vectors": "v.csv"},
             "have no names; leave that column out",
         ),
-        ({"v.txt": "1"}, {"vectors": "v.txt"}, "from an .npy, .csv or .parquet file"),
+        ({"v.txt": "1"}, {"vectors": "v.txt"}, "from an .npy, .csv, .tsv or .parquet file"),
         ({"c.txt": "one\ntwo"}, {"captions": "c.txt"}, "has 2 rows"),
         ({"c.txt": b"\xff\xfe no"}, {"captions": "c.txt"}, r"c\.txt: cannot be read as UTF-8 text"),
         ({"c.txt": ""}, {"captions": "c.txt"}, "has 0 rows"),

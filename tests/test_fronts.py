@@ -1,5 +1,7 @@
 """Fronts give what raster order gives, whatever is known; and only what is needed is computed."""
 
+from typing import Any
+
 import pytest
 import torch
 from cases import CASES, build, conditions, images
@@ -154,3 +156,25 @@ def test_skews_keep_rows_apart() -> None:
         pixels = set(zip(rows[alive].tolist(), columns[alive].tolist(), strict=True))
         assert len(pixels) == int(alive.sum()) == width * height
         assert skew.lag >= 5 and skew.slots * skew.lag >= width + 2
+
+
+@pytest.mark.parametrize(
+    "name", ["gated-rgb", "gated-all-conditions", "row-lstm", "diagonal-rgb-complete"]
+)
+def test_a_model_of_ones_own_runs_its_own_code_at_every_step(name: str) -> None:
+    """Recorded steps would miss it. Here it halves what the model says."""
+    model = build(name)
+    original = type(model).forward
+
+    class Own(type(model)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor, condition: Any = None, cache: Any = None) -> Any:
+            distribution = original(self, x, condition, cache)
+            distribution.logits = distribution.logits / 2
+            return distribution
+
+    model.__class__ = Own
+    x, condition = images(model, 2, (4, 5)), conditions(model, 2, (4, 5))
+    full = model(x, condition)
+    for sites, log_pmf in fronts(model, x, condition):
+        expected = full.log_pmf(x, sites.channel)[:, :, sites.rows, sites.columns].transpose(1, 2)
+        torch.testing.assert_close(log_pmf, expected, rtol=1e-10, atol=1e-10)

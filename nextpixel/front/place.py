@@ -29,6 +29,7 @@ class Front:
         dtype: of the maps.
         maps: whether layers look up maps of conditions.
         keep: whether other rows follow, which will read the last of these.
+        replays: whether steps are recorded and replayed, or a model's code runs at each of them.
 
     Attributes:
         time, channel: where the walk is.
@@ -47,8 +48,10 @@ class Front:
         *,
         maps: bool = False,
         keep: bool = False,
+        replays: bool = True,
     ) -> None:
         self.skew, self.x, self.colours, self.keep = skew, x, colours, keep
+        self._replays = replays
         self.batch, self.lanes = len(x), skew.slots * len(x)
         self.time, self.channel, self.phase, self.ahead = skew.times.start, 0, 0, 0
         self.start: int | None = None
@@ -75,6 +78,8 @@ class Front:
 
     def move_to(self, time: int, channel: int) -> None:
         """Goes to a colour of the pixels of one time."""
+        if time != self.time and not self._replays:
+            self._once.clear()
         self.time, self.channel, self.phase = time, channel, time % self.skew.block
         start = time - self.phase
         if start != self.start:
@@ -133,7 +138,7 @@ class Front:
     def again(self) -> Any:
         """Repeats what was done at this colour and phase; returns its result, or None at first."""
         known = self._tapes[self.phase * self.colours + self.channel]
-        if known is None:
+        if known is None or not self._replays:
             return None
         for operation in known[0]:
             operation()

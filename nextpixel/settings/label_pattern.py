@@ -24,8 +24,7 @@ def check_pattern(pattern: str) -> None:
         >>> check_pattern("(.+)_[0-9]+")
         >>> check_pattern("((a+)+)b")
         Traceback (most recent call last):
-        nextpixel.errors.UsageError: label_pattern='((a+)+)b' repeats a group; repeat single
-        characters or sets of them, such as [a-z]+
+        nextpixel.errors.UsageError: label_pattern='((a+)+)b' repeats a group; ...
     """
     shown = f"‹label_pattern={pattern!r:.80}›"
     if len(pattern) > _LONGEST:
