@@ -44,12 +44,8 @@ class Part(NamedTuple):
 class Step(NamedTuple):
     """One colour of one front.
 
-    Attributes:
-        channel: the colour.
-        front: where the walk is.
-        distribution: of all lanes.
-        wanted: which lanes have an unknown site, (lanes,).
-        part: cuts (B, C, H, W) to the pixels that the front goes through.
+    `distribution` is that of all lanes; `wanted` tells which of them have an unknown site, (lanes,);
+    `part` cuts (B, C, H, W) to the pixels that the front goes through.
     """
 
     channel: int
