@@ -44,7 +44,7 @@ class Part(NamedTuple):
 class Step(NamedTuple):
     """One colour of one front.
 
-    `distribution` is that of all lanes; `wanted` tells which of them have an unknown site, (lanes,);
+    `distribution` is of all lanes; `wanted` tells which of them have an unknown site, (lanes,);
     `part` cuts (B, C, H, W) to the pixels that the front goes through.
     """
 
