@@ -1,5 +1,6 @@
 """One thread and fixed seeds for all tests."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,12 @@ from hypothesis import settings
 # Tests say what is right, never how fast.
 settings.register_profile("nextpixel", deadline=None)
 settings.load_profile("nextpixel")
+
+# A process in the background ignores some signals, and so would every process that a test starts.
+for _name in ("SIGINT", "SIGHUP", "SIGTERM"):
+    _signal = getattr(signal, _name, None)
+    if _signal is not None and signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
