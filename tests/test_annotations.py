@@ -456,7 +456,8 @@ def test_maps_of_a_folder_follow_their_images(
     for split in (data.train, data.valid):
         assert split.maps is not None
         for name, found in zip(split.names, split.maps, strict=True):
-            original = np.asarray(Image.open(tmp_path / "maps" / name))[None]
+            with Image.open(tmp_path / "maps" / name) as stored:
+                original = np.asarray(stored)[None]
             assert np.array_equal(found, reduce(original, shape))
     assert conditions_of(load_data(data.source, data.preparation)) == conditions_of(data)
 

@@ -526,8 +526,8 @@ def test_metadata_of_pictures_never_travels(out: str, tmp_path: Path) -> None:
     for path in written:
         assert b"SECRET" not in path.read_bytes()
         if path.suffix == ".png":
-            picture = Image.open(path, formats=["PNG"])
-            assert not picture.getexif() and not picture.info
+            with Image.open(path, formats=["PNG"]) as picture:
+                assert not picture.getexif() and not picture.info
 
 
 # --- bounds ---
