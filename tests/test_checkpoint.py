@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from cases import CASES, build, conditions, images
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from nextpixel import GatedPixelCNN, MultiScale, load, save
@@ -429,3 +430,18 @@ def test_every_model_class_is_known() -> None:
         name == model.__name__ and issubclass(model, Trainable | Embedding)
         for name, model in MODELS.items()
     )
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(GatedPixelCNN(levels=4, features=8, layers=2), tmp_path / "m.safetensors")
+    opened = iter([RuntimeError("size <8> is smaller than the required mapping size <16>"), None])
+
+    def changing(*arguments: Any, **keywords: Any) -> Any:
+        if (error := next(opened, None)) is not None:
+            raise error
+        return safe_open(*arguments, **keywords)
+
+    monkeypatch.setattr("nextpixel.files.tensors.safe_open", changing)
+    assert read_card(tmp_path / "m.safetensors").model == "GatedPixelCNN"

@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         if (kind := kind_of(path)) is not None:
             raise CheckpointError(f"{path} is {kind}, not a regular file; give a checkpoint")
-        with safe_open(path, framework="pt") as file:
+        with _open(path) as file:
             yield file
     except SafetensorError as error:
         raise CheckpointError(
@@ -141,6 +141,16 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _open(path: Path) -> Any:
+    """`safe_open`, which opens a file twice: a run may put another in its place in between."""
+    for _ in range(10):
+        try:
+            return safe_open(path, framework="pt")
+        except RuntimeError:  # The second file is shorter than the head of the first says.
+            continue
+    raise CheckpointError(f"{path} is replaced again and again while it is read; try again later")
 
 
 def _header(path: Path, file: Any) -> TensorHeader:
