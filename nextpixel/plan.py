@@ -79,7 +79,7 @@ class Plan:
     Args:
         model: the distribution.
         x: images (B, C, H, W).
-        values: the model's conditions for each of them.
+        values: the model's conditions for each of them, and what it is told of turned images.
         unknown: sites to visit, (B or 1, C, H, W), on the CPU.
         raster: whether to visit one site at a time, in the model's order.
     """
@@ -87,7 +87,7 @@ class Plan:
     def __init__(
         self, model: ImageModel, x: Tensor, values: Values, unknown: Tensor, *, raster: bool
     ) -> None:
-        self._model, self._x, self._values = model, x, values
+        self._model, self._x, self._values = model, x, model.with_told(x, values)
         self._unknown, self._raster = unknown, raster
 
     def __len__(self) -> int:

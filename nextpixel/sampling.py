@@ -7,7 +7,7 @@ distributions give similar pictures.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Int, Shaped
@@ -24,7 +24,9 @@ from nextpixel.conditions.values import (
 from nextpixel.devices import full_precision, widest
 from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.orders import Order, known_order, turn_each
 from nextpixel.plan import Plan, Step
+from nextpixel.turning import best_order, side_by_side, turned
 
 __all__ = ["complete", "sample"]
 
@@ -37,6 +39,7 @@ def sample(
     shape: tuple[int, int],
     *,
     condition: ValuesLike = None,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -55,6 +58,8 @@ def sample(
         shape: (H, W), any size.
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
             None for an unconditional model.
+        order: in which to draw, one that the model knows. None draws one for each image, which
+            together are draws from the mixture that `score` gives.
         temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and
             more uniform pictures, 0 takes the likeliest value every time. The model's likelihood
             describes samples at temperature 1 only.
@@ -78,8 +83,8 @@ def sample(
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
 
     Raises:
-        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's
-            weights are NaN.
+        ValueError: n, shape, order, temperature, guidance or condition is out of range, or the
+            model's weights are NaN.
         TypeError: condition is neither a tensor nor a tuple of tensors.
 
     Example:
@@ -94,8 +99,15 @@ def sample(
             f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
         )
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
-    noise = _noise(x[:1] if common_noise and n else x, generator).expand(x.shape)
-    return _fill(model, x, None, condition, temperature, guidance, noise, batch_size, progress)
+    like, orders = x[:1] if common_noise and n else x, [known_order(model.orders, order)] * n
+    if order is not None or len(model.orders) == 1:
+        noise = _noise(like, generator).expand(x.shape)
+    else:  # One number more for each image, so that they do not depend on n.
+        numbers = _noise(like.new_empty(len(like), like[:1].numel() + 1), generator).expand(n, -1)
+        noise = numbers[:, :-1].reshape(x.shape)
+        orders = [model.orders[int(number * len(model.orders))] for number in numbers[:, -1]]
+    options = temperature, guidance, noise, batch_size, progress
+    return _fill(model, x, None, condition, orders, *options)
 
 
 def complete(
@@ -105,6 +117,7 @@ def complete(
     *,
     draws: int = 1,
     condition: ValuesLike = None,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -114,10 +127,11 @@ def complete(
     """Fills in the unknown sub-pixels of images, several times each.
 
     Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
-    conditional p(unknown | known) if the known sub-pixels come first in raster order (say, the
-    upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws above
-    or left of them need not agree with them. A `MultiScale` goes through the whole small image
-    first (`models.core.visiting_order`): its completions are exact if the whole small image is
+    conditional p(unknown | known) if the known sub-pixels come first in the order (in raster order,
+    the upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws
+    before them need not agree with them. A model of several orders completes each image in the one
+    that suits its mask, see `turning.best_order`. A `MultiScale` goes through the whole small image
+    first (`turning.visiting_order`): its completions are exact if the whole small image is
     known, and not if an upper half is.
 
     Args:
@@ -127,15 +141,14 @@ def complete(
             1, H, W).
         draws: completions of each image.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
-        temperature, guidance, generator: as for `sample`.
-        batch_size: images walked at once.
-        progress: as for `sample`.
+        order: in which to draw, one that the model knows; None chooses it for each image.
+        temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Returns:
         Integers (B, draws, C, H, W), int64, on the model's device.
 
     Raises:
-        ValueError: x, known, draws, temperature, guidance or condition does not fit.
+        ValueError: x, known, draws, order, temperature, guidance or condition does not fit.
         TypeError: known does not hold booleans or x no integers, or condition no tensors.
     """
     if x.ndim != 4 or x.shape[1] != model.channels:
@@ -159,12 +172,16 @@ def complete(
     batch = x.shape[0]
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, batch, size, model.device)
+    orders = [known_order(model.orders, order)] * batch
+    if order is None and len(model.orders) > 1:
+        orders = [best_order(model, mask) for mask in known]
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
         model,
         blank,
         known.repeat_interleave(draws, dim=0),
         map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
+        [order for order in orders for _ in range(draws)],
         temperature,
         guidance,
         _noise(blank, generator),
@@ -189,13 +206,14 @@ def _fill(
     x: Tensor,
     known: Tensor | None,
     condition: ValuesLike,
+    orders: Sequence[Order],
     temperature: float,
     guidance: float,
     noise: Tensor,
     batch_size: int,
     progress: Progress | None,
 ) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place."""
+    """Draws the sub-pixels of x that are not known, in place; each image in its own order."""
     for name, value in (("temperature", temperature), ("guidance", guidance)):
         if not 0 <= value < math.inf:
             raise ValueError(
@@ -213,18 +231,22 @@ def _fill(
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
     missing = missing.expand(x.shape)
-    batches = [
-        _Batch(model, x[part], missing[part], index(values, part), noise[part], guidance)
-        for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
-    ]
+    batches = []
+    for images in side_by_side(orders, batch_size):
+        own = [orders[k] for k in images]
+        part, given = turned(model, own, x[images], index(values, images))
+        hidden, numbers = turn_each(own, missing[images]), turn_each(own, noise[images])
+        batches.append((images, own, _Batch(model, part, hidden, given, numbers, guidance)))
 
     def fill_batches() -> Iterator[Step]:
-        for batch in batches:
+        for images, own, batch in batches:
             yield from batch.fill(temperature)
+            x[images] = turn_each([order.back for order in own], batch.x)
 
     with evaluating(model), full_precision(x.device):
         fill = fill_batches()
-        for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
+        steps = sum(len(batch.plan) for *_, batch in batches) if progress else 0
+        for _ in progress(fill, steps) if progress else fill:
             pass
     return x
 
@@ -245,11 +267,11 @@ class _Batch:
         noise: Tensor,
         guidance: float,
     ) -> None:
-        self._x, self._levels, self._guidance = x, model.levels, guidance
+        self._count, self._levels, self._guidance = len(x), model.levels, guidance
         self._images, copies = x, 1
         if guidance != 1:
             nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
-            pairs = zip(values, nothing, strict=True)
+            pairs = zip(values, (*nothing, *values[len(nothing) :]), strict=True)
             values = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
             self._images, copies = torch.cat([x, x]), 2
         # Laid out as the images are: a site is at one place in both.
@@ -279,8 +301,11 @@ class _Batch:
                 self._check(drawn)
             yield step
         self._check(drawn)
-        if self._images is not self._x:
-            self._x.copy_(self._images[: len(self._x)])
+
+    @property
+    def x(self) -> Tensor:
+        """The images, filled or not."""
+        return self._images[: self._count]
 
     def _check(self, drawn: list[Tensor]) -> None:
         """Raises unless values exist, and forgets them."""
@@ -293,7 +318,7 @@ class _Batch:
 
     def _guided(self, log_pmf: Tensor, noise: Tensor, temperature: float) -> Tensor:
         """Values of lanes with the condition, and of those without, which are the same."""
-        guidance, halves = self._guidance, (-1, 2, len(self._x))
+        guidance, halves = self._guidance, (-1, 2, self._count)
         knowing, ignorant = torch.unflatten(log_pmf.clamp(min=-1e9), 0, halves).unbind(1)
         mixed = torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=2)
         of_one = torch.unflatten(noise, 0, halves)[:, 0].flatten()

@@ -23,9 +23,10 @@ from nextpixel.conditions.values import Values, forget, index, unknown
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
-from nextpixel.models.core import AutoregressiveModel, ImageModel, visiting_order
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.scoring import log_prob_map
+from nextpixel.turning import visiting_order
 from nextpixel.walk import walk
 
 every_case = pytest.mark.parametrize("name", CASES)

@@ -11,11 +11,12 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "version", "conditions", "cache", "devices", "front"],
+    ["errors", "version", "conditions", "cache", "devices", "front", "orders"],
     ["settings"],
     ["files", "layers"],
     ["models"],
     ["plan", "scoring", "checkpoint"],
+    ["turning"],
     ["walk"],
     ["sampling", "autoencoding"],
     ["data"],

@@ -13,7 +13,8 @@ from nextpixel.conditions.kinds import ClassCondition, as_conditions, of_kind
 from nextpixel.conditions.values import Values, ValuesLike, as_values, map_values, random_values
 from nextpixel.devices import seeded
 from nextpixel.layers.heads import Categorical, Distribution
-from nextpixel.models.core import ImageModel, visiting_order
+from nextpixel.models.core import ImageModel
+from nextpixel.turning import visiting_order
 from nextpixel.walk import walk
 
 __all__ = ["Probe"]

@@ -18,6 +18,7 @@ from torch.nn import functional
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
+from nextpixel.orders import Order
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -26,7 +27,7 @@ _LEAST_SPREAD = 1e-30
 
 
 class Encoded(NamedTuple):
-    """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1, P, H, W)."""
+    """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1 or B, P, H, W)."""
 
     vector: Tensor | None
     maps: Tensor | None
@@ -63,14 +64,21 @@ class ConditionEncoder(nn.Module):
         position_waves: K: a position is encoded by cos(πiy)·cos(πjx) for i, j = 0 … K without the
             constant; (x, y) is the middle of the pixel in the unit square, whatever the size of the
             image.
+        orders: to which images may be turned. If there are several, the last condition is the
+            number of the order, less one, and a position is that before turning.
     """
 
     offset: Tensor
     factor: Tensor
 
-    def __init__(self, conditions: tuple[Condition, ...], position_waves: int) -> None:
+    def __init__(
+        self,
+        conditions: tuple[Condition, ...],
+        position_waves: int,
+        orders: tuple[Order, ...] = (Order(),),
+    ) -> None:
         super().__init__()
-        self.conditions, self.position_waves = conditions, position_waves
+        self.conditions, self.position_waves, self.orders = conditions, position_waves, orders
         maps = of_kind(conditions, MapCondition).values()
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
@@ -117,11 +125,18 @@ class ConditionEncoder(nn.Module):
             centred = (real - self.offset[begin:end]) * self.factor[begin:end]
             vectors.append(torch.where(known[:, None], torch.cat([centred, rest], dim=1), 0))
             begin = end
-        waves, device = self.position_waves, self.offset.device
+        waves, device, positions = self.position_waves, self.offset.device, None
+        if waves:
+            positions = _positions(waves, height, width, device, dtype)
+            if len(self.orders) > 1:
+                places, signs = _turned_waves(waves, self.orders, device)
+                number = values[-1].long() + 1
+                signed = signs[number][:, :, None, None].to(dtype)
+                positions = positions[0][places[number]] * signed
         return Encoded(
             torch.cat(vectors, dim=1) if vectors else None,
             torch.cat(maps, dim=1) if maps else None,
-            _positions(waves, height, width, device, dtype) if waves else None,
+            positions,
         )
 
 
@@ -149,7 +164,7 @@ class ConditionBias(nn.Module):
     def forward(self, encoded: Encoded, rows: range | None = None) -> Tensor:
         """The bias, (B, features, 1, 1); with maps or positions (B, features, rows, W).
 
-        B is 1 if there are only positions, which all images share.
+        B is 1 if there are only positions, and all images share them.
         """
         biases: list[Tensor] = []
         if self.of_vector is not None:
@@ -205,6 +220,25 @@ def _positions(
     )
     products = of_rows[:, None, :, None] * of_columns[None, :, None, :]
     return products.flatten(0, 1)[None, 1:].to(dtype).to(device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _turned_waves(
+    waves: int, orders: tuple[Order, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which wave in a turned image each wave of the image is, and its sign: (orders, P) each.
+
+    As cos(πi(1 - y)) = (-1)^i cos(πiy), turning only permutes waves and changes their signs.
+    """
+    i, j = torch.meshgrid(torch.arange(waves + 1), torch.arange(waves + 1), indexing="ij")
+    places, signs = [], []
+    for order in orders:
+        first, second = (j, i) if order.transpose else (i, j)
+        places.append((first * (waves + 1) + second).flatten()[1:] - 1)
+        odd = (i * order.flip_rows + j * order.flip_columns) % 2
+        signs.append(1 - 2 * odd.flatten()[1:])
+    return torch.stack(places).to(device), torch.stack(signs).to(device)
 
 
 def _upsampling(condition: MapCondition) -> nn.Sequential:
