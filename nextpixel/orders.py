@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     Tensor = Any
 
-__all__ = ["ORDERS", "Order", "OrderName", "known_order", "turn_each"]
+__all__ = ["ORDERS", "Order", "OrderName", "known_order", "named_order", "turn_each"]
 
 OrderName: TypeAlias = Literal[
     "top-left",
@@ -123,6 +123,11 @@ class Order:
 ORDERS = tuple(map(Order.named, get_args(OrderName)))
 """All orders. A model of n orders knows the first n; four of them do not exchange rows and
 columns."""
+
+
+def named_order(name: str | None) -> Order | None:
+    """The order of a name; None stays None."""
+    return None if name is None else Order.named(name)
 
 
 def known_order(orders: Sequence[Order], order: Order | None) -> Order:

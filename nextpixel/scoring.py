@@ -24,6 +24,8 @@ from nextpixel.models.core import (
     evaluating,
     rows_per_pass,
 )
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import turned
 
 __all__ = [
     "bits_per_dim",
@@ -32,13 +34,19 @@ __all__ = [
     "dequantised_score",
     "entropy_map",
     "log_prob_map",
+    "mixed",
+    "order_scores",
     "scale_scores",
     "score",
 ]
 
 
 def bits_per_dim(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: ValuesLike = None,
+    *,
+    order: Order | None = None,
 ) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
@@ -48,67 +56,118 @@ def bits_per_dim(
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
             unconditional model.
+        order: one of the orders that the model knows; None takes the mixture of all, see `score`.
 
     Raises:
-        ValueError: x is empty, or x or condition does not fit the model.
+        ValueError: x is empty, or x, condition or order does not fit the model.
         TypeError: x does not hold integers.
     """
     if not x.numel():
         raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
+    nats = score(model, x, condition, order=order)
+    return -float(nats.sum()) / (x.numel() * math.log(2))
 
 
 def score(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: ValuesLike = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, " B"]:
     """The log-likelihood of each image in nats, float64, on the CPU.
 
+    A model of n orders is the mixture p(x) = 1/n Σ_o p_o(x) of n distributions: a distribution
+    again, whose log-likelihood is never less than the mean of theirs, and for which all n are
+    computed. `order` asks for one of them. Arguments as for `bits_per_dim`.
+    """
+    if order is not None:
+        return scale_scores(model, x, condition, order=order).sum(dim=1)
+    return mixed(order_scores(model, x, condition))
+
+
+def order_scores(
+    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+) -> Float[Tensor, "B orders"]:
+    """The log-likelihood of each image in each of the model's orders, in nats.
+
     Arguments as for `bits_per_dim`.
     """
-    return scale_scores(model, x, condition).sum(dim=1)
+    orders = model.orders
+    scores = [scale_scores(model, x, condition, order=one).sum(dim=1) for one in orders]
+    return torch.stack(scores, dim=1)
+
+
+def mixed(nats: Tensor) -> Tensor:
+    """The log-likelihood (B,) of an even mixture of distributions, (B, n)."""
+    return nats.logsumexp(dim=1) - math.log(nats.shape[1])
 
 
 def scale_scores(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: ValuesLike = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, "B scales"]:
-    """The log-likelihood of each image by scale, in nats, float64, on the CPU.
+    """The log-likelihood of each image by scale in one order, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`. A `MultiScale` has log p(small), log p(rest | small), and so
-    on; other models have one scale. Each sub-pixel counts in one scale: see
-    `models.core.Scale.counts`.
+    Arguments as for `bits_per_dim`, but None is the first order. A `MultiScale` has log p(small),
+    log p(rest | small), and so on; other models have one scale. Each sub-pixel counts in one scale:
+    see `models.core.Scale.counts`.
     """
     steps = [scale.step for scale in model.scales()]
     nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in _passes(model, x, condition):
+    for images, rows, _, log_prob in _passes(model, x, condition, order=order):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 
 def log_prob_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: ValuesLike = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, "B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`.
+    They are those of one order, and add up to `score(model, x, condition, order=order)`: a mixture
+    of orders has no past of its own. Arguments as for `bits_per_dim`, but None is the first order.
     """
-    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
-    for images, rows, columns, log_prob in _passes(model, x, condition):
-        nats[images, :, rows, columns] += log_prob
-    return nats
+    return _map(model, x, condition, order, _log_prob, None)
 
 
 def entropy_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    condition: ValuesLike = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, "B C H W"]:
     """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`.
+    Arguments as for `log_prob_map`.
     """
-    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
     # A mixture holds all its components at every level, so that one row is enough at once.
-    for images, rows, columns, entropy in _passes(model, x, condition, ask=_entropy, most_rows=1):
-        nats[images, :, rows, columns] += entropy
-    return nats
+    return _map(model, x, condition, order, _entropy, 1)
+
+
+def _map(
+    model: ImageModel,
+    x: Tensor,
+    condition: ValuesLike,
+    order: Order | None,
+    ask: "Ask",
+    most_rows: int | None,
+) -> Tensor:
+    order = known_order(model.orders, order)
+    size = order.size(x.shape[2], x.shape[3])
+    nats = torch.zeros(*x.shape[:2], *size, dtype=torch.float64, device="cpu")
+    answers = _passes(model, x, condition, ask=ask, most_rows=most_rows, order=order)
+    for images, rows, columns, answer in answers:
+        nats[images, :, rows, columns] += answer
+    return order.turn_back(nats)
 
 
 def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
@@ -123,6 +182,7 @@ def dequantised_bits_per_dim(
     condition: ValuesLike = None,
     *,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> float:
     """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1).
 
@@ -134,7 +194,7 @@ def dequantised_bits_per_dim(
     never higher.
 
     Args:
-        model, x, condition: as for `bits_per_dim`.
+        model, x, condition, order: as for `bits_per_dim`.
         generator: source of the noise; None takes torch's default generator.
 
     Raises:
@@ -142,7 +202,7 @@ def dequantised_bits_per_dim(
     """
     if not x.numel():
         raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    nats = dequantised_score(model, x, condition, generator=generator)
+    nats = dequantised_score(model, x, condition, generator=generator, order=order)
     return -float(nats.sum()) / (x.numel() * math.log(2))
 
 
@@ -152,16 +212,20 @@ def dequantised_score(
     condition: ValuesLike = None,
     *,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> Float[Tensor, " B"]:
     """The log-density of each image plus noise in nats, float64, on the CPU.
 
     Arguments as for `dequantised_bits_per_dim`.
     """
-    nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
+    orders = model.orders if order is None else (order,)
+    nats = torch.zeros(len(x), len(orders), dtype=torch.float64, device="cpu")
     noisy = dequantised(x, generator)
-    for images, _, _, log_density in _passes(model, x, condition, noisy, ask=_log_density):
-        nats[images] += log_density.sum(dim=(1, 2, 3))
-    return nats
+    for k, one in enumerate(orders):
+        answers = _passes(model, x, condition, noisy, ask=_log_density, order=one)
+        for images, _, _, log_density in answers:
+            nats[images, k] += log_density.sum(dim=(1, 2, 3))
+    return mixed(nats)
 
 
 def dequantised(
@@ -194,21 +258,25 @@ def _passes(
     *,
     ask: Ask = _log_prob,
     most_rows: int | None = None,
+    order: Order | None = None,
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
 
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
-    where the scale before counts a pixel.
+    where the scale before counts a pixel. Rows and columns are those of images that are turned to
+    the order.
     """
+    order = known_order(model.orders, order)
     check_values(model, x)
     size = x.shape[2], x.shape[3]
     conditions = broadcast(model.conditions, condition, len(x), size, model.device)
+    asked = order.turn(x if values is None else values)
+    x, conditions = turned(model, [order] * len(x), x, conditions)
     with evaluating(model):
         for scale in model.scales():
             network, step, coarser = scale
             every = slice(None, None, step)
             given = scale.given(x, conditions)
-            asked = x if values is None else values
             for images, rows, answer in _raster_passes(
                 network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
             ):

@@ -19,7 +19,7 @@ from nextpixel.conditions.values import Values
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import Order, known_order, turn_each
 
-__all__ = ["best_order", "side_by_side", "turned", "visiting_order"]
+__all__ = ["best_order", "side_by_side", "told", "turned", "visiting_order"]
 
 
 def turned(
@@ -44,9 +44,15 @@ def turned(
         turn_each(orders, value) if per_pixel else value
         for per_pixel, value in zip(maps, values, strict=False)
     )
-    numbers = torch.tensor([model.orders.index(order) - 1 for order in orders], device=x.device)
-    told = (numbers.view(-1).long(),) if model.told else ()
-    return turn_each(orders, x), (*given, *told)
+    return turn_each(orders, x), (*given, *told(model, orders, x.device))
+
+
+def told(model: ImageModel, orders: Sequence[Order], device: torch.device) -> Values:
+    """What a model is told beside the values of its conditions: the order of each image, if any."""
+    if not model.told:
+        return ()
+    numbers = [model.orders.index(order) - 1 for order in orders]
+    return (torch.tensor(numbers, dtype=torch.int64, device=device),)
 
 
 def side_by_side(orders: Sequence[Order], batch_size: int) -> Iterator[list[int]]:

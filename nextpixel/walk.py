@@ -25,7 +25,9 @@ from nextpixel.models.core import (
     check_values,
     evaluating,
 )
+from nextpixel.orders import Order, known_order
 from nextpixel.plan import Plan, Step
+from nextpixel.turning import turned
 
 __all__ = ["Sites", "fronts", "walk"]
 
@@ -36,6 +38,7 @@ def walk(
     condition: ValuesLike = None,
     *,
     rows: Bool[Tensor, " H"] | None = None,
+    order: Order | None = None,
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order, each with the distribution of its value.
 
@@ -51,20 +54,26 @@ def walk(
         condition: a value for each image; several conditions are a tuple.
         rows: which rows to visit; the others are taken from x as they stand, many at a time. None
             visits all.
+        order: in which to visit the sites, one that the model knows; None takes the first.
 
     Raises:
-        ValueError: x or the condition does not fit the model.
+        ValueError: x, the condition or the order does not fit the model.
         TypeError: x does not hold integers.
 
     Yields:
         The site and its log-probabilities (B, levels) in nats. Write the chosen values into x
         before going on.
     """
-    for step, log_pmf in _checked_steps(model, x, condition, rows, raster=True):
+    order = known_order(model.orders, order)
+    for step, log_pmf, seen in _checked_steps(model, x, condition, rows, order, raster=True):
         part, skew = step.part, step.front.skew
         row, column = divmod(step.front.time, skew.lag)  # of one slot
         row, column = row + skew.rows.start + part.rows.start, column + part.columns.start
-        yield Site(step.channel, row * part.step, column * part.step), log_pmf
+        row, column = row * part.step, column * part.step
+        site = Site(step.channel, *order.back.pixel(row, column, (seen.shape[2], seen.shape[3])))
+        yield site, log_pmf
+        if order.flips:
+            seen[:, step.channel, row, column] = x[(slice(None), *site)]
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ def fronts(
     condition: ValuesLike = None,
     *,
     rows: Bool[Tensor, " H"] | None = None,
+    order: Order | None = None,
 ) -> Iterator[tuple[Sites, Tensor]]:
     """Visits the sites of x, as many at once as do not depend on each other.
 
@@ -95,7 +105,7 @@ def fronts(
     rows above. A model that sees all of them, such as `DiagonalBiLSTM`, has one site a step.
 
     Args:
-        model, x, condition, rows: as for `walk`.
+        model, x, condition, rows, order: as for `walk`.
 
     Raises:
         ValueError, TypeError: as `walk`.
@@ -106,21 +116,38 @@ def fronts(
 
             x[:, sites.channel, sites.rows, sites.columns] = ...
     """
-    for step, log_pmf in _checked_steps(model, x, condition, rows, raster=False):
+    order = known_order(model.orders, order)
+    for step, log_pmf, seen in _checked_steps(model, x, condition, rows, order, raster=False):
         lanes = log_pmf.view(-1, *x.shape[:1], log_pmf.shape[1])
-        yield _sites(step), lanes[step.slots].transpose(0, 1)
+        row, column = _places(step)
+        upright = order.back.pixel(row, column, (seen.shape[2], seen.shape[3]))
+        sites = Sites(step.channel, *upright)
+        yield sites, lanes[step.slots].transpose(0, 1)
+        if order.flips:
+            seen[:, step.channel, row, column] = x[:, sites.channel, sites.rows, sites.columns]
 
 
 def _checked_steps(
-    model: ImageModel, x: Tensor, condition: ValuesLike, rows: Tensor | None, *, raster: bool
-) -> Iterator[tuple[Step, Tensor]]:
+    model: ImageModel,
+    x: Tensor,
+    condition: ValuesLike,
+    rows: Tensor | None,
+    order: Order,
+    *,
+    raster: bool,
+) -> Iterator[tuple[Step, Tensor, Tensor]]:
+    """The steps, their distributions, and the turned images: a view of x, or a copy.
+
+    Where it is a copy, the caller writes into it what was written into x.
+    """
     model.check(x, condition)
     check_values(model, x)
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, len(x), size, model.device)
     visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows.cpu()
-    unknown = visited[:, None].expand(1, *x.shape[1:])
-    visit = Plan(model, x, values, unknown, raster=raster).steps()
+    unknown = order.turn(visited[:, None].expand(1, *x.shape[1:]))
+    seen, values = turned(model, [order] * len(x), x, values)
+    visit = Plan(model, seen, values, unknown, raster=raster).steps()
     with evaluating(model), closing(visit):
         while True:
             # Not around the yield: the caller has modes of its own.
@@ -129,14 +156,14 @@ def _checked_steps(
                 if step is None:
                     return
                 log_pmf = step.log_pmf()
-            yield step, log_pmf
+            yield step, log_pmf, seen
 
 
-def _sites(step: Step) -> Sites:
-    """The unknown sites, by their rows and columns in the whole image."""
+def _places(step: Step) -> tuple[Tensor, Tensor]:
+    """The rows and columns of the unknown sites in the whole turned image."""
     rows, columns, _ = step.front.skew.pixels(torch.tensor([step.front.time]))
     slots, part = step.slots.cpu(), step.part
     rows, columns = rows[0][slots] + part.rows.start, columns[0][slots] + part.columns.start
     device = step.front.x.device
     apart = part.step
-    return Sites(step.channel, (rows * apart).to(device), (columns * apart).to(device))
+    return (rows * apart).to(device), (columns * apart).to(device)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike
+from nextpixel.orders import Order
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 
@@ -28,7 +29,7 @@ class CausalityReport:
 
     Attributes:
         sites: the sub-pixels of the images probed, in the order of the model's factorisation:
-            raster order, unless the model has several scales.
+            raster order, unless the model has several scales or another order was asked for.
         depends: whether the distribution of site o (row) changes with site i (column).
         leaks_in_training: leaks in training mode only, such as those of normalisation over a batch.
         normalisation_error: largest deviation of a site's total probability from 1.
@@ -121,6 +122,7 @@ def check_causality(
     levels: int | None = None,
     draws: int = 3,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> CausalityReport:
     """Finds what a model leaks and what it never sees, and whether its probabilities sum to one.
 
@@ -139,6 +141,7 @@ def check_causality(
         levels: values of a sub-pixel; None takes `model.levels`.
         draws: random images per site. A ReLU may block a path on one image and not on another.
         generator: source of randomness; None takes a fresh one with seed 0.
+        order: in which the model goes through images, one that it knows; None takes the first.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -148,7 +151,8 @@ def check_causality(
     """
     if min(shape) < 1 or draws < 1:
         raise ValueError(f"shape (={shape}) must be at least 1×1 and draws (={draws}) at least 1")
-    probe = Probe(model, channels, levels, condition, generator)
+    probe = Probe(model, channels, levels, condition, generator, order)
+    shape = probe.order.size(*shape)
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends
     x = probe.images(8, shape)
@@ -160,10 +164,11 @@ def check_causality(
             [probe.distribution(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))]
         )
     enumerated = _largest_enumerable(probe.channels, probe.levels)
+    sites = tuple(probe.upright(site, shape) for site in probe.sites(shape))
     return CausalityReport(
-        sites=tuple(probe.order(shape)),
+        sites=sites,
         depends=depends,
-        leaks_in_training=_pairs(in_training, tuple(probe.order(shape))),
+        leaks_in_training=_pairs(in_training, sites),
         normalisation_error=_largest(log_pmf.exp().sum(dim=1) - 1),
         consistency_error=_largest(log_pmf.gather(1, x[:, None])[:, 0] - log_prob),
         batch_error=_largest(alone - log_prob),
@@ -180,12 +185,14 @@ def dependencies(
     condition: ValuesLike = None,
     draws: int = 3,
     training: bool = False,
+    order: Order | None = None,
 ) -> Bool[Tensor, "sites sites"]:
     """Whether the distribution of each site (row) depends on each site (column).
 
     Sites are in the model's order. Arguments as for `check_causality`.
     """
-    return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
+    probe = Probe(model, None, None, condition, None, order)
+    return probe.depends(probe.order.size(*shape), draws, training=training)
 
 
 def _pairs(chosen: Tensor, sites: tuple[Site, ...]) -> tuple[tuple[Site, Site], ...]:

@@ -14,7 +14,8 @@ from nextpixel.conditions.values import Values, ValuesLike, as_values, map_value
 from nextpixel.devices import seeded
 from nextpixel.layers.heads import Categorical, Distribution
 from nextpixel.models.core import ImageModel
-from nextpixel.turning import visiting_order
+from nextpixel.orders import ORDERS, Order, known_order
+from nextpixel.turning import told, visiting_order
 from nextpixel.walk import walk
 
 __all__ = ["Probe"]
@@ -28,7 +29,11 @@ class Probe:
     """A model in float64, ready to be asked what its distributions depend on.
 
     Args:
-        model, channels, levels, condition, generator: as for `check_causality`.
+        model, channels, levels, condition, generator, order: as for `check_causality`.
+
+    Attributes:
+        order: in which the model goes through images. Images, shapes and sites are those of turned
+            images, unless something else is said.
     """
 
     def __init__(
@@ -38,11 +43,14 @@ class Probe:
         levels: int | None,
         condition: ValuesLike,
         generator: torch.Generator | None,
+        order: Order | None = None,
     ) -> None:
+        orders = model.orders if isinstance(model, ImageModel) else ORDERS[:1]
+        self.order = known_order(orders, order)
         self.channels = _described(model, "channels", channels)
         self.levels = _described(model, "levels", levels)
         self.model = copy.deepcopy(model).cpu().double()
-        self._given = map_values(lambda value: value.cpu(), as_values(condition))
+        self._given = map_values(self._turned, as_values(condition))
         # The conditions whose values are drawn, because none were given.
         drawn = getattr(model, "conditions", None) if condition is None else None
         self._drawn = as_conditions(drawn)
@@ -59,6 +67,12 @@ class Probe:
         given = self._given or tuple(drawn)
         return map_values(lambda value: value.expand(len(x), *value.shape[1:]), given)
 
+    def _turned(self, value: Tensor) -> Tensor:
+        return self.order.turn(value.cpu()) if value.ndim == 4 else value.cpu()
+
+    def _upright(self, value: Tensor) -> Tensor:
+        return self.order.turn_back(value) if value.ndim == 4 else value
+
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """Random images."""
         return torch.randint(self.levels, (batch, self.channels, *shape), generator=self.generator)
@@ -67,8 +81,10 @@ class Probe:
         """The model's distributions, made of logits if that is what it gives."""
         values = self.values(x)
         # Modules of other authors take a single condition as a tensor.
-        condition = values[0] if len(values) == 1 else values
-        distribution = self.model(x, condition) if values else self.model(x)
+        condition: Any = values[0] if len(values) == 1 else values
+        if isinstance(self.model, ImageModel):
+            condition = (*values, *told(self.model, [self.order] * len(x), x.device))
+        distribution = self.model(x, condition) if len(condition) else self.model(x)
         if not isinstance(distribution, Tensor):
             return cast(Distribution, distribution)
         if distribution.shape[1] != self.levels:
@@ -83,11 +99,15 @@ class Probe:
         """The distribution of every sub-pixel, (B, levels, C, H, W)."""
         return torch.stack([distribution.log_pmf(x, c) for c in range(self.channels)], dim=2)
 
-    def order(self, shape: tuple[int, int]) -> list[Site]:
+    def sites(self, shape: tuple[int, int]) -> list[Site]:
         """The sites in the order of the model's factorisation; raster order for other modules."""
         if isinstance(self.model, ImageModel):
             return visiting_order(self.model, *shape)
         return list(raster_order(self.channels, *shape))
+
+    def upright(self, site: Site, shape: tuple[int, int]) -> Site:
+        """The site of an image that a site of the turned image is."""
+        return Site(site.channel, *self.order.back.pixel(site.row, site.column, shape))
 
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
         """The dependency matrix in the model's order, found on several random images."""
@@ -105,7 +125,7 @@ class Probe:
             found |= self.changes(shape, one_by_one=training)
         self.model.eval()
         number = {site: k for k, site in enumerate(sites)}
-        order = torch.tensor([number[site] for site in self.order(shape)])
+        order = torch.tensor([number[site] for site in self.sites(shape)])
         return found[order][:, order]
 
     def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
@@ -160,7 +180,9 @@ class Probe:
         """Largest difference between a walk over x and the full pass."""
         if not isinstance(self.model, ImageModel):
             return None
-        steps = walk(self.model, x, self.values(x))
+        x, log_pmf = self.order.turn_back(x), self.order.turn_back(log_pmf)
+        values = map_values(self._upright, self.values(self.order.turn(x)))
+        steps = walk(self.model, x, values, order=self.order)
         return max(float((step - log_pmf[:, :, *site]).abs().max()) for site, step in steps)
 
     @torch.no_grad()

@@ -17,6 +17,8 @@ from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast, index
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import turned
 
 __all__ = [
     "EffectiveField",
@@ -34,6 +36,7 @@ def receptive_field(
     condition: ValuesLike = None,
     channels: int | None = None,
     levels: int | None = None,
+    order: Order | None = None,
 ) -> Bool[Tensor, "C C H W"]:
     """What the distributions of one pixel's colours depend on.
 
@@ -43,7 +46,8 @@ def receptive_field(
         pixel: (row, column); None takes the middle of the last row but one, which has most of the
             image above it; in a multi-scale model the pixel beside it that is not in the small
             image.
-        condition, channels, levels: as for `check_causality`.
+        condition, channels, levels, order: as for `check_causality`. In another order than the
+            first, the default pixel is the one that it turns to.
 
     Returns:
         For each colour of the pixel (first axis), whether it depends on each sub-pixel of the
@@ -52,33 +56,40 @@ def receptive_field(
     Raises:
         ValueError: the pixel is outside the image, or the shape is empty.
     """
+    probe = Probe(model, channels, levels, condition, None, order)
+    if pixel is not None:
+        pixel = probe.order.pixel(*_checked_pixel(model, shape, pixel), shape)
+    shape = probe.order.size(*shape)
     row, column = _checked_pixel(model, shape, pixel)
-    probe = Probe(model, channels, levels, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
     seen = torch.stack(
         [f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]]
     )
-    return seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+    seen = seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+    return probe.order.turn_back(seen)
 
 
 def receptive_field_picture(
-    model: nn.Module, shape: tuple[int, int]
+    model: nn.Module, shape: tuple[int, int], *, order: Order | None = None
 ) -> UInt8[np.ndarray, "3 height width"]:
     """Draws `receptive_field`: a panel for each colour that sees (down) and that is seen (across).
 
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future
     white.
     """
-    row, column = _checked_pixel(model, shape, None)
-    seen = receptive_field(model, shape, pixel=(row, column)).numpy()
-    order = np.empty((len(seen), *shape), dtype=int)
-    for number, site in enumerate(Probe(model, None, None, None, None).order(shape)):
-        order[site] = number
+    probe = Probe(model, None, None, None, None, order)
+    turned_shape = probe.order.size(*shape)
+    default = Site(0, *_checked_pixel(model, turned_shape, None))
+    _, row, column = probe.upright(default, turned_shape)
+    seen = receptive_field(model, shape, pixel=(row, column), order=order).numpy()
+    number_of = np.empty((len(seen), *shape), dtype=int)
+    for number, site in enumerate(probe.sites(turned_shape)):
+        number_of[probe.upright(site, turned_shape)] = number
     panels = []
     for reader, source in itertools.product(range(len(seen)), repeat=2):
-        here = order[reader, row, column]
-        past, own, sees = order[source] < here, order[source] == here, seen[reader, source]
+        here, there = number_of[reader, row, column], number_of[source]
+        past, own, sees = there < here, there == here, seen[reader, source]
         colours = np.select(
             [past & sees, past, own & ~sees, sees],
             [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]],
@@ -121,6 +132,7 @@ def effective_receptive_field(
     *,
     pixel: tuple[int, int] | None = None,
     condition: ValuesLike = None,
+    order: Order | None = None,
 ) -> EffectiveField:
     """How strongly a model's distribution of one pixel depends on the others (Luo et al., 2016).
 
@@ -132,6 +144,7 @@ def effective_receptive_field(
         x: images, integers; some tens are enough.
         pixel: as for `receptive_field`.
         condition: a value for each image, or one for all; several conditions are a tuple.
+        order: as for `receptive_field`.
 
     Raises:
         ValueError: x, pixel or condition does not fit; or the model's values are categories, which
@@ -150,14 +163,19 @@ def effective_receptive_field(
             " to a category"
         )
     height, width = size
-    row, column = _checked_pixel(model, size, pixel)
+    order = known_order(model.orders, order)
+    if pixel is not None:
+        pixel = order.pixel(*_checked_pixel(model, size, pixel), size)
+    there = _checked_pixel(model, order.size(*size), pixel)
+    row, column = order.back.pixel(*there, order.size(*size))
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
         with evaluating(model), torch.enable_grad():
-            log_prob = model(real, index(values, slice(k, k + 1))).log_prob(real)
+            seen, given = turned(model, [order], real, index(values, slice(k, k + 1)))
+            log_prob = model(seen, given).log_prob(seen)
             for channel in range(model.channels):
-                total = log_prob[:, channel, row, column].sum()
+                total = log_prob[(slice(None), channel, *there)].sum()
                 (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
                 strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
     strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)

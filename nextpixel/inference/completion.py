@@ -22,6 +22,7 @@ from nextpixel.inference.drawing import (
 from nextpixel.inference.masks import known_pixels
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.orders import named_order
 from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
 from nextpixel.training.batches import conditioned
 
@@ -85,6 +86,7 @@ def complete_images(
             torch.from_numpy(known),
             draws=request.draws,
             condition=conditioned(network, part, rows)[1],
+            order=named_order(config.order),
             temperature=config.temperature,
             guidance=config.guidance,
             generator=torch.Generator().manual_seed(config.seed),

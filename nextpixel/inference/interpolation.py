@@ -12,6 +12,7 @@ from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import Order
 from nextpixel.sampling import Progress, sample
 
 __all__ = ["between", "interpolate"]
@@ -54,6 +55,7 @@ def interpolate(
     *,
     steps: int = 8,
     keep_length: bool = False,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -71,7 +73,7 @@ def interpolate(
             conditions. Only vectors change on the way; all else is that of `first`.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
-        temperature, guidance, generator, batch_size, progress: as for `sample`.
+        order, temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Raises:
         UsageError: the model is not conditioned on vectors, or the conditions do not fit.
@@ -97,6 +99,7 @@ def interpolate(
         steps,
         shape,
         condition=on_the_way,
+        order=order,
         temperature=temperature,
         guidance=guidance,
         generator=generator,
