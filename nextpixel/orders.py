@@ -150,7 +150,9 @@ def known_order(orders: Sequence[Order], order: Order | None) -> Order:
 
 def turn_each(orders: Sequence[Order], x: Tensor) -> Tensor:
     """Turns every image (B, …, H, W) in its own order; all of them go by columns, or none."""
-    groups = {order: [k for k, own in enumerate(orders) if own == order] for order in orders}
+    groups: dict[Order, list[int]] = {}
+    for image, order in enumerate(orders):
+        groups.setdefault(order, []).append(image)
     if len(groups) < 2:
         return next(iter(groups), Order()).turn(x)
     first = next(iter(groups))

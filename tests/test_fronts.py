@@ -85,7 +85,8 @@ def _both(
         drawn = inverse_cdf(log_pmf, noise[here])
         plain[here] = torch.where(known[here], plain[here], drawn)
     generator = torch.Generator().manual_seed(9)
-    drawn = complete(model, x, known, condition=condition, generator=generator)
+    order = model.orders[0]
+    drawn = complete(model, x, known, condition=condition, order=order, generator=generator)
     return drawn[:, 0], plain
 
 
