@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+    from nextpixel.orders import Order
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
     from nextpixel.settings.preparation import Preparation
@@ -35,6 +36,7 @@ __all__ = [
     "GatedPixelCNN",
     "MapCondition",
     "MultiScale",
+    "Order",
     "PixelCNN",
     "Preparation",
     "RowLSTM",
@@ -66,6 +68,7 @@ _HOMES = {
     "GatedPixelCNN": "models.gated_pixel_cnn",
     "MapCondition": "conditions.kinds",
     "MultiScale": "models.multiscale",
+    "Order": "orders",
     "PixelCNN": "models.pixel_rnn",
     "Preparation": "settings.preparation",
     "RowLSTM": "models.pixel_rnn",
