@@ -25,6 +25,7 @@ from nextpixel.front.ring import Ring
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.vertical_conv import VerticalConv2d
+from nextpixel.tracing import transformed
 
 __all__ = ["GatedBlock", "gate"]
 
@@ -42,7 +43,7 @@ def gate(y: Tensor, front: Front | None = None, key: Hashable = None) -> Tensor:
         front.run(gated.mul_, a)
         return gated
     # Over whole maps, strided halves cost two to three times what contiguous copies do.
-    if y.ndim == 4:
+    if y.ndim == 4 and not transformed():
         channels_last = y.is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if channels_last else torch.contiguous_format
         a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
