@@ -8,7 +8,7 @@ Neural Networks, section 3.6). The position of a pixel in the image is such a ma
 """
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
+from nextpixel.tracing import remembered
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -192,7 +193,7 @@ class ConditionBias(nn.Module):
         return constant.repeat(front.skew.slots, 1), weights
 
 
-@lru_cache(maxsize=32)
+@remembered
 @torch.inference_mode(False)  # training may use what a walk has cached
 def _positions(
     waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype

@@ -142,7 +142,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         row = front.state(self, lambda: self._begin(x, condition, front, state, image))
         column, channel = front.phase, front.channel
         front.run(row.inputs[:, column, channel].copy_, x)
-        gates = self._input_to_state[0].forward(x, cache, onto=row.above[:, column, channel])
+        gates = self._input_to_state[0](x, cache, onto=row.above[:, column, channel])
         before = row.h[:, column].flatten(1)
         front.run(torch.addmm, gates, before, row.matrices[channel], out=gates)
         h, c = row.h[:, column + 1, channel], row.c[:, column + 1, channel]

@@ -71,8 +71,8 @@ class ResidualBlock(nn.Module):
         """The next layer's input, and the sum of skips so far."""
         y = self.dropout(self.layer(x, condition, cache, image))
         if self.skip is not None:
-            skips = self.skip.forward(y, cache, onto=skips)
-        return self.up.forward(y, cache, onto=x if self.residual else None), skips
+            skips = self.skip(y, cache, onto=skips)
+        return self.up(y, cache, onto=x if self.residual else None), skips
 
 
 class ConvolutionalLayer(nn.Module):
@@ -116,11 +116,11 @@ class ConvolutionalLayer(nn.Module):
     ) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a front."""
         front = None if cache is None else cache.front
-        y = relu(self.down.forward(relu(x, front, self), cache), front)
+        y = relu(self.down(relu(x, front, self), cache), front)
         bias = None
         if self.condition_bias is not None and condition is not None:
             bias = self._bias(self.condition_bias, condition, cache)
-        y = self.conv.forward(y, cache, onto=bias)
+        y = self.conv(y, cache, onto=bias)
         return gate(y, front, self) if self.gated else relu(y, front)
 
     def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None) -> Tensor:

@@ -99,7 +99,7 @@ class RowLSTMLayer(nn.Module):
         state = front.state(self, lambda: self._front_state(x, cache, front))
         channel = front.channel
         above = front.once(self, lambda: self._from_above(condition, front, state))
-        gates = self.input_to_state.forward(x, cache, onto=front.of_colour(above))
+        gates = self.input_to_state(x, cache, onto=front.of_colour(above))
         carried = front.of_colour(state.c.window(1, 0, 0))
         h, c = (front.pixel((self, name), x.shape[1] // 2) for name in ("h", "c"))
         lstm_cell(front, gates, carried, h, c)

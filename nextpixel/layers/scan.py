@@ -27,12 +27,12 @@ from torch import Tensor
 
 from nextpixel.front.place import Front
 from nextpixel.layers.recurrence import Fronts, gradients, recurrence
-from nextpixel.tracing import transformed
+from nextpixel.tracing import remembered, transformed
 
 __all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
 
 
-@lru_cache(maxsize=32)
+@remembered
 def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
     """Fronts of the Row LSTM: row after row; taps are a cell's k neighbours above.
 
@@ -48,7 +48,7 @@ def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
     return Fronts(cells, spans, (height + 1) * block, inner, columns + reach, kernel_size, reach)
 
 
-@lru_cache(maxsize=32)
+@remembered
 def diagonal_fronts(height: int, width: int) -> Fronts:
     """Fronts of the Diagonal BiLSTM: diagonals of equal row + column.
 
