@@ -66,6 +66,10 @@ class DiagonalBiLSTMLayer(nn.Module):
             nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
         )
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"{2 * self.features}, {self.features}, directions=2"
+
     @property
     def _input_to_state(self) -> list[MaskedConv2d]:
         return cast(list[MaskedConv2d], list(self.input_to_state))

@@ -116,6 +116,11 @@ class GatedBlock(nn.Module):
         self.horizontal_bias = ConditionBias(widths, 2 * features) if widths is not None else None
         self.dropout = dropout
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        inputs, features = self.vertical_conv.weight.shape[1], self.out.weight.shape[1]
+        return f"{inputs}, {features}, residual={self.residual}, dropout={self.dropout}"
+
     def forward(
         self,
         x: Tensor,

@@ -60,6 +60,10 @@ class ResidualBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"{self.up.weight.shape[0]}, residual={self.residual}"
+
     def forward(
         self,
         x: Tensor,
@@ -110,6 +114,11 @@ class ConvolutionalLayer(nn.Module):
             rows_above=kernel_size // 2,
         )
         self.condition_bias = ConditionBias(widths, outputs) if widths is not None else None
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        features = self.down.weight.shape[0]
+        return f"{2 * features}, {features}, gated={self.gated}"
 
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image

@@ -51,6 +51,10 @@ class RowLSTMLayer(nn.Module):
         self.initial_c = nn.Parameter(torch.zeros(features))
         self.condition_bias = ConditionBias(widths, 4 * features) if widths is not None else None
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"{2 * self.features}, {self.features}, kernel_size={self.kernel_size}"
+
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> Tensor:  # noqa: ARG002

@@ -50,6 +50,11 @@ class VerticalConv2d(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        outputs, inputs, *kernel = self.weight.shape
+        return f"{inputs}, {outputs}, kernel_size={tuple(kernel)}"
+
     def forward(
         self,
         x: Tensor,
