@@ -7,7 +7,7 @@ distributions give similar pictures.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import torch
 from jaxtyping import Int, Shaped
@@ -21,11 +21,11 @@ from nextpixel.conditions.values import (
     map_values,
     unknown,
 )
-from nextpixel.devices import full_precision, widest
+from nextpixel.devices import draw_noise, widest
 from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.orders import Order, known_order, turn_each
-from nextpixel.plan import Plan, Step
+from nextpixel.plan import Plan, Step, apart, quietly
 from nextpixel.turning import best_order, side_by_side, turned
 
 __all__ = ["complete", "sample"]
@@ -194,13 +194,9 @@ def complete(
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    device = generator.device if generator is not None else torch.device("cpu")
-    return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(
-        like.device
-    )
+    return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
 
 
-@torch.inference_mode()
 def _fill(
     model: ImageModel,
     x: Tensor,
@@ -228,6 +224,7 @@ def _fill(
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
+    model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
     missing = missing.expand(x.shape)
@@ -238,16 +235,15 @@ def _fill(
         hidden, numbers = turn_each(own, missing[images]), turn_each(own, noise[images])
         batches.append((images, own, _Batch(model, part, hidden, given, numbers, guidance)))
 
-    def fill_batches() -> Iterator[Step]:
+    def fill_batches() -> Generator[Step, None, None]:
         for images, own, batch in batches:
             yield from batch.fill(temperature)
             x[images] = turn_each([order.back for order in own], batch.x)
 
-    with evaluating(model), full_precision(x.device):
-        fill = fill_batches()
-        steps = sum(len(batch.plan) for *_, batch in batches) if progress else 0
-        for _ in progress(fill, steps) if progress else fill:
-            pass
+    fill = apart(fill_batches(), x.device)
+    steps = sum(len(batch.plan) for *_, batch in batches) if progress else 0
+    for _ in progress(fill, steps) if progress else fill:
+        pass
     return x
 
 
@@ -279,7 +275,7 @@ class _Batch:
         missing = missing.repeat(copies, 1, 1, 1)
         self.plan = Plan(model, self._images, values, missing, raster=False)
 
-    def fill(self, temperature: float) -> Iterator[Step]:
+    def fill(self, temperature: float) -> Generator[Step, None, None]:
         """Draws what is missing."""
         drawn: list[Tensor] = []
         front: Front | None = None
@@ -289,14 +285,15 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-            if self._guidance == 1:
-                value = inverse_cdf(log_pmf, uniform, temperature)
-            else:
-                value = self._guided(log_pmf, uniform, temperature)
-            drawn.append(value)
-            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
-            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            with quietly(front):
+                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+                if self._guidance == 1:
+                    value = inverse_cdf(log_pmf, uniform, temperature)
+                else:
+                    value = self._guided(log_pmf, uniform, temperature)
+                drawn.append(value)
+                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
+                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

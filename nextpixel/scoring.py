@@ -15,15 +15,15 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
-from nextpixel.devices import full_precision
+from nextpixel.devices import draw_noise, full_precision
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import (
     AutoregressiveModel,
     ImageModel,
     check_values,
     evaluating,
-    rows_per_pass,
 )
+from nextpixel.models.memory import rows_per_pass
 from nextpixel.orders import Order, known_order
 from nextpixel.turning import turned
 
@@ -51,7 +51,7 @@ def bits_per_dim(
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is switched off meanwhile.
+        model: any model; dropout is off, whatever mode the model is in.
         x: integers 0 … levels-1.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
@@ -232,8 +232,7 @@ def dequantised(
     x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "B C H W"]:
     """Integers plus uniform noise on [0, 1), rounded to less than the next integer."""
-    device = x.device if generator is None else generator.device
-    real = x + torch.rand(x.shape, generator=generator, device=device).to(x.device)
+    real = x + draw_noise(torch.rand, x.shape, generator).to(x.device)
     following = (x + 1).to(real.dtype)
     return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
 
@@ -272,18 +271,17 @@ def _passes(
     conditions = broadcast(model.conditions, condition, len(x), size, model.device)
     asked = order.turn(x if values is None else values)
     x, conditions = turned(model, [order] * len(x), x, conditions)
-    with evaluating(model):
-        for scale in model.scales():
-            network, step, coarser = scale
-            every = slice(None, None, step)
-            given = scale.given(x, conditions)
-            for images, rows, answer in _raster_passes(
-                network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
-            ):
-                if coarser is not None:
-                    apart = coarser // step
-                    answer[:, :, -rows.start % apart :: apart, ::apart] = 0
-                yield images, slice(rows.start * step, rows.stop * step, step), every, answer
+    for scale in evaluating(model).scales():
+        network, step, coarser = scale
+        every = slice(None, None, step)
+        given = scale.given(x, conditions)
+        for images, rows, answer in _raster_passes(
+            network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
+        ):
+            if coarser is not None:
+                apart = coarser // step
+                answer[:, :, -rows.start % apart :: apart, ::apart] = 0
+            yield images, slice(rows.start * step, rows.stop * step, step), every, answer
 
 
 def _raster_passes(

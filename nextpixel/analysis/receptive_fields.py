@@ -16,6 +16,7 @@ from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast, index
 from nextpixel.data.image_files import grid
+from nextpixel.devices import full_precision
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.orders import Order, known_order
 from nextpixel.turning import turned
@@ -171,9 +172,9 @@ def effective_receptive_field(
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
-        with evaluating(model), torch.enable_grad():
+        with full_precision(model.device), torch.enable_grad():
             seen, given = turned(model, [order], real, index(values, slice(k, k + 1)))
-            log_prob = model(seen, given).log_prob(seen)
+            log_prob = evaluating(model)(seen, given).log_prob(seen)
             for channel in range(model.channels):
                 total = log_prob[(slice(None), channel, *there)].sum()
                 (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
