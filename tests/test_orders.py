@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cases import conditions, images
@@ -141,7 +142,7 @@ def test_causality_is_two_sided_in_other_orders(name: str) -> None:
 def test_walks_equal_the_full_pass_in_every_order_and_read_nothing_later(name: str) -> None:
     model, shape = build(name), (3, 4)
     x, condition = images(model, 2, shape), conditions(model, 2, shape)
-    for order in model.orders[::3]:
+    for order in model.orders[1::3]:
         full = log_prob_map(model, x, condition, order=order)
         torch.testing.assert_close(full.sum((1, 2, 3)), score(model, x, condition, order=order))
         blank = torch.zeros_like(x)
@@ -172,7 +173,7 @@ def test_the_public_check_and_the_field_are_of_an_order() -> None:
     assert not seen[:, :2].any()
 
 
-@pytest.mark.parametrize("name", ["gated", "pixel-cnn", "multi-scale"])
+@pytest.mark.parametrize("name", ["gated", "multi-scale"])
 def test_samples_are_of_the_mixture_or_of_one_order(name: str) -> None:
     model, n = build(name), 4_000
     shape = (1, 3) if model.channels == 1 else (1, 2)
@@ -331,15 +332,18 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_from_training_to_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run of one order, fine-tuned to two: the first scores as it did; then all commands."""
     one, two, out = str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "out.png")
+    drawn = np.random.default_rng(0).integers(0, 2, (40, 5, 6), dtype=np.uint8)
+    source = str(tmp_path / "images.npz")
+    np.savez(source, train_images=drawn[:30], test_images=drawn[30:])
     small = ["--features", "8", "--layers", "1", "--batch-size", "4"]
-    main(["train", "digits", "--out", one, "--steps", "2", "--quiet", *small])
-    start = ["train", "digits", "--from", one, "--quiet", "--steps", "1", "--learning-rate=1e-12"]
+    main(["train", source, "--out", one, "--steps", "2", "--quiet", *small])
+    start = ["train", source, "--from", one, "--quiet", "--steps", "1", "--learning-rate=1e-12"]
     main([*start, "--out", two, "--orders", "2"])
     before, model = load(one), load(two)
     assert len(before.orders) == 1 and len(model.orders) == 2
-    x, label = torch.randint(before.levels, (3, 1, 8, 8)), torch.tensor([1, 2, 3])
+    x = torch.from_numpy(drawn[:3, None]).long()
     torch.testing.assert_close(
-        score(model, x, label, order=Order()), score(before, x, label), rtol=1e-5, atol=1e-4
+        score(model, x, order=Order()), score(before, x), rtol=1e-5, atol=1e-4
     )
     capsys.readouterr()
     main(["evaluate", two, "--json"])
