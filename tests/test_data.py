@@ -1,8 +1,8 @@
 """Sources -> splits: what they hold and refuse; preparation is a function of its keywords."""
 
+import hashlib
 import io
 import json
-import hashlib
 import os
 import subprocess
 import sys
