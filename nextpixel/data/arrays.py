@@ -32,7 +32,7 @@ def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     They are the images of scikit-learn's `load_digits`, in its order. ``digits.txt`` has their
     source and licence.
     """
-    with np.load(Path(__file__).with_name("digits.npz")) as file:
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
         x = _arrange(file["images"], "digits", preparation.channels)
         labels = file["labels"].astype(np.int64)
     images = x
