@@ -149,7 +149,7 @@ def known_order(orders: Sequence[Order], order: Order | None) -> Order:
 
 
 def turn_each(orders: Sequence[Order], x: Tensor) -> Tensor:
-    """Turns every image (B, …, H, W) in its own order; all of them go by columns, or none."""
+    """Turns every image (B, …, H, W) in its own order; after turning, all have one size."""
     groups: dict[Order, list[int]] = {}
     for image, order in enumerate(orders):
         groups.setdefault(order, []).append(image)

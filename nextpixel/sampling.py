@@ -6,11 +6,11 @@ its distribution function, so the same noise gives the same picture whatever the
 distributions give similar pictures.
 """
 
-import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Sequence
+from typing import Literal, overload
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nextpixel.conditions.values import (
@@ -19,20 +19,19 @@ from nextpixel.conditions.values import (
     broadcast,
     index,
     map_values,
-    unknown,
 )
 from nextpixel.devices import draw_noise, widest
-from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.errors import UsageError
+from nextpixel.filling import Progress, fill
+from nextpixel.models.core import ImageModel, check_values
 from nextpixel.orders import Order, known_order, turn_each
-from nextpixel.plan import Plan, Step, apart, quietly
+from nextpixel.scoring import score
 from nextpixel.turning import best_order, side_by_side, turned
 
-__all__ = ["complete", "sample"]
-
-Progress = Callable[[Iterable[Step], int], Iterable[Step]]
+__all__ = ["Progress", "complete", "sample"]
 
 
+@overload
 def sample(
     model: ImageModel,
     n: int,
@@ -44,9 +43,41 @@ def sample(
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     common_noise: bool = False,
+    return_log_prob: Literal[False] = False,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "n C H W"]:
+) -> Int[Tensor, "n C H W"]: ...
+@overload
+def sample(
+    model: ImageModel,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    condition: ValuesLike = None,
+    order: Order | None = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: Literal[True],
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]: ...
+def sample(
+    model: ImageModel,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    condition: ValuesLike = None,
+    order: Order | None = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: bool = False,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Int[Tensor, "n C H W"] | tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]:
     """Draws images from the model.
 
     Cost: about the arithmetic of one full pass per image, in H·W·C steps that follow one another. A
@@ -75,16 +106,20 @@ def sample(
         common_noise: whether all images are drawn with the same random numbers. Then they differ
             only by their conditions, and similar conditions give similar pictures, as for the
             interpolations of the paper.
+        return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
+            on the way, without a second pass, and does not depend on the parameters for autograd.
         batch_size: images walked at once.
         progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
             length).
 
     Returns:
-        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
+        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
+        also the log-likelihoods in nats, (n,), float64, on the CPU: those of `score`.
 
     Raises:
-        ValueError: n, shape, order, temperature, guidance or condition is out of range, or the
-            model's weights are NaN.
+        ValueError: n, shape, order, temperature, guidance or condition is out of range, the
+            model's weights are NaN, or the log-probability is asked for at another temperature or
+            guidance than 1, where images are not drawn from the model.
         TypeError: condition is neither a tensor nor a tuple of tensors.
 
     Example:
@@ -99,15 +134,26 @@ def sample(
             f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
         )
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
+    if return_log_prob and not temperature == guidance == 1:
+        raise UsageError(
+            f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
+            f" {guidance}: other images are not drawn from the model; score them instead"
+        )
     like, orders = x[:1] if common_noise and n else x, [known_order(model.orders, order)] * n
-    if order is not None or len(model.orders) == 1:
+    mixture = order is None and len(model.orders) > 1
+    if not mixture:
         noise = _noise(like, generator).expand(x.shape)
     else:  # One number more for each image, so that they do not depend on n.
         numbers = _noise(like.new_empty(len(like), like[:1].numel() + 1), generator).expand(n, -1)
         noise = numbers[:, :-1].reshape(x.shape)
         orders = [model.orders[int(number * len(model.orders))] for number in numbers[:, -1]]
-    options = temperature, guidance, noise, batch_size, progress
-    return _fill(model, x, None, condition, orders, *options)
+    values = broadcast(model.conditions, condition, n, (height, width), model.device)
+    options = temperature, guidance, batch_size, progress
+    if mixture or not return_log_prob:
+        _fill(model, orders, x, None, values, noise, options)
+        return (x, score(model, x, values)) if return_log_prob else x
+    nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
+    return _fill(model, orders, x, None, values, noise, options, nats), nats.cpu().double()
 
 
 def complete(
@@ -178,15 +224,12 @@ def complete(
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
         model,
+        [order for order in orders for _ in range(draws)],
         blank,
         known.repeat_interleave(draws, dim=0),
         map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
-        [order for order in orders for _ in range(draws)],
-        temperature,
-        guidance,
         _noise(blank, generator),
-        batch_size,
-        progress,
+        (temperature, guidance, batch_size, progress),
     )
     return filled.view(batch, draws, *x.shape[1:])
 
@@ -199,142 +242,25 @@ def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
 
 def _fill(
     model: ImageModel,
+    orders: Sequence[Order],
     x: Tensor,
     known: Tensor | None,
-    condition: ValuesLike,
-    orders: Sequence[Order],
-    temperature: float,
-    guidance: float,
+    values: Values,
     noise: Tensor,
-    batch_size: int,
-    progress: Progress | None,
+    options: tuple[float, float, int, Progress | None],
+    nats: Tensor | None = None,
 ) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place; each image in its own order."""
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
-                " itself"
-            )
-    if guidance != 1 and not model.conditions:
-        raise ValueError(
-            f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
-        )
-    if batch_size < 1:
-        raise ValueError(f"batch_size (={batch_size}) must be at least 1")
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
-    model = evaluating(model)
-    noise = noise.to(torch.promote_types(model.dtype, torch.float32))
-    missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
-    missing = missing.expand(x.shape)
-    batches = []
-    for images in side_by_side(orders, batch_size):
+    """Fills images in place, each in its own order; see `filling.fill`."""
+    if len(model.orders) == 1:
+        return fill(model, x, known, values, noise, *options, nats)
+    for images in side_by_side(orders, (x.shape[2], x.shape[3])):
         own = [orders[k] for k in images]
-        part, given = turned(model, own, x[images], index(values, images))
-        hidden, numbers = turn_each(own, missing[images]), turn_each(own, noise[images])
-        batches.append((images, own, _Batch(model, part, hidden, given, numbers, guidance)))
-
-    def fill_batches() -> Generator[Step, None, None]:
-        for images, own, batch in batches:
-            yield from batch.fill(temperature)
-            x[images] = turn_each([order.back for order in own], batch.x)
-
-    fill = apart(fill_batches(), x.device)
-    steps = sum(len(batch.plan) for *_, batch in batches) if progress else 0
-    for _ in progress(fill, steps) if progress else fill:
-        pass
+        seen, given = turned(model, own, x[images], index(values, images))
+        seen = seen.contiguous()  # laid out as the noise is
+        hidden = None if known is None else turn_each(own, known[images])
+        sums = None if nats is None else nats[images]
+        fill(model, seen, hidden, given, turn_each(own, noise[images]), *options, sums)
+        x[images] = turn_each([order.back for order in own], seen)
+        if nats is not None and sums is not None:
+            nats[images] = sums
     return x
-
-
-# Steps after which values are checked: once for all, it costs nothing.
-_CHECKED_TOGETHER = 256
-
-
-class _Batch:
-    """Images that are filled together; with guidance next to themselves without the condition."""
-
-    def __init__(
-        self,
-        model: ImageModel,
-        x: Tensor,
-        missing: Tensor,
-        values: Values,
-        noise: Tensor,
-        guidance: float,
-    ) -> None:
-        self._count, self._levels, self._guidance = len(x), model.levels, guidance
-        self._images, copies = x, 1
-        if guidance != 1:
-            nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
-            pairs = zip(values, (*nothing, *values[len(nothing) :]), strict=True)
-            values = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
-            self._images, copies = torch.cat([x, x]), 2
-        # Laid out as the images are: a site is at one place in both.
-        self._noise = noise.repeat(copies, 1, 1, 1)
-        missing = missing.repeat(copies, 1, 1, 1)
-        self.plan = Plan(model, self._images, values, missing, raster=False)
-
-    def fill(self, temperature: float) -> Generator[Step, None, None]:
-        """Draws what is missing."""
-        drawn: list[Tensor] = []
-        front: Front | None = None
-        for step in self.plan.steps():
-            if step.front is not front:
-                front, part = step.front, step.part.of(self._noise)
-                every = range(part.shape[1])
-                colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
-            sites, (x, noise) = front.sites, colours[step.channel]
-            with quietly(front):
-                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-                if self._guidance == 1:
-                    value = inverse_cdf(log_pmf, uniform, temperature)
-                else:
-                    value = self._guided(log_pmf, uniform, temperature)
-                drawn.append(value)
-                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
-                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
-            if len(drawn) == _CHECKED_TOGETHER:
-                self._check(drawn)
-            yield step
-        self._check(drawn)
-
-    @property
-    def x(self) -> Tensor:
-        """The images, filled or not."""
-        return self._images[: self._count]
-
-    def _check(self, drawn: list[Tensor]) -> None:
-        """Raises unless values exist, and forgets them."""
-        # A sum that is NaN is never passed, so the index is past the last value.
-        if drawn and int(torch.cat(drawn).amax()) >= self._levels:
-            raise ValueError(
-                "the model's probabilities are NaN: its weights are damaged; load or train others"
-            )
-        drawn.clear()
-
-    def _guided(self, log_pmf: Tensor, noise: Tensor, temperature: float) -> Tensor:
-        """Values of lanes with the condition, and of those without, which are the same."""
-        guidance, halves = self._guidance, (-1, 2, self._count)
-        knowing, ignorant = torch.unflatten(log_pmf.clamp(min=-1e9), 0, halves).unbind(1)
-        mixed = torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=2)
-        of_one = torch.unflatten(noise, 0, halves)[:, 0].flatten()
-        value = inverse_cdf(mixed.flatten(0, 1), of_one, temperature)
-        value = torch.unflatten(value, 0, halves[::2])
-        return torch.stack([value, value], dim=1).flatten()
-
-
-def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-    """The values (B,) at which the distribution functions (B, levels) pass uniform numbers (B,).
-
-    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0
-    takes the likeliest value.
-    """
-    if temperature == 0:
-        return log_pmf.argmax(dim=1)
-    if temperature != 1:
-        log_pmf = log_pmf.to(widest(log_pmf.device)) / temperature
-    # Faster than exp, and the values lie side by side.
-    cdf = torch.softmax(log_pmf, dim=1).cumsum(dim=1)
-    total = cdf[:, -1:]
-    return torch.searchsorted(cdf, total * uniform.view(-1, 1), right=True).view(-1)

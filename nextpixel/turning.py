@@ -32,7 +32,7 @@ def turned(
 
     Args:
         model: any model.
-        orders: of each image; all go by columns, or none.
+        orders: of each image; after turning, all have one size.
         x: images (B, C, H, W).
         values: of the model's conditions, for each image.
 
@@ -55,12 +55,12 @@ def told(model: ImageModel, orders: Sequence[Order], device: torch.device) -> Va
     return (torch.tensor(numbers, dtype=torch.int64, device=device),)
 
 
-def side_by_side(orders: Sequence[Order], batch_size: int) -> Iterator[list[int]]:
-    """Which images are filled together: those of one size after turning."""
-    for transpose in (False, True):
-        alike = [k for k, order in enumerate(orders) if order.transpose is transpose]
-        for start in range(0, len(alike), batch_size):
-            yield alike[start : start + batch_size]
+def side_by_side(orders: Sequence[Order], size: tuple[int, int]) -> Iterator[list[int]]:
+    """Which images of a size (H, W) go together: those of one size after turning."""
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for image, order in enumerate(orders):
+        sizes.setdefault(order.size(*size), []).append(image)
+    yield from sizes.values()
 
 
 def visiting_order(

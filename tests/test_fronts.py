@@ -8,9 +8,10 @@ from cases import CASES, build, conditions, images
 
 from nextpixel import GatedPixelCNN, PixelCNN, RowLSTM, complete
 from nextpixel.conditions.values import Values
+from nextpixel.filling import inverse_cdf
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.models.core import ImageModel
-from nextpixel.sampling import _noise, inverse_cdf
+from nextpixel.sampling import _noise
 from nextpixel.walk import fronts, walk
 
 SHAPES = [(5, 11), (9, 4), (7, 7), (1, 9), (10, 1)]

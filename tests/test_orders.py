@@ -32,9 +32,11 @@ from nextpixel.analysis.receptive_fields import receptive_field
 from nextpixel.cli.app import main
 from nextpixel.conditions.values import Values
 from nextpixel.errors import UsageError
+from nextpixel.filling import inverse_cdf
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import ORDERS, Order, turn_each
+from nextpixel.sampling import _noise
 from nextpixel.scoring import log_prob_map, order_scores
 from nextpixel.training.batches import training_parts
 from nextpixel.turning import best_order, told, turned, visiting_order
@@ -163,6 +165,23 @@ def test_walks_equal_the_full_pass_in_every_order_and_read_nothing_later(name: s
     assert visited == [site for site in visiting_order(model, *shape, order=order) if site.row != 1]
 
 
+@pytest.mark.parametrize("name", ["gated", "diagonal"])
+def test_completions_equal_those_site_by_site(name: str) -> None:
+    """In every order the same number decides a sub-pixel."""
+    model, shape = build(name), (5, 4)
+    x, condition = images(model, 2, shape), conditions(model, 2, shape)
+    known = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.4
+    for order in model.orders[4:6]:
+        noise = _noise(x, torch.Generator().manual_seed(9)).double()
+        plain = x.masked_fill(~known, 0)
+        for site, log_pmf in walk(model, plain, condition, order=order):
+            here = (slice(None), *site)
+            plain[here] = torch.where(known[here], x[here], inverse_cdf(log_pmf, noise[here]))
+        generator = torch.Generator().manual_seed(9)
+        drawn = complete(model, x, known, condition=condition, order=order, generator=generator)
+        assert torch.equal(drawn[:, 0], plain)
+
+
 def test_the_public_check_and_the_field_are_of_an_order() -> None:
     model, order = build("gated"), Order.named("bottom-right-columns")
     report = check_causality(model, shape=(2, 3), order=order)
@@ -205,13 +224,26 @@ def chi_squared_ok(observed: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def test_images_do_not_depend_on_how_many_are_drawn() -> None:
+    """And the likelihood that comes with them is that of the mixture."""
     model, condition = build("gated"), conditions(build("gated"), 1, (3, 4))
 
-    def drawn(n: int, **options: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(4)
-        return sample(model, n, (3, 4), condition=condition, generator=generator, **options)
+    def drawn(n: int, batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+        return sample(
+            model,
+            n,
+            (3, 4),
+            condition=condition,
+            generator=torch.Generator().manual_seed(4),
+            return_log_prob=True,
+            batch_size=batch_size,
+        )
 
-    assert torch.equal(drawn(9), drawn(9, batch_size=2)) and torch.equal(drawn(9)[:3], drawn(3))
+    x, nats = drawn(9)
+    assert torch.equal(x, drawn(9, 2)[0]) and torch.equal(x[:3], drawn(3)[0])
+    assert torch.equal(nats, score(model, x, condition))
+    for order in model.orders[4:6]:
+        x, nats = sample(model, 2, (3, 4), condition=condition, order=order, return_log_prob=True)
+        torch.testing.assert_close(nats, score(model, x, condition, order=order))
 
 
 def test_the_best_order_has_the_known_before_the_unknown() -> None:
