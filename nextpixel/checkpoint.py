@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from nextpixel.arguments import path_of
 from nextpixel.devices import seeded
+from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
 from nextpixel.files.regular import kind_of
@@ -78,9 +80,10 @@ def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | No
         >>> load(path).config()["levels"], read_card(path).classes
         (4, ('zero', 'one'))
     """
+    path = path_of("path", path)
     name = type(model).__name__
     if MODELS.get(name) is not type(model):
-        raise ValueError(
+        raise UsageError(
             f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's"
             " state_dict() in a file of your own"
         )
@@ -266,6 +269,8 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _resolve(path_or_name: str | Path) -> Path:
+    advice = "functions such as nextpixel.score take a model itself"
+    path_or_name = path_of("path_or_name", path_or_name, advice)
     path = Path(path_or_name).expanduser()
     if isinstance(path_or_name, str):
         if path_or_name.startswith(_BUNDLED):

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nextpixel.arguments import instance_of, whole_number
 from nextpixel.autoencoding import likelihood_of
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
@@ -42,6 +43,9 @@ def evaluate(
     Raises:
         UsageError: the split is empty, or does not fit the model.
     """
+    instance_of("model", model, Trainable)
+    instance_of("split", split, Split, "such as load_data(…).test")
+    batch_size = whole_number("batch_size", batch_size, 1)
     nats_of = nats_of or likelihood_of(model)
     if not len(split):
         raise UsageError(
