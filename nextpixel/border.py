@@ -92,14 +92,20 @@ def admit(model: Any, x: Any, condition: Any = None) -> Admitted:
 def admit_images(model: Any, x: Any) -> tuple[ImageModel, Tensor, bool]:
     """The model, and images of its shape, whatever integers they hold; see `Admitted`."""
     model = model_of(model)
-    x = tensor_of("x", x)
+    if _is_several(x):
+        x = _stacked("x", [_coloured(tensor_of("x", one), model) for one in x])
+    else:
+        x = _coloured(tensor_of("x", x), model)
     check_integers(x, model.levels)
-    grey = x.ndim == 2 and model.channels == 1
-    single = grey or (x.ndim == 3 and len(x) == model.channels)
-    if single:
-        x = x[None, None] if grey else x[None]
+    single = x.ndim == 3 and len(x) == model.channels
+    x = x[None] if single else x
     check_images(x, model.channels, model.levels)
     return model, plain_integers(x), single
+
+
+def _coloured(x: Tensor, model: ImageModel) -> Tensor:
+    """(H, W) for one colour as (1, H, W)."""
+    return x[None] if x.ndim == 2 and model.channels == 1 else x
 
 
 def admit_condition(model: ImageModel, condition: Any, batch: int, size: tuple[int, int]) -> Values:
@@ -136,17 +142,8 @@ def tensor_of(name: str, value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, list | tuple) and any(
-        isinstance(part, Tensor | np.ndarray | Image.Image) for part in value
-    ):
-        parts = [tensor_of(name, part) for part in value]
-        first = parts[0]
-        if other := next((part for part in parts if part.shape != first.shape), None):
-            raise UsageError(
-                f"‹{name}› holds arrays of the shapes {tuple(first.shape)} and"
-                f" {tuple(other.shape)}; give those of one shape at a time"
-            )
-        return torch.stack([part.to(first.device) for part in parts])
+    if _is_several(value):
+        return _stacked(name, [tensor_of(name, part) for part in value])
     if np.ma.is_masked(value):
         raise UsageError(f"‹{name}› has masked values; fill them")
     try:
@@ -163,6 +160,23 @@ def tensor_of(name: str, value: Any) -> Tensor:
     kind = np.dtype(np.float64) if kind == np.longdouble else kind
     shared = array.dtype == kind and array.flags.writeable and min(array.strides, default=0) >= 0
     return torch.from_numpy(array if shared else array.astype(kind, order="C"))
+
+
+def _is_several(value: Any) -> bool:
+    """Whether it is a list of arrays rather than of numbers."""
+    return isinstance(value, list | tuple) and any(
+        isinstance(part, Tensor | np.ndarray | Image.Image) for part in value
+    )
+
+
+def _stacked(name: str, parts: list[Tensor]) -> Tensor:
+    if len(shapes := {tuple(part.shape): None for part in parts}) > 1:
+        first, other, *_ = shapes
+        raise UsageError(
+            f"‹{name}› holds arrays of the shapes {first} and {other}; give those of one shape at a"
+            " time"
+        )
+    return torch.stack([part.to(parts[0].device) for part in parts])
 
 
 def shares_memory(value: Any, x: Tensor) -> bool:

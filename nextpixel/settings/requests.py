@@ -86,9 +86,8 @@ class SampleConfig:
     def __post_init__(self) -> None:
         for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
             finite_number(name, value, advice="1 draws from the model itself")
-        check_at_least(0, seed=self.seed)
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"‹seed={self.seed}› must be from 0 to 2^63 - 1")
+        if not (isinstance(self.seed, Integral) and 0 <= int(self.seed) < 2**63):
+            raise UsageError(f"‹seed={shown(self.seed)}› must be from 0 to 2^63 - 1")
         check_at_least(1, batch_size=self.batch_size)
 
 

@@ -232,6 +232,7 @@ def resume_model(
         UsageError: a change is not possible, or the training diverged.
         FileNotFoundError: there is no such run.
     """
+    folder = path_of("folder", folder)
     changes = dict(instance_of("changes", changes or {}, Mapping))
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
         raise UsageError(f"‹{fixed[0]}› cannot change when a run is resumed; leave it out")
