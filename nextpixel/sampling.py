@@ -6,26 +6,32 @@ its distribution function, so the same noise gives the same picture whatever the
 distributions give similar pictures.
 """
 
-import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Literal, overload
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.conditions.values import (
-    Values,
-    ValuesLike,
-    broadcast,
-    index,
-    map_values,
-    unknown,
+from nextpixel.arguments import finite_number, whole_number
+from nextpixel.border import (
+    ConditionGiven,
+    Images,
+    Mask,
+    admit_condition,
+    admit_images,
+    checked_generator,
+    checked_mask,
+    checked_shape,
+    model_of,
+    watched,
 )
+from nextpixel.conditions.values import Values, index, map_values, unknown
 from nextpixel.devices import draw_noise, widest
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.layers.integers import check_range
+from nextpixel.models.core import ImageModel, evaluating
 from nextpixel.plan import Plan, Step, apart, quietly
 
 __all__ = ["complete", "sample"]
@@ -37,9 +43,9 @@ Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -52,9 +58,9 @@ def sample(
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -66,9 +72,9 @@ def sample(
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -106,8 +112,8 @@ def sample(
         return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
             on the way, without a second pass, and does not depend on the parameters for autograd.
         batch_size: images walked at once.
-        progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
-            length).
+        progress: wraps the iteration over sites, e.g. to show a bar: ``tqdm.tqdm``, or a function
+            that is called as progress(iterable, length).
 
     Returns:
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
@@ -117,7 +123,7 @@ def sample(
         ValueError: n, shape, temperature, guidance or condition is out of range, the model's
             weights are NaN, or the log-probability is asked for at another temperature or guidance
             than 1, where images are not drawn from the model.
-        TypeError: condition is neither a tensor nor a tuple of tensors.
+        TypeError: condition holds no numbers.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -125,11 +131,8 @@ def sample(
         >>> sample(model, 2, (5, 7), generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 7])
     """
-    height, width = shape
-    if n < 0 or height < 1 or width < 1:
-        raise ValueError(
-            f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
-        )
+    model, n = model_of(model), whole_number("n", n, 0)
+    height, width = checked_shape(shape)
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
     if return_log_prob and not temperature == guidance == 1:
         raise UsageError(
@@ -146,17 +149,17 @@ def sample(
 
 def complete(
     model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    known: Shaped[Tensor, "..."],
+    x: Images,
+    known: Mask,
     *,
     draws: int = 1,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "B draws C H W"]:
+) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
     Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
@@ -168,7 +171,8 @@ def complete(
 
     Args:
         model: any model.
-        x: images (B, C, H, W), integers; unknown sub-pixels may hold anything.
+        x: images (B, C, H, W), or one image (C, H, W), integers; unknown sub-pixels may hold
+            anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
         draws: completions of each image.
@@ -178,33 +182,20 @@ def complete(
         progress: as for `sample`.
 
     Returns:
-        Integers (B, draws, C, H, W), int64, on the model's device.
+        Integers (B, draws, C, H, W), int64, on the model's device; of one image (C, H, W), (draws,
+        C, H, W).
 
     Raises:
         ValueError: x, known, draws, temperature, guidance or condition does not fit.
-        TypeError: known does not hold booleans or x no integers, or condition no tensors.
+        TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
-    if x.ndim != 4 or x.shape[1] != model.channels:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"
-        )
-    if known.dtype != torch.bool:
-        raise TypeError(
-            f"known has type {known.dtype}; give booleans, True where a sub-pixel is known"
-        )
-    if draws < 1:
-        raise ValueError(f"draws (={draws}) must be at least 1")
-    try:
-        known = known.expand(x.shape)
-    except RuntimeError:
-        shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(x.shape)}"
-        raise ValueError(f"the shape of known, {shapes}; give for example (H, W)") from None
+    model, x, single = admit_images(model, x)
+    known, draws = checked_mask(known, x.shape), whole_number("draws", draws, 1)
     x, known = x.to(model.device), known.to(model.device)
-    check_values(model, x[known])
+    check_range(x[known], model.levels)
     x = x.long()
     batch = x.shape[0]
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, batch, size, model.device)
+    values = admit_condition(model, condition, batch, (x.shape[2], x.shape[3]))
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
         model,
@@ -217,11 +208,13 @@ def complete(
         batch_size,
         progress,
     )
-    return filled.view(batch, draws, *x.shape[1:])
+    filled = filled.view(batch, draws, *x.shape[1:])
+    return filled[0] if single else filled
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
+    generator = checked_generator(generator)
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
     return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
 
@@ -230,7 +223,7 @@ def _fill(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
-    condition: ValuesLike,
+    condition: ConditionGiven,
     temperature: float,
     guidance: float,
     noise: Tensor,
@@ -239,20 +232,16 @@ def _fill(
     nats: Tensor | None = None,
 ) -> Tensor:
     """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,)."""
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
-                " itself"
-            )
+    advice = "1 draws from the model itself"
+    temperature = finite_number("temperature", temperature, advice=advice)
+    guidance = finite_number("guidance", guidance, advice=advice)
+    batch_size = whole_number("batch_size", batch_size, 1)
     if guidance != 1 and not model.conditions:
-        raise ValueError(
-            f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
+        raise UsageError(
+            f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
+    values = admit_condition(model, condition, len(x), size)
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
@@ -271,8 +260,8 @@ def _fill(
     ]
 
     steps = (step for batch in batches for step in batch.fill(temperature))
-    fill = apart(steps, x.device)
-    for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
+    total = sum(len(batch.plan) for batch in batches) if progress else 0
+    for _ in watched(progress, apart(steps, x.device), total):
         pass
     return x
 

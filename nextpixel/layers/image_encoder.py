@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nextpixel.errors import UsageError
+from nextpixel.layers.integers import check_integers
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between
 
 __all__ = ["ImageEncoder", "check_encoder"]
@@ -50,8 +51,10 @@ class ImageEncoder(nn.Module):
         """Integers (B, C, H, W) to (B, outputs).
 
         Raises:
+            TypeError: x does not hold integers.
             UsageError: the images are not of the size that the encoder was made for.
         """
+        check_integers(x, self.levels)
         if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
             wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
             raise UsageError(f"‹x› has shape {tuple(x.shape)}; this model takes {wanted}")

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.arguments import instance_of, whole_number
 from nextpixel.autoencoding import likelihood_of
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
@@ -43,6 +44,9 @@ def evaluate(
     Raises:
         UsageError: the split is empty, or does not fit the model.
     """
+    instance_of("model", model, Trainable)
+    instance_of("split", split, Split, "such as load_data(…).test")
+    batch_size = whole_number("batch_size", batch_size, 1)
     rank, processes = rank_and_processes()
     batches = _scored(model, split, batch_size, progress, nats_of, rank, processes)
     nats = torch.tensor(

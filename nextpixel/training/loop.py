@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from nextpixel.arguments import instance_of
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import multiplies_bf16, seeded
@@ -117,6 +118,8 @@ class TrainState(Generic[Model]):
 
 def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]:
     """The state before the first step. `model` itself is trained, on the device where it is."""
+    instance_of("model", model, Trainable)
+    instance_of("config", config, TrainConfig)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False).eval()
@@ -152,6 +155,7 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
         ValueError: the data, the model and the configuration do not fit together.
         TrainingError: the loss or its gradient is not finite; the update is not applied.
     """
+    instance_of("state", state, TrainState, "initial_state(model, config) makes one")
     rank, processes = rank_and_processes()
     check_fit(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
