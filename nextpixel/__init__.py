@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+    from nextpixel.models.logits import Logits
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.sampling import complete, sample
@@ -58,6 +59,7 @@ __all__ = [
     "Distribution",
     "GatedPixelCNN",
     "ImageModel",
+    "Logits",
     "MapCondition",
     "ModelChoice",
     "MultiScale",
@@ -109,6 +111,7 @@ _HOMES = {
     "Distribution": "layers.heads",
     "GatedPixelCNN": "models.gated_pixel_cnn",
     "ImageModel": "models.core",
+    "Logits": "models.logits",
     "MapCondition": "conditions.kinds",
     "ModelChoice": "settings.choice",
     "MultiScale": "models.multiscale",
