@@ -15,6 +15,7 @@ from torch import Tensor
 from nextpixel.arguments import instance_of, whole_number
 from nextpixel.border import Images, admit_images, checked_generator
 from nextpixel.conditions.values import Values
+from nextpixel.devices import draw_noise, full_precision
 from nextpixel.layers.integers import check_range
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
 from nextpixel.models.core import evaluating
@@ -56,8 +57,8 @@ def reconstruct(
     """
     draws = whole_number("draws", draws, 1)
     model, x, single = _admitted(model, x)
-    with torch.no_grad(), evaluating(model):
-        codes = model.encode(x)
+    with torch.no_grad(), full_precision(model.device):
+        codes = evaluating(model).encode(x)
     drawn = sample(
         model,
         len(x) * draws,
@@ -132,8 +133,9 @@ def log_weights(
 def divergence(model: PixelCNNAutoencoder, x: Images) -> Float[Tensor, " *B"]:
     """KL(q(h | x) || p(h)) of each image in nats: what the code costs, float64, on the CPU."""
     model, x, single = _admitted(model, x)
-    with torch.no_grad(), evaluating(model):
-        nats = gaussian_divergence(*model.posterior(x)).sum(dim=1).cpu().double()
+    with torch.no_grad(), full_precision(model.device):
+        posterior = evaluating(model).posterior(x)
+        nats = gaussian_divergence(*posterior).sum(dim=1).cpu().double()
     return nats[0] if single else nats
 
 
@@ -157,8 +159,8 @@ def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
 
 
 def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:
-    with torch.no_grad(), evaluating(model):
-        return model(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
+    with torch.no_grad(), full_precision(model.device):
+        return evaluating(model)(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
 
 
 def _codes(
@@ -167,14 +169,13 @@ def _codes(
     """Codes from q(h | x), (B, m) each, and log p(h) - log q(h | x), (B,), or () of one image."""
     samples, generator = whole_number("samples", samples, 1), checked_generator(generator)
     model, x, single = _admitted(model, x)
-    with torch.no_grad(), evaluating(model):
-        mean, log_deviation = model.posterior(x)
-    device = generator.device if generator is not None else torch.device("cpu")
+    with torch.no_grad(), full_precision(model.device):
+        mean, log_deviation = evaluating(model).posterior(x)
     drawn = []
     for _ in range(samples):
-        noise = torch.randn(mean.shape, generator=generator, device=device).to(mean)
-        code = mean + log_deviation.exp() * noise
-        log_ratio = (0.5 * (noise**2 - code**2) + log_deviation).sum(dim=1)
+        normal = draw_noise(torch.randn, mean.shape, generator).to(mean)
+        code = mean + log_deviation.exp() * normal
+        log_ratio = (0.5 * (normal**2 - code**2) + log_deviation).sum(dim=1)
         nats = log_ratio.cpu().double()
         drawn.append((code, nats[0] if single else nats))
     return drawn

@@ -16,7 +16,7 @@ from torch import Tensor
 from nextpixel.border import Admitted, ConditionGiven, Images, admit, checked_generator, tensor_of
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, index
-from nextpixel.devices import full_precision
+from nextpixel.devices import draw_noise, full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.integers import check_integers
@@ -43,7 +43,7 @@ def bits_per_dim(model: ImageModel, x: Images, condition: ConditionGiven = None)
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is switched off meanwhile.
+        model: any model; dropout is off, whatever mode the model is in.
         x: integers 0 … levels-1, in a tensor, an array or pictures: images (B, C, H, W) or one
             image (C, H, W); see `nextpixel.border`.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
@@ -195,8 +195,7 @@ def dequantised(x: Images, generator: torch.Generator | None = None) -> Float[Te
     x = tensor_of("x", x)
     check_integers(x)
     x, generator = x.long(), checked_generator(generator)
-    device = x.device if generator is None else generator.device
-    real = x + torch.rand(x.shape, generator=generator, device=device).to(x.device)
+    real = x + draw_noise(torch.rand, x.shape, generator).to(x.device)
     following = (x + 1).to(real.dtype)
     return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
 
@@ -226,19 +225,18 @@ def _passes(
     where the scale before counts a pixel.
     """
     model, x, conditions, _ = given
-    with evaluating(model):
-        for scale in model.scales():
-            network, step, coarser = scale
-            every = slice(None, None, step)
-            theirs = scale.given(x, conditions)
-            asked = x if values is None else values
-            for images, rows, answer in _raster_passes(
-                network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
-            ):
-                if coarser is not None:
-                    apart = coarser // step
-                    answer[:, :, -rows.start % apart :: apart, ::apart] = 0
-                yield images, slice(rows.start * step, rows.stop * step, step), every, answer
+    for scale in evaluating(model).scales():
+        network, step, coarser = scale
+        every = slice(None, None, step)
+        theirs = scale.given(x, conditions)
+        asked = x if values is None else values
+        for images, rows, answer in _raster_passes(
+            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
+        ):
+            if coarser is not None:
+                apart = coarser // step
+                answer[:, :, -rows.start % apart :: apart, ::apart] = 0
+            yield images, slice(rows.start * step, rows.stop * step, step), every, answer
 
 
 def _raster_passes(

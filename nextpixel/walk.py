@@ -10,7 +10,6 @@ belongs to the caller, who writes each value into x before taking the next site:
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.border import Admitted, ConditionGiven, Mask, admit, checked_rows, shares_memory
+from nextpixel.border import ConditionGiven, Mask, admit, checked_rows, shares_memory
 from nextpixel.cache import Site
-from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel, evaluating
-from nextpixel.plan import Plan, Step
+from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["Sites", "fronts", "walk"]
 
@@ -37,10 +35,9 @@ def walk(
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order, each with the distribution of its value.
 
-    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The
-    model is in evaluation mode until the walk ends. On the CPU, small batches are walked on one
-    thread, which is set for the whole process until the walk ends: tiny steps gain nothing from
-    several threads, and on a busy machine become ten times slower.
+    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`).
+    Dropout is off, whatever mode the model is in, and several walks may be in progress at once.
+    Small steps run on one thread of the CPU; between steps everything is as the caller set it.
 
     Args:
         model: the distribution.
@@ -125,22 +122,10 @@ def _checked_steps(
             "‹x› must be a tensor or an array of a type that torch computes with: a walk reads the"
             " values that are written into it"
         )
-    unknown = checked_rows(rows, given.x.shape[2])[:, None].expand(1, *given.x.shape[1:])
-    return given.single, _steps(given, unknown, raster=raster)
-
-
-def _steps(given: Admitted, unknown: Tensor, *, raster: bool) -> Iterator[tuple[Step, Tensor]]:
-    model, x, values, _ = given
-    visit = Plan(model, x, values, unknown, raster=raster).steps()
-    with evaluating(model), closing(visit):
-        while True:
-            # Not around the yield: the caller has modes of its own.
-            with torch.inference_mode(), full_precision(x.device):
-                step = next(visit, None)
-                if step is None:
-                    return
-                log_pmf = step.log_pmf()
-            yield step, log_pmf
+    x = given.x
+    unknown = checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:])
+    plan = Plan(evaluating(given.model), x, given.values, unknown, raster=raster)
+    return given.single, apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
 
 
 def _sites(step: Step) -> Sites:
