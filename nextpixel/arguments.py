@@ -16,7 +16,7 @@ from typing import Any, TypeGuard, TypeVar
 from nextpixel.errors import UsageError
 
 __all__ = [
-    "finite_number",
+    "drawing_factor",
     "instance_of",
     "is_number",
     "path_of",
@@ -53,17 +53,18 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     return number
 
 
-def finite_number(name: str, value: Any, *, advice: str = "") -> float:
-    """A number of at least 0, of Python, numpy or torch, as Python's.
+def drawing_factor(name: str, value: Any) -> float:
+    """A temperature or a guidance: a finite number of at least 0, of Python, numpy or torch.
 
     Raises:
-        UsageError: it is no number, negative, infinite or NaN; the sentence ends in the advice.
+        UsageError: it is no number, negative, infinite or NaN.
     """
     if getattr(value, "ndim", None) == 0:
         value = value.item()
     if not (is_number(value) and 0 <= value < math.inf):
         raise UsageError(
-            f"‹{name}={shown(value)}› must be a finite number of at least 0{_after(advice)}"
+            f"‹{name}={shown(value)}› must be a finite number of at least 0; 1 draws from the"
+            " model itself"
         )
     return value
 

@@ -36,8 +36,8 @@ __all__ = [
     "admit",
     "admit_condition",
     "admit_images",
+    "admit_known",
     "checked_generator",
-    "checked_mask",
     "checked_rows",
     "checked_shape",
     "model_of",
@@ -101,6 +101,20 @@ def admit_images(model: Any, x: Any) -> tuple[ImageModel, Tensor, bool]:
     x = x[None] if single else x
     check_images(x, model.channels, model.levels)
     return model, plain_integers(x), single
+
+
+def admit_known(model: Any, x: Any, known: Any) -> tuple[ImageModel, Tensor, Tensor, bool]:
+    """As `admit_images`, with a mask of what is known and must be in range; on the model's device.
+
+    Raises:
+        TypeError: x does not hold integers, or known no booleans.
+        UsageError: a shape does not fit, or the model does not know a value that is known.
+    """
+    model, x, single = admit_images(model, x)
+    known = _mask(known, x.shape).to(model.device)
+    x = x.to(model.device)
+    check_range(x[known], model.levels)
+    return model, x.long(), known, single
 
 
 def _coloured(x: Tensor, model: ImageModel) -> Tensor:
@@ -197,19 +211,8 @@ def _array(value: Any) -> NDArray[Any]:
     return np.asarray(value)
 
 
-def _value_of(part: Condition, given: Any) -> Tensor:
-    value = plain_integers(tensor_of("condition", given))
-    grey = part.per_pixel and value.ndim == 2 and part.shape(1, (1, 1))[1] == 1
-    return value[None] if grey else value
-
-
-def checked_mask(known: Any, shape: torch.Size) -> Tensor:
-    """Booleans of the shape of images, from any that broadcast to it.
-
-    Raises:
-        TypeError: it does not hold booleans.
-        UsageError: the shape does not fit.
-    """
+def _mask(known: Any, shape: torch.Size) -> Tensor:
+    """Booleans of the shape of images, from any that broadcast to it."""
     known = tensor_of("known", known)
     if known.dtype != torch.bool:
         raise TypeError(
@@ -221,6 +224,12 @@ def checked_mask(known: Any, shape: torch.Size) -> Tensor:
         shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(shape)}"
         raise UsageError(f"the shape of ‹known›, {shapes}; give for example (H, W)") from None
     return everywhere
+
+
+def _value_of(part: Condition, given: Any) -> Tensor:
+    value = plain_integers(tensor_of("condition", given))
+    grey = part.per_pixel and value.ndim == 2 and part.shape(1, (1, 1))[1] == 1
+    return value[None] if grey else value
 
 
 def checked_rows(given: Any, height: int) -> Tensor:

@@ -13,15 +13,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.arguments import finite_number, whole_number
+from nextpixel.arguments import drawing_factor, whole_number
 from nextpixel.border import (
     ConditionGiven,
     Images,
     Mask,
     admit_condition,
-    admit_images,
+    admit_known,
     checked_generator,
-    checked_mask,
     checked_shape,
     model_of,
     watched,
@@ -30,7 +29,6 @@ from nextpixel.conditions.values import Values, index, map_values, unknown
 from nextpixel.devices import draw_noise, widest
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
-from nextpixel.layers.integers import check_range
 from nextpixel.models.core import ImageModel, evaluating
 from nextpixel.plan import Plan, Step, apart, quietly
 
@@ -182,19 +180,14 @@ def complete(
         progress: as for `sample`.
 
     Returns:
-        Integers (B, draws, C, H, W), int64, on the model's device; of one image (C, H, W), (draws,
-        C, H, W).
+        Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's device.
 
     Raises:
         ValueError: x, known, draws, temperature, guidance or condition does not fit.
         TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
-    model, x, single = admit_images(model, x)
-    known, draws = checked_mask(known, x.shape), whole_number("draws", draws, 1)
-    x, known = x.to(model.device), known.to(model.device)
-    check_range(x[known], model.levels)
-    x = x.long()
-    batch = x.shape[0]
+    model, x, known, single = admit_known(model, x, known)
+    batch, draws = len(x), whole_number("draws", draws, 1)
     values = admit_condition(model, condition, batch, (x.shape[2], x.shape[3]))
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
@@ -214,9 +207,9 @@ def complete(
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
-    generator = checked_generator(generator)
+    noise = draw_noise(torch.rand, like.shape, checked_generator(generator))
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
+    return (noise * (1 - 2**-22)).to(like.device)
 
 
 def _fill(
@@ -232,16 +225,14 @@ def _fill(
     nats: Tensor | None = None,
 ) -> Tensor:
     """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,)."""
-    advice = "1 draws from the model itself"
-    temperature = finite_number("temperature", temperature, advice=advice)
-    guidance = finite_number("guidance", guidance, advice=advice)
+    temperature = drawing_factor("temperature", temperature)
+    guidance = drawing_factor("guidance", guidance)
     batch_size = whole_number("batch_size", batch_size, 1)
     if guidance != 1 and not model.conditions:
         raise UsageError(
             f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
         )
-    size = x.shape[2], x.shape[3]
-    values = admit_condition(model, condition, len(x), size)
+    values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
@@ -258,10 +249,9 @@ def _fill(
         )
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
-
-    steps = (step for batch in batches for step in batch.fill(temperature))
-    total = sum(len(batch.plan) for batch in batches) if progress else 0
-    for _ in watched(progress, apart(steps, x.device), total):
+    fill = apart((step for batch in batches for step in batch.fill(temperature)), x.device)
+    steps = sum(len(batch.plan) for batch in batches) if progress else 0
+    for _ in watched(progress, fill, steps):
         pass
     return x
 

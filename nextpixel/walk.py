@@ -122,9 +122,10 @@ def _checked_steps(
             "‹x› must be a tensor or an array of a type that torch computes with: a walk reads the"
             " values that are written into it"
         )
-    unknown = checked_rows(rows, given.x.shape[2])[:, None].expand(1, *given.x.shape[1:])
-    plan = Plan(evaluating(given.model), given.x, given.values, unknown, raster=raster)
-    return given.single, apart(((step, step.log_pmf()) for step in plan.steps()), given.x.device)
+    x = given.x
+    unknown = checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:])
+    plan = Plan(evaluating(given.model), x, given.values, unknown, raster=raster)
+    return given.single, apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
 
 
 def _sites(step: Step) -> Sites:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nextpixel.arguments import whole_number
+from nextpixel.conditions.one_hot import as_one_hot
 from nextpixel.errors import UsageError
 from nextpixel.tracing import transformed
 
@@ -183,8 +184,8 @@ class ClassCondition(Condition):
         return (batch,)
 
     def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
-        """One-hot; unlike torch's, it reads no values."""
-        return (value[:, None] == torch.arange(self.classes, device=value.device)).to(dtype)
+        """One-hot."""
+        return as_one_hot(value, self.classes, dtype)
 
     def seen_from(self, scale: int) -> "ClassCondition":  # noqa: ARG002
         """The class of an image does not depend on its size."""
@@ -289,8 +290,7 @@ class MapCondition(Condition):
         if self.levels is None:
             return value.to(dtype).nan_to_num()
         if self.categorical:
-            one_hot = value[..., None] == torch.arange(self.levels, device=value.device)
-            return one_hot.movedim(-1, 2).flatten(1, 2).to(dtype)
+            return as_one_hot(value, self.levels, dtype).movedim(-1, 2).flatten(1, 2)
         return value.to(dtype) * (2 / (self.levels - 1)) - 1
 
     def seen_from(self, scale: int) -> "MapCondition":

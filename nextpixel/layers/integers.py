@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch._subclasses import FakeTensor
 
 from nextpixel.conditions.kinds import Condition
 from nextpixel.errors import UsageError
@@ -108,6 +107,6 @@ def plain_integers(x: Tensor) -> Tensor:
 
 def _readable(x: Tensor) -> bool:
     """Whether values can be read now."""
-    if transformed() or x.is_meta or isinstance(x, FakeTensor):
+    if transformed() or x.is_meta:
         return False
     return not (x.is_cuda and torch.cuda.is_current_stream_capturing())

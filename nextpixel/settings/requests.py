@@ -9,7 +9,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
-from nextpixel.arguments import finite_number, shown
+from nextpixel.arguments import drawing_factor, shown
 from nextpixel.errors import UsageError
 from nextpixel.settings.source import Annotations
 
@@ -85,7 +85,7 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
-            finite_number(name, value, advice="1 draws from the model itself")
+            drawing_factor(name, value)
         if not (isinstance(self.seed, Integral) and 0 <= int(self.seed) < 2**63):
             raise UsageError(f"‹seed={shown(self.seed)}› must be from 0 to 2^63 - 1")
         check_at_least(1, batch_size=self.batch_size)

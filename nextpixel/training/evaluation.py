@@ -44,9 +44,6 @@ def evaluate(
     Raises:
         UsageError: the split is empty, or does not fit the model.
     """
-    instance_of("model", model, Trainable)
-    instance_of("split", split, Split, "such as load_data(…).test")
-    batch_size = whole_number("batch_size", batch_size, 1)
     rank, processes = rank_and_processes()
     batches = _scored(model, split, batch_size, progress, nats_of, rank, processes)
     nats = torch.tensor(
@@ -91,6 +88,9 @@ def _scored(
     processes: int,
 ) -> Iterator[tuple[NDArray[np.intp], list[float]]]:
     """Batches of images of one size, of a process's share: their rows, and what each has."""
+    instance_of("model", model, Trainable)
+    instance_of("split", split, Split, "such as load_data(…).test")
+    batch_size = whole_number("batch_size", batch_size, 1)
     nats_of = nats_of or likelihood_of(model)
     if not len(split):
         raise UsageError(
