@@ -14,7 +14,8 @@ from torch import Tensor
 from nextpixel.conditions.values import Values
 from nextpixel.devices import draw_noise, full_precision
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
-from nextpixel.models.core import check_values, evaluating
+from nextpixel.models.core import check_values
+from nextpixel.models.evaluation import evaluating
 from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score

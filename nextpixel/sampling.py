@@ -21,10 +21,11 @@ from nextpixel.conditions.values import (
     map_values,
     unknown,
 )
-from nextpixel.devices import draw_noise, widest
+from nextpixel.devices import OwnThreads, draw_noise, full_precision, widest
 from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, check_values, evaluating
-from nextpixel.plan import Plan, Step, apart, quietly
+from nextpixel.models.core import ImageModel, check_values
+from nextpixel.models.evaluation import evaluating
+from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["complete", "sample"]
 
@@ -216,9 +217,13 @@ def _fill(
     ]
 
     steps = (step for batch in batches for step in batch.fill(temperature))
-    fill = apart(steps, x.device)
-    for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
-        pass
+    if progress is None:
+        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
+            for _ in steps:
+                pass
+    else:
+        for _ in progress(apart(steps, x.device), sum(len(b.plan) for b in batches)):
+            pass
     return x
 
 
@@ -260,15 +265,14 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            with quietly(front):
-                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-                if self._guidance == 1:
-                    value = inverse_cdf(log_pmf, uniform, temperature)
-                else:
-                    value = self._guided(log_pmf, uniform, temperature)
-                drawn.append(value)
-                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
-                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+            if self._guidance == 1:
+                value = inverse_cdf(log_pmf, uniform, temperature)
+            else:
+                value = self._guided(log_pmf, uniform, temperature)
+            drawn.append(value)
+            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
+            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

@@ -21,9 +21,9 @@ from nextpixel.models.core import (
     AutoregressiveModel,
     ImageModel,
     check_values,
-    evaluating,
     rows_per_pass,
 )
+from nextpixel.models.evaluation import evaluating
 
 __all__ = [
     "bits_per_dim",

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.models.core import ImageModel, check_values
+from nextpixel.models.evaluation import evaluating
 from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["Sites", "fronts", "walk"]

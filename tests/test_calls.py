@@ -18,8 +18,9 @@ from nextpixel import DiagonalBiLSTM, GatedPixelCNN, RowLSTM, sample, score
 from nextpixel.autoencoding import lower_bound, reconstruct
 from nextpixel.layers import constants
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel, evaluating
+from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding, embed
+from nextpixel.models.evaluation import evaluating
 from nextpixel.scoring import dequantised_score
 from nextpixel.walk import fronts, walk
 

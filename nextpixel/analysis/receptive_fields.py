@@ -17,7 +17,8 @@ from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast, index
 from nextpixel.data.image_files import grid
 from nextpixel.devices import full_precision
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.models.core import ImageModel, check_values
+from nextpixel.models.evaluation import evaluating
 
 __all__ = [
     "EffectiveField",

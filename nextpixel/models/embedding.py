@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
-from nextpixel.models.core import evaluating
+from nextpixel.models.evaluation import evaluating
 
 __all__ = ["Embedding", "embed"]
 
