@@ -8,9 +8,10 @@ distributions give similar pictures.
 
 import math
 from collections.abc import Callable, Generator, Iterable
+from typing import Literal, overload
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nextpixel.conditions.values import (
@@ -22,6 +23,7 @@ from nextpixel.conditions.values import (
     unknown,
 )
 from nextpixel.devices import OwnThreads, draw_noise, full_precision, widest
+from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values
 from nextpixel.models.evaluation import evaluating
@@ -32,6 +34,7 @@ __all__ = ["complete", "sample"]
 Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 
 
+@overload
 def sample(
     model: ImageModel,
     n: int,
@@ -42,9 +45,39 @@ def sample(
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     common_noise: bool = False,
+    return_log_prob: Literal[False] = False,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "n C H W"]:
+) -> Int[Tensor, "n C H W"]: ...
+@overload
+def sample(
+    model: ImageModel,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    condition: ValuesLike = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: Literal[True],
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]: ...
+def sample(
+    model: ImageModel,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    condition: ValuesLike = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: bool = False,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Int[Tensor, "n C H W"] | tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]:
     """Draws images from the model.
 
     Cost: about the arithmetic of one full pass per image, in H·W·C steps that follow one another. A
@@ -71,16 +104,20 @@ def sample(
         common_noise: whether all images are drawn with the same random numbers. Then they differ
             only by their conditions, and similar conditions give similar pictures, as for the
             interpolations of the paper.
+        return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
+            on the way, without a second pass, and does not depend on the parameters for autograd.
         batch_size: images walked at once.
         progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
             length).
 
     Returns:
-        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
+        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
+        also the log-likelihoods in nats, (n,), float64, on the CPU: those of `score`.
 
     Raises:
-        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's
-            weights are NaN.
+        ValueError: n, shape, temperature, guidance or condition is out of range, the model's
+            weights are NaN, or the log-probability is asked for at another temperature or guidance
+            than 1, where images are not drawn from the model.
         TypeError: condition is neither a tensor nor a tuple of tensors.
 
     Example:
@@ -95,8 +132,17 @@ def sample(
             f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
         )
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
+    if return_log_prob and not temperature == guidance == 1:
+        raise UsageError(
+            f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
+            f" {guidance}: other images are not drawn from the model; score them instead"
+        )
     noise = _noise(x[:1] if common_noise and n else x, generator).expand(x.shape)
-    return _fill(model, x, None, condition, temperature, guidance, noise, batch_size, progress)
+    options = condition, temperature, guidance, noise, batch_size, progress
+    if not return_log_prob:
+        return _fill(model, x, None, *options)
+    nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
+    return _fill(model, x, None, *options, nats), nats.cpu().double()
 
 
 def complete(
@@ -191,8 +237,9 @@ def _fill(
     noise: Tensor,
     batch_size: int,
     progress: Progress | None,
+    nats: Tensor | None = None,
 ) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place."""
+    """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,)."""
     for name, value in (("temperature", temperature), ("guidance", guidance)):
         if not 0 <= value < math.inf:
             raise ValueError(
@@ -212,7 +259,15 @@ def _fill(
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
     missing = missing.expand(x.shape)
     batches = [
-        _Batch(model, x[part], missing[part], index(values, part), noise[part], guidance)
+        _Batch(
+            model,
+            x[part],
+            missing[part],
+            index(values, part),
+            noise[part],
+            guidance,
+            None if nats is None else nats[part],
+        )
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
 
@@ -242,8 +297,9 @@ class _Batch:
         values: Values,
         noise: Tensor,
         guidance: float,
+        nats: Tensor | None,
     ) -> None:
-        self._x, self._levels, self._guidance = x, model.levels, guidance
+        self._x, self._levels, self._guidance, self._nats = x, model.levels, guidance, nats
         self._images, copies = x, 1
         if guidance != 1:
             nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
@@ -256,7 +312,7 @@ class _Batch:
         self.plan = Plan(model, self._images, values, missing, raster=False)
 
     def fill(self, temperature: float) -> Generator[Step, None, None]:
-        """Draws what is missing."""
+        """Draws what is missing, and adds its log-probability to that of each image."""
         drawn: list[Tensor] = []
         front: Front | None = None
         for step in self.plan.steps():
@@ -273,6 +329,9 @@ class _Batch:
             drawn.append(value)
             value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
             x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            if (nats := self._nats) is not None:
+                of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step
