@@ -189,9 +189,10 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        _update_average(state, config.ema_decay)
+        with torch.inference_mode(False):  # moments outlast the caller's mode
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            _update_average(state, config.ema_decay)
         state.step += 1
         state.seconds = _agreed(time.monotonic() - started, config, device)
         valid, improved = None, False
