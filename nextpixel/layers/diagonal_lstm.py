@@ -21,6 +21,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, total
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
+from nextpixel.layers.layout import Conv2d
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.row_lstm import open_forget_gates
@@ -63,7 +64,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.initial_c = nn.Parameter(torch.zeros(2, features))
         self.condition_bias = ConditionBias(widths, 8 * features) if widths is not None else None
         self.image_to_state = (
-            nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
+            Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
         )
 
     def extra_repr(self) -> str:

@@ -24,6 +24,7 @@ from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import (
     EXACT,
@@ -251,11 +252,11 @@ class ConvolutionalAutoencoder(Trainable):
         while features > encoder_features:
             layers += [
                 nn.ReLU(),
-                nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
+                ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
             ]
             features //= 2
         self.deconvolutions = nn.Sequential(
-            *layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1)
+            *layers, nn.ReLU(), Conv2d(features, channels, 3, padding=1)
         )
 
     def config(self) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """Every class that a checkpoint or a recipe may name, and how a model is built from its name.
 
-`check_rebuilt` tells whether a model is what its name, its configuration and its tensors say: a file
-holds nothing else.
+`check_rebuilt` tells whether a model is what its name, its configuration and its tensors say: a
+file holds nothing else.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from nextpixel.errors import UsageError
