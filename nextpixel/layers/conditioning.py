@@ -18,8 +18,8 @@ from torch.nn import functional
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
+from nextpixel.layers.constants import constant
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d
-from nextpixel.tracing import remembered
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -77,8 +77,14 @@ class ConditionEncoder(nn.Module):
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
         # They also tell the precision of the parameters, so they exist even without vectors.
-        self.register_buffer("offset", torch.zeros(width))
-        self.register_buffer("factor", torch.ones(width))
+        self.register_buffer("offset", torch.empty(width))
+        self.register_buffer("factor", torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Vectors as they are: see `standardise`."""
+        self.offset.zero_()
+        self.factor.fill_(1)
 
     @property
     def widths(self) -> Widths:
@@ -150,6 +156,10 @@ class ConditionBias(nn.Module):
         self.of_positions = (
             Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
         )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small random weights."""
         for layer in (self.of_vector, self.of_maps, self.of_positions):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.05)
@@ -205,8 +215,7 @@ class ConditionBias(nn.Module):
         return constant.repeat(front.skew.slots, 1), weights
 
 
-@remembered
-@torch.inference_mode(False)  # training may use what a walk has cached
+@constant
 def _positions(
     waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
