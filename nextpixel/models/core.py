@@ -183,8 +183,6 @@ class AutoregressiveModel(ImageModel):
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
-        # Weights decide the layout of the maps: channels last makes all passes over rows faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     @abstractmethod
