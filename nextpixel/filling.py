@@ -1,16 +1,19 @@
 """Unknown sites of images, drawn one after another: what sampling and completing share."""
 
-import math
 from collections.abc import Callable, Generator, Iterable
 
 import torch
 from torch import Tensor
 
+from nextpixel.arguments import drawing_factor, whole_number
+from nextpixel.border import watched
 from nextpixel.conditions.values import Values, index, unknown
-from nextpixel.devices import widest
+from nextpixel.devices import OwnThreads, full_precision, widest
+from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, evaluating
-from nextpixel.plan import Plan, Step, apart, quietly
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
+from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["Progress", "fill", "inverse_cdf"]
 
@@ -36,25 +39,20 @@ def fill(
         x: images (B, C, H, W), integers, that may be turned.
         known: True where x is known, (B, C, H, W); None if nothing is.
         values: of the model's conditions, and what it is told of turned images.
-        noise: uniform numbers (B, C, H, W).
+        noise: uniform numbers (B, C, H, W), laid out in memory as x is.
         temperature, guidance, batch_size, progress: as for `sampling.sample`.
         nats: None if nobody asks.
 
     Raises:
         ValueError: a number is out of range, or the model's weights are NaN.
     """
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
-                " itself"
-            )
+    temperature = drawing_factor("temperature", temperature)
+    guidance = drawing_factor("guidance", guidance)
+    batch_size = whole_number("batch_size", batch_size, 1)
     if guidance != 1 and not model.conditions:
-        raise ValueError(
-            f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
+        raise UsageError(
+            f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
@@ -71,11 +69,14 @@ def fill(
         )
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
-
     steps = (step for batch in batches for step in batch.fill(temperature))
-    fill = apart(steps, x.device)
-    for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
-        pass
+    if progress is None:
+        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
+            for _ in steps:
+                pass
+    else:
+        for _ in watched(progress, apart(steps, x.device), sum(len(b.plan) for b in batches)):
+            pass
     return x
 
 
@@ -119,18 +120,17 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            with quietly(front):
-                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-                if self._guidance == 1:
-                    value = inverse_cdf(log_pmf, uniform, temperature)
-                else:
-                    value = self._guided(log_pmf, uniform, temperature)
-                drawn.append(value)
-                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
-                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
-                if (nats := self._nats) is not None:
-                    of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
-                    nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
+            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+            if self._guidance == 1:
+                value = inverse_cdf(log_pmf, uniform, temperature)
+            else:
+                value = self._guided(log_pmf, uniform, temperature)
+            drawn.append(value)
+            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
+            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            if (nats := self._nats) is not None:
+                of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

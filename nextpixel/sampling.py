@@ -10,20 +10,25 @@ from collections.abc import Sequence
 from typing import Literal, overload
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextpixel.conditions.values import (
-    Values,
-    ValuesLike,
-    broadcast,
-    index,
-    map_values,
+from nextpixel.arguments import whole_number
+from nextpixel.border import (
+    ConditionGiven,
+    Images,
+    Mask,
+    admit_condition,
+    admit_known,
+    checked_generator,
+    checked_shape,
+    model_of,
 )
+from nextpixel.conditions.values import Values, index, map_values
 from nextpixel.devices import draw_noise, widest
 from nextpixel.errors import UsageError
 from nextpixel.filling import Progress, fill
-from nextpixel.models.core import ImageModel, check_values
+from nextpixel.models.core import ImageModel
 from nextpixel.orders import Order, known_order, turn_each
 from nextpixel.scoring import score
 from nextpixel.turning import best_order, side_by_side, turned
@@ -35,9 +40,9 @@ __all__ = ["Progress", "complete", "sample"]
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
@@ -51,9 +56,9 @@ def sample(
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
@@ -66,9 +71,9 @@ def sample(
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
@@ -108,9 +113,10 @@ def sample(
             interpolations of the paper.
         return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
             on the way, without a second pass, and does not depend on the parameters for autograd.
+            For a mixture of orders, `score` computes it.
         batch_size: images walked at once.
-        progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
-            length).
+        progress: wraps the iteration over sites, e.g. to show a bar: ``tqdm.tqdm``, or a function
+            that is called as progress(iterable, length).
 
     Returns:
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
@@ -120,7 +126,7 @@ def sample(
         ValueError: n, shape, order, temperature, guidance or condition is out of range, the
             model's weights are NaN, or the log-probability is asked for at another temperature or
             guidance than 1, where images are not drawn from the model.
-        TypeError: condition is neither a tensor nor a tuple of tensors.
+        TypeError: condition holds no numbers.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -128,17 +134,15 @@ def sample(
         >>> sample(model, 2, (5, 7), generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 7])
     """
-    height, width = shape
-    if n < 0 or height < 1 or width < 1:
-        raise ValueError(
-            f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
-        )
+    model, n = model_of(model), whole_number("n", n, 0)
+    height, width = checked_shape(shape)
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
     if return_log_prob and not temperature == guidance == 1:
         raise UsageError(
             f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
             f" {guidance}: other images are not drawn from the model; score them instead"
         )
+    values = admit_condition(model, condition, n, (height, width))
     like, orders = x[:1] if common_noise and n else x, [known_order(model.orders, order)] * n
     mixture = order is None and len(model.orders) > 1
     if not mixture:
@@ -147,7 +151,6 @@ def sample(
         numbers = _noise(like.new_empty(len(like), like[:1].numel() + 1), generator).expand(n, -1)
         noise = numbers[:, :-1].reshape(x.shape)
         orders = [model.orders[int(number * len(model.orders))] for number in numbers[:, -1]]
-    values = broadcast(model.conditions, condition, n, (height, width), model.device)
     options = temperature, guidance, batch_size, progress
     if mixture or not return_log_prob:
         _fill(model, orders, x, None, values, noise, options)
@@ -158,18 +161,18 @@ def sample(
 
 def complete(
     model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    known: Shaped[Tensor, "..."],
+    x: Images,
+    known: Mask,
     *,
     draws: int = 1,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "B draws C H W"]:
+) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
     Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
@@ -177,12 +180,13 @@ def complete(
     the upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws
     before them need not agree with them. A model of several orders completes each image in the one
     that suits its mask, see `turning.best_order`. A `MultiScale` goes through the whole small image
-    first (`turning.visiting_order`): its completions are exact if the whole small image is
-    known, and not if an upper half is.
+    first (`turning.visiting_order`): its completions are exact if the whole small image is known,
+    and not if an upper half is.
 
     Args:
         model: any model.
-        x: images (B, C, H, W), integers; unknown sub-pixels may hold anything.
+        x: images (B, C, H, W), or one image (C, H, W), integers; unknown sub-pixels may hold
+            anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
         draws: completions of each image.
@@ -191,33 +195,16 @@ def complete(
         temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Returns:
-        Integers (B, draws, C, H, W), int64, on the model's device.
+        Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's
+        device.
 
     Raises:
         ValueError: x, known, draws, order, temperature, guidance or condition does not fit.
-        TypeError: known does not hold booleans or x no integers, or condition no tensors.
+        TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
-    if x.ndim != 4 or x.shape[1] != model.channels:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"
-        )
-    if known.dtype != torch.bool:
-        raise TypeError(
-            f"known has type {known.dtype}; give booleans, True where a sub-pixel is known"
-        )
-    if draws < 1:
-        raise ValueError(f"draws (={draws}) must be at least 1")
-    try:
-        known = known.expand(x.shape)
-    except RuntimeError:
-        shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(x.shape)}"
-        raise ValueError(f"the shape of known, {shapes}; give for example (H, W)") from None
-    x, known = x.to(model.device), known.to(model.device)
-    check_values(model, x[known])
-    x = x.long()
-    batch = x.shape[0]
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, batch, size, model.device)
+    model, x, known, single = admit_known(model, x, known)
+    batch, draws = len(x), whole_number("draws", draws, 1)
+    values = admit_condition(model, condition, batch, (x.shape[2], x.shape[3]))
     orders = [known_order(model.orders, order)] * batch
     if order is None and len(model.orders) > 1:
         orders = [best_order(model, mask) for mask in known]
@@ -231,13 +218,15 @@ def complete(
         _noise(blank, generator),
         (temperature, guidance, batch_size, progress),
     )
-    return filled.view(batch, draws, *x.shape[1:])
+    filled = filled.view(batch, draws, *x.shape[1:])
+    return filled[0] if single else filled
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
+    noise = draw_noise(torch.rand, like.shape, checked_generator(generator))
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
+    return (noise * (1 - 2**-22)).to(like.device)
 
 
 def _fill(

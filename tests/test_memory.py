@@ -9,7 +9,7 @@ import torch
 from cases import build, conditions, images
 
 from nextpixel import GatedPixelCNN
-from nextpixel.models.memory import rows_per_pass
+from nextpixel.models.core import rows_per_pass
 from nextpixel.scoring import entropy_map
 
 _SCORE = """

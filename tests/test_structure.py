@@ -15,10 +15,21 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "version", "tracing", "conditions", "cache", "devices", "front", "orders"],
+    [
+        "errors",
+        "version",
+        "arguments",
+        "tracing",
+        "conditions",
+        "cache",
+        "devices",
+        "front",
+        "orders",
+    ],
     ["settings"],
     ["files", "layers"],
     ["models"],
+    ["border"],
     ["plan", "turning", "checkpoint"],
     ["scoring", "filling"],
     ["walk"],

@@ -8,11 +8,9 @@ it; models have no such methods.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from copy import copy
 from dataclasses import fields
 from functools import partial
-from types import MethodType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,17 +20,19 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import (
     ClassCondition,
     Condition,
+    MapCondition,
     as_conditions,
     conditions_to_json,
+    of_kind,
 )
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
-from nextpixel.errors import UsageError
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
+from nextpixel.layers.integers import check_images
 from nextpixel.models.trainable import EXACT, Figure, Trainable
 from nextpixel.orders import ORDERS, Order
 from nextpixel.settings.networks import NetworkSettings
@@ -41,8 +41,7 @@ __all__ = [
     "AutoregressiveModel",
     "ImageModel",
     "Scale",
-    "check_values",
-    "evaluating",
+    "rows_per_pass",
 ]
 
 
@@ -134,11 +133,13 @@ class ImageModel(Trainable):
         return (*values, *(value.to(x.device) for value in first))
 
     def check(self, x: Tensor, condition: ValuesLike) -> None:
-        """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise UsageError(
-                f"‹x› has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
-            )
+        """Raises if x or the condition has a wrong type or shape. It reads no values.
+
+        Raises:
+            TypeError: x does not hold integers, or the condition no tensors.
+            UsageError: a shape does not fit.
+        """
+        check_images(x, self.channels, self.levels)
         values, size = as_values(condition), (x.shape[2], x.shape[3])
         told = self.told if len(values) > len(self.conditions) else ()
         check_shapes((*self.conditions, *told), values, x.shape[0], size)
@@ -195,8 +196,6 @@ class AutoregressiveModel(ImageModel):
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
-        # Weights decide the layout of the maps: channels last makes all passes over rows faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     @abstractmethod
@@ -237,6 +236,7 @@ class AutoregressiveModel(ImageModel):
         """
         if cache is None:
             self.check(x, condition)
+            x = self.values.inside(x)
         encoded: Encoded | None = None
         if self.encoder is not None:  # once in a walk
             values = self.with_told(x, as_values(condition))
@@ -249,7 +249,10 @@ class AutoregressiveModel(ImageModel):
         if front is not None:
             lasting = HEADS[self._head.name].lasting
             return front.first(outputs, self._head.distribution, lasting=lasting)
-        return self._head.distribution(outputs())
+        distribution = self._head.distribution(outputs())
+        if cache is None:
+            distribution.given = tuple(zip(self.conditions, as_values(condition), strict=False))
+        return distribution
 
     def _outputs(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
@@ -296,53 +299,20 @@ def _input(settings: NetworkSettings) -> ImageInput:
     return CategoricalInput(**shared, features=settings.value_features)
 
 
-def check_values(model: ImageModel, x: Tensor) -> None:
-    """Raises unless x holds integers that the model knows."""
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise TypeError(f"x has type {x.dtype}; give integers 0 … {model.levels - 1}")
-    if x.numel():
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= model.levels:
-            wrong = low if low < 0 else high
-            raise ValueError(
-                f"x contains the value {wrong}; this model knows 0 … {model.levels - 1}"
-            )
+_BYTES_PER_PASS = 1 << 29
+"""What a pass may hold at once. Smaller passes are slower only below a tenth of it."""
 
 
-Module = TypeVar("Module", bound=nn.Module)
+def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
+    """How many rows of a batch can be computed at once in half a gigabyte; at least one.
 
-
-def evaluating(model: Module) -> Module:
-    """The model in evaluation mode, whatever mode it is in: a view that shares all of its tensors.
-
-    Dropout is off in the view and in all of its sub-modules, while the model, which another thread
-    may train meanwhile, stays as it is: evaluation belongs to a call, not to a module. The view's
-    modules are other objects with the same parameters, buffers and hooks. What a `forward` writes
-    to plain attributes of its module stays in the view.
+    Counted are the widest maps of the network, all that biases its layers, and three copies of the
+    outputs.
     """
-    views: dict[int, nn.Module] = {}
-    parts = list(model.modules())
-    for part in parts:
-        if isinstance(part, torch.jit.ScriptModule):  # its mode is in its compiled code
-            views[id(part)] = part
-            continue
-        view = views[id(part)] = object.__new__(type(part))
-        vars(view).update(vars(part), training=False, _compiled_call_impl=None)
-    for part in parts:
-        if (view := views[id(part)]) is not part:
-            attributes = {name: _seen_from(views, value) for name, value in vars(view).items()}
-            vars(view).update(attributes)
-    return views[id(model)]  # type: ignore[return-value]
-
-
-def _seen_from(views: dict[int, nn.Module], value: Any) -> Any:
-    """An attribute of a module with views in the place of modules."""
-    if isinstance(value, MethodType) and id(value.__self__) in views:
-        return MethodType(value.__func__, views[id(value.__self__)])
-    if isinstance(value, dict) and any(id(part) in views for part in value.values()):
-        seen = copy(value)
-        seen.update({name: views.get(id(part), part) for name, part in value.items()})
-        return seen
-    if type(value) in (list, tuple) and any(id(part) in views for part in value):
-        return type(value)(views.get(id(part), part) for part in value)
-    return views.get(id(value), value)
+    settings, maps = model.settings, of_kind(model.conditions, MapCondition).values()
+    one_hot = sum(3 * part.maps * (part.levels or 0) // part.scale**2 for part in maps)
+    widths = model.encoder.widths if model.encoder is not None else None
+    biases = 0 if widths is None else 3 * (widths.maps + widths.positions) + 2 * settings.maps
+    outputs = model.head_out.weight.shape[0]
+    floats = max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
+    return max(1, _BYTES_PER_PASS // (batch * width * floats * model.dtype.itemsize))
