@@ -180,7 +180,7 @@ def complete(
         progress: as for `sample`.
 
     Returns:
-        Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's device.
+        Integers (B, draws, C, H, W), or (draws, C, H, W) of one image, int64, on the device.
 
     Raises:
         ValueError: x, known, draws, temperature, guidance or condition does not fit.
