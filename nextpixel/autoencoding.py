@@ -18,7 +18,7 @@ from nextpixel.conditions.values import Values
 from nextpixel.devices import draw_noise, full_precision
 from nextpixel.layers.integers import check_range
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
-from nextpixel.models.core import evaluating
+from nextpixel.models.evaluation import evaluating
 from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score

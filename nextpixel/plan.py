@@ -6,7 +6,7 @@ raster order, and their unknown sites are visited.
 """
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values
-from nextpixel.devices import full_precision, one_thread
+from nextpixel.devices import OwnThreads, full_precision
 from nextpixel.front.place import Front
 from nextpixel.front.skew import Skew
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale, rows_per_pass
 
-__all__ = ["Part", "Plan", "Step", "apart", "quietly"]
+__all__ = ["Part", "Plan", "Step", "apart"]
 
 Item = TypeVar("Item")
 
@@ -30,24 +30,22 @@ Item = TypeVar("Item")
 _THREADED_LANES = 64
 
 
-def quietly(front: Front) -> AbstractContextManager[None]:
-    """Computes on one thread within a block if the operations at a front are small."""
-    small = front.x.device.type == "cpu" and front.lanes < _THREADED_LANES
-    return one_thread() if small else nullcontext()
-
-
 def apart(steps: Generator[Item, None, None], device: torch.device) -> Iterator[Item]:
     """Steps that are computed without gradients and in full precision.
 
-    In between, where the caller's code runs, all modes are the caller's.
+    In between, where the caller's code runs, all modes and the number of threads are the caller's.
     """
-    with closing(steps):
+    threads = OwnThreads()
+    try:
         while True:
-            with torch.inference_mode(), full_precision(device):
+            with threads, torch.inference_mode(), full_precision(device):
                 step = next(steps, None)
             if step is None:
                 return
             yield step
+    finally:
+        with threads:
+            steps.close()
 
 
 class Part(NamedTuple):
@@ -80,13 +78,12 @@ class Step(NamedTuple):
     def log_pmf(self) -> Tensor:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
         front, x = self.front, self.front.x
-        with quietly(front):
-            # What colours of a pixel that are predicted at once depend on.
-            if front.colours == 1 and self.channel:
-                earlier = range(self.channel)
-                values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
-                x = torch.stack(values, dim=1)[:, :, None, None]
-            return self.distribution.log_pmf(x, self.channel).flatten(1)
+        # What colours of a pixel that are predicted at once depend on.
+        if front.colours == 1 and self.channel:
+            earlier = range(self.channel)
+            values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
+            x = torch.stack(values, dim=1)[:, :, None, None]
+        return self.distribution.log_pmf(x, self.channel).flatten(1)
 
     @property
     def slots(self) -> Tensor:
@@ -126,7 +123,10 @@ class Plan:
         return count
 
     def steps(self) -> Generator[Step, None, None]:
-        """Visits all unknown sites; at a step those of earlier steps must be in place in x."""
+        """Visits all unknown sites; at a step those of earlier steps must be in place in x.
+
+        Small steps run on one thread, until the last: take them within `OwnThreads`, as `apart` is.
+        """
         for scale in self._model.scales():
             network, given = scale.network, scale.given(self._x, self._values)
             size = (
@@ -236,22 +236,23 @@ def _front_steps(
     front = cache.enter(
         skew, x, model.dtype, maps=model.encoder is not None, replays=_is_ours(model)
     )
+    single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
     length = skew.block
-    for time in skew.times:
-        phase = time % length
-        if phase == 0 or time == skew.times.start:
-            here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
-            some = here.any(dim=2).tolist()
-            lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
-        for channel in range(model.channels):
-            if time < 0 and channel:
-                break  # before the first pixel only the rows above are prepared
-            if channel < model.colours:
-                with quietly(front):
+    with _one_thread() if single else nullcontext():
+        for time in skew.times:
+            phase = time % length
+            if phase == 0 or time == skew.times.start:
+                here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
+                some = here.any(dim=2).tolist()
+                lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
+            for channel in range(model.channels):
+                if time < 0 and channel:
+                    break  # before the first pixel only the rows above are prepared
+                if channel < model.colours:
                     front.move_to(time, channel)
                     distribution = front.again() or model(x, values, cache)
-            if some[phase][channel]:
-                yield Step(channel, front, distribution, lanes[phase][channel], part)
+                if some[phase][channel]:
+                    yield Step(channel, front, distribution, lanes[phase][channel], part)
 
 
 def _is_ours(model: AutoregressiveModel) -> bool:
@@ -269,3 +270,14 @@ def _in_lanes(wanted: Tensor, skew: Skew, times: range, batch: int) -> Tensor:
     rows, columns, alive = skew.pixels(torch.tensor(times))
     sites = wanted[:, :, rows, columns] & alive
     return sites.permute(2, 1, 3, 0).expand(-1, -1, -1, batch).flatten(2)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread: tiny operations on several become ten times slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -26,11 +26,12 @@ from nextpixel.border import (
     watched,
 )
 from nextpixel.conditions.values import Values, index, map_values, unknown
-from nextpixel.devices import draw_noise, widest
+from nextpixel.devices import OwnThreads, draw_noise, full_precision, widest
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, evaluating
-from nextpixel.plan import Plan, Step, apart, quietly
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
+from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["complete", "sample"]
 
@@ -249,10 +250,14 @@ def _fill(
         )
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
-    fill = apart((step for batch in batches for step in batch.fill(temperature)), x.device)
-    steps = sum(len(batch.plan) for batch in batches) if progress else 0
-    for _ in watched(progress, fill, steps):
-        pass
+    steps = (step for batch in batches for step in batch.fill(temperature))
+    if progress is None:
+        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
+            for _ in steps:
+                pass
+    else:
+        for _ in watched(progress, apart(steps, x.device), sum(len(b.plan) for b in batches)):
+            pass
     return x
 
 
@@ -295,18 +300,17 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            with quietly(front):
-                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-                if self._guidance == 1:
-                    value = inverse_cdf(log_pmf, uniform, temperature)
-                else:
-                    value = self._guided(log_pmf, uniform, temperature)
-                drawn.append(value)
-                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
-                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
-                if (nats := self._nats) is not None:
-                    of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
-                    nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
+            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+            if self._guidance == 1:
+                value = inverse_cdf(log_pmf, uniform, temperature)
+            else:
+                value = self._guided(log_pmf, uniform, temperature)
+            drawn.append(value)
+            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
+            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            if (nats := self._nats) is not None:
+                of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

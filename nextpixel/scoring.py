@@ -23,9 +23,9 @@ from nextpixel.layers.integers import check_integers
 from nextpixel.models.core import (
     AutoregressiveModel,
     ImageModel,
-    evaluating,
     rows_per_pass,
 )
+from nextpixel.models.evaluation import evaluating
 
 __all__ = [
     "bits_per_dim",

@@ -20,7 +20,8 @@ from torch import Tensor
 from nextpixel.border import ConditionGiven, Mask, admit, checked_rows, shares_memory
 from nextpixel.cache import Site
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel, evaluating
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
 from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["Sites", "fronts", "walk"]

@@ -113,6 +113,8 @@ class CausalityReport:
         return "\n".join(lines)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def check_causality(
     model: nn.Module,
     *,
@@ -173,6 +175,8 @@ def check_causality(
     )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def dependencies(
     model: nn.Module,
     shape: tuple[int, int],

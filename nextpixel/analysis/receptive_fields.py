@@ -20,7 +20,8 @@ from nextpixel.conditions.values import index
 from nextpixel.data.image_files import grid
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel, evaluating
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
 
 __all__ = [
     "EffectiveField",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def receptive_field(
     model: nn.Module,
     shape: tuple[int, int],
@@ -119,6 +122,8 @@ class EffectiveField:
         )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def effective_receptive_field(
     model: ImageModel,
     x: Images,
@@ -156,7 +161,7 @@ def effective_receptive_field(
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
-        with full_precision(model.device), torch.enable_grad():
+        with full_precision(model.device):
             log_prob = evaluating(model)(real, index(values, slice(k, k + 1))).log_prob(real)
             for channel in range(model.channels):
                 total = log_prob[:, channel, row, column].sum()

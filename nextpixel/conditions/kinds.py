@@ -100,7 +100,7 @@ class Condition(ABC):
         """Random values: uniform integers or standard normal reals."""
         shape = self.shape(batch, size)
         if self.count is None:
-            return torch.randn(shape, generator=generator)
+            return torch.randn(shape, generator=generator, dtype=torch.float32)
         return torch.randint(self.count, shape, generator=generator)
 
     def known(self, value: Tensor) -> Tensor:

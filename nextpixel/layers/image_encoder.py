@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nextpixel.errors import UsageError
 from nextpixel.layers.integers import check_integers
+from nextpixel.layers.layout import Conv2d
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between
 
 __all__ = ["ImageEncoder", "check_encoder"]
@@ -35,9 +36,9 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
         height, width = self.size
-        layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1), nn.ReLU()]
+        layers: list[nn.Module] = [Conv2d(channels, features, 3, padding=1), nn.ReLU()]
         while max(height, width) > _SMALLEST:
-            layers += [nn.Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
+            layers += [Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
             features, height, width = 2 * features, -(-height // 2), -(-width // 2)
         self.convolutions = nn.Sequential(*layers)
         self.inner = features, height, width

@@ -25,6 +25,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Checked, Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
 from nextpixel.layers.integers import check_integers, check_range
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import (
     EXACT,
@@ -261,11 +262,11 @@ class ConvolutionalAutoencoder(Trainable):
         while features > encoder_features:
             layers += [
                 nn.ReLU(),
-                nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
+                ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
             ]
             features //= 2
         self.deconvolutions = nn.Sequential(
-            *layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1)
+            *layers, nn.ReLU(), Conv2d(features, channels, 3, padding=1)
         )
 
     def config(self) -> dict[str, Any]:

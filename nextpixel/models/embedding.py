@@ -16,7 +16,7 @@ from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
 from nextpixel.layers.integers import check_images, check_range
-from nextpixel.models.core import evaluating
+from nextpixel.models.evaluation import evaluating
 
 __all__ = ["Embedding", "embed"]
 

@@ -34,6 +34,7 @@ from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import multiplies_bf16, seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
+from nextpixel.layers.layout import laid_out, lay_out
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
 from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
@@ -120,8 +121,6 @@ def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]:
     """The state before the first step. `model` itself is trained, on the device where it is."""
     instance_of("model", model, Trainable)
     instance_of("config", config, TrainConfig)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
 
@@ -163,6 +162,8 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
     for part in state.model.modules():
         if isinstance(part, Trainable):
             part.recompute = config.recompute
+    for model in (state.model, state.average):
+        lay_out(model, channels_last=config.channels_last)
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
@@ -189,9 +190,10 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        _update_average(state, config.ema_decay)
+        with torch.inference_mode(False):  # moments outlast the caller's mode
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            _update_average(state, config.ema_decay)
         state.step += 1
         state.seconds = _agreed(time.monotonic() - started, config, device)
         valid, improved = None, False
@@ -277,7 +279,11 @@ def _gradient(
     total = torch.stack(losses).sum()
     if replicated:
         dist.all_reduce(total)
-    norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
+    parameters = list(network.parameters())
+    # Summed in the order of passes, in which earlier versions kept the kernels.
+    ordered = [laid_out(p.grad, config.channels_last) for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(ordered)
+    nn.utils.clip_grads_with_norm_(parameters, config.clip_norm or math.inf, norm)
     loss_value, norm_value = torch.stack([total, norm.to(total.dtype)]).tolist()
     return loss_value, norm_value
 
