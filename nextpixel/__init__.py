@@ -12,6 +12,7 @@ from nextpixel.version import __version__ as __version__
 if TYPE_CHECKING:
     from nextpixel.analysis.causality import check_causality
     from nextpixel.checkpoint import load, save
+    from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.load import load_data
     from nextpixel.inference.completion import complete_images
@@ -45,6 +46,7 @@ __all__ = [
     "check_causality",
     "complete",
     "complete_images",
+    "complete_with_evidence",
     "dequantised_bits_per_dim",
     "draw_images",
     "evaluate_model",
@@ -76,6 +78,7 @@ _HOMES = {
     "check_causality": "analysis.causality",
     "complete": "sampling",
     "complete_images": "inference.completion",
+    "complete_with_evidence": "completing",
     "dequantised_bits_per_dim": "scoring",
     "draw_images": "inference.drawing",
     "evaluate_model": "inference.evaluation",

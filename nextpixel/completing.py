@@ -1,0 +1,184 @@
+"""Completions of images with any mask: which of them need walkers, and what these tell."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from nextpixel.conditions.values import ValuesLike, broadcast, index
+from nextpixel.filling import Crowd, Progress, fill
+from nextpixel.models.core import ImageModel, check_values
+from nextpixel.particles import Completion, informative, seeds, uniform
+from nextpixel.scoring import log_prob_map
+
+__all__ = ["Completed", "complete_with_evidence", "completed"]
+
+_log = logging.getLogger(__name__)
+
+
+def complete_with_evidence(
+    model: ImageModel,
+    x: Shaped[Tensor, "B C H W"],
+    known: Shaped[Tensor, "..."],
+    *,
+    draws: int = 1,
+    particles: int = 32,
+    condition: ValuesLike = None,
+    generator: torch.Generator | None = None,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Completion:
+    """Completes images as `complete` does, and tells how probable their known sub-pixels are.
+
+    That compares models, classes or placements of a part by what is known of an image. It costs one
+    more full pass for each draw.
+
+    Args:
+        model, x, known, draws, particles, condition, generator, batch_size, progress: as for
+            `complete`.
+
+    Returns:
+        The completions, estimates of log p(known), and how many walkers were left.
+
+    Raises:
+        ValueError, TypeError: as `complete`.
+
+    Example:
+        >>> from nextpixel import GatedPixelCNN
+        >>> model = GatedPixelCNN(levels=4, features=8, layers=2)
+        >>> x, known = torch.zeros(1, 1, 4, 5, dtype=torch.int64), torch.ones(4, 5).bool()
+        >>> known[1, 1:3] = False
+        >>> found = complete_with_evidence(model, x, known, draws=3)
+        >>> found.images.shape, found.log_evidence.shape, found.effective.shape
+        (torch.Size([1, 3, 1, 4, 5]), torch.Size([1, 3]), torch.Size([1, 3]))
+    """
+    drawing = 1.0, 1.0, generator, batch_size, progress
+    found, rest = completed(model, x, known, draws, particles, condition, *drawing)
+    size, device = (x.shape[2], x.shape[3]), model.device
+    values = broadcast(model.conditions, condition, len(x), size, device)
+    rows = torch.arange(len(x), device=device).repeat_interleave(draws)
+    nats = log_prob_map(model, found.images.flatten(0, 1), index(values, rows))
+    nats = nats.view(found.images.shape).masked_fill(~rest[:, None], 0).sum(dim=(2, 3, 4))
+    return replace(found, log_evidence=found.log_evidence + nats.to(found.log_evidence))
+
+
+class Completed(NamedTuple):
+    """Completions; the evidence is of the known sites by which walkers were weighed.
+
+    `rest` are the other known sites, (B, C, H, W).
+    """
+
+    completion: Completion
+    rest: Tensor
+
+
+def completed(
+    model: ImageModel,
+    x: Tensor,
+    known: Tensor,
+    draws: int,
+    particles: int,
+    condition: ValuesLike,
+    temperature: float,
+    guidance: float,
+    generator: torch.Generator | None,
+    batch_size: int,
+    progress: Progress | None,
+) -> Completed:
+    """Completes images: see `sampling.complete`."""
+    if x.ndim != 4 or x.shape[1] != model.channels:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"
+        )
+    if known.dtype != torch.bool:
+        raise TypeError(
+            f"known has type {known.dtype}; give booleans, True where a sub-pixel is known"
+        )
+    for name, count in (("draws", draws), ("particles", particles)):
+        if count < 1:
+            raise ValueError(f"{name} (={count}) must be at least 1")
+    try:
+        known = known.expand(x.shape)
+    except RuntimeError:
+        shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(x.shape)}"
+        raise ValueError(f"the shape of known, {shapes}; give for example (H, W)") from None
+    x, known = x.to(model.device), known.to(model.device)
+    check_values(model, x[known])
+    values = broadcast(model.conditions, condition, len(x), (x.shape[2], x.shape[3]), x.device)
+    several = particles > 1 and temperature > 0  # at temperature 0 all walkers are alike
+    shares = list(_shares(model, known.cpu(), several))
+    # Images with one mask follow each other, those that need no walkers first.
+    order = torch.tensor([image for share in shares for image in share.images], dtype=torch.int64)
+    rows = order.to(x.device).repeat_interleave(draws)
+    runs = (order[:, None] * draws + torch.arange(draws)).flatten()
+    own = seeds(len(runs), generator) if several else []
+    noise = uniform((len(runs), *x.shape[1:]), generator)[runs].to(x.device)
+    filled, crowds, begin = x.long().masked_fill(~known, 0)[rows], [], 0
+    for share in shares:
+        end = begin + len(share.images) * draws
+        if share.weighed is not None:
+            at_once = max(1, batch_size // particles)
+            for start in range(begin, end, at_once):
+                part = slice(start, min(start + at_once, end))
+                generators = [torch.Generator().manual_seed(own[run]) for run in runs[part]]
+                crowds.append((part, Crowd(particles, share.weighed[None], generators)))
+        begin = end
+    drawing = temperature, guidance, noise, batch_size, progress
+    fill(model, filled, known[rows], index(values, rows), *drawing, crowds)
+    evidence = torch.zeros(len(runs), dtype=torch.float64)
+    effective = torch.full_like(evidence, particles)
+    for part, crowd in crowds:
+        evidence[part], effective[part] = crowd.log_evidence, crowd.effective
+    back = runs.argsort()
+    evidence, effective = (y[back].view(len(x), draws) for y in (evidence, effective))
+    _warn_of_collapse(effective, particles)
+    rest = known.clone()
+    for share in shares:
+        if share.weighed is not None:
+            rest[share.images] &= ~share.weighed.to(rest.device)
+    images = filled[back.to(x.device)].view(len(x), draws, *x.shape[1:])
+    return Completed(Completion(images=images, log_evidence=evidence, effective=effective), rest)
+
+
+class _Share(NamedTuple):
+    """Images, and the known sites (C, H, W) by which walkers are weighed; None if by none."""
+
+    images: list[int]
+    weighed: Tensor | None
+
+
+def _shares(model: ImageModel, known: Tensor, several: bool) -> Iterator[_Share]:
+    """The images that need no walkers, then the others, by their masks."""
+    by_mask: dict[bytes, list[int]] = {}
+    for image, mask in enumerate(known):
+        by_mask.setdefault(mask.numpy().tobytes() if several else b"", []).append(image)
+    alone: list[int] = []
+    others: list[_Share] = []
+    for images in by_mask.values():
+        weighed = informative(model, ~known[images[0]]) if several else None
+        if weighed is None or not weighed.any():
+            alone += images
+        else:
+            others.append(_Share(images, weighed))
+    yield _Share(sorted(alone), None)
+    yield from others
+
+
+_COLLAPSED = 2.0
+"""Walkers of which one has more than half of the weight of all."""
+
+
+def _warn_of_collapse(effective: Tensor, particles: int) -> None:
+    collapsed = int((effective < _COLLAPSED).any(dim=1).sum()) if particles > 1 else 0
+    if collapsed:
+        _log.warning(
+            "in %d of %d images the known pixels left fewer than 2 of %d walkers, so that what was"
+            " drawn before them need not agree with them; use more particles",
+            collapsed,
+            len(effective),
+            particles,
+        )
