@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nextpixel.conditions.values import ValuesLike, broadcast, index
@@ -15,7 +15,7 @@ from nextpixel.models.core import ImageModel, check_values
 from nextpixel.particles import Completion, informative, seeds, uniform
 from nextpixel.scoring import log_prob_map
 
-__all__ = ["Completed", "complete_with_evidence", "completed"]
+__all__ = ["Completed", "complete_with_evidence", "completed", "evidence", "needs_walkers"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +57,8 @@ def complete_with_evidence(
         (torch.Size([1, 3, 1, 4, 5]), torch.Size([1, 3]), torch.Size([1, 3]))
     """
     drawing = 1.0, 1.0, generator, batch_size, progress
-    found, rest = completed(model, x, known, draws, particles, condition, *drawing)
-    size, device = (x.shape[2], x.shape[3]), model.device
-    values = broadcast(model.conditions, condition, len(x), size, device)
-    rows = torch.arange(len(x), device=device).repeat_interleave(draws)
-    nats = log_prob_map(model, found.images.flatten(0, 1), index(values, rows))
-    nats = nats.view(found.images.shape).masked_fill(~rest[:, None], 0).sum(dim=(2, 3, 4))
-    return replace(found, log_evidence=found.log_evidence + nats.to(found.log_evidence))
+    found = completed(model, x, known, draws, particles, condition, *drawing)
+    return replace(found.completion, log_evidence=evidence(model, found, condition))
 
 
 class Completed(NamedTuple):
@@ -74,6 +69,24 @@ class Completed(NamedTuple):
 
     completion: Completion
     rest: Tensor
+
+
+def evidence(
+    model: ImageModel, found: Completed, condition: ValuesLike
+) -> Float[Tensor, "B draws"]:
+    """Estimates of log p(known) in nats, of completions at temperature and guidance 1."""
+    images, rest = found.completion.images, found.rest[:, None]
+    (count, draws), size, device = images.shape[:2], images.shape[3:], images.device
+    values = broadcast(model.conditions, condition, count, (size[0], size[1]), device)
+    rows = torch.arange(count, device=device).repeat_interleave(draws)
+    nats = log_prob_map(model, images.flatten(0, 1), index(values, rows)).view(images.shape)
+    of_others = nats.masked_fill(~rest, 0).sum(dim=(2, 3, 4)).cpu().double()
+    return found.completion.log_evidence + of_others
+
+
+def needs_walkers(model: ImageModel, known: Tensor) -> bool:
+    """Whether known sites (B, C, H, W) of some image depend on unknown ones before them."""
+    return any(share.weighed is not None for share in _shares(model, known, several=True))
 
 
 def completed(
@@ -110,7 +123,7 @@ def completed(
     check_values(model, x[known])
     values = broadcast(model.conditions, condition, len(x), (x.shape[2], x.shape[3]), x.device)
     several = particles > 1 and temperature > 0  # at temperature 0 all walkers are alike
-    shares = list(_shares(model, known.cpu(), several))
+    shares = list(_shares(model, known.cpu(), several=several))
     # Images with one mask follow each other, those that need no walkers first.
     order = torch.tensor([image for share in shares for image in share.images], dtype=torch.int64)
     rows = order.to(x.device).repeat_interleave(draws)
@@ -129,19 +142,19 @@ def completed(
         begin = end
     drawing = temperature, guidance, noise, batch_size, progress
     fill(model, filled, known[rows], index(values, rows), *drawing, crowds)
-    evidence = torch.zeros(len(runs), dtype=torch.float64)
-    effective = torch.full_like(evidence, particles)
+    nats = torch.zeros(len(runs), dtype=torch.float64)
+    effective = torch.full_like(nats, particles)
     for part, crowd in crowds:
-        evidence[part], effective[part] = crowd.log_evidence, crowd.effective
+        nats[part], effective[part] = crowd.log_evidence, crowd.effective
     back = runs.argsort()
-    evidence, effective = (y[back].view(len(x), draws) for y in (evidence, effective))
+    nats, effective = (y[back].view(len(x), draws) for y in (nats, effective))
     _warn_of_collapse(effective, particles)
     rest = known.clone()
     for share in shares:
         if share.weighed is not None:
             rest[share.images] &= ~share.weighed.to(rest.device)
     images = filled[back.to(x.device)].view(len(x), draws, *x.shape[1:])
-    return Completed(Completion(images=images, log_evidence=evidence, effective=effective), rest)
+    return Completed(Completion(images=images, log_evidence=nats, effective=effective), rest)
 
 
 class _Share(NamedTuple):
@@ -151,7 +164,7 @@ class _Share(NamedTuple):
     weighed: Tensor | None
 
 
-def _shares(model: ImageModel, known: Tensor, several: bool) -> Iterator[_Share]:
+def _shares(model: ImageModel, known: Tensor, *, several: bool) -> Iterator[_Share]:
     """The images that need no walkers, then the others, by their masks."""
     by_mask: dict[bytes, list[int]] = {}
     for image, mask in enumerate(known):

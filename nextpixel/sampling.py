@@ -16,7 +16,7 @@ from nextpixel.filling import Progress, fill
 from nextpixel.models.core import ImageModel
 from nextpixel.particles import uniform
 
-__all__ = ["complete", "sample"]
+__all__ = ["Progress", "complete", "sample"]
 
 
 def sample(
