@@ -5,8 +5,8 @@
 Writes docs/figures/any_mask_digits.png and any_mask_photograph.png. A row for a scratch, a block and
 a hidden upper half: the original, what the model is given, three draws by one walker, three by 32;
 seed 0, not chosen. It prints the effective numbers of walkers and the log-probabilities in nats.
-The digits are drawn from the model itself. The photograph is `china.jpg` of scikit-learn (Tomasz
-Sienicki, CC BY 3.0), averaged to a quarter; the model has never seen it. One thread: two minutes.
+The digits are drawn from the model itself. The photograph is `china.jpg` of scikit-learn (danielbuechele,
+CC BY 2.0), averaged to a quarter; the model has never seen it. One thread: two minutes.
 """
 
 from pathlib import Path
