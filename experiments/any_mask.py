@@ -2,11 +2,12 @@
 
     python experiments/any_mask.py
 
-Writes docs/figures/any_mask_digits.png and any_mask_photograph.png. A row for a scratch, a block and
-a hidden upper half: the original, what the model is given, three draws by one walker, three by 32;
-seed 0, not chosen. It prints the effective numbers of walkers and the log-probabilities in nats.
-The digits are drawn from the model itself. The photograph is `china.jpg` of scikit-learn (danielbuechele,
-CC BY 2.0), averaged to a quarter; the model has never seen it. One thread: two minutes.
+Writes docs/figures/any_mask_digits.png and any_mask_photograph.png. A row for a scratch, a block
+and a hidden upper half: the original, what the model is given, three draws by one walker, three by
+32; seed 0, not chosen. It prints effective numbers of walkers and log-probabilities in nats. The
+digits are drawn from the model itself. The photograph is `china.jpg` of scikit-learn, by
+danielbuechele, CC BY 2.0, averaged to a quarter; the model has never seen it. One thread: half a
+minute.
 """
 
 from pathlib import Path

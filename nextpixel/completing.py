@@ -6,12 +6,21 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from nextpixel.conditions.values import ValuesLike, broadcast, index
+from nextpixel.arguments import drawing_factor, whole_number
+from nextpixel.border import (
+    ConditionGiven,
+    Images,
+    Mask,
+    admit_condition,
+    admit_known,
+    checked_generator,
+)
+from nextpixel.conditions.values import Values, index
 from nextpixel.filling import Crowd, Progress, fill
-from nextpixel.models.core import ImageModel, check_values
+from nextpixel.models.core import ImageModel
 from nextpixel.particles import Completion, informative, seeds, uniform
 from nextpixel.scoring import log_prob_map
 
@@ -22,12 +31,12 @@ _log = logging.getLogger(__name__)
 
 def complete_with_evidence(
     model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    known: Shaped[Tensor, "..."],
+    x: Images,
+    known: Mask,
     *,
     draws: int = 1,
     particles: int = 32,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
@@ -42,7 +51,8 @@ def complete_with_evidence(
             `complete`.
 
     Returns:
-        The completions, estimates of log p(known), and how many walkers were left.
+        The completions, estimates of log p(known), and how many walkers were left; for one image
+        (C, H, W) without the first dimension.
 
     Raises:
         ValueError, TypeError: as `complete`.
@@ -58,30 +68,38 @@ def complete_with_evidence(
     """
     drawing = 1.0, 1.0, generator, batch_size, progress
     found = completed(model, x, known, draws, particles, condition, *drawing)
-    return replace(found.completion, log_evidence=evidence(model, found, condition))
+    return found.of_one(replace(found.completion, log_evidence=evidence(model, found)))
 
 
 class Completed(NamedTuple):
     """Completions; the evidence is of the known sites by which walkers were weighed.
 
-    `rest` are the other known sites, (B, C, H, W).
+    `rest` are the other known sites, (B, C, H, W); `values` those of the conditions; `single` says
+    that one image without a batch dimension was given.
     """
 
     completion: Completion
     rest: Tensor
+    values: Values
+    single: bool
+
+    def of_one(self, batched: Completion) -> Completion:
+        """Completions without the batch dimension, if the image was given so."""
+        if not self.single:
+            return batched
+        return Completion(
+            images=batched.images[0],
+            log_evidence=batched.log_evidence[0],
+            effective=batched.effective[0],
+        )
 
 
-def evidence(
-    model: ImageModel, found: Completed, condition: ValuesLike
-) -> Float[Tensor, "B draws"]:
+def evidence(model: ImageModel, found: Completed) -> Float[Tensor, "B draws"]:
     """Estimates of log p(known) in nats, of completions at temperature and guidance 1."""
-    images, rest = found.completion.images, found.rest[:, None]
-    (count, draws), size, device = images.shape[:2], images.shape[3:], images.device
-    values = broadcast(model.conditions, condition, count, (size[0], size[1]), device)
-    rows = torch.arange(count, device=device).repeat_interleave(draws)
-    nats = log_prob_map(model, images.flatten(0, 1), index(values, rows)).view(images.shape)
-    of_others = nats.masked_fill(~rest, 0).sum(dim=(2, 3, 4)).cpu().double()
-    return found.completion.log_evidence + of_others
+    images, rest = found.completion.images, found.rest[:, None].cpu()
+    rows = torch.arange(len(images), device=images.device).repeat_interleave(images.shape[1])
+    nats = log_prob_map(model, images.flatten(0, 1), index(found.values, rows)).view(images.shape)
+    return found.completion.log_evidence + nats.masked_fill(~rest, 0).sum(dim=(2, 3, 4))
 
 
 def needs_walkers(model: ImageModel, known: Tensor) -> bool:
@@ -91,11 +109,11 @@ def needs_walkers(model: ImageModel, known: Tensor) -> bool:
 
 def completed(
     model: ImageModel,
-    x: Tensor,
-    known: Tensor,
+    x: Images,
+    known: Mask,
     draws: int,
     particles: int,
-    condition: ValuesLike,
+    condition: ConditionGiven,
     temperature: float,
     guidance: float,
     generator: torch.Generator | None,
@@ -103,25 +121,14 @@ def completed(
     progress: Progress | None,
 ) -> Completed:
     """Completes images: see `sampling.complete`."""
-    if x.ndim != 4 or x.shape[1] != model.channels:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"
-        )
-    if known.dtype != torch.bool:
-        raise TypeError(
-            f"known has type {known.dtype}; give booleans, True where a sub-pixel is known"
-        )
-    for name, count in (("draws", draws), ("particles", particles)):
-        if count < 1:
-            raise ValueError(f"{name} (={count}) must be at least 1")
-    try:
-        known = known.expand(x.shape)
-    except RuntimeError:
-        shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(x.shape)}"
-        raise ValueError(f"the shape of known, {shapes}; give for example (H, W)") from None
-    x, known = x.to(model.device), known.to(model.device)
-    check_values(model, x[known])
-    values = broadcast(model.conditions, condition, len(x), (x.shape[2], x.shape[3]), x.device)
+    model, x, known, single = admit_known(model, x, known)
+    draws, particles = whole_number("draws", draws, 1), whole_number("particles", particles, 1)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    temperature, generator = (
+        drawing_factor("temperature", temperature),
+        checked_generator(generator),
+    )
+    values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
     several = particles > 1 and temperature > 0  # at temperature 0 all walkers are alike
     shares = list(_shares(model, known.cpu(), several=several))
     # Images with one mask follow each other, those that need no walkers first.
@@ -130,7 +137,7 @@ def completed(
     runs = (order[:, None] * draws + torch.arange(draws)).flatten()
     own = seeds(len(runs), generator) if several else []
     noise = uniform((len(runs), *x.shape[1:]), generator)[runs].to(x.device)
-    filled, crowds, begin = x.long().masked_fill(~known, 0)[rows], [], 0
+    filled, crowds, begin = x.masked_fill(~known, 0)[rows], [], 0
     for share in shares:
         end = begin + len(share.images) * draws
         if share.weighed is not None:
@@ -141,7 +148,7 @@ def completed(
                 crowds.append((part, Crowd(particles, share.weighed[None], generators)))
         begin = end
     drawing = temperature, guidance, noise, batch_size, progress
-    fill(model, filled, known[rows], index(values, rows), *drawing, crowds)
+    fill(model, filled, known[rows], index(values, rows), *drawing, crowds=crowds)
     nats = torch.zeros(len(runs), dtype=torch.float64)
     effective = torch.full_like(nats, particles)
     for part, crowd in crowds:
@@ -154,7 +161,8 @@ def completed(
         if share.weighed is not None:
             rest[share.images] &= ~share.weighed.to(rest.device)
     images = filled[back.to(x.device)].view(len(x), draws, *x.shape[1:])
-    return Completed(Completion(images=images, log_evidence=nats, effective=effective), rest)
+    completion = Completion(images=images, log_evidence=nats, effective=effective)
+    return Completed(completion, rest, values, single)
 
 
 class _Share(NamedTuple):

@@ -1,18 +1,21 @@
 """Unknown sites of images, drawn one after another: what sampling and completing share."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nextpixel.conditions.values import Values, ValuesLike, broadcast, index, unknown
-from nextpixel.devices import full_precision, widest
+from nextpixel.arguments import drawing_factor, whole_number
+from nextpixel.border import ConditionGiven, admit_condition, watched
+from nextpixel.conditions.values import Values, index, unknown
+from nextpixel.devices import OwnThreads, full_precision, widest
+from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, evaluating
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
 from nextpixel.particles import Walkers, uniform
-from nextpixel.plan import Group, Plan, Step, Visit
+from nextpixel.plan import Group, Plan, Step, Visit, apart
 
 __all__ = ["Batch", "Crowd", "Progress", "fill", "inverse_cdf"]
 
@@ -54,55 +57,58 @@ class Crowd:
         self.effective = torch.minimum(self.effective, effective)
 
 
-@torch.inference_mode()
 def fill(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
-    condition: ValuesLike,
+    condition: ConditionGiven,
     temperature: float,
     guidance: float,
     noise: Tensor,
     batch_size: int,
     progress: Progress | None,
+    *,
+    nats: Tensor | None = None,
     crowds: Sequence[tuple[slice, Crowd]] = (),
 ) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place; see `sampling.sample`.
+    """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,).
 
     Each of the crowds fills some images; no crowd those before the first of them.
     """
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
-                " itself"
-            )
+    temperature = drawing_factor("temperature", temperature)
+    guidance = drawing_factor("guidance", guidance)
+    batch_size = whole_number("batch_size", batch_size, 1)
     if guidance != 1 and not model.conditions:
-        raise ValueError(
-            f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
+        raise UsageError(
+            f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size (={batch_size}) must be at least 1")
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
-    how = temperature, guidance
+    values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
+    model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
     missing = missing.expand(x.shape)
     alone = crowds[0][0].start if crowds else len(x)
     parts = [slice(k, min(k + batch_size, alone)) for k in range(0, alone, batch_size)]
     batches = [
-        Batch(model, x[part], missing[part], index(values, part), noise[part], how, crowd)
+        Batch(
+            model,
+            x[part],
+            missing[part],
+            index(values, part),
+            noise[part],
+            (temperature, guidance),
+            None if nats is None else nats[part],
+            crowd,
+        )
         for part, crowd in [*((part, None) for part in parts), *crowds]
     ]
-
-    def fill_batches() -> Iterator[Step]:
-        for batch in batches:
-            yield from batch.fill()
-
-    with evaluating(model), full_precision(x.device):
-        fill = fill_batches()
-        for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
+    steps = (step for batch in batches for step in batch.fill())
+    if progress is None:
+        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
+            for _ in steps:
+                pass
+    else:
+        for _ in watched(progress, apart(steps, x.device), sum(len(b.plan) for b in batches)):
             pass
     return x
 
@@ -117,6 +123,7 @@ class Batch:
         values: the model's conditions for each image.
         noise: uniform numbers (B, C, H, W), of the type in which to compute.
         how: temperature and guidance, see `sampling.sample`.
+        nats: to which log p of what is drawn is added, (B,); not with guidance or a crowd.
         crowd: walkers of each image, of which one is kept; None draws each image once.
     """
 
@@ -128,9 +135,10 @@ class Batch:
         values: Values,
         noise: Tensor,
         how: tuple[float, float],
+        nats: Tensor | None,
         crowd: Crowd | None,
     ) -> None:
-        self._x, self._levels, self._crowd = x, model.levels, crowd
+        self._x, self._levels, self._nats, self._crowd = x, model.levels, nats, crowd
         self._temperature, self._guidance = _, guidance = how
         self._images = x
         self._halves = 1 if guidance == 1 else 2
@@ -151,7 +159,7 @@ class Batch:
             copies=1 if crowd is None else crowd.count,
         )
 
-    def fill(self) -> Iterator[Step]:
+    def fill(self) -> Generator[Step, None, None]:
         """Draws what is missing."""
         for group in self.plan.groups():
             walkers, noise = None, self._noise
@@ -192,6 +200,9 @@ class Batch:
                 drawn.append(value)
                 value = value.clamp(max=self._levels - 1)  # what follows may look it up in a table
                 x.index_copy_(0, sites, torch.where(step.wanted, value, before))
+                if (nats := self._nats) is not None:
+                    of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                    nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
                 if walkers is not None:
                     walkers.drew()
             if len(drawn) == _CHECKED_TOGETHER:

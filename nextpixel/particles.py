@@ -13,6 +13,7 @@ walked by walkers of their own.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from nextpixel.devices import widest
+from nextpixel.devices import draw_noise, widest
 from nextpixel.models.core import ImageModel, Scale
 
 __all__ = ["Completion", "Walkers", "informative", "seeds", "systematic", "uniform"]
@@ -40,9 +41,9 @@ class Completion:
             About 1 means that a single walker was kept, whatever it had drawn before: it collapsed.
     """
 
-    images: Int[Tensor, "B draws C H W"]
-    log_evidence: Float[Tensor, "B draws"]
-    effective: Float[Tensor, "B draws"]
+    images: Int[Tensor, "*B draws C H W"]
+    log_evidence: Float[Tensor, "*B draws"]
+    effective: Float[Tensor, "*B draws"]
 
 
 def informative(model: ImageModel, unknown: Tensor) -> Tensor:
@@ -75,10 +76,9 @@ def _seeing(scale: Scale, unknown: Tensor) -> Tensor:
     return before.expand(channels, -1, -1) | earlier
 
 
-def uniform(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+def uniform(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
     """Uniform numbers that stay below 1 when they are multiplied and rounded."""
-    device = generator.device if generator is not None else torch.device("cpu")
-    return torch.rand(shape, generator=generator, device=device) * (1 - 2**-22)
+    return draw_noise(torch.rand, shape, generator) * (1 - 2**-22)
 
 
 def seeds(count: int, generator: torch.Generator | None) -> list[int]:

@@ -8,25 +8,46 @@ raster order, and their unknown sites are visited.
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, map_values
+from nextpixel.devices import OwnThreads, full_precision
 from nextpixel.front.boxes import boxes, runs
 from nextpixel.front.place import Front
-from nextpixel.front.skew import Skew
+from nextpixel.front.skew import Lanes, Skew
 from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale, rows_per_pass
 
-__all__ = ["Group", "Part", "Plan", "Step", "Visit"]
+__all__ = ["Group", "Part", "Plan", "Step", "Visit", "apart"]
+
+Item = TypeVar("Item")
 
 # From this many lanes on, several threads made steps of 54 features faster (benchmarks/sampling.py
 # --threads 2).
 _THREADED_LANES = 64
+
+
+def apart(steps: Generator[Item, None, None], device: torch.device) -> Iterator[Item]:
+    """Steps that are computed without gradients and in full precision.
+
+    In between, where the caller's code runs, all modes and the number of threads are the caller's.
+    """
+    threads = OwnThreads()
+    try:
+        while True:
+            with threads, torch.inference_mode(), full_precision(device):
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
+    finally:
+        with threads:
+            steps.close()
 
 
 class Part(NamedTuple):
@@ -143,7 +164,10 @@ class Plan:
         return count
 
     def steps(self) -> Generator[Step, None, None]:
-        """Visits all unknown sites; at a step those of earlier steps must be in place in x."""
+        """Visits all unknown sites; at a step those of earlier steps must be in place in x.
+
+        Small steps run on one thread, until the last: take them within `OwnThreads`, as `apart` is.
+        """
         for group in self.groups():
             for visit in group.visits:
                 yield from visit.steps(None)
@@ -279,8 +303,8 @@ def _front_steps(
             phase = time % length
             if phase == 0 or time == skew.times.start:
                 times = range(time - phase, time - phase + length)
-                drawn = _Lanes(wanted, skew, times, x)
-                known = None if weighed is None else _Lanes(weighed, skew, times, x)
+                drawn = Lanes(wanted, skew, times, x)
+                known = None if weighed is None else Lanes(weighed, skew, times, x)
             for channel in range(model.channels):
                 if time < 0 and channel:
                     break  # before the first pixel only the rows above are prepared
@@ -296,17 +320,6 @@ def _front_steps(
             yield None
 
 
-class _Lanes:
-    """Which lanes have a site among some, at each time of a block and in each colour."""
-
-    def __init__(self, sites: Tensor, skew: Skew, times: range, x: Tensor) -> None:
-        rows, columns, alive = skew.pixels(torch.tensor(times))
-        here = (sites[:, :, rows, columns] & alive).permute(2, 1, 3, 0)
-        here = here.expand(-1, -1, -1, len(x)).flatten(2)
-        self.some: list[list[bool]] = here.any(dim=2).tolist()
-        self.lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
-
-
 def _repeated(copies: int, x: Tensor) -> Tensor:
     return x if copies == 1 else x.repeat_interleave(copies, dim=0)
 
@@ -318,13 +331,16 @@ def _from_zero(places: range) -> range:
 def _is_ours(model: AutoregressiveModel) -> bool:
     """Whether no code of a user's own takes part, which a replay of our operations would miss."""
     return all(
-        type(part).__module__.startswith(("nextpixel.", "torch.")) and "forward" not in vars(part)
+        type(part).__module__.startswith(("nextpixel.", "torch."))
+        and "forward" not in vars(part)
+        and not (part._forward_hooks or part._forward_pre_hooks)
         for part in model.modules()
     )
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
+    """One thread: tiny operations on several become ten times slower on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

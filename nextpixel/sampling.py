@@ -6,12 +6,18 @@ its distribution function, so the same noise gives the same picture whatever the
 distributions give similar pictures.
 """
 
+from collections.abc import Sequence
+from typing import Literal, overload
+
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from nextpixel.arguments import whole_number
+from nextpixel.border import ConditionGiven, Images, Mask, checked_shape, model_of
 from nextpixel.completing import completed
-from nextpixel.conditions.values import ValuesLike
+from nextpixel.devices import widest
+from nextpixel.errors import UsageError
 from nextpixel.filling import Progress, fill
 from nextpixel.models.core import ImageModel
 from nextpixel.particles import uniform
@@ -19,19 +25,50 @@ from nextpixel.particles import uniform
 __all__ = ["Progress", "complete", "sample"]
 
 
+@overload
 def sample(
     model: ImageModel,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     common_noise: bool = False,
+    return_log_prob: Literal[False] = False,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "n C H W"]:
+) -> Int[Tensor, "n C H W"]: ...
+@overload
+def sample(
+    model: ImageModel,
+    n: int,
+    shape: Sequence[int],
+    *,
+    condition: ConditionGiven = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: Literal[True],
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]: ...
+def sample(
+    model: ImageModel,
+    n: int,
+    shape: Sequence[int],
+    *,
+    condition: ConditionGiven = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: bool = False,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Int[Tensor, "n C H W"] | tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]:
     """Draws images from the model.
 
     Cost: about the arithmetic of one full pass per image, in H·W·C steps that follow one another. A
@@ -58,17 +95,21 @@ def sample(
         common_noise: whether all images are drawn with the same random numbers. Then they differ
             only by their conditions, and similar conditions give similar pictures, as for the
             interpolations of the paper.
+        return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
+            on the way, without a second pass, and does not depend on the parameters for autograd.
         batch_size: images walked at once.
-        progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
-            length).
+        progress: wraps the iteration over sites, e.g. to show a bar: ``tqdm.tqdm``, or a function
+            that is called as progress(iterable, length).
 
     Returns:
-        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
+        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
+        also the log-likelihoods in nats, (n,), float64, on the CPU: those of `score`.
 
     Raises:
-        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's
-            weights are NaN.
-        TypeError: condition is neither a tensor nor a tuple of tensors.
+        ValueError: n, shape, temperature, guidance or condition is out of range, the model's
+            weights are NaN, or the log-probability is asked for at another temperature or guidance
+            than 1, where images are not drawn from the model.
+        TypeError: condition holds no numbers.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -76,31 +117,37 @@ def sample(
         >>> sample(model, 2, (5, 7), generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 7])
     """
-    height, width = shape
-    if n < 0 or height < 1 or width < 1:
-        raise ValueError(
-            f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
-        )
+    model, n = model_of(model), whole_number("n", n, 0)
+    height, width = checked_shape(shape)
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
+    if return_log_prob and not temperature == guidance == 1:
+        raise UsageError(
+            f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
+            f" {guidance}: other images are not drawn from the model; score them instead"
+        )
     noise = uniform(x[:1].shape if common_noise and n else x.shape, generator).to(x.device)
     noise = noise.expand(x.shape)
-    return fill(model, x, None, condition, temperature, guidance, noise, batch_size, progress)
+    options = condition, temperature, guidance, noise, batch_size, progress
+    if not return_log_prob:
+        return fill(model, x, None, *options)
+    nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
+    return fill(model, x, None, *options, nats=nats), nats.cpu().double()
 
 
 def complete(
     model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    known: Shaped[Tensor, "..."],
+    x: Images,
+    known: Mask,
     *,
     draws: int = 1,
     particles: int = 32,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "B draws C H W"]:
+) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
     Every unknown sub-pixel is drawn given all earlier ones, known or drawn. If the known
@@ -120,7 +167,8 @@ def complete(
 
     Args:
         model: any model.
-        x: images (B, C, H, W), integers; unknown sub-pixels may hold anything.
+        x: images (B, C, H, W), or one image (C, H, W), integers; unknown sub-pixels may hold
+            anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
         draws: completions of each image. Each has walkers of its own: draws are independent.
@@ -134,12 +182,14 @@ def complete(
         progress: as for `sample`.
 
     Returns:
-        Integers (B, draws, C, H, W), int64, on the model's device. `complete_with_evidence` also
-        tells how many walkers were left, and how probable the known sub-pixels are.
+        Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's
+        device. `complete_with_evidence` also tells how many walkers were left, and how probable the
+        known sub-pixels are.
 
     Raises:
         ValueError: x, known, draws, particles, temperature, guidance or condition does not fit.
-        TypeError: known does not hold booleans or x no integers, or condition no tensors.
+        TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
     drawing = temperature, guidance, generator, batch_size, progress
-    return completed(model, x, known, draws, particles, condition, *drawing).completion.images
+    found = completed(model, x, known, draws, particles, condition, *drawing)
+    return found.of_one(found.completion).images

@@ -8,10 +8,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nextpixel.arguments import instance_of, whole_number
+from nextpixel.border import ConditionGiven, admit_condition, checked_generator, tensor_of
 from nextpixel.cache import Site, raster_order
 from nextpixel.conditions.kinds import ClassCondition, as_conditions, of_kind
-from nextpixel.conditions.values import Values, ValuesLike, as_values, map_values, random_values
+from nextpixel.conditions.values import Values, map_values, random_values
 from nextpixel.devices import seeded
+from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Categorical, Distribution
 from nextpixel.models.core import ImageModel, visiting_order
 from nextpixel.walk import walk
@@ -35,19 +38,23 @@ class Probe:
         model: nn.Module,
         channels: int | None,
         levels: int | None,
-        condition: ValuesLike,
+        condition: ConditionGiven,
         generator: torch.Generator | None,
     ) -> None:
+        instance_of("model", model, nn.Module)
         self.channels = _described(model, "channels", channels)
         self.levels = _described(model, "levels", levels)
         self.model = copy.deepcopy(model).cpu().double()
-        self._given = map_values(lambda value: value.cpu(), as_values(condition))
+        given = condition if isinstance(condition, tuple) else (condition,)
+        self._given: Values = ()
+        if condition is not None:
+            self._given = tuple(tensor_of("condition", value).cpu() for value in given)
         # The conditions whose values are drawn, because none were given.
         drawn = getattr(model, "conditions", None) if condition is None else None
         self._drawn = as_conditions(drawn)
         self._classes = of_kind(self._drawn, ClassCondition)
         self._draw = 0
-        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self.generator = checked_generator(generator) or torch.Generator().manual_seed(0)
 
     def values(self, x: Tensor) -> Values:
         """The same values of the conditions for every image of x; every class has its turn."""
@@ -56,6 +63,8 @@ class Probe:
         for place, part in self._classes.items():
             drawn[place] = torch.tensor([self._draw % part.classes])
         given = self._given or tuple(drawn)
+        if isinstance(self.model, ImageModel):
+            return admit_condition(self.model, given, len(x), (x.shape[2], x.shape[3]))
         return map_values(lambda value: value.expand(len(x), *value.shape[1:]), given)
 
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:
@@ -72,7 +81,7 @@ class Probe:
             return cast(Distribution, distribution)
         if distribution.shape[1] != self.levels:
             wanted = f"(B, {self.levels}, {self.channels}, H, W)"
-            raise ValueError(
+            raise UsageError(
                 f"the model gave logits of shape {tuple(distribution.shape)}; expected {wanted}"
             )
         logits = distribution.reshape(len(x), self.levels, self.channels, *x.shape[2:])
@@ -172,9 +181,9 @@ class Probe:
 
 def _described(model: nn.Module, name: str, given: int | None) -> int:
     value: Any = getattr(model, name, None) if given is None else given
-    if not isinstance(value, int):
-        raise ValueError(f"the model has no attribute {name!r}; give {name}= to check_causality")
-    return value
+    if value is None:
+        raise UsageError(f"the model has no attribute {name!r}; give ‹{name}›")
+    return whole_number(name, value, 1)
 
 
 def _noticeable(sizes: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nextpixel.arguments import record_of
 from nextpixel.completing import completed, evidence, needs_walkers
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.errors import UsageError
@@ -59,6 +60,8 @@ def complete_images(
     Raises:
         UsageError: something does not fit the model, or the images differ in size.
     """
+    request = record_of("request", request, CompletionRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, source = trained.distribution, trained.card.source
     if (network.conditions and not network.given_by_data) or (source and source.embedding):
@@ -100,7 +103,7 @@ def complete_images(
             progress,
         )
         model_itself = config.temperature == config.guidance == 1
-        nats = evidence(network, found, condition) if walkers and model_itself else None
+        nats = evidence(network, found) if walkers and model_itself else None
     drawn = found.completion.images
     hidden = np.where(known, x, network.levels // 2)
     pieces = [] if request.only_result else [x[:, None], hidden[:, None]]

@@ -8,7 +8,6 @@ it; models have no such methods.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,13 +25,13 @@ from nextpixel.conditions.kinds import (
     of_kind,
 )
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
-from nextpixel.errors import UsageError
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
+from nextpixel.layers.integers import check_images
 from nextpixel.models.trainable import EXACT, Figure, Trainable
 from nextpixel.settings.networks import NetworkSettings
 
@@ -40,8 +39,6 @@ __all__ = [
     "AutoregressiveModel",
     "ImageModel",
     "Scale",
-    "check_values",
-    "evaluating",
     "rows_per_pass",
     "visiting_order",
 ]
@@ -114,11 +111,13 @@ class ImageModel(Trainable):
         return values
 
     def check(self, x: Tensor, condition: ValuesLike) -> None:
-        """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise UsageError(
-                f"‹x› has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
-            )
+        """Raises if x or the condition has a wrong type or shape. It reads no values.
+
+        Raises:
+            TypeError: x does not hold integers, or the condition no tensors.
+            UsageError: a shape does not fit.
+        """
+        check_images(x, self.channels, self.levels)
         size = x.shape[2], x.shape[3]
         check_shapes(self.conditions, as_values(condition), x.shape[0], size)
 
@@ -184,8 +183,6 @@ class AutoregressiveModel(ImageModel):
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
-        # Weights decide the layout of the maps: channels last makes all passes over rows faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     @abstractmethod
@@ -224,6 +221,7 @@ class AutoregressiveModel(ImageModel):
         """
         if cache is None:
             self.check(x, condition)
+            x = self.values.inside(x)
         encoded: Encoded | None = None
         if self.encoder is not None:  # once in a walk
             encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
@@ -235,7 +233,10 @@ class AutoregressiveModel(ImageModel):
         if front is not None:
             lasting = HEADS[self._head.name].lasting
             return front.first(outputs, self._head.distribution, lasting=lasting)
-        return self._head.distribution(outputs())
+        distribution = self._head.distribution(outputs())
+        if cache is None:
+            distribution.given = tuple(zip(self.conditions, as_values(condition), strict=True))
+        return distribution
 
     def _outputs(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
@@ -251,6 +252,11 @@ class AutoregressiveModel(ImageModel):
             field.name: getattr(self.settings, field.name) for field in fields(self.settings)
         }
         return keywords | {"condition": conditions_to_json(self.conditions)}
+
+    def extra_repr(self) -> str:
+        """The keywords of the model that are not None."""
+        given = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
 
     def scales(self) -> Iterator[Scale]:
         """Itself."""
@@ -277,19 +283,6 @@ def _input(settings: NetworkSettings) -> ImageInput:
     return CategoricalInput(**shared, features=settings.value_features)
 
 
-def check_values(model: ImageModel, x: Tensor) -> None:
-    """Raises unless x holds integers that the model knows."""
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise TypeError(f"x has type {x.dtype}; give integers 0 … {model.levels - 1}")
-    if x.numel():
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= model.levels:
-            wrong = low if low < 0 else high
-            raise ValueError(
-                f"x contains the value {wrong}; this model knows 0 … {model.levels - 1}"
-            )
-
-
 _BYTES_PER_PASS = 1 << 29
 """What a pass may hold at once. Smaller passes are slower only below a tenth of it."""
 
@@ -307,14 +300,3 @@ def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
     outputs = model.head_out.weight.shape[0]
     floats = max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
     return max(1, _BYTES_PER_PASS // (batch * width * floats * model.dtype.itemsize))
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within a block: dropout is off; afterwards the model is as before."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -28,18 +28,21 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from nextpixel.arguments import instance_of
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import multiplies_bf16, seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
+from nextpixel.layers.layout import laid_out, lay_out
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised
 from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.training.distributed import rank_and_processes
 from nextpixel.training.evaluation import evaluate
+from nextpixel.training.modes import training_mode
 from nextpixel.training.muon import Muon
 
 __all__ = [
@@ -116,8 +119,8 @@ class TrainState(Generic[Model]):
 
 def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]:
     """The state before the first step. `model` itself is trained, on the device where it is."""
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
+    instance_of("model", model, Trainable)
+    instance_of("config", config, TrainConfig)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
 
@@ -151,15 +154,16 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
         ValueError: the data, the model and the configuration do not fit together.
         TrainingError: the loss or its gradient is not finite; the update is not applied.
     """
+    instance_of("state", state, TrainState, "initial_state(model, config) makes one")
     rank, processes = rank_and_processes()
     check_fit(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
     device = state.model.device
-    if device.type == "cpu":
-        keep_freed_memory()
     for part in state.model.modules():
         if isinstance(part, Trainable):
             part.recompute = config.recompute
+    for model in (state.model, state.average):
+        lay_out(model, channels_last=config.channels_last)
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
@@ -173,7 +177,7 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             data.train, config, state.step, rank, processes, device, state.model.given_by_data
         )
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
-        with seeded(dropout_seed(config.seed, state.step, rank)):
+        with training_mode(state.model), seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.optimizer.zero_grad()
@@ -186,9 +190,10 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        _update_average(state, config.ema_decay)
+        with torch.inference_mode(False):  # moments outlast the caller's mode
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            _update_average(state, config.ema_decay)
         state.step += 1
         state.seconds = _agreed(time.monotonic() - started, config, device)
         valid, improved = None, False
@@ -254,7 +259,6 @@ def _gradient(
     """
     replicated = isinstance(network, DistributedDataParallel)
     processes = dist.get_world_size() if replicated else 1
-    network.train()
     losses: list[Tensor] = []
     for number, (x, condition) in enumerate(parts, start=1):
         wait: AbstractContextManager[Any] = nullcontext()
@@ -275,7 +279,11 @@ def _gradient(
     total = torch.stack(losses).sum()
     if replicated:
         dist.all_reduce(total)
-    norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
+    parameters = list(network.parameters())
+    # Summed in the order of passes, in which earlier versions kept the kernels.
+    ordered = [laid_out(p.grad, config.channels_last) for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(ordered)
+    nn.utils.clip_grads_with_norm_(parameters, config.clip_norm or math.inf, norm)
     loss_value, norm_value = torch.stack([total, norm.to(total.dtype)]).tolist()
     return loss_value, norm_value
 
