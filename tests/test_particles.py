@@ -16,9 +16,18 @@ from nextpixel.particles import informative, systematic
 from nextpixel.plan import Plan
 from nextpixel.scoring import log_prob_map
 
-SHAPES = [(3, 11), (6, 4), (5, 5)]
+SHAPES = [(3, 5), (4, 3), (2, 7)]
+# Of the others, each kind of layer, head and condition is in one of these.
+FAST = ["gated", "gated-rgba-deep", "gated-wide-kernels", "gated-logistic", "gated-all-conditions"]
+FAST += ["gated-positions", "gated-rgb-codes", "pixel-cnn-rgb-classes", "pixel-cnn-codes-logistic"]
+FAST += ["row-lstm-rgb-classes", "row-lstm-vector-and-map", "diagonal-rgb-complete"]
+FAST += ["diagonal-classes-and-map", "multi-scale", "multi-scale-rgb-classes", "multi-scale-nested"]
 in_turns = pytest.mark.parametrize(
-    ("name", "turn"), [pytest.param(name, turn, id=name) for turn, name in enumerate(CASES)]
+    ("name", "turn"),
+    [
+        pytest.param(name, turn, id=name, marks=() if name in FAST else pytest.mark.slow)
+        for turn, name in enumerate(CASES)
+    ],
 )
 
 
@@ -61,7 +70,7 @@ def test_copied_walkers_go_on_as_the_images_that_they_are(name: str, turn: int) 
                 flat.index_copy_(0, front.sites, new)
                 nats = pmf.gather(1, drawn[:, None])[:, 0]
                 total += torch.where(step.wanted, nats, 0).view(-1, 6).sum(dim=0)
-    assert moved > 5
+    assert moved
     torch.testing.assert_close(total, score(model, x, values), rtol=1e-10, atol=1e-10)
 
 
@@ -177,7 +186,7 @@ def test_completions_with_any_mask_follow_the_conditional(
 @pytest.mark.parametrize(
     ("name", "n"),
     [
-        pytest.param("gated", 1000, id="gated"),
+        pytest.param("gated", 800, id="gated"),
         *(
             pytest.param(name, 4000, id=f"{name}-long", marks=pytest.mark.slow)
             for name in ("gated", "row-lstm", "diagonal", "multi-scale-nested")
@@ -259,7 +268,7 @@ def test_nothing_changes_where_known_sub_pixels_come_first(name: str) -> None:
     torch.testing.assert_close(whole.log_evidence[:, 0], score(model, x, condition))
 
 
-@pytest.mark.parametrize("name", ["gated-map", "multi-scale-rgb-classes"])
+@pytest.mark.parametrize("name", ["gated-map", "multi-scale"])
 def test_draws_do_not_depend_on_what_is_completed_with_them(name: str) -> None:
     """Images with different masks, in batches of one draw and of all."""
     model, shape = build(name), (4, 3)
@@ -311,12 +320,12 @@ def test_a_scratch_in_a_large_picture_costs_what_its_surroundings_do() -> None:
     model = build("gated")
     x = images(model, 1, (60, 90))
     known = torch.ones(x.shape[2:], dtype=torch.bool)
-    known[20:23, 50:54] = known[50, 7] = False
+    known[20:23, 50:52] = known[50, 7] = False
     with FlopCounterMode(display=False) as walked:
-        complete(model, x, known, particles=8)
+        complete(model, x, known, particles=4)
     with FlopCounterMode(display=False) as of_part, torch.no_grad():
-        model(x[:, :, :11, :16])  # as large as a hole and its field, before and after
-    assert walked.get_total_flops() < 8 * 4 * of_part.get_total_flops()
+        model(x[:, :, :11, :14])  # as large as a hole and its field, before and after
+    assert walked.get_total_flops() < 4 * 4 * of_part.get_total_flops()
 
 
 def test_a_collapse_is_reported(caplog: pytest.LogCaptureFixture) -> None:
