@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from nextpixel.devices import seeded
+from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
 from nextpixel.files.regular import kind_of
@@ -23,6 +24,7 @@ from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
 from nextpixel.models.trainable import Trainable
+from nextpixel.models.wrapping import FullPassModel, unwrap
 from nextpixel.version import __version__
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "load",
     "load_embedding",
     "load_trainable",
+    "named",
     "open_checkpoint",
     "pretrained",
     "read_card",
@@ -57,11 +60,12 @@ _LARGEST = 65536
 """The largest value of numbers that no tensor bounds, such as levels and scales."""
 
 
-def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | None = None) -> None:
+def save(model: nn.Module, path: str | Path, *, card: ModelCard | None = None) -> None:
     """Writes a model to one file, atomically.
 
     Args:
-        model: an instance of a class in `models.registry.MODELS`.
+        model: an instance of a class in `models.registry.MODELS`; wrappers are taken off, see
+            `models.wrapping.unwrap`.
         path: the file, usually `*.safetensors`; its folder must exist.
         card: what to say about the model. Its class, configuration and version are filled in.
 
@@ -78,15 +82,29 @@ def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | No
         >>> load(path).config()["levels"], read_card(path).classes
         (4, ('zero', 'one'))
     """
-    name = type(model).__name__
-    if MODELS.get(name) is not type(model):
-        raise ValueError(
-            f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's"
-            " state_dict() in a file of your own"
-        )
-    own: dict[str, Any] = {"model": name, "config": model.config()}
+    model = named(model)
+    own: dict[str, Any] = {"model": type(model).__name__, "config": model.config()}
     card = replace(card or ModelCard(), format=FORMAT, version=__version__, **own)
     write_tensors(path, model.state_dict(), card.to_json())
+
+
+def named(model: nn.Module) -> Trainable | Embedding:
+    """The model, without wrappers, if a checkpoint can name its class.
+
+    Raises:
+        UsageError: the class is not in `models.registry.MODELS`.
+    """
+    model = unwrap(model)
+    name = type(model).__name__
+    if isinstance(model, FullPassModel):
+        name = f"{type(model.module).__name__} of a module of yours"
+    if MODELS.get(name) is not type(model) or not isinstance(model, Trainable | Embedding):
+        raise UsageError(
+            f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's"
+            " state_dict() in a file of your own, or put its class into"
+            " nextpixel.models.registry.MODELS wherever it is saved and loaded"
+        )
+    return model
 
 
 def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> ImageModel:

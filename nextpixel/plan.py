@@ -5,6 +5,7 @@ taken in many at a time; the others are gone through by fronts (`nextpixel.front
 raster order, and their unknown sites are visited.
 """
 
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.values import Values
+from nextpixel.conditions.values import Values, map_values, random_values
+from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
 from nextpixel.front.skew import Skew
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale, rows_per_pass
+from nextpixel.models.core import ImageModel, RasterModel, Scale, rows_per_pass
+from nextpixel.models.wrapping import is_ours
 
 __all__ = ["Part", "Plan", "Step"]
 
@@ -102,7 +105,27 @@ class Plan:
         return count
 
     def steps(self) -> Generator[Step, None, None]:
-        """Visits all unknown sites; at a step those of earlier steps must be in place in x."""
+        """Visits all unknown sites; at a step those of earlier steps must be in place in x.
+
+        Raises:
+            UsageError: steps of a network of a user's own are not what its full pass gives.
+        """
+        for scale in self._model.scales():
+            if scale.network.steps_are_passes:
+                self._say_cost()
+            elif not is_ours(scale.network):
+                _check_steps(scale.network, self._x, raster=self._raster)
+        yield from self._steps()
+
+    def _say_cost(self) -> None:
+        warnings.warn(
+            f"this module keeps nothing from step to step: {len(self):,} steps are as many full"
+            " passes, where the models of nextpixel take about the time of one; the guide 'Write"
+            " your own model' tells how to keep it",
+            stacklevel=2,
+        )
+
+    def _steps(self) -> Generator[Step, None, None]:
         for scale in self._model.scales():
             network, given = scale.network, scale.given(self._x, self._values)
             size = (
@@ -141,7 +164,8 @@ class Plan:
         if field is None:
             last = unknown.any(dim=1).nonzero().flatten().tolist()[-1:]
             if last:
-                yield Part(scale.step, range(last[0] + 1), range(width))
+                rows = height if scale.network.steps_are_passes else last[0] + 1
+                yield Part(scale.step, range(rows), range(width))
             return
         above, beside = field
         for rows, columns in _boxes(unknown, above, width if self._raster else beside):
@@ -192,7 +216,7 @@ def _moved(places: range, by: int) -> range:
     return range(places.start + by, places.stop + by)
 
 
-def _take_in(model: AutoregressiveModel, x: Tensor, values: Values, cache: Cache, row: int) -> None:
+def _take_in(model: RasterModel, x: Tensor, values: Values, cache: Cache, row: int) -> None:
     """Takes in the rows up to one, many at a time."""
     at_once = rows_per_pass(model, len(x), x.shape[3])
     while cache.rows.stop < row:
@@ -201,7 +225,7 @@ def _take_in(model: AutoregressiveModel, x: Tensor, values: Values, cache: Cache
 
 
 def _front_steps(
-    model: AutoregressiveModel,
+    model: RasterModel,
     x: Tensor,
     values: Values,
     cache: Cache,
@@ -210,7 +234,7 @@ def _front_steps(
     part: Part,
 ) -> Iterator[Step]:
     front = cache.enter(
-        skew, x, model.dtype, maps=model.encoder is not None, replays=_is_ours(model)
+        skew, x, model.dtype, maps=model.encoder is not None, replays=is_ours(model)
     )
     single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
     length = skew.block
@@ -231,12 +255,41 @@ def _front_steps(
                     yield Step(channel, front, distribution, lanes[phase][channel], part)
 
 
-def _is_ours(model: AutoregressiveModel) -> bool:
-    """Whether no code of a user's own takes part, which a replay of our operations would miss."""
-    return all(
-        type(part).__module__.startswith(("nextpixel.", "torch.")) and "forward" not in vars(part)
-        for part in model.modules()
-    )
+def _check_steps(network: RasterModel, like: Tensor, *, raster: bool) -> None:
+    """Raises UsageError unless steps of a network give what its full pass gives.
+
+    They are compared on the last two rows of one tiny random image.
+    """
+    size = min(4, like.shape[2]), min(6, like.shape[3])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(network.levels, (1, network.channels, *size), generator=generator)
+    values = random_values(network.conditions, 1, size, generator)
+    x, values = x.to(like.device), map_values(lambda value: value.to(like.device), values)
+    name, wrap = type(network).__name__, "; mend them, or give as_model(…) of it, without steps"
+    unknown = torch.zeros(x.shape, dtype=torch.bool)
+    unknown[:, :, -2:] = True
+    try:
+        full = network(x, values)
+        for step in Plan(network, x, values, unknown, raster=raster)._steps():
+            found, front = step.log_pmf(), step.front
+            rows, columns, _ = (part[0] for part in front.skew.pixels(torch.tensor([front.time])))
+            rows, columns = rows[step.slots.cpu()], columns[step.slots.cpu()]
+            wanted = full.log_pmf(x, step.channel)[0, :, rows, columns].T
+            found = found[step.slots] if found.shape == (front.lanes, network.levels) else found
+            if found.shape != wanted.shape:
+                raise ValueError(f"a step gives {tuple(found.shape)}, not {tuple(wanted.shape)}")
+            error = float((found.exp() - wanted.exp()).abs().max())
+            if not error <= torch.finfo(wanted.dtype).eps ** 0.5:
+                site = step.channel, int(rows[0]), int(columns[0])
+                raise UsageError(
+                    f"the steps of {name} are not its full pass: at {site} (channel, row, column)"
+                    f" a probability differs by {error:.2g}, as if a layer ignored the cache{wrap}"
+                )
+    except UsageError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, Warning) as error:
+        said = " ".join(str(error).split())[:120]
+        raise UsageError(f"{name} cannot go step by step ({said}){wrap}") from error
 
 
 def _in_lanes(wanted: Tensor, skew: Skew, times: range, batch: int) -> Tensor:

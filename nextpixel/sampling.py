@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from jaxtyping import Int, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.conditions.values import (
     Values,
@@ -24,6 +24,7 @@ from nextpixel.conditions.values import (
 from nextpixel.devices import full_precision, widest
 from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.models.wrapping import model_of
 from nextpixel.plan import Plan, Step
 
 __all__ = ["complete", "sample"]
@@ -32,7 +33,7 @@ Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 
 
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: tuple[int, int],
     *,
@@ -50,7 +51,7 @@ def sample(
     batch shares those steps, so many images at once cost little more than one.
 
     Args:
-        model: any model.
+        model: any model, or a module as for `models.wrapping.as_model`.
         n: number of images.
         shape: (H, W), any size.
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
@@ -88,6 +89,7 @@ def sample(
         >>> sample(model, 2, (5, 7), generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 7])
     """
+    model = model_of(model)
     height, width = shape
     if n < 0 or height < 1 or width < 1:
         raise ValueError(
@@ -99,7 +101,7 @@ def sample(
 
 
 def complete(
-    model: ImageModel,
+    model: nn.Module,
     x: Shaped[Tensor, "B C H W"],
     known: Shaped[Tensor, "..."],
     *,
@@ -138,6 +140,7 @@ def complete(
         ValueError: x, known, draws, temperature, guidance or condition does not fit.
         TypeError: known does not hold booleans or x no integers, or condition no tensors.
     """
+    model = model_of(model)
     if x.ndim != 4 or x.shape[1] != model.channels:
         raise ValueError(
             f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
 from nextpixel.devices import full_precision
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import (
-    AutoregressiveModel,
-    ImageModel,
+    RasterModel,
     check_values,
     evaluating,
     rows_per_pass,
 )
+from nextpixel.models.wrapping import model_of
 
 __all__ = [
     "bits_per_dim",
@@ -38,12 +38,13 @@ __all__ = [
 
 
 def bits_per_dim(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is switched off meanwhile.
+        model: any model, or a module as for `models.wrapping.as_model`; dropout is switched off
+            meanwhile.
         x: integers 0 … levels-1.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
@@ -59,7 +60,7 @@ def bits_per_dim(
 
 
 def score(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, " B"]:
     """The log-likelihood of each image in nats, float64, on the CPU.
 
@@ -69,7 +70,7 @@ def score(
 
 
 def scale_scores(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, "B scales"]:
     """The log-likelihood of each image by scale, in nats, float64, on the CPU.
 
@@ -77,6 +78,7 @@ def scale_scores(
     on; other models have one scale. Each sub-pixel counts in one scale: see
     `models.core.Scale.counts`.
     """
+    model = model_of(model)
     steps = [scale.step for scale in model.scales()]
     nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
     for images, rows, _, log_prob in _passes(model, x, condition):
@@ -85,7 +87,7 @@ def scale_scores(
 
 
 def log_prob_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, "B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
 
@@ -98,7 +100,7 @@ def log_prob_map(
 
 
 def entropy_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
 ) -> Float[Tensor, "B C H W"]:
     """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
 
@@ -118,7 +120,7 @@ def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
 
 
 def dequantised_bits_per_dim(
-    model: ImageModel,
+    model: nn.Module,
     x: Shaped[Tensor, "B C H W"],
     condition: ValuesLike = None,
     *,
@@ -147,7 +149,7 @@ def dequantised_bits_per_dim(
 
 
 def dequantised_score(
-    model: ImageModel,
+    model: nn.Module,
     x: Shaped[Tensor, "B C H W"],
     condition: ValuesLike = None,
     *,
@@ -187,7 +189,7 @@ Ask = Callable[[Distribution, Tensor], Tensor]
 
 
 def _passes(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor,
     condition: ValuesLike,
     values: Tensor | None = None,
@@ -200,6 +202,7 @@ def _passes(
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
     where the scale before counts a pixel.
     """
+    model = model_of(model)
     check_values(model, x)
     size = x.shape[2], x.shape[3]
     conditions = broadcast(model.conditions, condition, len(x), size, model.device)
@@ -219,7 +222,7 @@ def _passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel,
+    model: RasterModel,
     x: Tensor,
     given: Values,
     values: Tensor,

@@ -15,23 +15,20 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast
 from nextpixel.devices import full_precision
-from nextpixel.models.core import (
-    ImageModel,
-    check_values,
-    evaluating,
-)
+from nextpixel.models.core import check_values, evaluating
+from nextpixel.models.wrapping import model_of
 from nextpixel.plan import Plan, Step
 
 __all__ = ["Sites", "fronts", "walk"]
 
 
 def walk(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor,
     condition: ValuesLike = None,
     *,
@@ -45,7 +42,7 @@ def walk(
     several threads, and on a busy machine become ten times slower.
 
     Args:
-        model: the distribution.
+        model: the distribution, or a module as for `models.wrapping.as_model`.
         x: images (B, C, H, W), integers. At a site everything earlier must be in place; the rest is
             not read.
         condition: a value for each image; several conditions are a tuple.
@@ -82,7 +79,7 @@ class Sites:
 
 
 def fronts(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor,
     condition: ValuesLike = None,
     *,
@@ -112,8 +109,9 @@ def fronts(
 
 
 def _checked_steps(
-    model: ImageModel, x: Tensor, condition: ValuesLike, rows: Tensor | None, *, raster: bool
+    model: nn.Module, x: Tensor, condition: ValuesLike, rows: Tensor | None, *, raster: bool
 ) -> Iterator[tuple[Step, Tensor]]:
+    model = model_of(model)
     model.check(x, condition)
     check_values(model, x)
     size = x.shape[2], x.shape[3]

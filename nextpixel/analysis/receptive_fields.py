@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 
-from nextpixel.analysis.probe import Probe
+from nextpixel.analysis.probe import Probe, as_probed
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast, index
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.models.wrapping import model_of
 
 __all__ = [
     "EffectiveField",
@@ -52,8 +53,9 @@ def receptive_field(
     Raises:
         ValueError: the pixel is outside the image, or the shape is empty.
     """
+    model = as_probed(model, channels, levels)
     row, column = _checked_pixel(model, shape, pixel)
-    probe = Probe(model, channels, levels, condition, None)
+    probe = Probe(model, None, None, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
     seen = torch.stack(
@@ -70,6 +72,7 @@ def receptive_field_picture(
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future
     white.
     """
+    model = as_probed(model, None, None)
     row, column = _checked_pixel(model, shape, None)
     seen = receptive_field(model, shape, pixel=(row, column)).numpy()
     order = np.empty((len(seen), *shape), dtype=int)
@@ -116,7 +119,7 @@ class EffectiveField:
 
 
 def effective_receptive_field(
-    model: ImageModel,
+    model: nn.Module,
     x: Shaped[Tensor, "B C H W"],
     *,
     pixel: tuple[int, int] | None = None,
@@ -138,7 +141,7 @@ def effective_receptive_field(
             have no derivatives.
         TypeError: x does not hold integers.
     """
-    size = x.shape[2], x.shape[3]
+    model, size = model_of(model), (x.shape[2], x.shape[3])
     values = broadcast(model.conditions, condition, len(x), size, model.device)
     model.check(x, values)
     check_values(model, x)
@@ -182,7 +185,7 @@ def effective_receptive_field(
 
 
 def _checked_pixel(
-    model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
+    model: ImageModel, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
     """The pixel, checked; by default a low one whose distribution is of the last scale."""
     height, width = shape
@@ -194,7 +197,7 @@ def _checked_pixel(
             raise ValueError(f"pixel (={pixel}) is outside the images, which are {height}×{width}")
         return row, column
     row, column = max(0, height - 2), width // 2
-    if isinstance(model, ImageModel) and not list(model.scales())[-1].counts(row, column):
+    if not list(model.scales())[-1].counts(row, column):
         return (row, column + 1) if column + 1 < width else (min(row + 1, height - 1), column)
     return row, column
 
