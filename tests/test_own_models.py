@@ -30,6 +30,7 @@ from nextpixel.layers.heads import Categorical
 from nextpixel.models.core import ImageModel, Scale, visiting_order
 from nextpixel.models.wrapping import FullPassModel, as_model, unwrap
 from nextpixel.scoring import dequantised_score, entropy_map, log_prob_map
+from nextpixel.training import runs
 from nextpixel.walk import fronts, walk
 
 slow_steps = pytest.mark.filterwarnings("ignore:this module keeps nothing")

@@ -21,6 +21,7 @@ ORDER = [
     ["data"],
     ["training"],
     ["analysis"],
+    ["testing"],
     ["inference"],
     ["papers"],
     ["cli"],

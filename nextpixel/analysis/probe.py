@@ -47,7 +47,7 @@ class Probe:
     ) -> None:
         whole = as_probed(model, channels, levels)
         self.channels, self.levels = whole.channels, whole.levels
-        self._original, self._dtype, self._begun = whole, torch.float64, False
+        self._whole, self._dtype, self._begun = whole, torch.float64, False
         self.model = copy.deepcopy(whole).cpu().double()
         self._given = map_values(lambda value: value.cpu(), as_values(condition))
         # The conditions whose values are drawn, because none were given.
@@ -74,6 +74,11 @@ class Probe:
         """See above."""
         return _TOLERANCES[self._dtype][1]
 
+    @property
+    def original(self) -> nn.Module:
+        """The module that is probed, as it was given, without wrappers."""
+        return self._whole.module if isinstance(self._whole, FullPassModel) else self._whole
+
     def distribution(self, x: Tensor) -> Distribution:
         """The model's distributions, made of logits if that is what it gives."""
         first, self._begun = not self._begun, True
@@ -83,7 +88,7 @@ class Probe:
             if not first:
                 raise
         # Its own float32 met the weights in float64, unless the error stays.
-        self.model = copy.deepcopy(self._original).cpu().float().train(self.model.training)
+        self.model = copy.deepcopy(self._whole).cpu().float().train(self.model.training)
         self._dtype = torch.float32
         return self._distribution(x)
 
@@ -180,12 +185,35 @@ class Probe:
         except UsageError:  # the walk compared them first
             return math.inf
 
+    def all_images(self, shape: tuple[int, int]) -> Tensor:
+        """All images of a size, the last sub-pixel running fastest."""
+        values = itertools.product(range(self.levels), repeat=self.channels * math.prod(shape))
+        return torch.tensor(list(values)).view(-1, self.channels, *shape)
+
     @torch.no_grad()
     def total_probability(self, shape: tuple[int, int]) -> float:
         """Σ p(x) over all images of a size."""
-        values = itertools.product(range(self.levels), repeat=self.channels * math.prod(shape))
-        x = torch.tensor(list(values)).view(-1, self.channels, *shape)
+        x = self.all_images(shape)
         return float(self.distribution(x).log_prob(x).sum(dim=(1, 2, 3)).exp().sum())
+
+    @torch.no_grad()
+    def change(
+        self, shape: tuple[int, int], site: Site, source: Site, *, training: bool = False
+    ) -> float:
+        """By how many nats another value of one site changes the distribution of another."""
+        self.model.train(training)
+        largest = 0.0
+        for _ in range(8):
+            x = self.images(2, shape)
+            other = x.clone()
+            other[:, *source] = (x[:, *source] + 1) % self.levels
+            with seeded(0):
+                before = self.log_pmf(self.distribution(x), x)
+            with seeded(0):
+                after = self.log_pmf(self.distribution(other), other)
+            largest = max(largest, float((after - before)[:, :, *site].abs().max()))
+        self.model.eval()
+        return largest
 
 
 def as_probed(model: nn.Module, channels: int | None, levels: int | None) -> ImageModel:

@@ -166,7 +166,7 @@ class FullPassModel(RasterModel):
         self, module: nn.Module, *, channels: int, levels: int, conditions: tuple[Condition, ...]
     ) -> None:
         super().__init__(channels=channels, levels=levels)
-        self.module, self.conditions = module, conditions
+        self.module, self.conditions, self.training = module, conditions, module.training
         self.colours, self.encoder = channels, None
 
     @property
