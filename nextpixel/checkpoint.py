@@ -18,6 +18,7 @@ from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
+from nextpixel.files.hub import HUB, downloaded
 from nextpixel.files.regular import kind_of
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
@@ -113,7 +114,8 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     Args:
         path_or_name: a checkpoint; the folder of a run, whose best weights it takes; or a
             pretrained model, such as "nextpixel:mnist", see `pretrained`. "mnist" is the same model
-            where no file or folder is called so; where one is, it is refused.
+            where no file or folder is called so; where one is, it is refused. "hf:OWNER/NAME", also
+            with "@REVISION", is `model.safetensors` of that repository of the Hugging Face Hub.
         device: where to put the model.
 
     Raises:
@@ -286,6 +288,8 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 def _resolve(path_or_name: str | Path) -> Path:
     path = Path(path_or_name).expanduser()
     if isinstance(path_or_name, str):
+        if path_or_name.startswith(HUB):
+            return downloaded(path_or_name)
         if path_or_name.startswith(_BUNDLED):
             return _bundled(path_or_name.removeprefix(_BUNDLED))
         if path_or_name in pretrained():
