@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+    from nextpixel.models.wrapping import as_model
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
     from nextpixel.settings.preparation import Preparation
@@ -41,6 +42,7 @@ __all__ = [
     "Source",
     "TrainConfig",
     "VectorCondition",
+    "as_model",
     "bits_per_dim",
     "check_causality",
     "complete",
@@ -72,6 +74,7 @@ _HOMES = {
     "Source": "settings.source",
     "TrainConfig": "settings.training",
     "VectorCondition": "conditions.kinds",
+    "as_model": "models.wrapping",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",
     "complete": "sampling",
