@@ -15,6 +15,7 @@ from torch import nn
 from nextpixel.checkpoint import named, open_checkpoint, save
 from nextpixel.files.card import ModelCard, Training
 from nextpixel.files.hub import HUB, WEIGHTS, downloaded
+from nextpixel.files.replacing import replace_file
 from nextpixel.inference.publishing import without_names
 from nextpixel.models.trainable import Trainable
 
@@ -105,7 +106,8 @@ class HubModel(
         save(self.model, save_directory / WEIGHTS, card=clean)
         stated = {"model_type": "nextpixel", "model": type(self.model).__name__}
         text = json.dumps(stated | {"config": self.model.config()}, indent=2)
-        (save_directory / "config.json").write_text(text + "\n", encoding="utf-8")
+        with replace_file(save_directory / "config.json") as path:
+            path.write_text(text + "\n", encoding="utf-8")
         self.generate_model_card().save(save_directory / "README.md")
 
     def generate_model_card(self, *_: Any, **__: Any) -> huggingface_hub.ModelCard:
