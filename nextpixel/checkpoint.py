@@ -23,7 +23,7 @@ from nextpixel.files.regular import kind_of
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
-from nextpixel.models.registry import MODELS
+from nextpixel.models.registry import MODELS, check_rebuilt
 from nextpixel.models.trainable import Trainable
 from nextpixel.models.wrapping import FullPassModel, unwrap
 from nextpixel.version import __version__
@@ -71,7 +71,9 @@ def save(model: nn.Module, path: str | Path, *, card: ModelCard | None = None) -
         card: what to say about the model. Its class, configuration and version are filled in.
 
     Raises:
-        ValueError: the class is not in `MODELS`.
+        UsageError: `load` could not read the file: a class is not in `MODELS`, a module or a tensor
+            is not of the model's configuration, such as that of a pruned or parametrised layer, or
+            tensors have several precisions or no values.
         FileNotFoundError: the folder does not exist.
 
     Example:
@@ -84,6 +86,7 @@ def save(model: nn.Module, path: str | Path, *, card: ModelCard | None = None) -
         (4, ('zero', 'one'))
     """
     model = named(model)
+    check_rebuilt(model)
     own: dict[str, Any] = {"model": type(model).__name__, "config": model.config()}
     card = replace(card or ModelCard(), format=FORMAT, version=__version__, **own)
     write_tensors(path, model.state_dict(), card.to_json())

@@ -7,10 +7,11 @@ distributions give similar pictures.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from typing import Literal, overload
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from nextpixel.conditions.values import (
@@ -21,17 +22,19 @@ from nextpixel.conditions.values import (
     map_values,
     unknown,
 )
-from nextpixel.devices import full_precision, widest
+from nextpixel.devices import draw_noise, widest
+from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
 from nextpixel.models.wrapping import model_of
-from nextpixel.plan import Plan, Step
+from nextpixel.plan import Plan, Step, apart, quietly
 
 __all__ = ["complete", "sample"]
 
 Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 
 
+@overload
 def sample(
     model: nn.Module,
     n: int,
@@ -42,9 +45,39 @@ def sample(
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     common_noise: bool = False,
+    return_log_prob: Literal[False] = False,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "n C H W"]:
+) -> Int[Tensor, "n C H W"]: ...
+@overload
+def sample(
+    model: nn.Module,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    condition: ValuesLike = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: Literal[True],
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]: ...
+def sample(
+    model: nn.Module,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    condition: ValuesLike = None,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
+    common_noise: bool = False,
+    return_log_prob: bool = False,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Int[Tensor, "n C H W"] | tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]:
     """Draws images from the model.
 
     Cost: about the arithmetic of one full pass per image, in H·W·C steps that follow one another. A
@@ -71,16 +104,20 @@ def sample(
         common_noise: whether all images are drawn with the same random numbers. Then they differ
             only by their conditions, and similar conditions give similar pictures, as for the
             interpolations of the paper.
+        return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
+            on the way, without a second pass, and does not depend on the parameters for autograd.
         batch_size: images walked at once.
         progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
             length).
 
     Returns:
-        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device.
+        Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
+        also the log-likelihoods in nats, (n,), float64, on the CPU: those of `score`.
 
     Raises:
-        ValueError: n, shape, temperature, guidance or condition is out of range, or the model's
-            weights are NaN.
+        ValueError: n, shape, temperature, guidance or condition is out of range, the model's
+            weights are NaN, or the log-probability is asked for at another temperature or guidance
+            than 1, where images are not drawn from the model.
         TypeError: condition is neither a tensor nor a tuple of tensors.
 
     Example:
@@ -96,8 +133,17 @@ def sample(
             f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
         )
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
+    if return_log_prob and not temperature == guidance == 1:
+        raise UsageError(
+            f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
+            f" {guidance}: other images are not drawn from the model; score them instead"
+        )
     noise = _noise(x[:1] if common_noise and n else x, generator).expand(x.shape)
-    return _fill(model, x, None, condition, temperature, guidance, noise, batch_size, progress)
+    options = condition, temperature, guidance, noise, batch_size, progress
+    if not return_log_prob:
+        return _fill(model, x, None, *options)
+    nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
+    return _fill(model, x, None, *options, nats), nats.cpu().double()
 
 
 def complete(
@@ -180,13 +226,9 @@ def complete(
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    device = generator.device if generator is not None else torch.device("cpu")
-    return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(
-        like.device
-    )
+    return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
 
 
-@torch.inference_mode()
 def _fill(
     model: ImageModel,
     x: Tensor,
@@ -197,8 +239,9 @@ def _fill(
     noise: Tensor,
     batch_size: int,
     progress: Progress | None,
+    nats: Tensor | None = None,
 ) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place."""
+    """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,)."""
     for name, value in (("temperature", temperature), ("guidance", guidance)):
         if not 0 <= value < math.inf:
             raise ValueError(
@@ -213,22 +256,27 @@ def _fill(
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
+    model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
     missing = missing.expand(x.shape)
     batches = [
-        _Batch(model, x[part], missing[part], index(values, part), noise[part], guidance)
+        _Batch(
+            model,
+            x[part],
+            missing[part],
+            index(values, part),
+            noise[part],
+            guidance,
+            None if nats is None else nats[part],
+        )
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
 
-    def fill_batches() -> Iterator[Step]:
-        for batch in batches:
-            yield from batch.fill(temperature)
-
-    with evaluating(model), full_precision(x.device):
-        fill = fill_batches()
-        for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
-            pass
+    steps = (step for batch in batches for step in batch.fill(temperature))
+    fill = apart(steps, x.device)
+    for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
+        pass
     return x
 
 
@@ -247,8 +295,9 @@ class _Batch:
         values: Values,
         noise: Tensor,
         guidance: float,
+        nats: Tensor | None,
     ) -> None:
-        self._x, self._levels, self._guidance = x, model.levels, guidance
+        self._x, self._levels, self._guidance, self._nats = x, model.levels, guidance, nats
         self._images, copies = x, 1
         if guidance != 1:
             nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
@@ -260,8 +309,8 @@ class _Batch:
         missing = missing.repeat(copies, 1, 1, 1)
         self.plan = Plan(model, self._images, values, missing, raster=False)
 
-    def fill(self, temperature: float) -> Iterator[Step]:
-        """Draws what is missing."""
+    def fill(self, temperature: float) -> Generator[Step, None, None]:
+        """Draws what is missing, and adds its log-probability to that of each image."""
         drawn: list[Tensor] = []
         front: Front | None = None
         for step in self.plan.steps():
@@ -270,14 +319,18 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-            if self._guidance == 1:
-                value = inverse_cdf(log_pmf, uniform, temperature)
-            else:
-                value = self._guided(log_pmf, uniform, temperature)
-            drawn.append(value)
-            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
-            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            with quietly(front):
+                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+                if self._guidance == 1:
+                    value = inverse_cdf(log_pmf, uniform, temperature)
+                else:
+                    value = self._guided(log_pmf, uniform, temperature)
+                drawn.append(value)
+                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
+                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+                if (nats := self._nats) is not None:
+                    of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                    nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

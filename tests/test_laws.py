@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import reference
@@ -20,6 +21,7 @@ from nextpixel import (
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import raster_order
 from nextpixel.conditions.values import Values, forget, index, unknown
+from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
@@ -128,6 +130,29 @@ def test_a_walk_reads_nothing_later(name: str) -> None:
             log_pmf, law.log_pmf(x, channel)[:, :, row, column], rtol=1e-10, atol=1e-10
         )
         blank[:, channel, row, column] = x[:, channel, row, column]
+
+
+@every_case
+def test_samples_come_with_their_log_probability(name: str) -> None:
+    model, shape = trained(name), (3, 4)
+    condition = conditions(model, 3, shape)
+
+    def drawn(**options: bool) -> Any:
+        seed = torch.Generator().manual_seed(0)
+        return sample(model, 3, shape, condition=condition, generator=seed, batch_size=2, **options)
+
+    x, nats = drawn(return_log_prob=True)
+    torch.testing.assert_close(nats, score(model, x, condition), rtol=1e-10, atol=1e-10)
+    assert torch.equal(x, drawn()) and not nats.is_inference()
+
+
+def test_no_log_probability_of_what_the_model_does_not_draw() -> None:
+    model = trained("gated-classes")
+    for option in ({"temperature": 0.5}, {"guidance": 2.0}):
+        with pytest.raises(UsageError, match="return_log_prob= needs temperature= and guid"):
+            sample(model, 1, (2, 2), return_log_prob=True, condition=torch.tensor(0), **option)
+    x, nats = sample(trained("gated"), 0, (2, 2), return_log_prob=True)
+    assert x.shape == (0, 1, 2, 2) and nats.shape == (0,)
 
 
 @every_case

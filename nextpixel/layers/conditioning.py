@@ -8,7 +8,7 @@ Neural Networks, section 3.6). The position of a pixel in the image is such a ma
 """
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
+from nextpixel.layers.constants import constant
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -75,8 +76,14 @@ class ConditionEncoder(nn.Module):
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
         # They also tell the precision of the parameters, so they exist even without vectors.
-        self.register_buffer("offset", torch.zeros(width))
-        self.register_buffer("factor", torch.ones(width))
+        self.register_buffer("offset", torch.empty(width))
+        self.register_buffer("factor", torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Vectors as they are: see `standardise`."""
+        self.offset.zero_()
+        self.factor.fill_(1)
 
     @property
     def widths(self) -> Widths:
@@ -84,6 +91,11 @@ class ConditionEncoder(nn.Module):
         vector = sum(part.width for part in self.conditions if not part.per_pixel)
         maps = sum(part.width for part in self.conditions if part.per_pixel)
         return Widths(vector, maps, (self.position_waves + 1) ** 2 - 1)
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        waves = [f"position_waves={self.position_waves}"] if self.position_waves else []
+        return ", ".join([part.describe() for part in self.conditions] + waves)
 
     def standardise(self, vectors: Tensor) -> None:
         """Sets offset and factor so that these vectors, (N, total size), get mean 0 and variance 1.
@@ -137,14 +149,24 @@ class ConditionBias(nn.Module):
 
     def __init__(self, widths: Widths, features: int) -> None:
         super().__init__()
+        self.widths, self.features = widths, features
         self.of_vector = nn.Linear(widths.vector, features, bias=False) if widths.vector else None
         self.of_maps = nn.Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
         self.of_positions = (
             nn.Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
         )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small random weights."""
         for layer in (self.of_vector, self.of_maps, self.of_positions):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.05)
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        given = ", ".join(f"{name}={width}" for name, width in self.widths._asdict().items())
+        return f"{given}, features={self.features}"
 
     def forward(self, encoded: Encoded, rows: range | None = None) -> Tensor:
         """The bias, (B, features, 1, 1); with maps or positions (B, features, rows, W).
@@ -192,8 +214,7 @@ class ConditionBias(nn.Module):
         return constant.repeat(front.skew.slots, 1), weights
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)  # training may use what a walk has cached
+@constant
 def _positions(
     waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:

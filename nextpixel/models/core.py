@@ -8,7 +8,6 @@ it; models have no such methods.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,6 +33,7 @@ from nextpixel.layers.head import Head
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.models.trainable import EXACT, Figure, Trainable
+from nextpixel.models.views import evaluating
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
@@ -286,6 +286,11 @@ class AutoregressiveModel(RasterModel):
         outputs = self.head_out.weight.shape[0]
         return max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
 
+    def extra_repr(self) -> str:
+        """The keywords of the model that are not None."""
+        given = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
@@ -328,14 +333,3 @@ def rows_per_pass(model: RasterModel, batch: int, width: int) -> int:
     """How many rows of a batch can be computed at once in half a gigabyte; at least one."""
     bytes_per_row = batch * width * model.floats_per_pixel * model.dtype.itemsize
     return max(1, _BYTES_PER_PASS // bytes_per_row)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within a block: dropout is off; afterwards the model is as before."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

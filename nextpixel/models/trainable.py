@@ -70,6 +70,12 @@ class Trainable(nn.Module, ABC):
     recompute: bool = False
     """Whether training computes each layer's maps again in the backward pass, to save memory."""
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        size = f", size={self.size}" if self.size else ""
+        given = "".join(f", condition: {part.describe()}" for part in self.conditions)
+        return f"channels={self.channels}, levels={self.levels}{size}{given}"
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild the model, as JSON: `registry.build(name, model.config())`."""
@@ -96,6 +102,13 @@ class Trainable(nn.Module, ABC):
     def categorical_values(self) -> bool:
         """Whether pixel values are categorical, so that distributions have no derivatives."""
         return any(isinstance(part, CategoricalInput) for part in self.modules())
+
+    def reset_parameters(self) -> None:
+        """Draws all parameters anew, such as those of a model that was made on the meta device."""
+        for part in reversed(list(self.modules())):  # parts before what they are part of
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset) and not isinstance(part, Trainable):
+                reset()
 
     @property
     def device(self) -> torch.device:
