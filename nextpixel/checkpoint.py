@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nextpixel.arguments import path_of
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
@@ -85,7 +86,7 @@ def save(model: nn.Module, path: str | Path, *, card: ModelCard | None = None) -
         >>> load(path).config()["levels"], read_card(path).classes
         (4, ('zero', 'one'))
     """
-    model = named(model)
+    model, path = named(model), path_of("path", path)
     check_rebuilt(model)
     own: dict[str, Any] = {"model": type(model).__name__, "config": model.config()}
     card = replace(card or ModelCard(), format=FORMAT, version=__version__, **own)
@@ -289,6 +290,8 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _resolve(path_or_name: str | Path) -> Path:
+    advice = "functions such as nextpixel.score take a model itself"
+    path_or_name = path_of("path_or_name", path_or_name, advice)
     path = Path(path_or_name).expanduser()
     if isinstance(path_or_name, str):
         if path_or_name.startswith(HUB):

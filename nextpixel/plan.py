@@ -7,7 +7,7 @@ raster order, and their unknown sites are visited.
 
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, map_values, random_values
-from nextpixel.devices import full_precision, one_thread
+from nextpixel.devices import OwnThreads, full_precision
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
 from nextpixel.front.skew import Skew
@@ -24,7 +24,7 @@ from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import ImageModel, RasterModel, Scale, rows_per_pass
 from nextpixel.models.wrapping import is_ours
 
-__all__ = ["Part", "Plan", "Step", "apart", "quietly"]
+__all__ = ["Part", "Plan", "Step", "apart"]
 
 Item = TypeVar("Item")
 
@@ -33,24 +33,22 @@ Item = TypeVar("Item")
 _THREADED_LANES = 64
 
 
-def quietly(front: Front) -> AbstractContextManager[None]:
-    """Computes on one thread within a block if the operations at a front are small."""
-    small = front.x.device.type == "cpu" and front.lanes < _THREADED_LANES
-    return one_thread() if small else nullcontext()
-
-
 def apart(steps: Generator[Item, None, None], device: torch.device) -> Iterator[Item]:
     """Steps that are computed without gradients and in full precision.
 
-    In between, where the caller's code runs, all modes are the caller's.
+    In between, where the caller's code runs, all modes and the number of threads are the caller's.
     """
-    with closing(steps):
+    threads = OwnThreads()
+    try:
         while True:
-            with torch.inference_mode(), full_precision(device):
+            with threads, torch.inference_mode(), full_precision(device):
                 step = next(steps, None)
             if step is None:
                 return
             yield step
+    finally:
+        with threads:
+            steps.close()
 
 
 class Part(NamedTuple):
@@ -83,13 +81,12 @@ class Step(NamedTuple):
     def log_pmf(self) -> Tensor:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
         front, x = self.front, self.front.x
-        with quietly(front):
-            # What colours of a pixel that are predicted at once depend on.
-            if front.colours == 1 and self.channel:
-                earlier = range(self.channel)
-                values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
-                x = torch.stack(values, dim=1)[:, :, None, None]
-            return self.distribution.log_pmf(x, self.channel).flatten(1)
+        # What colours of a pixel that are predicted at once depend on.
+        if front.colours == 1 and self.channel:
+            earlier = range(self.channel)
+            values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
+            x = torch.stack(values, dim=1)[:, :, None, None]
+        return self.distribution.log_pmf(x, self.channel).flatten(1)
 
     @property
     def slots(self) -> Tensor:
@@ -260,22 +257,23 @@ def _front_steps(
     front = cache.enter(
         skew, x, model.dtype, maps=model.encoder is not None, replays=_replays(model)
     )
+    single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
     length = skew.block
-    for time in skew.times:
-        phase = time % length
-        if phase == 0 or time == skew.times.start:
-            here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
-            some = here.any(dim=2).tolist()
-            lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
-        for channel in range(model.channels):
-            if time < 0 and channel:
-                break  # before the first pixel only the rows above are prepared
-            if channel < model.colours:
-                with quietly(front):
+    with _one_thread() if single else nullcontext():
+        for time in skew.times:
+            phase = time % length
+            if phase == 0 or time == skew.times.start:
+                here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
+                some = here.any(dim=2).tolist()
+                lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
+            for channel in range(model.channels):
+                if time < 0 and channel:
+                    break  # before the first pixel only the rows above are prepared
+                if channel < model.colours:
                     front.move_to(time, channel)
                     distribution = front.again() or model(x, values, cache)
-            if some[phase][channel]:
-                yield Step(channel, front, distribution, lanes[phase][channel], part)
+                if some[phase][channel]:
+                    yield Step(channel, front, distribution, lanes[phase][channel], part)
 
 
 def _replays(model: RasterModel) -> bool:
@@ -326,3 +324,14 @@ def _in_lanes(wanted: Tensor, skew: Skew, times: range, batch: int) -> Tensor:
     rows, columns, alive = skew.pixels(torch.tensor(times))
     sites = wanted[:, :, rows, columns] & alive
     return sites.permute(2, 1, 3, 0).expand(-1, -1, -1, batch).flatten(2)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread: tiny operations on several become ten times slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

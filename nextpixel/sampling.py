@@ -6,28 +6,32 @@ its distribution function, so the same noise gives the same picture whatever the
 distributions give similar pictures.
 """
 
-import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Literal, overload
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nextpixel.conditions.values import (
-    Values,
-    ValuesLike,
-    broadcast,
-    index,
-    map_values,
-    unknown,
+from nextpixel.arguments import drawing_factor, whole_number
+from nextpixel.border import (
+    ConditionGiven,
+    Images,
+    Mask,
+    admit_condition,
+    admit_known,
+    checked_generator,
+    checked_shape,
+    model_of,
+    watched,
 )
-from nextpixel.devices import draw_noise, widest
+from nextpixel.conditions.values import Values, index, map_values, unknown
+from nextpixel.devices import OwnThreads, draw_noise, full_precision, widest
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel, check_values, evaluating
-from nextpixel.models.wrapping import model_of
-from nextpixel.plan import Plan, Step, apart, quietly
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
+from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["complete", "sample"]
 
@@ -38,9 +42,9 @@ Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 def sample(
     model: nn.Module,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -53,9 +57,9 @@ def sample(
 def sample(
     model: nn.Module,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -67,9 +71,9 @@ def sample(
 def sample(
     model: nn.Module,
     n: int,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -84,7 +88,7 @@ def sample(
     batch shares those steps, so many images at once cost little more than one.
 
     Args:
-        model: any model, or a module as for `models.wrapping.as_model`.
+        model: any model, or a module as for `as_model`.
         n: number of images.
         shape: (H, W), any size.
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
@@ -107,8 +111,8 @@ def sample(
         return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
             on the way, without a second pass, and does not depend on the parameters for autograd.
         batch_size: images walked at once.
-        progress: wraps the iteration over sites, e.g. to show a bar: called as progress(iterable,
-            length).
+        progress: wraps the iteration over sites, e.g. to show a bar: ``tqdm.tqdm``, or a function
+            that is called as progress(iterable, length).
 
     Returns:
         Integers 0 … levels-1, (n, C, H, W), int64, on the model's device. With `return_log_prob`
@@ -118,7 +122,7 @@ def sample(
         ValueError: n, shape, temperature, guidance or condition is out of range, the model's
             weights are NaN, or the log-probability is asked for at another temperature or guidance
             than 1, where images are not drawn from the model.
-        TypeError: condition is neither a tensor nor a tuple of tensors.
+        TypeError: condition holds no numbers.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -126,12 +130,8 @@ def sample(
         >>> sample(model, 2, (5, 7), generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 7])
     """
-    model = model_of(model)
-    height, width = shape
-    if n < 0 or height < 1 or width < 1:
-        raise ValueError(
-            f"n (={n}) must not be negative and shape (={tuple(shape)}) must be at least (1, 1)"
-        )
+    model, n = model_of(model), whole_number("n", n, 0)
+    height, width = checked_shape(shape)
     x = torch.zeros(n, model.channels, height, width, dtype=torch.int64, device=model.device)
     if return_log_prob and not temperature == guidance == 1:
         raise UsageError(
@@ -148,17 +148,17 @@ def sample(
 
 def complete(
     model: nn.Module,
-    x: Shaped[Tensor, "B C H W"],
-    known: Shaped[Tensor, "..."],
+    x: Images,
+    known: Mask,
     *,
     draws: int = 1,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> Int[Tensor, "B draws C H W"]:
+) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
     Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
@@ -169,8 +169,9 @@ def complete(
     known, and not if an upper half is.
 
     Args:
-        model: any model.
-        x: images (B, C, H, W), integers; unknown sub-pixels may hold anything.
+        model: any model, or a module as for `as_model`.
+        x: images (B, C, H, W), or one image (C, H, W), integers; unknown sub-pixels may hold
+            anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
         draws: completions of each image.
@@ -180,34 +181,16 @@ def complete(
         progress: as for `sample`.
 
     Returns:
-        Integers (B, draws, C, H, W), int64, on the model's device.
+        Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's
+        device.
 
     Raises:
         ValueError: x, known, draws, temperature, guidance or condition does not fit.
-        TypeError: known does not hold booleans or x no integers, or condition no tensors.
+        TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
-    model = model_of(model)
-    if x.ndim != 4 or x.shape[1] != model.channels:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; this model takes (B, {model.channels}, H, W)"
-        )
-    if known.dtype != torch.bool:
-        raise TypeError(
-            f"known has type {known.dtype}; give booleans, True where a sub-pixel is known"
-        )
-    if draws < 1:
-        raise ValueError(f"draws (={draws}) must be at least 1")
-    try:
-        known = known.expand(x.shape)
-    except RuntimeError:
-        shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(x.shape)}"
-        raise ValueError(f"the shape of known, {shapes}; give for example (H, W)") from None
-    x, known = x.to(model.device), known.to(model.device)
-    check_values(model, x[known])
-    x = x.long()
-    batch = x.shape[0]
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, batch, size, model.device)
+    model, x, known, single = admit_known(model, x, known)
+    batch, draws = len(x), whole_number("draws", draws, 1)
+    values = admit_condition(model, condition, batch, (x.shape[2], x.shape[3]))
     blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
     filled = _fill(
         model,
@@ -220,20 +203,22 @@ def complete(
         batch_size,
         progress,
     )
-    return filled.view(batch, draws, *x.shape[1:])
+    filled = filled.view(batch, draws, *x.shape[1:])
+    return filled[0] if single else filled
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
+    noise = draw_noise(torch.rand, like.shape, checked_generator(generator))
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
+    return (noise * (1 - 2**-22)).to(like.device)
 
 
 def _fill(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
-    condition: ValuesLike,
+    condition: ConditionGiven,
     temperature: float,
     guidance: float,
     noise: Tensor,
@@ -242,20 +227,14 @@ def _fill(
     nats: Tensor | None = None,
 ) -> Tensor:
     """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,)."""
-    for name, value in (("temperature", temperature), ("guidance", guidance)):
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{name} (={value}) must be a finite number of at least 0; 1 draws from the model"
-                " itself"
-            )
+    temperature = drawing_factor("temperature", temperature)
+    guidance = drawing_factor("guidance", guidance)
+    batch_size = whole_number("batch_size", batch_size, 1)
     if guidance != 1 and not model.conditions:
-        raise ValueError(
-            f"guidance (={guidance}) is towards a condition, but this model has none; leave it at 1"
+        raise UsageError(
+            f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size (={batch_size}) must be at least 1")
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
+    values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
@@ -272,11 +251,14 @@ def _fill(
         )
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
-
     steps = (step for batch in batches for step in batch.fill(temperature))
-    fill = apart(steps, x.device)
-    for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
-        pass
+    if progress is None:
+        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
+            for _ in steps:
+                pass
+    else:
+        for _ in watched(progress, apart(steps, x.device), sum(len(b.plan) for b in batches)):
+            pass
     return x
 
 
@@ -319,18 +301,17 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            with quietly(front):
-                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-                if self._guidance == 1:
-                    value = inverse_cdf(log_pmf, uniform, temperature)
-                else:
-                    value = self._guided(log_pmf, uniform, temperature)
-                drawn.append(value)
-                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
-                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
-                if (nats := self._nats) is not None:
-                    of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
-                    nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
+            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+            if self._guidance == 1:
+                value = inverse_cdf(log_pmf, uniform, temperature)
+            else:
+                value = self._guided(log_pmf, uniform, temperature)
+            drawn.append(value)
+            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
+            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            if (nats := self._nats) is not None:
+                of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

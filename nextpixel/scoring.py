@@ -10,20 +10,21 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from nextpixel.border import Admitted, ConditionGiven, Images, admit, checked_generator, tensor_of
 from nextpixel.cache import Cache
-from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
+from nextpixel.conditions.values import Values, index
 from nextpixel.devices import draw_noise, full_precision
+from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
+from nextpixel.layers.integers import check_integers
 from nextpixel.models.core import (
     RasterModel,
-    check_values,
-    evaluating,
     rows_per_pass,
 )
-from nextpixel.models.wrapping import model_of
+from nextpixel.models.evaluation import evaluating
 
 __all__ = [
     "bits_per_dim",
@@ -37,15 +38,13 @@ __all__ = [
 ]
 
 
-def bits_per_dim(
-    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> float:
+def bits_per_dim(model: nn.Module, x: Images, condition: ConditionGiven = None) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model, or a module as for `models.wrapping.as_model`; dropout is off, whatever
-            mode it is in.
-        x: integers 0 … levels-1.
+        model: any model, or a module as for `as_model`; dropout is off, whatever mode it is in.
+        x: integers 0 … levels-1, in a tensor, an array or pictures: images (B, C, H, W) or one
+            image (C, H, W); see `nextpixel.border`.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
             unconditional model.
@@ -54,63 +53,75 @@ def bits_per_dim(
         ValueError: x is empty, or x or condition does not fit the model.
         TypeError: x does not hold integers.
     """
-    if not x.numel():
-        raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
+    given = admit(model, x, condition)
+    return _mean_bits(given, _by_scale(given))
 
 
-def score(
-    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, " B"]:
+def score(model: nn.Module, x: Images, condition: ConditionGiven = None) -> Float[Tensor, " *B"]:
     """The log-likelihood of each image in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`.
+    Arguments as for `bits_per_dim`. Of one image (C, H, W) it is one number, ().
     """
-    return scale_scores(model, x, condition).sum(dim=1)
+    given = admit(model, x, condition)
+    return given.result(_by_scale(given).sum(dim=1))
 
 
 def scale_scores(
-    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, "B scales"]:
+    model: nn.Module, x: Images, condition: ConditionGiven = None
+) -> Float[Tensor, "*B scales"]:
     """The log-likelihood of each image by scale, in nats, float64, on the CPU.
 
     Arguments as for `bits_per_dim`. A `MultiScale` has log p(small), log p(rest | small), and so
     on; other models have one scale. Each sub-pixel counts in one scale: see
     `models.core.Scale.counts`.
     """
-    model = model_of(model)
-    steps = [scale.step for scale in model.scales()]
-    nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in _passes(model, x, condition):
+    given = admit(model, x, condition)
+    return given.result(_by_scale(given))
+
+
+def log_prob_map(
+    model: nn.Module, x: Images, condition: ConditionGiven = None
+) -> Float[Tensor, "*B C H W"]:
+    """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
+
+    Arguments as for `bits_per_dim`. The map has the shape of x.
+    """
+    return _map(admit(model, x, condition), _log_prob)
+
+
+def entropy_map(
+    model: nn.Module, x: Images, condition: ConditionGiven = None
+) -> Float[Tensor, "*B C H W"]:
+    """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
+
+    Arguments as for `bits_per_dim`. The map has the shape of x.
+    """
+    # A mixture holds all its components at every level, so that one row is enough at once.
+    return _map(admit(model, x, condition), _entropy, most_rows=1)
+
+
+def _by_scale(given: Admitted) -> Tensor:
+    """The log-likelihood of each image by scale, (B, scales)."""
+    steps = [scale.step for scale in given.model.scales()]
+    nats = torch.zeros(len(given.x), len(steps), dtype=torch.float64, device="cpu")
+    for images, rows, _, log_prob in _passes(given):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 
-def log_prob_map(
-    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, "B C H W"]:
-    """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
-
-    Arguments as for `bits_per_dim`.
-    """
-    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
-    for images, rows, columns, log_prob in _passes(model, x, condition):
-        nats[images, :, rows, columns] += log_prob
-    return nats
+def _map(given: Admitted, ask: "Ask", *, most_rows: int | None = None) -> Tensor:
+    """What is asked for each sub-pixel."""
+    nats = torch.zeros(given.x.shape, dtype=torch.float64, device="cpu")
+    for images, rows, columns, answer in _passes(given, ask=ask, most_rows=most_rows):
+        nats[images, :, rows, columns] += answer
+    return given.result(nats)
 
 
-def entropy_map(
-    model: nn.Module, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, "B C H W"]:
-    """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
-
-    Arguments as for `bits_per_dim`.
-    """
-    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
-    # A mixture holds all its components at every level, so that one row is enough at once.
-    for images, rows, columns, entropy in _passes(model, x, condition, ask=_entropy, most_rows=1):
-        nats[images, :, rows, columns] += entropy
-    return nats
+def _mean_bits(given: Admitted, nats: Tensor) -> float:
+    """Bits per sub-pixel over all images."""
+    if not len(given.x):
+        raise UsageError(f"‹x› has shape {tuple(given.x.shape)}: there is nothing to score")
+    return -float(nats.sum()) / (given.x.numel() * math.log(2))
 
 
 def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
@@ -121,8 +132,8 @@ def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
 
 def dequantised_bits_per_dim(
     model: nn.Module,
-    x: Shaped[Tensor, "B C H W"],
-    condition: ValuesLike = None,
+    x: Images,
+    condition: ConditionGiven = None,
     *,
     generator: torch.Generator | None = None,
 ) -> float:
@@ -142,34 +153,47 @@ def dequantised_bits_per_dim(
     Raises:
         ValueError, TypeError: as `bits_per_dim`.
     """
-    if not x.numel():
-        raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    nats = dequantised_score(model, x, condition, generator=generator)
-    return -float(nats.sum()) / (x.numel() * math.log(2))
+    given = admit(model, x, condition)
+    return _mean_bits(given, _densities(given, generator))
 
 
 def dequantised_score(
     model: nn.Module,
-    x: Shaped[Tensor, "B C H W"],
-    condition: ValuesLike = None,
+    x: Images,
+    condition: ConditionGiven = None,
     *,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, " B"]:
+) -> Float[Tensor, " *B"]:
     """The log-density of each image plus noise in nats, float64, on the CPU.
 
     Arguments as for `dequantised_bits_per_dim`.
     """
-    nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
-    noisy = dequantised(x, generator)
-    for images, _, _, log_density in _passes(model, x, condition, noisy, ask=_log_density):
+    given = admit(model, x, condition)
+    return given.result(_densities(given, generator))
+
+
+def _densities(given: Admitted, generator: torch.Generator | None) -> Tensor:
+    """The log-density of each image plus noise, (B,)."""
+    nats = torch.zeros(len(given.x), dtype=torch.float64, device="cpu")
+    noisy = dequantised(given.x, generator)
+    for images, _, _, log_density in _passes(given, noisy, ask=_log_density):
         nats[images] += log_density.sum(dim=(1, 2, 3))
     return nats
 
 
-def dequantised(
-    x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None
-) -> Float[Tensor, "B C H W"]:
-    """Integers plus uniform noise on [0, 1), rounded to less than the next integer."""
+def dequantised(x: Images, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
+    """Integers plus uniform noise on [0, 1), rounded to less than the next integer.
+
+    Args:
+        x: integers of any width, which are widened first.
+        generator: source of the noise; None takes torch's default generator.
+
+    Raises:
+        TypeError: x does not hold integers.
+    """
+    x = tensor_of("x", x)
+    check_integers(x)
+    x, generator = x.long(), checked_generator(generator)
     real = x + draw_noise(torch.rand, x.shape, generator).to(x.device)
     following = (x + 1).to(real.dtype)
     return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
@@ -188,9 +212,7 @@ Ask = Callable[[Distribution, Tensor], Tensor]
 
 
 def _passes(
-    model: nn.Module,
-    x: Tensor,
-    condition: ValuesLike,
+    given: Admitted,
     values: Tensor | None = None,
     *,
     ask: Ask = _log_prob,
@@ -201,17 +223,14 @@ def _passes(
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
     where the scale before counts a pixel.
     """
-    model = model_of(model)
-    check_values(model, x)
-    size = x.shape[2], x.shape[3]
-    conditions = broadcast(model.conditions, condition, len(x), size, model.device)
+    model, x, conditions, _ = given
     for scale in evaluating(model).scales():
         network, step, coarser = scale
         every = slice(None, None, step)
-        given = scale.given(x, conditions)
+        theirs = scale.given(x, conditions)
         asked = x if values is None else values
         for images, rows, answer in _raster_passes(
-            network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
+            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
         ):
             if coarser is not None:
                 apart = coarser // step
@@ -232,7 +251,7 @@ def _raster_passes(
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))
-        part = x[images].to(model.device)
+        part = x[images].to(model.device).long()
         theirs = tuple(value.to(model.device) for value in index(given, images))
         cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
         for start in range(0, height, rows_at_once):

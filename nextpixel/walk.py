@@ -11,15 +11,16 @@ belongs to the caller, who writes each value into x before taking the next site:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Bool
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nextpixel.border import ConditionGiven, Mask, admit, checked_rows, shares_memory
 from nextpixel.cache import Site
-from nextpixel.conditions.values import ValuesLike, broadcast
-from nextpixel.models.core import check_values, evaluating
-from nextpixel.models.wrapping import model_of
+from nextpixel.errors import UsageError
+from nextpixel.models.evaluation import evaluating
 from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["Sites", "fronts", "walk"]
@@ -27,10 +28,10 @@ __all__ = ["Sites", "fronts", "walk"]
 
 def walk(
     model: nn.Module,
-    x: Tensor,
-    condition: ValuesLike = None,
+    x: Tensor | NDArray[Any],
+    condition: ConditionGiven = None,
     *,
-    rows: Bool[Tensor, " H"] | None = None,
+    rows: Mask | None = None,
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order, each with the distribution of its value.
 
@@ -39,9 +40,10 @@ def walk(
     Small steps run on one thread of the CPU; between steps everything is as the caller set it.
 
     Args:
-        model: the distribution, or a module as for `models.wrapping.as_model`.
-        x: images (B, C, H, W), integers. At a site everything earlier must be in place; the rest is
-            not read.
+        model: the distribution, or a module as for `as_model`.
+        x: images (B, C, H, W), integers, in a tensor or an array to write into. At a site
+            everything earlier must be in place; the rest is not read. Of one image (C, H, W), the
+            log-probabilities are (levels,).
         condition: a value for each image; several conditions are a tuple.
         rows: which rows to visit; the others are taken from x as they stand, many at a time. None
             visits all.
@@ -54,11 +56,15 @@ def walk(
         The site and its log-probabilities (B, levels) in nats. Write the chosen values into x
         before going on.
     """
-    for step, log_pmf in _checked_steps(model, x, condition, rows, raster=True):
+    single, steps = _checked_steps(model, x, condition, rows, raster=True)
+    for step, log_pmf in steps:
         part, skew = step.part, step.front.skew
         row, column = divmod(step.front.time, skew.lag)  # of one slot
         row, column = row + skew.rows.start + part.rows.start, column + part.columns.start
-        yield Site(step.channel, row * part.step, column * part.step), log_pmf
+        yield (
+            Site(step.channel, row * part.step, column * part.step),
+            log_pmf[0] if single else log_pmf,
+        )
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,10 @@ class Sites:
 
 def fronts(
     model: nn.Module,
-    x: Tensor,
-    condition: ValuesLike = None,
+    x: Tensor | NDArray[Any],
+    condition: ConditionGiven = None,
     *,
-    rows: Bool[Tensor, " H"] | None = None,
+    rows: Mask | None = None,
 ) -> Iterator[tuple[Sites, Tensor]]:
     """Visits the sites of x, as many at once as do not depend on each other.
 
@@ -100,23 +106,26 @@ def fronts(
 
             x[:, sites.channel, sites.rows, sites.columns] = ...
     """
-    for step, log_pmf in _checked_steps(model, x, condition, rows, raster=False):
-        lanes = log_pmf.view(-1, *x.shape[:1], log_pmf.shape[1])
-        yield _sites(step), lanes[step.slots].transpose(0, 1)
+    single, steps = _checked_steps(model, x, condition, rows, raster=False)
+    for step, log_pmf in steps:
+        lanes = torch.unflatten(log_pmf, 0, (step.front.skew.slots, -1))[step.slots].transpose(0, 1)
+        yield _sites(step), lanes[0] if single else lanes
 
 
 def _checked_steps(
-    model: nn.Module, x: Tensor, condition: ValuesLike, rows: Tensor | None, *, raster: bool
-) -> Iterator[tuple[Step, Tensor]]:
-    model = model_of(model)
-    model.check(x, condition)
-    check_values(model, x)
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, len(x), size, model.device)
-    visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows.cpu()
-    unknown = visited[:, None].expand(1, *x.shape[1:])
-    plan = Plan(evaluating(model), x, values, unknown, raster=raster)
-    yield from apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
+    model: nn.Module, x: Any, condition: Any, rows: Any, *, raster: bool
+) -> tuple[bool, Iterator[tuple[Step, Tensor]]]:
+    """Whether x is one image, and the steps."""
+    given = admit(model, x, condition)
+    if not shares_memory(x, given.x):
+        raise UsageError(
+            "‹x› must be a tensor or an array of a type that torch computes with: a walk reads the"
+            " values that are written into it"
+        )
+    x = given.x
+    unknown = checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:])
+    plan = Plan(evaluating(given.model), x, given.values, unknown, raster=raster)
+    return given.single, apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
 
 
 def _sites(step: Step) -> Sites:

@@ -15,10 +15,11 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "version", "tracing", "conditions", "cache", "devices", "front"],
+    ["errors", "version", "arguments", "tracing", "conditions", "cache", "devices", "front"],
     ["settings"],
     ["files", "layers"],
     ["models"],
+    ["border"],
     ["plan", "scoring", "checkpoint"],
     ["walk"],
     ["sampling", "autoencoding"],

@@ -15,8 +15,9 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
+from nextpixel.arguments import whole_number
+from nextpixel.border import ConditionGiven, checked_shape
 from nextpixel.cache import Site
-from nextpixel.conditions.values import ValuesLike
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 
@@ -119,11 +120,13 @@ class CausalityReport:
         return "\n".join(lines)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def check_causality(
     model: nn.Module,
     *,
     shape: tuple[int, int] = (4, 5),
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     channels: int | None = None,
     levels: int | None = None,
     draws: int = 3,
@@ -152,8 +155,7 @@ def check_causality(
         >>> report.leaks, report.unseen, round(report.total_probability, 9)
         ((), (), 1.0)
     """
-    if min(shape) < 1 or draws < 1:
-        raise ValueError(f"shape (={shape}) must be at least 1×1 and draws (={draws}) at least 1")
+    shape, draws = checked_shape(shape), whole_number("draws", draws, 1)
     probe = Probe(model, channels, levels, condition, generator)
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends
@@ -180,11 +182,13 @@ def check_causality(
     )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def dependencies(
     model: nn.Module,
     shape: tuple[int, int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     draws: int = 3,
     training: bool = False,
 ) -> Bool[Tensor, "sites sites"]:
@@ -192,6 +196,7 @@ def dependencies(
 
     Sites are in the model's order. Arguments as for `check_causality`.
     """
+    shape, draws = checked_shape(shape), whole_number("draws", draws, 1)
     return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
 
 

@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from nextpixel.arguments import instance_of
+from nextpixel.border import ConditionGiven, admit_condition, checked_generator, tensor_of
 from nextpixel.cache import Site, raster_order
 from nextpixel.conditions.kinds import ClassCondition, of_kind
-from nextpixel.conditions.values import Values, ValuesLike, as_values, map_values, random_values
+from nextpixel.conditions.values import Values, map_values, random_values
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
@@ -42,19 +44,23 @@ class Probe:
         model: nn.Module,
         channels: int | None,
         levels: int | None,
-        condition: ValuesLike,
+        condition: ConditionGiven,
         generator: torch.Generator | None,
     ) -> None:
+        instance_of("model", model, nn.Module)
         whole = as_probed(model, channels, levels)
         self.channels, self.levels = whole.channels, whole.levels
         self._whole, self._dtype, self._begun = whole, torch.float64, False
         self.model = copy.deepcopy(whole).cpu().double()
-        self._given = map_values(lambda value: value.cpu(), as_values(condition))
+        given = condition if isinstance(condition, tuple) else (condition,)
+        self._given: Values = ()
+        if condition is not None:
+            self._given = tuple(tensor_of("condition", value).cpu() for value in given)
         # The conditions whose values are drawn, because none were given.
         self._drawn = whole.conditions if condition is None else ()
         self._classes = of_kind(self._drawn, ClassCondition)
         self._draw = 0
-        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self.generator = checked_generator(generator) or torch.Generator().manual_seed(0)
 
     def values(self, x: Tensor) -> Values:
         """The same values of the conditions for every image of x; every class has its turn."""
@@ -63,6 +69,8 @@ class Probe:
         for place, part in self._classes.items():
             drawn[place] = torch.tensor([self._draw % part.classes])
         given = self._given or tuple(drawn)
+        if isinstance(self.model, ImageModel):
+            return admit_condition(self.model, given, len(x), (x.shape[2], x.shape[3]))
         return map_values(lambda value: value.expand(len(x), *value.shape[1:]), given)
 
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe, as_probed
+from nextpixel.arguments import shown, whole_number
+from nextpixel.border import ConditionGiven, Images, admit, checked_shape
 from nextpixel.cache import Site
-from nextpixel.conditions.values import ValuesLike, broadcast, index
+from nextpixel.conditions.values import index
 from nextpixel.data.image_files import grid
 from nextpixel.devices import full_precision
-from nextpixel.models.core import ImageModel, check_values, evaluating
-from nextpixel.models.wrapping import model_of
+from nextpixel.errors import UsageError
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
 
 __all__ = [
     "EffectiveField",
@@ -28,12 +31,14 @@ __all__ = [
 ]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def receptive_field(
     model: nn.Module,
     shape: tuple[int, int],
     *,
     pixel: tuple[int, int] | None = None,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     channels: int | None = None,
     levels: int | None = None,
 ) -> Bool[Tensor, "C C H W"]:
@@ -119,12 +124,14 @@ class EffectiveField:
         )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def effective_receptive_field(
     model: nn.Module,
-    x: Shaped[Tensor, "B C H W"],
+    x: Images,
     *,
     pixel: tuple[int, int] | None = None,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
 ) -> EffectiveField:
     """How strongly a model's distribution of one pixel depends on the others (Luo et al., 2016).
 
@@ -142,14 +149,12 @@ def effective_receptive_field(
             have no derivatives.
         TypeError: x does not hold integers.
     """
-    model, size = model_of(model), (x.shape[2], x.shape[3])
-    values = broadcast(model.conditions, condition, len(x), size, model.device)
-    model.check(x, values)
-    check_values(model, x)
+    model, x, values, _ = admit(model, x, condition)
+    size = x.shape[2], x.shape[3]
     if not len(x):
-        raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
+        raise UsageError(f"‹x› has shape {tuple(x.shape)}: there is no image to look at")
     if model.categorical_values:
-        raise ValueError(
+        raise UsageError(
             "this model's values are categories, and a distribution has no derivative with respect"
             " to a category"
         )
@@ -158,7 +163,7 @@ def effective_receptive_field(
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
-        with full_precision(model.device), torch.enable_grad():
+        with full_precision(model.device):
             log_prob = evaluating(model)(real, index(values, slice(k, k + 1))).log_prob(real)
             for channel in range(model.channels):
                 total = log_prob[:, channel, row, column].sum()
@@ -189,13 +194,16 @@ def _checked_pixel(
     model: ImageModel, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
     """The pixel, checked; by default a low one whose distribution is of the last scale."""
-    height, width = shape
-    if height < 1 or width < 1:
-        raise ValueError(f"shape (={shape}) must be at least 1×1")
+    height, width = checked_shape(shape)
     if pixel is not None:
-        row, column = pixel
-        if not (0 <= row < height and 0 <= column < width):
-            raise ValueError(f"pixel (={pixel}) is outside the images, which are {height}×{width}")
+        try:
+            row, column = (whole_number("pixel", place, 0) for place in pixel)
+        except (TypeError, ValueError):
+            raise UsageError(f"‹pixel={shown(pixel)}› must be (row, column), from 0") from None
+        if not (row < height and column < width):
+            raise UsageError(
+                f"‹pixel={shown(pixel)}› is outside the images, which are {height}×{width}"
+            )
         return row, column
     row, column = max(0, height - 2), width // 2
     if not list(model.scales())[-1].counts(row, column):

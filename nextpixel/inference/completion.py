@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nextpixel import sampling
+from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.errors import UsageError
 from nextpixel.inference.conditions import class_numbers
@@ -55,6 +56,8 @@ def complete_images(
     Raises:
         UsageError: something does not fit the model, or the images differ in size.
     """
+    request = record_of("request", request, CompletionRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, source = trained.distribution, trained.card.source
     if (network.conditions and not network.given_by_data) or (source and source.embedding):

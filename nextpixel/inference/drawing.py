@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel import sampling
+from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
@@ -163,6 +164,8 @@ def draw_images(
         >>> draw_images("fashion-mnist", request, device="cpu").images.shape
         (2, 1, 4, 3)
     """
+    request = record_of("request", request, SampleRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, n, class_ = trained.distribution, request.n or 1, request.class_
     shape = request.shape or trained.card.shape

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nextpixel.analysis import plots
 from nextpixel.analysis.receptive_fields import EffectiveField, effective_receptive_field
+from nextpixel.arguments import record_of
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_files import to_uint8
 from nextpixel.errors import UsageError
@@ -94,6 +95,7 @@ def inspect_model(
     Raises:
         UsageError: there is no such image or pixel, or the data do not fit the model.
     """
+    request = record_of("request", request, InspectionRequest)
     trained = open_trained(model, device=device)
     network, chosen = trained.distribution, data_of(trained, data, progress=reading)
     part, image = chosen.split, request.image

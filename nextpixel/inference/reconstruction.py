@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nextpixel import sampling
+from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import index, map_values
 from nextpixel.errors import UsageError
@@ -66,6 +67,8 @@ def reconstruct_images(
     Raises:
         UsageError: the model is unconditional, or something does not fit it.
     """
+    request = record_of("request", request, ReconstructionRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network = trained.model
     other = None if request.beside is None else open_trained(request.beside, device=device).model
@@ -127,6 +130,8 @@ def interpolate_images(
     Raises:
         UsageError: the model is not conditioned on a vector, or there is no such image.
     """
+    request = record_of("request", request, InterpolationRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, source = trained.distribution, trained.card.source
     if not of_kind(network.conditions, VectorCondition):

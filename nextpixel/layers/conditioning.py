@@ -19,6 +19,7 @@ from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.layers.constants import constant
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -151,9 +152,9 @@ class ConditionBias(nn.Module):
         super().__init__()
         self.widths, self.features = widths, features
         self.of_vector = nn.Linear(widths.vector, features, bias=False) if widths.vector else None
-        self.of_maps = nn.Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
+        self.of_maps = Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
         self.of_positions = (
-            nn.Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
+            Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
         )
         self.reset_parameters()
 
@@ -232,13 +233,13 @@ def _upsampling(condition: MapCondition) -> nn.Sequential:
     features = condition.features
     one_hot = condition.levels if condition.categorical else None
     inputs = condition.maps * (one_hot or 1)
-    layers: list[nn.Module] = [nn.Conv2d(inputs, features, 3, padding=1)]
+    layers: list[nn.Module] = [Conv2d(inputs, features, 3, padding=1)]
     for factor in _prime_factors(condition.scale):
         # Neighbouring kernels overlap by half a stride; the padding centres them.
         kernel, padding = 2 * factor - factor % 2, factor // 2
         layers += [
             nn.ReLU(),
-            nn.ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
+            ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
         ]
     return nn.Sequential(*layers)
 

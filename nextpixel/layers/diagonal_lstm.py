@@ -21,6 +21,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, total
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
+from nextpixel.layers.layout import Conv2d
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.scan import diagonal_fronts, lstm_cell, lstm_scan
@@ -60,7 +61,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.reset_parameters()
         self.condition_bias = ConditionBias(widths, 8 * features) if widths is not None else None
         self.image_to_state = (
-            nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
+            Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
         )
 
     @torch.no_grad()

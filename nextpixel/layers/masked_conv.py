@@ -21,6 +21,7 @@ from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import Ring
 from nextpixel.layers.constants import constant
+from nextpixel.layers.layout import laid_out
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.vertical_conv import (
     UpperRows,
@@ -57,6 +58,8 @@ class MaskedConv2d(nn.Module):
             the bias of f starts at one. The papers do not say how it starts.
         share: of the output's initial variance that is this layer's.
     """
+
+    channels_last = True
 
     def __init__(
         self,
@@ -144,7 +147,8 @@ class MaskedConv2d(nn.Module):
             x = below_past_rows(self, x, self.rows_above, cache)
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
-        y = functional.conv2d(x, self.masked_weight(), self.bias)
+        weight = laid_out(self.masked_weight(), self.channels_last)
+        y = functional.conv2d(x, weight, self.bias)
         return y if onto is None else onto + y
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:

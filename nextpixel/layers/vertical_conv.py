@@ -13,6 +13,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
+from nextpixel.layers.layout import laid_out
 from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = [
@@ -38,6 +39,8 @@ class VerticalConv2d(nn.Module):
         rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
         share: of the output's initial variance that is this layer's.
     """
+
+    channels_last = True
 
     def __init__(
         self,
@@ -87,7 +90,8 @@ class VerticalConv2d(nn.Module):
             return self._at_front(x, cache, cache.front, colours, into)
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = below_past_rows(self, x, self.rows_above, cache)
-        return functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
+        weight = laid_out(self.weight, self.channels_last)
+        return functional.conv2d(x, weight, self.bias, padding=(0, self.columns_beside))
 
     def _at_front(
         self, x: Tensor, cache: Cache, front: Front, colours: int, into: Tensor | None

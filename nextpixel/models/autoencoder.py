@@ -22,8 +22,10 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.heads import Checked, Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
+from nextpixel.layers.integers import check_integers, check_range
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import (
     EXACT,
@@ -168,7 +170,7 @@ class PixelCNNAutoencoder(ImageModel):
         """
         values = as_values(condition)
         if values or not self.variational:
-            return self.decoder(x, self.infer(x, values), cache)  # type: ignore[no-any-return]
+            return self._decoded(x, self.infer(x, values), values, cache)
         mean, log_deviation = self.posterior(x)
         code = mean + log_deviation.exp() * torch.randn_like(mean)
         divergence = gaussian_divergence(mean, log_deviation)
@@ -176,7 +178,16 @@ class PixelCNNAutoencoder(ImageModel):
             divergence = (
                 divergence.mean(dim=0).clamp(min=self.free_bits * math.log(2)).expand_as(divergence)
             )
-        return _Bound(self.decoder(x, code, cache), divergence.sum(dim=1))
+        return _Bound(self._decoded(x, (code,), (), cache), divergence.sum(dim=1))
+
+    def _decoded(
+        self, x: Tensor, codes: Values, given: Values, cache: Cache | None
+    ) -> Distribution:
+        """The decoder's distribution; codes of the encoder are no mistake of the caller."""
+        distribution: Distribution = self.decoder(x, codes, cache)
+        if isinstance(distribution, Checked) and not (given and given[0].is_floating_point()):
+            distribution.given = ()
+        return distribution
 
 
 def gaussian_divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
@@ -251,11 +262,11 @@ class ConvolutionalAutoencoder(Trainable):
         while features > encoder_features:
             layers += [
                 nn.ReLU(),
-                nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
+                ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
             ]
             features //= 2
         self.deconvolutions = nn.Sequential(
-            *layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1)
+            *layers, nn.ReLU(), Conv2d(features, channels, 3, padding=1)
         )
 
     def config(self) -> dict[str, Any]:
@@ -314,5 +325,7 @@ class _Gaussian:
         self._mean, self._levels = _precise(mean), levels
 
     def log_prob(self, x: Tensor) -> Tensor:
+        check_integers(x, self._levels)
+        check_range(x, self._levels)
         centred = x.to(self._mean.dtype) * (2 / (self._levels - 1)) - 1
         return -0.5 * (centred - self._mean) ** 2 - 0.5 * math.log(2 * math.pi)

@@ -25,15 +25,14 @@ from nextpixel.conditions.kinds import (
     of_kind,
 )
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
-from nextpixel.errors import UsageError
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
+from nextpixel.layers.integers import check_images
 from nextpixel.models.trainable import EXACT, Figure, Trainable
-from nextpixel.models.views import evaluating
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
@@ -41,8 +40,6 @@ __all__ = [
     "ImageModel",
     "RasterModel",
     "Scale",
-    "check_values",
-    "evaluating",
     "rows_per_pass",
     "visiting_order",
 ]
@@ -115,11 +112,13 @@ class ImageModel(Trainable):
         return values
 
     def check(self, x: Tensor, condition: ValuesLike) -> None:
-        """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise UsageError(
-                f"‹x› has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
-            )
+        """Raises if x or the condition has a wrong type or shape. It reads no values.
+
+        Raises:
+            TypeError: x does not hold integers, or the condition no tensors.
+            UsageError: a shape does not fit.
+        """
+        check_images(x, self.channels, self.levels)
         size = x.shape[2], x.shape[3]
         check_shapes(self.conditions, as_values(condition), x.shape[0], size)
 
@@ -213,8 +212,6 @@ class AutoregressiveModel(RasterModel):
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
-        # Weights decide the layout of the maps: channels last makes all passes over rows faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @abstractmethod
     def features(
@@ -248,6 +245,7 @@ class AutoregressiveModel(RasterModel):
         """
         if cache is None:
             self.check(x, condition)
+            x = self.values.inside(x)
         encoded: Encoded | None = None
         if self.encoder is not None:  # once in a walk
             encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
@@ -259,7 +257,10 @@ class AutoregressiveModel(RasterModel):
         if front is not None:
             lasting = HEADS[self._head.name].lasting
             return front.first(outputs, self._head.distribution, lasting=lasting)
-        return self._head.distribution(outputs())
+        distribution = self._head.distribution(outputs())
+        if cache is None:
+            distribution.given = tuple(zip(self.conditions, as_values(condition), strict=True))
+        return distribution
 
     def _outputs(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
@@ -310,19 +311,6 @@ def _input(settings: NetworkSettings) -> ImageInput:
     if settings.value_features is None:
         return OrdinalInput(**shared)
     return CategoricalInput(**shared, features=settings.value_features)
-
-
-def check_values(model: ImageModel, x: Tensor) -> None:
-    """Raises unless x holds integers that the model knows."""
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise TypeError(f"x has type {x.dtype}; give integers 0 … {model.levels - 1}")
-    if x.numel():
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= model.levels:
-            wrong = low if low < 0 else high
-            raise ValueError(
-                f"x contains the value {wrong}; this model knows 0 … {model.levels - 1}"
-            )
 
 
 _BYTES_PER_PASS = 1 << 29

@@ -4,11 +4,12 @@ Each field is an option of the command line and its only home: name, type, defau
 docstring under it) and check. Reading this module does not load torch.
 """
 
-import math
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
+from nextpixel.arguments import drawing_factor, shown
 from nextpixel.errors import UsageError
 from nextpixel.settings.source import Annotations
 
@@ -30,7 +31,11 @@ _USUAL_COUNT = 64
 def check_at_least(least: int, **values: int | None) -> None:
     """Raise UsageError if one of these values is smaller; None is not checked."""
     for name, value in values.items():
-        if value is not None and not value >= least:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise UsageError(f"‹{name}={shown(value)}› must be an integer")
+        if value < least:
             raise UsageError(f"‹{name}={value}› must be at least {least}")
 
 
@@ -80,13 +85,9 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
-            if not 0 <= value < math.inf:
-                raise UsageError(
-                    f"‹{name}={value}› must be a finite number of at least 0; 1 draws from the"
-                    " model itself"
-                )
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"‹seed={self.seed}› must be from 0 to 2^63 - 1")
+            drawing_factor(name, value)
+        if not (isinstance(self.seed, Integral) and 0 <= int(self.seed) < 2**63):
+            raise UsageError(f"‹seed={shown(self.seed)}› must be from 0 to 2^63 - 1")
         check_at_least(1, batch_size=self.batch_size)
 
 

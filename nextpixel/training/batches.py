@@ -19,7 +19,7 @@ from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
-from nextpixel.models.core import evaluating
+from nextpixel.models.evaluation import evaluating
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.training import TrainConfig
 

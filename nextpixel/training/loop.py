@@ -28,11 +28,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from nextpixel.arguments import instance_of
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import multiplies_bf16, seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
+from nextpixel.layers.layout import laid_out, lay_out
 from nextpixel.models.trainable import Trainable
 from nextpixel.models.wrapping import trainable
 from nextpixel.scoring import dequantised
@@ -55,8 +57,7 @@ __all__ = [
 
 Model = TypeVar("Model", bound=Trainable)
 
-_EVALUATIONS = 20
-_LEVELS_OF_BF16 = 256  # eight bits of mantissa
+_EVALUATIONS, _LEVELS_OF_BF16 = 20, 256  # bfloat16 has eight bits of mantissa
 
 
 class TrainingError(UsageError):
@@ -121,13 +122,9 @@ def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]: ...
 @overload
 def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]: ...
 def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]:
-    """The state before the first step. `model` itself is trained, on the device where it is.
-
-    A module as for `models.wrapping.as_model` becomes ``state.model.module``.
-    """
-    model = trainable(model)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model.to(memory_format=layout)  # type: ignore[call-overload]
+    """The state before the first step. `model`, or a module as for `as_model`, is trained itself."""
+    model = trainable(instance_of("model", model, nn.Module))
+    instance_of("config", config, TrainConfig)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
 
@@ -161,6 +158,7 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
         ValueError: the data, the model and the configuration do not fit together.
         TrainingError: the loss or its gradient is not finite; the update is not applied.
     """
+    instance_of("state", state, TrainState, "initial_state(model, config) makes one")
     rank, processes = rank_and_processes()
     check_fit(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
@@ -168,6 +166,8 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
     for part in state.model.modules():
         if isinstance(part, Trainable):
             part.recompute = config.recompute
+    for model in (state.model, state.average):
+        lay_out(model, channels_last=config.channels_last)
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
@@ -194,9 +194,10 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        _update_average(state, config.ema_decay)
+        with torch.inference_mode(False):  # moments outlast the caller's mode
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            _update_average(state, config.ema_decay)
         state.step += 1
         state.seconds = _agreed(time.monotonic() - started, config, device)
         valid, improved = None, False
@@ -282,7 +283,11 @@ def _gradient(
     total = torch.stack(losses).sum()
     if replicated:
         dist.all_reduce(total)
-    norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
+    parameters = list(network.parameters())
+    # Summed in the order of passes, in which earlier versions kept the kernels.
+    ordered = [laid_out(p.grad, config.channels_last) for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(ordered)
+    nn.utils.clip_grads_with_norm_(parameters, config.clip_norm or math.inf, norm)
     loss_value, norm_value = torch.stack([total, norm.to(total.dtype)]).tolist()
     return loss_value, norm_value
 

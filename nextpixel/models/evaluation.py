@@ -1,4 +1,4 @@
-"""Evaluation as a property of a call: a view of a model in evaluation mode."""
+"""Evaluation as a property of a call: see decision 0026."""
 
 from copy import copy
 from types import MethodType
@@ -30,9 +30,14 @@ def evaluating(model: Module) -> Module:
         vars(view).update(vars(part), training=False, _compiled_call_impl=None)
     for part in parts:
         if (view := views[id(part)]) is not part:
-            attributes = {name: _seen_from(views, value) for name, value in vars(view).items()}
-            vars(view).update(attributes)
+            for name, value in vars(part).items():
+                if isinstance(value, _HOLDERS) and value:
+                    vars(view)[name] = _seen_from(views, value)
     return views[id(model)]  # type: ignore[return-value]
+
+
+_HOLDERS = dict, list, tuple, MethodType
+"""What an attribute may hold modules in; sub-modules themselves are in a dictionary."""
 
 
 def _seen_from(views: dict[int, nn.Module], value: Any) -> Any:
@@ -45,4 +50,4 @@ def _seen_from(views: dict[int, nn.Module], value: Any) -> Any:
         return seen
     if type(value) in (list, tuple) and any(id(part) in views for part in value):
         return type(value)(views.get(id(part), part) for part in value)
-    return views.get(id(value), value)
+    return value
