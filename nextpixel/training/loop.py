@@ -122,7 +122,7 @@ def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]: ...
 @overload
 def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]: ...
 def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]:
-    """The state before the first step. `model`, or a module as for `as_model`, is trained itself."""
+    """The state before the first step of a model, or of a module as for `as_model`."""
     model = trainable(instance_of("model", model, nn.Module))
     instance_of("config", config, TrainConfig)
     average = copy.deepcopy(model).requires_grad_(False).eval()
