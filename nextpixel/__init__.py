@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
     from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
+    from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.annotations import BagOfWords
     from nextpixel.data.load import load_data
@@ -78,6 +79,7 @@ __all__ = [
     "class_log_probabilities",
     "complete",
     "complete_images",
+    "complete_with_evidence",
     "condition_worth",
     "dequantised_bits_per_dim",
     "dequantised_score",
@@ -131,6 +133,7 @@ _HOMES = {
     "class_log_probabilities": "analysis.condition_worth",
     "complete": "sampling",
     "complete_images": "inference.completion",
+    "complete_with_evidence": "completing",
     "condition_worth": "analysis.condition_worth",
     "dequantised_bits_per_dim": "scoring",
     "dequantised_score": "scoring",

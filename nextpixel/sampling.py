@@ -6,36 +6,22 @@ its distribution function, so the same noise gives the same picture whatever the
 distributions give similar pictures.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nextpixel.arguments import drawing_factor, whole_number
-from nextpixel.border import (
-    ConditionGiven,
-    Images,
-    Mask,
-    admit_condition,
-    admit_known,
-    checked_generator,
-    checked_shape,
-    model_of,
-    watched,
-)
-from nextpixel.conditions.values import Values, index, map_values, unknown
-from nextpixel.devices import OwnThreads, draw_noise, full_precision, widest
+from nextpixel.arguments import whole_number
+from nextpixel.border import ConditionGiven, Images, Mask, checked_shape, model_of
+from nextpixel.completing import completed
+from nextpixel.devices import widest
 from nextpixel.errors import UsageError
-from nextpixel.front.place import Front
-from nextpixel.models.core import ImageModel
-from nextpixel.models.evaluation import evaluating
-from nextpixel.plan import Plan, Step, apart
+from nextpixel.filling import Progress, fill
+from nextpixel.particles import uniform
 
-__all__ = ["complete", "sample"]
-
-Progress = Callable[[Iterable[Step], int], Iterable[Step]]
+__all__ = ["Progress", "complete", "sample"]
 
 
 @overload
@@ -138,12 +124,13 @@ def sample(
             f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
             f" {guidance}: other images are not drawn from the model; score them instead"
         )
-    noise = _noise(x[:1] if common_noise and n else x, generator).expand(x.shape)
+    noise = uniform(x[:1].shape if common_noise and n else x.shape, generator).to(x.device)
+    noise = noise.expand(x.shape)
     options = condition, temperature, guidance, noise, batch_size, progress
     if not return_log_prob:
-        return _fill(model, x, None, *options)
+        return fill(model, x, None, *options)
     nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
-    return _fill(model, x, None, *options, nats), nats.cpu().double()
+    return fill(model, x, None, *options, nats=nats), nats.cpu().double()
 
 
 def complete(
@@ -152,6 +139,7 @@ def complete(
     known: Mask,
     *,
     draws: int = 1,
+    particles: int = 32,
     condition: ConditionGiven = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
@@ -161,12 +149,20 @@ def complete(
 ) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
-    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
-    conditional p(unknown | known) if the known sub-pixels come first in raster order (say, the
-    upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws above
-    or left of them need not agree with them. A `MultiScale` goes through the whole small image
-    first (`models.core.visiting_order`): its completions are exact if the whole small image is
-    known, and not if an upper half is.
+    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. If the known
+    sub-pixels come first in raster order (say, the upper half), that is the **exact** conditional
+    p(unknown | known). Known sub-pixels *after* an unknown one inform it by **particles**: so many
+    walkers draw side by side, are weighed by the probability that they give to each known value on
+    their way, and the better ones are copied in the place of the others; one is kept. This is exact
+    **in the limit** of many particles. It mends scratches and small gaps. It cannot steer what is
+    drawn long before the known pixels that should steer it, such as an upper half given the lower
+    one: then hardly two different walkers are left, and a warning is logged.
+
+    With ``particles=1``, known sub-pixels after an unknown one are kept, but inform nothing: draws
+    above or left of them need not agree with them.
+
+    A `MultiScale` goes through the whole small image first (`models.core.visiting_order`): its
+    completions are exact if the whole small image is known, and not if an upper half is.
 
     Args:
         model: any model, or a module as for `as_model`.
@@ -174,182 +170,25 @@ def complete(
             anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
-        draws: completions of each image.
+        draws: completions of each image. Each has walkers of its own: draws are independent.
+        particles: K, walkers of each draw. They take up to K times the work, on the part of the
+            image that they go through. Images whose known sub-pixels come first have no need of
+            them, and have one walker; so have all images at temperature 0.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
-        temperature, guidance, generator: as for `sample`.
-        batch_size: images walked at once.
+        temperature, guidance, generator: as for `sample`. Walkers are weighed by the distributions
+            that temperature and guidance make.
+        batch_size: images walked at once, where each walker is one; but at least those of a draw.
         progress: as for `sample`.
 
     Returns:
         Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's
-        device.
+        device. `complete_with_evidence` also tells how many walkers were left, and how probable the
+        known sub-pixels are.
 
     Raises:
-        ValueError: x, known, draws, temperature, guidance or condition does not fit.
+        ValueError: x, known, draws, particles, temperature, guidance or condition does not fit.
         TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
-    model, x, known, single = admit_known(model, x, known)
-    batch, draws = len(x), whole_number("draws", draws, 1)
-    values = admit_condition(model, condition, batch, (x.shape[2], x.shape[3]))
-    blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
-    filled = _fill(
-        model,
-        blank,
-        known.repeat_interleave(draws, dim=0),
-        map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
-        temperature,
-        guidance,
-        _noise(blank, generator),
-        batch_size,
-        progress,
-    )
-    filled = filled.view(batch, draws, *x.shape[1:])
-    return filled[0] if single else filled
-
-
-def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform numbers for all sub-pixels."""
-    noise = draw_noise(torch.rand, like.shape, checked_generator(generator))
-    # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    return (noise * (1 - 2**-22)).to(like.device)
-
-
-def _fill(
-    model: ImageModel,
-    x: Tensor,
-    known: Tensor | None,
-    condition: ConditionGiven,
-    temperature: float,
-    guidance: float,
-    noise: Tensor,
-    batch_size: int,
-    progress: Progress | None,
-    nats: Tensor | None = None,
-) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,)."""
-    temperature = drawing_factor("temperature", temperature)
-    guidance = drawing_factor("guidance", guidance)
-    batch_size = whole_number("batch_size", batch_size, 1)
-    if guidance != 1 and not model.conditions:
-        raise UsageError(
-            f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
-        )
-    values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
-    model = evaluating(model)
-    noise = noise.to(torch.promote_types(model.dtype, torch.float32))
-    missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
-    missing = missing.expand(x.shape)
-    batches = [
-        _Batch(
-            model,
-            x[part],
-            missing[part],
-            index(values, part),
-            noise[part],
-            guidance,
-            None if nats is None else nats[part],
-        )
-        for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
-    ]
-    steps = (step for batch in batches for step in batch.fill(temperature))
-    if progress is None:
-        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
-            for _ in steps:
-                pass
-    else:
-        for _ in watched(progress, apart(steps, x.device), sum(len(b.plan) for b in batches)):
-            pass
-    return x
-
-
-# Steps after which values are checked: once for all, it costs nothing.
-_CHECKED_TOGETHER = 256
-
-
-class _Batch:
-    """Images that are filled together; with guidance next to themselves without the condition."""
-
-    def __init__(
-        self,
-        model: ImageModel,
-        x: Tensor,
-        missing: Tensor,
-        values: Values,
-        noise: Tensor,
-        guidance: float,
-        nats: Tensor | None,
-    ) -> None:
-        self._x, self._levels, self._guidance, self._nats = x, model.levels, guidance, nats
-        self._images, copies = x, 1
-        if guidance != 1:
-            nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
-            pairs = zip(values, nothing, strict=True)
-            values = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
-            self._images, copies = torch.cat([x, x]), 2
-        # Laid out as the images are: a site is at one place in both.
-        self._noise = noise.repeat(copies, 1, 1, 1)
-        missing = missing.repeat(copies, 1, 1, 1)
-        self.plan = Plan(model, self._images, values, missing, raster=False)
-
-    def fill(self, temperature: float) -> Generator[Step, None, None]:
-        """Draws what is missing, and adds its log-probability to that of each image."""
-        drawn: list[Tensor] = []
-        front: Front | None = None
-        for step in self.plan.steps():
-            if step.front is not front:
-                front, part = step.front, step.part.of(self._noise)
-                every = range(part.shape[1])
-                colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
-            sites, (x, noise) = front.sites, colours[step.channel]
-            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-            if self._guidance == 1:
-                value = inverse_cdf(log_pmf, uniform, temperature)
-            else:
-                value = self._guided(log_pmf, uniform, temperature)
-            drawn.append(value)
-            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
-            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
-            if (nats := self._nats) is not None:
-                of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
-                nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
-            if len(drawn) == _CHECKED_TOGETHER:
-                self._check(drawn)
-            yield step
-        self._check(drawn)
-        if self._images is not self._x:
-            self._x.copy_(self._images[: len(self._x)])
-
-    def _check(self, drawn: list[Tensor]) -> None:
-        """Raises unless values exist, and forgets them."""
-        # A sum that is NaN is never passed, so the index is past the last value.
-        if drawn and int(torch.cat(drawn).amax()) >= self._levels:
-            raise ValueError(
-                "the model's probabilities are NaN: its weights are damaged; load or train others"
-            )
-        drawn.clear()
-
-    def _guided(self, log_pmf: Tensor, noise: Tensor, temperature: float) -> Tensor:
-        """Values of lanes with the condition, and of those without, which are the same."""
-        guidance, halves = self._guidance, (-1, 2, len(self._x))
-        knowing, ignorant = torch.unflatten(log_pmf.clamp(min=-1e9), 0, halves).unbind(1)
-        mixed = torch.log_softmax(guidance * knowing + (1 - guidance) * ignorant, dim=2)
-        of_one = torch.unflatten(noise, 0, halves)[:, 0].flatten()
-        value = inverse_cdf(mixed.flatten(0, 1), of_one, temperature)
-        value = torch.unflatten(value, 0, halves[::2])
-        return torch.stack([value, value], dim=1).flatten()
-
-
-def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-    """The values (B,) at which the distribution functions (B, levels) pass uniform numbers (B,).
-
-    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0
-    takes the likeliest value.
-    """
-    if temperature == 0:
-        return log_pmf.argmax(dim=1)
-    if temperature != 1:
-        log_pmf = log_pmf.to(widest(log_pmf.device)) / temperature
-    # Faster than exp, and the values lie side by side.
-    cdf = torch.softmax(log_pmf, dim=1).cumsum(dim=1)
-    total = cdf[:, -1:]
-    return torch.searchsorted(cdf, total * uniform.view(-1, 1), right=True).view(-1)
+    drawing = temperature, guidance, generator, batch_size, progress
+    found = completed(model, x, known, draws, particles, condition, *drawing)
+    return found.of_one(found.completion).images

@@ -22,7 +22,7 @@ from nextpixel.models.core import ImageModel, RasterModel
 from nextpixel.models.outputs import distribution_of
 from nextpixel.models.trainable import Trainable
 
-__all__ = ["FullPassModel", "as_model", "is_ours", "model_of", "trainable", "unwrap"]
+__all__ = ["FullPassModel", "as_model", "is_ours", "model_of", "replays_of", "trainable", "unwrap"]
 
 # By the names of their classes: to import some of these takes seconds.
 _WRAPPERS = {
@@ -149,6 +149,12 @@ def is_ours(model: nn.Module) -> bool:
         type(part).__module__.startswith(("nextpixel.", "torch.")) and "forward" not in vars(part)
         for part in model.modules()
     )
+
+
+def replays_of(model: RasterModel) -> bool:
+    """Whether no code of a user's own takes part, which a replay of our operations would miss."""
+    hooks = (part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+    return is_ours(model) and not any(hooks)
 
 
 class FullPassModel(RasterModel):
