@@ -94,7 +94,7 @@ class Completed(NamedTuple):
         )
 
 
-def evidence(model: ImageModel, found: Completed) -> Float[Tensor, "B draws"]:
+def evidence(model: nn.Module, found: Completed) -> Float[Tensor, "B draws"]:
     """Estimates of log p(known) in nats, of completions at temperature and guidance 1."""
     images, rest = found.completion.images, found.rest[:, None].cpu()
     rows = torch.arange(len(images), device=images.device).repeat_interleave(images.shape[1])
