@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nextpixel.models.logits import Logits
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+    from nextpixel.models.wrapping import as_model
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import (
         bits_per_dim,
@@ -71,6 +72,7 @@ __all__ = [
     "Source",
     "TrainConfig",
     "VectorCondition",
+    "as_model",
     "between",
     "bits_per_dim",
     "check_causality",
@@ -124,6 +126,7 @@ _HOMES = {
     "Source": "settings.source",
     "TrainConfig": "settings.training",
     "VectorCondition": "conditions.kinds",
+    "as_model": "models.wrapping",
     "between": "inference.interpolation",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",

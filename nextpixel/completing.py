@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.arguments import drawing_factor, whole_number
 from nextpixel.border import (
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def complete_with_evidence(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     known: Mask,
     *,
@@ -94,7 +94,7 @@ class Completed(NamedTuple):
         )
 
 
-def evidence(model: ImageModel, found: Completed) -> Float[Tensor, "B draws"]:
+def evidence(model: nn.Module, found: Completed) -> Float[Tensor, "B draws"]:
     """Estimates of log p(known) in nats, of completions at temperature and guidance 1."""
     images, rest = found.completion.images, found.rest[:, None].cpu()
     rows = torch.arange(len(images), device=images.device).repeat_interleave(images.shape[1])
@@ -108,7 +108,7 @@ def needs_walkers(model: ImageModel, known: Tensor) -> bool:
 
 
 def completed(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     known: Mask,
     draws: int,

@@ -21,7 +21,9 @@ from nextpixel.front.place import Front
 from nextpixel.front.skew import Lanes, Skew
 from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale, rows_per_pass
+from nextpixel.models.core import ImageModel, RasterModel, Scale, rows_per_pass
+from nextpixel.models.own_steps import check_steps, say_cost
+from nextpixel.models.wrapping import is_ours, replays_of
 
 __all__ = ["Group", "Part", "Plan", "Step", "Visit", "apart"]
 
@@ -173,7 +175,16 @@ class Plan:
                 yield from visit.steps(None)
 
     def groups(self) -> Iterator[Group]:
-        """What can be gone through independently: with copies, the parts of a single scale."""
+        """What can be gone through independently: with copies, the parts of a single scale.
+
+        Raises:
+            UsageError: steps of a network of a user's own are not what its full pass gives.
+        """
+        for scale in self._model.scales():
+            if scale.network.steps_are_passes:
+                say_cost(len(self))
+            elif not is_ours(scale.network):
+                check_steps(scale.network, self._x, self._of_network)
         whole = Part(1, range(self._x.shape[2]), range(self._x.shape[3]))
         if self._copies == 1:
             yield Group(whole, self._x, self._visits(self._x, self._values, 1))
@@ -184,6 +195,13 @@ class Plan:
             for visit in self._visits(self._x, self._repeated_values(), self._copies):
                 alone = visit._replace(part=Part(1, *map(_from_zero, visit.part[1:])))
                 yield Group(visit.part, visit.x, [alone])
+
+    def _of_network(
+        self, network: RasterModel, x: Tensor, values: Values, unknown: Tensor
+    ) -> Iterator[Step]:
+        """The steps by which a network alone would go through other images."""
+        plan = Plan(network, x, values, unknown, raster=self._raster)
+        return (step for visit in plan._visits(x, values, 1) for step in visit.steps(None))
 
     def _repeated_values(self) -> Values:
         return map_values(partial(_repeated, self._copies), self._values)
@@ -224,7 +242,7 @@ class Plan:
                 x,
                 network.dtype,
                 maps=network.encoder is not None,
-                replays=_is_ours(network),
+                replays=replays_of(network),
             )
             if encoded is not None and scale.coarser is not None:
                 # Images that were drawn apart differ in what their small images add.
@@ -256,7 +274,8 @@ class Plan:
         if field is None:
             last = unknown.any(dim=1).nonzero().flatten().tolist()[-1:]
             if last:
-                yield Part(scale.step, range(last[0] + 1), range(width))
+                rows = height if scale.network.steps_are_passes else last[0] + 1
+                yield Part(scale.step, range(rows), range(width))
             return
         above, beside = field
         for rows, columns in boxes(unknown, above, width if self._raster else beside):
@@ -278,7 +297,7 @@ class Plan:
             yield Skew.of(reach, rows, width, batch, raster=self._raster)
 
 
-def _take_in(model: AutoregressiveModel, x: Tensor, values: Values, cache: Cache, row: int) -> None:
+def _take_in(model: RasterModel, x: Tensor, values: Values, cache: Cache, row: int) -> None:
     """Takes in the rows up to one, many at a time."""
     at_once = rows_per_pass(model, len(x), x.shape[3])
     while cache.rows.stop < row:
@@ -287,7 +306,7 @@ def _take_in(model: AutoregressiveModel, x: Tensor, values: Values, cache: Cache
 
 
 def _front_steps(
-    model: AutoregressiveModel,
+    model: RasterModel,
     values: Values,
     cache: Cache,
     front: Front,
@@ -326,16 +345,6 @@ def _repeated(copies: int, x: Tensor) -> Tensor:
 
 def _from_zero(places: range) -> range:
     return range(len(places))
-
-
-def _is_ours(model: AutoregressiveModel) -> bool:
-    """Whether no code of a user's own takes part, which a replay of our operations would miss."""
-    return all(
-        type(part).__module__.startswith(("nextpixel.", "torch."))
-        and "forward" not in vars(part)
-        and not (part._forward_hooks or part._forward_pre_hooks)
-        for part in model.modules()
-    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Literal, overload
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.arguments import whole_number
 from nextpixel.border import ConditionGiven, Images, Mask, checked_shape, model_of
@@ -19,7 +19,6 @@ from nextpixel.completing import completed
 from nextpixel.devices import widest
 from nextpixel.errors import UsageError
 from nextpixel.filling import Progress, fill
-from nextpixel.models.core import ImageModel
 from nextpixel.particles import uniform
 
 __all__ = ["Progress", "complete", "sample"]
@@ -27,7 +26,7 @@ __all__ = ["Progress", "complete", "sample"]
 
 @overload
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: Sequence[int],
     *,
@@ -42,7 +41,7 @@ def sample(
 ) -> Int[Tensor, "n C H W"]: ...
 @overload
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: Sequence[int],
     *,
@@ -56,7 +55,7 @@ def sample(
     progress: Progress | None = None,
 ) -> tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]: ...
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: Sequence[int],
     *,
@@ -75,7 +74,7 @@ def sample(
     batch shares those steps, so many images at once cost little more than one.
 
     Args:
-        model: any model.
+        model: any model, or a module as for `as_model`.
         n: number of images.
         shape: (H, W), any size.
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
@@ -135,7 +134,7 @@ def sample(
 
 
 def complete(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     known: Mask,
     *,
@@ -166,7 +165,7 @@ def complete(
     completions are exact if the whole small image is known, and not if an upper half is.
 
     Args:
-        model: any model.
+        model: any model, or a module as for `as_model`.
         x: images (B, C, H, W), or one image (C, H, W), integers; unknown sub-pixels may hold
             anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.border import Admitted, ConditionGiven, Images, admit, checked_generator, tensor_of
 from nextpixel.cache import Cache
@@ -21,8 +21,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.integers import check_integers
 from nextpixel.models.core import (
-    AutoregressiveModel,
-    ImageModel,
+    RasterModel,
     rows_per_pass,
 )
 from nextpixel.models.evaluation import evaluating
@@ -39,11 +38,11 @@ __all__ = [
 ]
 
 
-def bits_per_dim(model: ImageModel, x: Images, condition: ConditionGiven = None) -> float:
+def bits_per_dim(model: nn.Module, x: Images, condition: ConditionGiven = None) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is off, whatever mode the model is in.
+        model: any model, or a module as for `as_model`; dropout is off, whatever mode it is in.
         x: integers 0 … levels-1, in a tensor, an array or pictures: images (B, C, H, W) or one
             image (C, H, W); see `nextpixel.border`.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
@@ -58,7 +57,7 @@ def bits_per_dim(model: ImageModel, x: Images, condition: ConditionGiven = None)
     return _mean_bits(given, _by_scale(given))
 
 
-def score(model: ImageModel, x: Images, condition: ConditionGiven = None) -> Float[Tensor, " *B"]:
+def score(model: nn.Module, x: Images, condition: ConditionGiven = None) -> Float[Tensor, " *B"]:
     """The log-likelihood of each image in nats, float64, on the CPU.
 
     Arguments as for `bits_per_dim`. Of one image (C, H, W) it is one number, ().
@@ -68,7 +67,7 @@ def score(model: ImageModel, x: Images, condition: ConditionGiven = None) -> Flo
 
 
 def scale_scores(
-    model: ImageModel, x: Images, condition: ConditionGiven = None
+    model: nn.Module, x: Images, condition: ConditionGiven = None
 ) -> Float[Tensor, "*B scales"]:
     """The log-likelihood of each image by scale, in nats, float64, on the CPU.
 
@@ -81,7 +80,7 @@ def scale_scores(
 
 
 def log_prob_map(
-    model: ImageModel, x: Images, condition: ConditionGiven = None
+    model: nn.Module, x: Images, condition: ConditionGiven = None
 ) -> Float[Tensor, "*B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
 
@@ -91,7 +90,7 @@ def log_prob_map(
 
 
 def entropy_map(
-    model: ImageModel, x: Images, condition: ConditionGiven = None
+    model: nn.Module, x: Images, condition: ConditionGiven = None
 ) -> Float[Tensor, "*B C H W"]:
     """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
 
@@ -132,7 +131,7 @@ def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
 
 
 def dequantised_bits_per_dim(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -159,7 +158,7 @@ def dequantised_bits_per_dim(
 
 
 def dequantised_score(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -240,7 +239,7 @@ def _passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel,
+    model: RasterModel,
     x: Tensor,
     given: Values,
     values: Tensor,

@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.border import ConditionGiven, Mask, admit, checked_rows, shares_memory
 from nextpixel.cache import Site
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.plan import Plan, Step, apart
 
@@ -28,7 +27,7 @@ __all__ = ["Sites", "fronts", "walk"]
 
 
 def walk(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor | NDArray[Any],
     condition: ConditionGiven = None,
     *,
@@ -41,7 +40,7 @@ def walk(
     Small steps run on one thread of the CPU; between steps everything is as the caller set it.
 
     Args:
-        model: the distribution.
+        model: the distribution, or a module as for `as_model`.
         x: images (B, C, H, W), integers, in a tensor or an array to write into. At a site
             everything earlier must be in place; the rest is not read. Of one image (C, H, W), the
             log-probabilities are (levels,).
@@ -83,7 +82,7 @@ class Sites:
 
 
 def fronts(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor | NDArray[Any],
     condition: ConditionGiven = None,
     *,
@@ -114,7 +113,7 @@ def fronts(
 
 
 def _checked_steps(
-    model: ImageModel, x: Any, condition: Any, rows: Any, *, raster: bool
+    model: nn.Module, x: Any, condition: Any, rows: Any, *, raster: bool
 ) -> tuple[bool, Iterator[tuple[Step, Tensor]]]:
     """Whether x is one image, and the steps."""
     given = admit(model, x, condition)

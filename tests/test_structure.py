@@ -28,6 +28,7 @@ ORDER = [
     ["data"],
     ["training"],
     ["analysis"],
+    ["testing"],
     ["inference"],
     ["papers"],
     ["cli"],

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from nextpixel.analysis.probe import Probe
+from nextpixel.analysis.probe import Probe, as_probed
 from nextpixel.arguments import shown, whole_number
 from nextpixel.border import ConditionGiven, Images, admit, checked_shape
 from nextpixel.cache import Site
@@ -59,8 +59,9 @@ def receptive_field(
     Raises:
         ValueError: the pixel is outside the image, or the shape is empty.
     """
+    model = as_probed(model, channels, levels)
     row, column = _checked_pixel(model, shape, pixel)
-    probe = Probe(model, channels, levels, condition, None)
+    probe = Probe(model, None, None, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
     seen = torch.stack(
@@ -77,6 +78,7 @@ def receptive_field_picture(
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future
     white.
     """
+    model = as_probed(model, None, None)
     row, column = _checked_pixel(model, shape, None)
     seen = receptive_field(model, shape, pixel=(row, column)).numpy()
     order = np.empty((len(seen), *shape), dtype=int)
@@ -125,7 +127,7 @@ class EffectiveField:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def effective_receptive_field(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     *,
     pixel: tuple[int, int] | None = None,
@@ -189,7 +191,7 @@ def effective_receptive_field(
 
 
 def _checked_pixel(
-    model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
+    model: ImageModel, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
     """The pixel, checked; by default a low one whose distribution is of the last scale."""
     height, width = checked_shape(shape)
@@ -204,7 +206,7 @@ def _checked_pixel(
             )
         return row, column
     row, column = max(0, height - 2), width // 2
-    if isinstance(model, ImageModel) and not list(model.scales())[-1].counts(row, column):
+    if not list(model.scales())[-1].counts(row, column):
         return (row, column + 1) if column + 1 < width else (min(row + 1, height - 1), column)
     return row, column
 

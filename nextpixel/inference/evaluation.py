@@ -19,7 +19,7 @@ from nextpixel.errors import UsageError
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised_score, scale_scores
 from nextpixel.settings.requests import DataRequest, check_at_least
@@ -323,9 +323,9 @@ def _histogram(request: DataRequest, chosen: Selection) -> float | None:
 
 
 def _density(network: ImageModel, part: Split, progress: Progress | None) -> float | None:
-    if network.figure.kind == "bound":
-        return None
-    if not all(scale.network.settings.head == "logistic" for scale in network.scales()):
+    parts = [scale.network for scale in network.scales() if network.figure.kind != "bound"]
+    logistic = [isinstance(p, AutoregressiveModel) and p.settings.head == "logistic" for p in parts]
+    if not parts or not all(logistic):
         return None
     return evaluate(network, part, progress=progress, nats_of=dequantised_score)
 
