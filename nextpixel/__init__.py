@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
     from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
+    from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.annotations import BagOfWords
     from nextpixel.data.load import load_data
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from nextpixel.models.logits import Logits
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+    from nextpixel.models.wrapping import as_model
     from nextpixel.orders import Order
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import (
@@ -72,12 +74,14 @@ __all__ = [
     "Source",
     "TrainConfig",
     "VectorCondition",
+    "as_model",
     "between",
     "bits_per_dim",
     "check_causality",
     "class_log_probabilities",
     "complete",
     "complete_images",
+    "complete_with_evidence",
     "condition_worth",
     "dequantised_bits_per_dim",
     "dequantised_score",
@@ -125,12 +129,14 @@ _HOMES = {
     "Source": "settings.source",
     "TrainConfig": "settings.training",
     "VectorCondition": "conditions.kinds",
+    "as_model": "models.wrapping",
     "between": "inference.interpolation",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",
     "class_log_probabilities": "analysis.condition_worth",
     "complete": "sampling",
     "complete_images": "inference.completion",
+    "complete_with_evidence": "completing",
     "condition_worth": "analysis.condition_worth",
     "dequantised_bits_per_dim": "scoring",
     "dequantised_score": "scoring",

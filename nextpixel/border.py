@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.arguments import instance_of, shown, whole_number
 from nextpixel.conditions.kinds import Condition
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.errors import UsageError
 from nextpixel.layers.integers import check_images, check_integers, check_range, plain_integers
+from nextpixel.models import wrapping
 from nextpixel.models.core import ImageModel
 
 __all__ = [
@@ -141,8 +142,7 @@ def admit_condition(model: ImageModel, condition: Any, batch: int, size: tuple[i
 def model_of(model: Any) -> ImageModel:
     """The distribution of images that a caller means."""
     advice = "nextpixel.load reads one, GatedPixelCNN(…) makes one"
-    found: ImageModel = instance_of("model", model, ImageModel, advice)
-    return found
+    return wrapping.model_of(instance_of("model", model, nn.Module, advice))
 
 
 def tensor_of(name: str, value: Any) -> Tensor:

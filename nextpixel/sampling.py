@@ -11,7 +11,7 @@ from typing import Literal, overload
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.arguments import whole_number
 from nextpixel.border import (
@@ -19,26 +19,25 @@ from nextpixel.border import (
     Images,
     Mask,
     admit_condition,
-    admit_known,
-    checked_generator,
     checked_shape,
     model_of,
 )
-from nextpixel.conditions.values import Values, index, map_values
-from nextpixel.devices import draw_noise, widest
+from nextpixel.completing import completed
+from nextpixel.conditions.values import index
+from nextpixel.devices import widest
 from nextpixel.errors import UsageError
 from nextpixel.filling import Progress, fill
-from nextpixel.models.core import ImageModel
 from nextpixel.orders import Order, known_order, turn_each
+from nextpixel.particles import uniform
 from nextpixel.scoring import score
-from nextpixel.turning import best_order, side_by_side, turned
+from nextpixel.turning import side_by_side, turned
 
 __all__ = ["Progress", "complete", "sample"]
 
 
 @overload
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: Sequence[int],
     *,
@@ -54,7 +53,7 @@ def sample(
 ) -> Int[Tensor, "n C H W"]: ...
 @overload
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: Sequence[int],
     *,
@@ -69,7 +68,7 @@ def sample(
     progress: Progress | None = None,
 ) -> tuple[Int[Tensor, "n C H W"], Float[Tensor, " n"]]: ...
 def sample(
-    model: ImageModel,
+    model: nn.Module,
     n: int,
     shape: Sequence[int],
     *,
@@ -89,7 +88,7 @@ def sample(
     batch shares those steps, so many images at once cost little more than one.
 
     Args:
-        model: any model.
+        model: any model, or a module as for `as_model`.
         n: number of images.
         shape: (H, W), any size.
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
@@ -113,7 +112,6 @@ def sample(
             interpolations of the paper.
         return_log_prob: whether to return log p(x | condition) of each image too. It is summed up
             on the way, without a second pass, and does not depend on the parameters for autograd.
-            For a mixture of orders, `score` computes it.
         batch_size: images walked at once.
         progress: wraps the iteration over sites, e.g. to show a bar: ``tqdm.tqdm``, or a function
             that is called as progress(iterable, length).
@@ -123,9 +121,9 @@ def sample(
         also the log-likelihoods in nats, (n,), float64, on the CPU: those of `score`.
 
     Raises:
-        ValueError: n, shape, order, temperature, guidance or condition is out of range, the
-            model's weights are NaN, or the log-probability is asked for at another temperature or
-            guidance than 1, where images are not drawn from the model.
+        ValueError: n, shape, order, temperature, guidance or condition is out of range, the model's
+            weights are NaN, or the log-probability is asked for at another temperature or guidance
+            than 1, where images are not drawn from the model.
         TypeError: condition holds no numbers.
 
     Example:
@@ -143,28 +141,38 @@ def sample(
             f" {guidance}: other images are not drawn from the model; score them instead"
         )
     values = admit_condition(model, condition, n, (height, width))
-    like, orders = x[:1] if common_noise and n else x, [known_order(model.orders, order)] * n
+    count, orders = 1 if common_noise and n else n, [known_order(model.orders, order)] * n
     mixture = order is None and len(model.orders) > 1
     if not mixture:
-        noise = _noise(like, generator).expand(x.shape)
+        noise = uniform((count, *x.shape[1:]), generator).to(x.device).expand(x.shape)
     else:  # One number more for each image, so that they do not depend on n.
-        numbers = _noise(like.new_empty(len(like), like[:1].numel() + 1), generator).expand(n, -1)
-        noise = numbers[:, :-1].reshape(x.shape)
+        numbers = uniform((count, x.shape[1:].numel() + 1), generator).expand(n, -1)
+        noise = numbers[:, :-1].reshape(x.shape).to(x.device)
         orders = [model.orders[int(number * len(model.orders))] for number in numbers[:, -1]]
-    options = temperature, guidance, batch_size, progress
-    if mixture or not return_log_prob:
-        _fill(model, orders, x, None, values, noise, options)
-        return (x, score(model, x, values)) if return_log_prob else x
-    nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
-    return _fill(model, orders, x, None, values, noise, options, nats), nats.cpu().double()
+    nats = torch.zeros(n, dtype=widest(x.device), device=x.device) if return_log_prob else None
+    for images in side_by_side(orders, (height, width)):
+        own, part = [orders[k] for k in images], torch.tensor(images, device=x.device)
+        seen, given = turned(model, own, x[part], index(values, part))
+        seen = seen.contiguous()  # laid out as the noise is
+        sums = None if nats is None else nats[part]
+        turned_noise = turn_each(own, noise[part])
+        options = temperature, guidance, turned_noise, batch_size, progress
+        fill(model, seen, None, given, *options, nats=sums)
+        x[part] = turn_each([order.back for order in own], seen)
+        if nats is not None and sums is not None:
+            nats[part] = sums
+    if nats is None:
+        return x
+    return x, score(model, x, values) if mixture else nats.cpu().double()
 
 
 def complete(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     known: Mask,
     *,
     draws: int = 1,
+    particles: int = 32,
     condition: ConditionGiven = None,
     order: Order | None = None,
     temperature: float = 1.0,
@@ -175,81 +183,50 @@ def complete(
 ) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
-    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. This is the **exact**
-    conditional p(unknown | known) if the known sub-pixels come first in the order (in raster order,
-    the upper half). Known sub-pixels *after* an unknown one are kept, but do not inform it: draws
-    before them need not agree with them. A model of several orders completes each image in the one
-    that suits its mask, see `turning.best_order`. A `MultiScale` goes through the whole small image
-    first (`turning.visiting_order`): its completions are exact if the whole small image is known,
-    and not if an upper half is.
+    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. If the known sub-pixels
+    come first in the order (in raster order, the upper half), that is the **exact** conditional
+    p(unknown | known). Known sub-pixels *after* an unknown one inform it by **particles**: so many
+    walkers draw side by side, are weighed by the probability that they give to each known value on
+    their way, and the better ones are copied in the place of the others; one is kept. This is exact
+    **in the limit** of many particles. It mends scratches and small gaps. It cannot steer what is
+    drawn long before the known pixels that should steer it, such as an upper half given the lower
+    one: then hardly two different walkers are left, and a warning is logged.
+
+    With ``particles=1``, known sub-pixels after an unknown one are kept, but inform nothing: draws
+    above or left of them need not agree with them.
+
+    A model of several orders completes each image in the one that suits its mask, see
+    `turning.best_order`. A `MultiScale` goes through the whole small image first
+    (`turning.visiting_order`): its completions are exact if the whole small image is known, and not
+    if an upper half is.
 
     Args:
-        model: any model.
+        model: any model, or a module as for `as_model`.
         x: images (B, C, H, W), or one image (C, H, W), integers; unknown sub-pixels may hold
             anything. See `nextpixel.border`.
         known: True where x is known; any shape that broadcasts to that of x, such as (H, W) or (B,
             1, H, W).
-        draws: completions of each image.
+        draws: completions of each image. Each has walkers of its own: draws are independent.
+        particles: K, walkers of each draw. They take up to K times the work, on the part of the
+            image that they go through. Images whose known sub-pixels come first have no need of
+            them, and have one walker; so have all images at temperature 0.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
         order: in which to draw, one that the model knows; None chooses it for each image.
-        temperature, guidance, generator, batch_size, progress: as for `sample`.
+        temperature, guidance, generator: as for `sample`. Walkers are weighed by the distributions
+            that temperature and guidance make.
+        batch_size: images walked at once, where each walker is one; but at least those of a draw.
+        progress: as for `sample`.
 
     Returns:
         Integers (B, draws, C, H, W), or (draws, C, H, W) of one image; int64, on the model's
-        device.
+        device. `complete_with_evidence` also tells how many walkers were left, and how probable the
+        known sub-pixels are.
 
     Raises:
-        ValueError: x, known, draws, order, temperature, guidance or condition does not fit.
+        ValueError: x, known, draws, particles, order, temperature, guidance or condition does not
+            fit.
         TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
-    model, x, known, single = admit_known(model, x, known)
-    batch, draws = len(x), whole_number("draws", draws, 1)
-    values = admit_condition(model, condition, batch, (x.shape[2], x.shape[3]))
-    orders = [known_order(model.orders, order)] * batch
-    if order is None and len(model.orders) > 1:
-        orders = [best_order(model, mask) for mask in known]
-    blank = x.masked_fill(~known, 0).repeat_interleave(draws, dim=0)
-    filled = _fill(
-        model,
-        [order for order in orders for _ in range(draws)],
-        blank,
-        known.repeat_interleave(draws, dim=0),
-        map_values(lambda value: value.repeat_interleave(draws, dim=0), values),
-        _noise(blank, generator),
-        (temperature, guidance, batch_size, progress),
-    )
-    filled = filled.view(batch, draws, *x.shape[1:])
-    return filled[0] if single else filled
-
-
-def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform numbers for all sub-pixels."""
-    noise = draw_noise(torch.rand, like.shape, checked_generator(generator))
-    # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    return (noise * (1 - 2**-22)).to(like.device)
-
-
-def _fill(
-    model: ImageModel,
-    orders: Sequence[Order],
-    x: Tensor,
-    known: Tensor | None,
-    values: Values,
-    noise: Tensor,
-    options: tuple[float, float, int, Progress | None],
-    nats: Tensor | None = None,
-) -> Tensor:
-    """Fills images in place, each in its own order; see `filling.fill`."""
-    if len(model.orders) == 1:
-        return fill(model, x, known, values, noise, *options, nats)
-    for images in side_by_side(orders, (x.shape[2], x.shape[3])):
-        own = [orders[k] for k in images]
-        seen, given = turned(model, own, x[images], index(values, images))
-        seen = seen.contiguous()  # laid out as the noise is
-        hidden = None if known is None else turn_each(own, known[images])
-        sums = None if nats is None else nats[images]
-        fill(model, seen, hidden, given, turn_each(own, noise[images]), *options, sums)
-        x[images] = turn_each([order.back for order in own], seen)
-        if nats is not None and sums is not None:
-            nats[images] = sums
-    return x
+    drawing = temperature, guidance, generator, batch_size, progress
+    found = completed(model, x, known, draws, particles, condition, order, *drawing)
+    return found.of_one(found.completion).images

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.border import Admitted, ConditionGiven, Images, admit, checked_generator, tensor_of
 from nextpixel.cache import Cache
@@ -21,8 +21,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.integers import check_integers
 from nextpixel.models.core import (
-    AutoregressiveModel,
-    ImageModel,
+    RasterModel,
     rows_per_pass,
 )
 from nextpixel.models.evaluation import evaluating
@@ -44,7 +43,7 @@ __all__ = [
 
 
 def bits_per_dim(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -53,7 +52,7 @@ def bits_per_dim(
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is off, whatever mode the model is in.
+        model: any model, or a module as for `as_model`; dropout is off, whatever mode it is in.
         x: integers 0 … levels-1, in a tensor, an array or pictures: images (B, C, H, W) or one
             image (C, H, W); see `nextpixel.border`.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
@@ -70,7 +69,7 @@ def bits_per_dim(
 
 
 def score(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -88,7 +87,7 @@ def score(
 
 
 def order_scores(
-    model: ImageModel, x: Images, condition: ConditionGiven = None
+    model: nn.Module, x: Images, condition: ConditionGiven = None
 ) -> Float[Tensor, "*B orders"]:
     """The log-likelihood of each image in each of the model's orders, in nats, float64, on the CPU.
 
@@ -104,7 +103,7 @@ def mixed(nats: Float[Tensor, "*B n"]) -> Float[Tensor, "*B"]:
 
 
 def scale_scores(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -121,7 +120,7 @@ def scale_scores(
 
 
 def log_prob_map(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -137,7 +136,7 @@ def log_prob_map(
 
 
 def entropy_map(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -192,7 +191,7 @@ def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
 
 
 def dequantised_bits_per_dim(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -220,7 +219,7 @@ def dequantised_bits_per_dim(
 
 
 def dequantised_score(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     condition: ConditionGiven = None,
     *,
@@ -307,7 +306,7 @@ def _passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel,
+    model: RasterModel,
     x: Tensor,
     given: Values,
     values: Tensor,

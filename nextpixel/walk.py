@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextpixel.border import ConditionGiven, Mask, admit, checked_rows, shares_memory
 from nextpixel.cache import Site
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.orders import Order, known_order
 from nextpixel.plan import Plan, Step, apart
@@ -30,7 +29,7 @@ __all__ = ["Sites", "fronts", "walk"]
 
 
 def walk(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor | NDArray[Any],
     condition: ConditionGiven = None,
     *,
@@ -44,7 +43,7 @@ def walk(
     Small steps run on one thread of the CPU; between steps everything is as the caller set it.
 
     Args:
-        model: the distribution.
+        model: the distribution, or a module as for `as_model`.
         x: images (B, C, H, W), integers, in a tensor or an array to write into. At a site
             everything earlier must be in place; the rest is not read. Of one image (C, H, W), the
             log-probabilities are (levels,).
@@ -87,7 +86,7 @@ class Sites:
 
 
 def fronts(
-    model: ImageModel,
+    model: nn.Module,
     x: Tensor | NDArray[Any],
     condition: ConditionGiven = None,
     *,
@@ -151,7 +150,7 @@ class _Turned:
 
 
 def _checked_steps(
-    model: ImageModel, x: Any, condition: Any, rows: Any, order: Order | None, *, raster: bool
+    model: nn.Module, x: Any, condition: Any, rows: Any, order: Order | None, *, raster: bool
 ) -> tuple[_Turned, Iterator[tuple[Step, Tensor]]]:
     """The images, and the steps through them."""
     given = admit(model, x, condition)
@@ -160,10 +159,10 @@ def _checked_steps(
             "‹x› must be a tensor or an array of a type that torch computes with: a walk reads the"
             " values that are written into it"
         )
-    model, x, order = given.model, given.x, known_order(given.model.orders, order)
+    x, order = given.x, known_order(given.model.orders, order)
     unknown = order.turn(checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:]))
-    seen, values = turned(model, [order] * len(x), x, given.values)
-    plan = Plan(evaluating(model), seen, values, unknown, raster=raster)
+    seen, values = turned(given.model, [order] * len(x), x, given.values)
+    plan = Plan(evaluating(given.model), seen, values, unknown, raster=raster)
     steps = apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
     return _Turned(x, seen, order, given.single), steps
 

@@ -36,7 +36,7 @@ from nextpixel.filling import inverse_cdf
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import ORDERS, Order, turn_each
-from nextpixel.sampling import _noise
+from nextpixel.particles import uniform
 from nextpixel.scoring import log_prob_map, order_scores
 from nextpixel.training.batches import training_parts
 from nextpixel.turning import best_order, told, turned, visiting_order
@@ -172,13 +172,14 @@ def test_completions_equal_those_site_by_site(name: str) -> None:
     x, condition = images(model, 2, shape), conditions(model, 2, shape)
     known = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.4
     for order in model.orders[4:6]:
-        noise = _noise(x, torch.Generator().manual_seed(9)).double()
+        noise = uniform(x.shape, torch.Generator().manual_seed(9)).double()
         plain = x.masked_fill(~known, 0)
         for site, log_pmf in walk(model, plain, condition, order=order):
             here = (slice(None), *site)
             plain[here] = torch.where(known[here], x[here], inverse_cdf(log_pmf, noise[here]))
         generator = torch.Generator().manual_seed(9)
-        drawn = complete(model, x, known, condition=condition, order=order, generator=generator)
+        options = {"particles": 1, "condition": condition, "generator": generator}
+        drawn = complete(model, x, known, order=order, **options)
         assert torch.equal(drawn[:, 0], plain)
 
 

@@ -7,6 +7,7 @@ differentiates each output with respect to every input, and also changes every i
 value, which finds what has no derivative, such as embeddings and rounding.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,11 +39,12 @@ class CausalityReport:
             has, in nats.
         batch_error: largest change of a log-probability when an image is evaluated alone instead of
             in a batch.
-        step_error: largest difference between a cached walk and the full pass, in nats; None for a
-            model that is not an `AutoregressiveModel`.
+        step_error: largest difference between a cached walk and the full pass, in nats; infinite if
+            there are no right steps to walk by, None for a module whose steps are full passes.
         total_probability: Σ p(x) over all images of `enumerated` size, or None if no image is small
             enough to enumerate.
         enumerated: (H, W) of the images whose probabilities were summed.
+        tolerance: the error that counts as rounding: 1e-9 in float64.
     """
 
     sites: tuple[Site, ...]
@@ -54,6 +56,7 @@ class CausalityReport:
     step_error: float | None
     total_probability: float | None
     enumerated: tuple[int, int] | None
+    tolerance: float = 1e-9
 
     @property
     def leaks(self) -> tuple[tuple[Site, Site], ...]:
@@ -80,7 +83,9 @@ class CausalityReport:
         if self.total_probability is not None:
             errors.append(abs(self.total_probability - 1))
         return (
-            not self.leaks and not self.leaks_in_training and all(error < 1e-9 for error in errors)
+            not self.leaks
+            and not self.leaks_in_training
+            and all(error < self.tolerance for error in errors)
         )
 
     def __str__(self) -> str:
@@ -97,7 +102,9 @@ class CausalityReport:
                 f" within {self.batch_error:.0e}"
             ),
         ]
-        if self.step_error is not None:
+        if self.step_error == math.inf:
+            lines.append("  its steps are not its full pass: a layer ignores the cache")
+        elif self.step_error is not None:
             lines.append(
                 f"  a cached walk agrees with the full pass within {self.step_error:.0e} nats"
             )
@@ -129,10 +136,9 @@ def check_causality(
 ) -> CausalityReport:
     """Finds what a model leaks and what it never sees, and whether its probabilities sum to one.
 
-    Any module is accepted that maps integers (B, C, H, W), and its condition if it has one, to an
-    object with `log_prob` and `log_pmf` as in `nextpixel.layers.heads`, or to logits (B, levels, C,
-    H, W) or (B, levels, H, W). It gets one condition as a tensor, several as a tuple. The check
-    uses a copy in float64; the original is not changed.
+    Any module is accepted that `models.wrapping.as_model` takes; wrappers, such as
+    DistributedDataParallel, are taken off. The check uses a copy in float64, or in float32 if the
+    module casts to that itself; the original is not changed.
 
     Args:
         model: the model.
@@ -177,6 +183,7 @@ def check_causality(
         step_error=probe.step_error(x, log_pmf),
         total_probability=None if enumerated is None else probe.total_probability(enumerated),
         enumerated=enumerated,
+        tolerance=probe.tolerance,
     )
 
 

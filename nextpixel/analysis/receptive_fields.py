@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from nextpixel.analysis.probe import Probe
+from nextpixel.analysis.probe import Probe, as_probed
 from nextpixel.arguments import shown, whole_number
 from nextpixel.border import ConditionGiven, Images, admit, checked_shape
 from nextpixel.cache import Site
@@ -63,7 +63,8 @@ def receptive_field(
     Raises:
         ValueError: the pixel is outside the image, or the shape is empty.
     """
-    probe = Probe(model, channels, levels, condition, None, order)
+    model = as_probed(model, channels, levels)
+    probe = Probe(model, None, None, condition, None, order)
     if pixel is not None:
         pixel = probe.order.pixel(*_checked_pixel(model, shape, pixel), shape)
     shape = probe.order.size(*shape)
@@ -85,6 +86,7 @@ def receptive_field_picture(
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future
     white.
     """
+    model = as_probed(model, None, None)
     probe = Probe(model, None, None, None, None, order)
     turned_shape = probe.order.size(*shape)
     default = Site(0, *_checked_pixel(model, turned_shape, None))
@@ -136,7 +138,7 @@ class EffectiveField:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def effective_receptive_field(
-    model: ImageModel,
+    model: nn.Module,
     x: Images,
     *,
     pixel: tuple[int, int] | None = None,
@@ -207,7 +209,7 @@ def effective_receptive_field(
 
 
 def _checked_pixel(
-    model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
+    model: ImageModel, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
     """The pixel, checked; by default a low one whose distribution is of the last scale."""
     height, width = checked_shape(shape)
@@ -222,7 +224,7 @@ def _checked_pixel(
             )
         return row, column
     row, column = max(0, height - 2), width // 2
-    if isinstance(model, ImageModel) and not list(model.scales())[-1].counts(row, column):
+    if not list(model.scales())[-1].counts(row, column):
         return (row, column + 1) if column + 1 < width else (min(row + 1, height - 1), column)
     return row, column
 

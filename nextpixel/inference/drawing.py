@@ -71,6 +71,9 @@ class Drawn:
         source: the name of the source of the images that they belong to; "" for samples.
         given: what was given, such as "the class"; "" for nothing.
         preparation: how stored values became levels; None if levels are the stored values.
+        effective, log_evidence: of completions that particles informed, (n, draws): see
+            `particles.Completion`; None of others, and the evidence also at another temperature or
+            guidance than 1.
     """
 
     images: NDArray[np.integer[Any]]
@@ -83,6 +86,8 @@ class Drawn:
     source: str = ""
     given: str = ""
     preparation: Preparation | None = None
+    effective: NDArray[np.float64] | None = None
+    log_evidence: NDArray[np.float64] | None = None
 
     @property
     def values(self) -> NDArray[Any]:

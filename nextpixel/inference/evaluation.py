@@ -24,7 +24,7 @@ from nextpixel.inference.figures import (
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.orders import Order, OrderName, known_order
 from nextpixel.scoring import dequantised_score, mixed, order_scores, scale_scores, score
@@ -251,9 +251,9 @@ def _histogram(request: DataRequest, chosen: Selection) -> float | None:
 def _density(
     network: ImageModel, part: Split, order: Order | None, progress: Progress | None
 ) -> float | None:
-    if network.figure.kind == "bound":
-        return None
-    if not all(scale.network.settings.head == "logistic" for scale in network.scales()):
+    parts = [scale.network for scale in network.scales() if network.figure.kind != "bound"]
+    logistic = [isinstance(p, AutoregressiveModel) and p.settings.head == "logistic" for p in parts]
+    if not parts or not all(logistic):
         return None
     return evaluate(
         network, part, progress=progress, nats_of=partial(dequantised_score, order=order)

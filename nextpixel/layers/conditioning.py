@@ -45,6 +45,11 @@ class Encoded(NamedTuple):
 
         return Encoded(self.vector, cut(self.maps), cut(self.positions))
 
+    def replace(self, places: Tensor, sources: Tensor) -> None:
+        """Puts the maps of some images in the places of others."""
+        if self.maps is not None:
+            self.maps[places] = self.maps[sources]
+
 
 class Widths(NamedTuple):
     """The widths V, M and P of `Encoded`."""

@@ -203,7 +203,17 @@ class DiagonalBiLSTMLayer(nn.Module):
                 finish(front.row - 1)
                 enter()
 
+        def replace(places: Tensor, sources: Tensor) -> None:
+            for maps in (row.inputs, row.above, row.right, row.h, row.c):
+                maps[places] = maps[sources]
+            left, right = state.above
+            state.above = (
+                left.index_copy(0, places, left[sources]),
+                right.index_copy(0, places, right[sources]),
+            )
+
         enter()
+        front.at_replacements(replace)
         front.at_blocks(next_row)
         if front.keep:
             front.at_end(lambda: finish(front.row))

@@ -6,7 +6,7 @@ joined to a vector, sharded, or written to a file by other libraries. So paramet
 and a pass copies a kernel, which is small beside the maps.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -60,4 +60,5 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(B, inputs, H, W) to (B, outputs, H · stride, W · stride)."""
         weight = laid_out(self.weight, self.channels_last)
-        return functional.conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
+        padding = cast("tuple[int, ...]", self.padding)  # never a word, as it may be without stride
+        return functional.conv_transpose2d(x, weight, self.bias, self.stride, padding)

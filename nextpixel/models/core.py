@@ -40,6 +40,7 @@ from nextpixel.settings.networks import NetworkSettings
 __all__ = [
     "AutoregressiveModel",
     "ImageModel",
+    "RasterModel",
     "Scale",
     "rows_per_pass",
 ]
@@ -53,7 +54,7 @@ class Scale(NamedTuple):
     counted again; None for the first.
     """
 
-    network: "AutoregressiveModel"
+    network: "RasterModel"
     step: int
     coarser: int | None
 
@@ -145,12 +146,40 @@ class ImageModel(Trainable):
         check_shapes((*self.conditions, *told), values, x.shape[0], size)
 
 
+class RasterModel(ImageModel):
+    """A model of one scale, which goes through the sub-pixels of an image in raster order.
+
+    Attributes:
+        colours: how many colours of a pixel are predicted one after another.
+        encoder: of what biases every layer, or None.
+        steps_are_passes: whether every step of a walk is a full pass over whole images.
+    """
+
+    colours: int
+    encoder: ConditionEncoder | None
+    steps_are_passes = False
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How far the layers see."""
+
+    @property
+    @abstractmethod
+    def floats_per_pixel(self) -> int:
+        """How many numbers a pass over rows holds at once for each pixel."""
+
+    def scales(self) -> Iterator[Scale]:
+        """Itself."""
+        yield Scale(self, 1, None)
+
+
 Run = Callable[..., Any]
 """Calls a function with arguments: how one layer's part of a pass is computed."""
 
 
-class AutoregressiveModel(ImageModel):
-    """A model that goes through the sub-pixels of an image in raster order.
+class AutoregressiveModel(RasterModel):
+    """A model whose layers keep what later steps of a walk look at: see `nextpixel.cache`.
 
     It is composed of three parts::
 
@@ -196,11 +225,6 @@ class AutoregressiveModel(ImageModel):
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
-
-    @property
-    @abstractmethod
-    def reach(self) -> Reach:
-        """How far the layers see."""
 
     @abstractmethod
     def features(
@@ -269,14 +293,20 @@ class AutoregressiveModel(ImageModel):
         }
         return keywords | {"condition": conditions_to_json(self.conditions)}
 
+    @property
+    def floats_per_pixel(self) -> int:
+        """The widest maps, all that biases the layers, and three copies of the outputs."""
+        settings, maps = self.settings, of_kind(self.conditions, MapCondition).values()
+        one_hot = sum(3 * part.maps * (part.levels or 0) // part.scale**2 for part in maps)
+        widths = self.encoder.widths if self.encoder is not None else None
+        biases = 0 if widths is None else 3 * (widths.maps + widths.positions) + 2 * settings.maps
+        outputs = self.head_out.weight.shape[0]
+        return max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
+
     def extra_repr(self) -> str:
         """The keywords of the model that are not None."""
         given = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
         return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
-
-    def scales(self) -> Iterator[Scale]:
-        """Itself."""
-        yield Scale(self, 1, None)
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -303,16 +333,7 @@ _BYTES_PER_PASS = 1 << 29
 """What a pass may hold at once. Smaller passes are slower only below a tenth of it."""
 
 
-def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
-    """How many rows of a batch can be computed at once in half a gigabyte; at least one.
-
-    Counted are the widest maps of the network, all that biases its layers, and three copies of the
-    outputs.
-    """
-    settings, maps = model.settings, of_kind(model.conditions, MapCondition).values()
-    one_hot = sum(3 * part.maps * (part.levels or 0) // part.scale**2 for part in maps)
-    widths = model.encoder.widths if model.encoder is not None else None
-    biases = 0 if widths is None else 3 * (widths.maps + widths.positions) + 2 * settings.maps
-    outputs = model.head_out.weight.shape[0]
-    floats = max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
-    return max(1, _BYTES_PER_PASS // (batch * width * floats * model.dtype.itemsize))
+def rows_per_pass(model: RasterModel, batch: int, width: int) -> int:
+    """How many rows of a batch can be computed at once in half a gigabyte; at least one."""
+    bytes_per_row = batch * width * model.floats_per_pixel * model.dtype.itemsize
+    return max(1, _BYTES_PER_PASS // bytes_per_row)

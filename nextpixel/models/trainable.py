@@ -115,13 +115,13 @@ class Trainable(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
+        """Where the parameters are; the CPU if there are none."""
+        return next(self.parameters(), torch.empty(0)).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the parameters."""
-        return next(self.parameters()).dtype
+        """The precision of the parameters; torch's default if there are none."""
+        return next(self.parameters(), torch.empty(0)).dtype
 
 
 def config_of(model: Trainable) -> dict[str, Any]:

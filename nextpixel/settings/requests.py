@@ -168,11 +168,16 @@ class CompletionRequest:
     draws: int = 4
     """The number of completions of each image."""
 
+    particles: int = 32
+    """The number of walkers of each completion, which known pixels below or to the right of a
+    hidden one choose among. They take so much more time, where there are such pixels. With 1,
+    these inform nothing."""
+
     only_result: bool = False
     """Save only the finished images, without the original and what the model was given."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, n=self.n, draws=self.draws)
+        check_at_least(1, n=self.n, draws=self.draws, particles=self.particles)
         if self.class_ == "all":
             raise UsageError(
                 "‹class_=all› is for samples; give the one class of the images to complete"

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 import torch.distributed as dist
@@ -36,6 +36,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
 from nextpixel.layers.layout import laid_out, lay_out
 from nextpixel.models.trainable import Trainable
+from nextpixel.models.wrapping import trainable
 from nextpixel.scoring import dequantised
 from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
@@ -56,8 +57,7 @@ __all__ = [
 
 Model = TypeVar("Model", bound=Trainable)
 
-_EVALUATIONS = 20
-_LEVELS_OF_BF16 = 256  # eight bits of mantissa
+_EVALUATIONS, _LEVELS_OF_BF16 = 20, 256  # bfloat16 has eight bits of mantissa
 
 
 class TrainingError(UsageError):
@@ -117,9 +117,13 @@ class TrainState(Generic[Model]):
     next_evaluation: float = 0.0
 
 
-def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]:
-    """The state before the first step. `model` itself is trained, on the device where it is."""
-    instance_of("model", model, Trainable)
+@overload
+def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]: ...
+@overload
+def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]: ...
+def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]:
+    """The state before the first step of a model, or of a module as for `as_model`."""
+    model = trainable(instance_of("model", model, nn.Module))
     instance_of("config", config, TrainConfig)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
@@ -290,10 +294,8 @@ def _gradient(
 
 def _update_average(state: TrainState[Any], ema_decay: float) -> None:
     decay = min(ema_decay, (1 + state.step) / (10 + state.step))
-    averages, weights = (
-        list(state.average.parameters()),
-        [p.detach() for p in state.model.parameters()],
-    )
+    averages = list(state.average.parameters())
+    weights = [p.detach() for p in state.model.parameters()]
     get_ema_multi_avg_fn(decay)(averages, weights, 0)  # type: ignore[no-untyped-call]
 
 
@@ -316,14 +318,9 @@ def _validate(state: TrainState[Any], valid: Split) -> tuple[float | None, bool]
 
 def _progress(state: TrainState[Any], config: TrainConfig, total: int | None) -> float:
     """The share of the run that is done."""
-    return min(
-        1.0,
-        (
-            state.step / total
-            if total is not None
-            else state.seconds / (60 * (config.minutes or math.inf))
-        ),
-    )
+    if total is not None:
+        return min(1.0, state.step / total)
+    return min(1.0, state.seconds / (60 * (config.minutes or math.inf)))
 
 
 def _finished(state: TrainState[Any], config: TrainConfig, total: int | None) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextpixel.arguments import instance_of, path_of, whole_number
-from nextpixel.checkpoint import BEST, build, save
+from nextpixel.checkpoint import BEST, build, named, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
@@ -110,7 +110,8 @@ def run(
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
-            differently; another process trains in it, or there is no space for the run.
+            differently; another process trains in it, or there is no space for the run; or the
+            model's class is none that a checkpoint can name.
         OSError: the disk is full, or the like; the folder holds the last good state.
         FileNotFoundError: there is no run to resume.
         CheckpointError: the state is damaged.
@@ -122,7 +123,7 @@ def run(
     folder = Path(path_of("folder", folder)).expanduser()
     instance_of("data", data, ImageData, "load_data(…) reads one")
     instance_of("config", config, TrainConfig)
-    instance_of("model", model, Trainable)
+    named(instance_of("model", model, Trainable))  # A class that no checkpoint can name.
     log_every = whole_number("log_every", log_every, 1)
     writer = summary_writer() if tensorboard else None
     asked = asked_of(model, data, config)
