@@ -197,7 +197,13 @@ def _samples(probe: Probe, shape: tuple[int, int]) -> Law:
     generator = torch.Generator().manual_seed(1)
     try:
         drawn = sample(
-            probe.model, n, size, condition=values or None, generator=generator, batch_size=n
+            probe.model,
+            n,
+            size,
+            condition=values or None,
+            order=probe.order,
+            generator=generator,
+            batch_size=n,
         )
     except (ValueError, RuntimeError) as error:
         return Law("samples", "broken", " ".join(str(error).split()))
