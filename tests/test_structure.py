@@ -19,6 +19,7 @@ ORDER = [
     ["walk"],
     ["sampling", "autoencoding"],
     ["data"],
+    ["codec"],
     ["training"],
     ["analysis"],
     ["inference"],

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, total
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
@@ -43,6 +44,8 @@ class DiagonalBiLSTMLayer(nn.Module):
             published.
     """
 
+    arithmetic: Arithmetic | None = None
+
     def __init__(
         self, features: int, *, channels: int, widths: Widths | None, image_channels: int = 0
     ) -> None:
@@ -54,6 +57,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         )
         for conv in self._input_to_state:
             open_forget_gates(conv, features)
+            conv.places = None  # the states' product is added
         # Matrices for each direction and tap.
         weight = unit_variance(torch.ones(2, 4 * features, 2, features).flatten(0, 1)).view(
             2, 4 * features, 2, features
@@ -104,7 +108,12 @@ class DiagonalBiLSTMLayer(nn.Module):
             )
         border_h = torch.cat([above.to(first_h.dtype), first_h], dim=1)
         (left, right), _ = lstm_scan(
-            z, self.state_to_state, border_h, first_c, diagonal_fronts(height, width)
+            z,
+            self.state_to_state,
+            border_h,
+            first_c,
+            diagonal_fronts(height, width),
+            self.arithmetic,
         )
         first_row = (
             left.new_zeros(batch, self.features, 1, width) if state is None else state.shifted(left)
@@ -146,7 +155,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         before = row.h[:, column].flatten(1)
         front.run(torch.addmm, gates, before, row.matrices[channel], out=gates)
         h, c = row.h[:, column + 1, channel], row.c[:, column + 1, channel]
-        lstm_cell(front, gates, row.c[:, column, channel], h, c)
+        lstm_cell(front, gates, row.c[:, column, channel], h, c, self.arithmetic)
         return total(h, row.right[:, column, channel], front, self)
 
     def _begin(

@@ -175,7 +175,7 @@ class LogisticMixture:
 
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
         self.channels, self.levels = channels, levels
-        parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
+        self.parts = parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
         self.means, log_scales = (
             parts[:, 1 : 1 + channels],

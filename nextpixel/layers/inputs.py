@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front
+from nextpixel.layers.arithmetic import LOCATIONS, Arithmetic, rounded
 
 __all__ = ["CategoricalInput", "ImageInput", "OrdinalInput"]
 
@@ -31,6 +32,8 @@ class ImageInput(nn.Module, ABC):
     Attributes:
         maps: channels of an image as the first layer reads it, C · features.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(self, *, channels: int, levels: int, features: int, colours: int) -> None:
         super().__init__()
@@ -104,12 +107,14 @@ class OrdinalInput(ImageInput):
 
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:  # noqa: ARG002
         """Integers to -1 … 1."""
-        return torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
+        y = torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
+        return rounded(self.arithmetic, y, places=LOCATIONS)
 
     def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
         """-1 … 1."""
         front.run(into.copy_, values.view(into.shape))
         front.run(torch.add, self.minus_one, into, alpha=2 / (self.levels - 1), out=into)
+        rounded(self.arithmetic, into, front, LOCATIONS)
 
 
 class CategoricalInput(ImageInput):

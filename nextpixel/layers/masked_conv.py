@@ -20,6 +20,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import Ring
+from nextpixel.layers.arithmetic import FEATURES, Arithmetic, rounded
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.vertical_conv import (
     UpperRows,
@@ -52,9 +53,15 @@ class MaskedConv2d(nn.Module):
         bias: whether to add one learned number per output channel.
         output_blocks: whether the output channels come in blocks, one per colour, instead of
             interleaved.
+
+    Attributes:
+        places: to how many binary places another `arithmetic` rounds the result; None where more is
+            added to it first.
     """
 
     mask: Tensor
+    arithmetic: Arithmetic | None = None
+    places: int | None = FEATURES
 
     def __init__(
         self,
@@ -108,7 +115,7 @@ class MaskedConv2d(nn.Module):
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
         y = functional.conv2d(x, self.masked_weight(), self.bias)
-        return y if onto is None else onto + y
+        return rounded(self.arithmetic, y if onto is None else onto + y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))
@@ -144,7 +151,7 @@ class MaskedConv2d(nn.Module):
         else:
             front.run(torch.addmm, bias, x, weight, out=y)
             front.run(y.add_, onto)
-        return y
+        return rounded(self.arithmetic, y, front, self.places)
 
     def _above(self, front: Front, upper: "UpperRows | None") -> Tensor:
         """What the rows above add, and the bias: (lanes, C, outputs / C)."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
@@ -34,6 +35,8 @@ class RowLSTMLayer(nn.Module):
         widths: of what the model is conditioned on, or None.
     """
 
+    arithmetic: Arithmetic | None = None
+
     def __init__(
         self, features: int, kernel_size: int, *, channels: int, widths: Widths | None
     ) -> None:
@@ -44,6 +47,7 @@ class RowLSTMLayer(nn.Module):
             2 * features, 4 * features, kernel_size, channels=channels, mask_type="B"
         )
         open_forget_gates(self.input_to_state, features)
+        self.input_to_state.places = None  # the states' product is added
         # A matrix for each tap along the row above.
         weight = unit_variance(torch.ones(4 * features, kernel_size, features))
         self.state_to_state = nn.Parameter(weight.permute(1, 2, 0).contiguous())
@@ -68,7 +72,9 @@ class RowLSTMLayer(nn.Module):
             above = self._above(x, cache)
             h, c = (v.rows[:, :, 0].permute(2, 0, 1) for v in above)
         fronts = row_fronts(height, width, self.kernel_size)
-        (y,), last = lstm_scan([z], self.state_to_state[None], h[None], c[None], fronts)
+        (y,), last = lstm_scan(
+            [z], self.state_to_state[None], h[None], c[None], fronts, self.arithmetic
+        )
         if cache is not None:
             above[0].rows, above[1].rows = y[:, :, -1:], last[0].permute(1, 2, 0)[:, :, None]
         return y
@@ -102,7 +108,7 @@ class RowLSTMLayer(nn.Module):
         gates = self.input_to_state.forward(x, cache, onto=front.of_colour(above))
         carried = front.of_colour(state.c.window(1, 0, 0))
         h, c = (front.pixel((self, name), x.shape[1] // 2) for name in ("h", "c"))
-        lstm_cell(front, gates, carried, h, c)
+        lstm_cell(front, gates, carried, h, c, self.arithmetic)
         state.h.put(h, channel)
         state.c.put(c, channel)
         return h

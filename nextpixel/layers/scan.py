@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nextpixel.front.place import Front
+from nextpixel.layers.arithmetic import Arithmetic
 
 __all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
 
@@ -112,11 +113,21 @@ def diagonal_fronts(height: int, width: int) -> Fronts:
     return Fronts(cells, tuple(spans), position, places, border, taps=2, carry=1)
 
 
-def lstm_cell(front: Front, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
+def lstm_cell(
+    front: Front,
+    gates: Tensor,
+    carried: Tensor,
+    h: Tensor,
+    c: Tensor,
+    arithmetic: Arithmetic | None = None,
+) -> None:
     """One step at a front: gates o, f, i, g (lanes, 4F) and cell states (lanes, F) to h and c.
 
     It overwrites the gates.
     """
+    if arithmetic is not None:
+        front.run(arithmetic.cell, gates, carried, h, c)
+        return
     o, f, i, g = gates.chunk(4, dim=1)
     front.run(gates[:, : 3 * c.shape[1]].sigmoid_)
     front.run(g.tanh_)
@@ -127,7 +138,12 @@ def lstm_cell(front: Front, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor
 
 
 def lstm_scan(
-    z: Sequence[Tensor], weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts
+    z: Sequence[Tensor],
+    weight: Tensor,
+    border_h: Tensor,
+    border_c: Tensor,
+    fronts: Fronts,
+    arithmetic: Arithmetic | None = None,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Runs the recurrence over all cells of a map.
 
@@ -137,6 +153,7 @@ def lstm_scan(
         border_h: states of the border cells, (D, borders, B, F).
         border_c: their cell states, same shape; read where the carry is a border.
         fronts: the order of the cells.
+        arithmetic: None for floating point; no other has a backward pass.
 
     Returns:
         For each direction the states h, (B, F, H, W), channels last in memory; and the cell states
@@ -146,6 +163,9 @@ def lstm_scan(
     directions, _, width, _ = weight.shape
     assert len(z) == directions == len(fronts.cells)
     rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width) for m in z]
+    if arithmetic is not None:
+        h, c = _forward_only(weight, border_h, border_c, fronts, rows, arithmetic)
+        return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
     *h, c = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
     return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
 
@@ -184,6 +204,34 @@ def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[
         fronts.inner.to(device),
         tuple((first + t).to(device) for t in range(fronts.taps)),
     )
+
+
+def _forward_only(
+    weight: Tensor,
+    border_h: Tensor,
+    border_c: Tensor,
+    fronts: Fronts,
+    z: Sequence[Tensor],
+    arithmetic: Arithmetic,
+) -> tuple[list[Tensor], Tensor]:
+    """`_Scan` in another arithmetic: the states as rows, and the cell states of the last front."""
+    directions, _, width, _ = weight.shape
+    batch = border_h.shape[2]
+    to, _, padded = _places(fronts, batch, weight.device)
+    border, _, _ = _slots(fronts, weight.device)
+    h, c = weight.new_zeros(2, directions, fronts.padded, batch, width).unbind(0)
+    h[:, border], c[:, border] = border_h, border_c
+    for start, stop, own, read in fronts.spans:
+        n, carry = stop - start, read + fronts.carry
+        cells = to[:, start * batch : stop * batch]
+        a = torch.stack([m.index_select(0, k) for m, k in zip(z, cells, strict=True)])
+        for tap, matrix in enumerate(weight.unbind(1)):
+            a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
+        now = c[:, own : own + n]
+        gates = a.view(directions, n, batch, -1)
+        arithmetic.cell(gates, c[:, carry : carry + n], h[:, own : own + n], now)
+    rows = [m.flatten(0, 1).index_select(0, k) for m, k in zip(h, padded, strict=True)]
+    return rows, now.clone()
 
 
 class _Scan(torch.autograd.Function):

@@ -13,6 +13,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
+from nextpixel.layers.arithmetic import Arithmetic, rounded
 from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = [
@@ -37,6 +38,8 @@ class VerticalConv2d(nn.Module):
         kernel_size: k, odd: the kernel's columns.
         rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(
         self, inputs: int, outputs: int, kernel_size: int, rows: int | None = None
@@ -67,7 +70,8 @@ class VerticalConv2d(nn.Module):
             return self._at_front(x, cache, cache.front, colours, into)
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = below_past_rows(self, x, self.rows_above, cache)
-        return functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
+        y = functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
+        return rounded(self.arithmetic, y)
 
     def _at_front(
         self, x: Tensor, cache: Cache, front: Front, colours: int, into: Tensor | None
@@ -80,7 +84,7 @@ class VerticalConv2d(nn.Module):
             x = state.ring.window(0, -self.columns_beside, self.columns_beside)
         front.run(torch.addmm, state.bias, x, state.weights[0], out=y)
         add_rows_above(front, y, state, self.columns_beside)
-        return y
+        return rounded(self.arithmetic, y, front)
 
     def _front_state(self, cache: Cache, front: Front, colours: int) -> "UpperRows":
         order = colour_blocks(len(self.bias), colours, self.bias.device)
