@@ -5,7 +5,7 @@ taken in many at a time; the others are gone through by fronts (`nextpixel.front
 raster order, and their unknown sites are visited.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -56,13 +56,17 @@ class Step(NamedTuple):
 
     def log_pmf(self) -> Tensor:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
+        return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
+
+    def given(self) -> Tensor:
+        """What the distribution depends on: earlier colours of each lane, or x if it needs none."""
         front, x = self.front, self.front.x
         # What colours of a pixel that are predicted at once depend on.
         if front.colours == 1 and self.channel:
             earlier = range(self.channel)
             values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
             x = torch.stack(values, dim=1)[:, :, None, None]
-        return self.distribution.log_pmf(x, self.channel).flatten(1)
+        return x
 
     @property
     def slots(self) -> Tensor:
@@ -82,13 +86,22 @@ class Plan:
         values: the model's conditions for each of them.
         unknown: sites to visit, (B or 1, C, H, W), on the CPU.
         raster: whether to visit one site at a time, in the model's order.
+        lags: for every scale's step how many columns a row is to be behind the one above it; all
+            rows are then gone through together. None decides by what is unknown.
     """
 
     def __init__(
-        self, model: ImageModel, x: Tensor, values: Values, unknown: Tensor, *, raster: bool
+        self,
+        model: ImageModel,
+        x: Tensor,
+        values: Values,
+        unknown: Tensor,
+        *,
+        raster: bool,
+        lags: Mapping[int, int] | None = None,
     ) -> None:
         self._model, self._x, self._values = model, x, values
-        self._unknown, self._raster = unknown, raster
+        self._unknown, self._raster, self._lags = unknown, raster, lags
 
     def __len__(self) -> int:
         """How many steps there are."""
@@ -136,6 +149,9 @@ class Plan:
         """Parts that hold unknown sites and their fields; none needs what a later one draws."""
         height, width = (len(range(0, n, scale.step)) for n in self._x.shape[2:])
         whole = Part(scale.step, range(height), range(width))
+        if self._lags is not None:
+            yield whole
+            return
         unknown = self._wanted(scale, whole).any(dim=0).any(dim=0)
         field = scale.network.reach.field
         if field is None:
@@ -154,6 +170,9 @@ class Plan:
     def _skews(self, scale: Scale, part: Part) -> Iterator[Skew]:
         """How to go through the rows with unknown sites."""
         reach, batch, width = scale.network.reach, len(self._x), len(part.columns)
+        if self._lags is not None:
+            yield Skew.behind(reach, part.rows, width, self._lags[scale.step])
+            return
         unknown = self._wanted(scale, part).flatten(0, 1).any(dim=0).any(dim=1)
         # To begin anew costs a row's width; a known row in between costs its lag.
         together = 1 if self._raster or reach.lag is None else width // reach.lag + 1

@@ -32,6 +32,7 @@ __all__ = [
     "dequantised_score",
     "entropy_map",
     "log_prob_map",
+    "passes",
     "scale_scores",
     "score",
 ]
@@ -79,7 +80,7 @@ def scale_scores(
     """
     steps = [scale.step for scale in model.scales()]
     nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in _passes(model, x, condition):
+    for images, rows, _, log_prob in passes(model, x, condition):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
@@ -92,7 +93,7 @@ def log_prob_map(
     Arguments as for `bits_per_dim`.
     """
     nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
-    for images, rows, columns, log_prob in _passes(model, x, condition):
+    for images, rows, columns, log_prob in passes(model, x, condition):
         nats[images, :, rows, columns] += log_prob
     return nats
 
@@ -106,7 +107,7 @@ def entropy_map(
     """
     nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
     # A mixture holds all its components at every level, so that one row is enough at once.
-    for images, rows, columns, entropy in _passes(model, x, condition, ask=_entropy, most_rows=1):
+    for images, rows, columns, entropy in passes(model, x, condition, ask=_entropy, most_rows=1):
         nats[images, :, rows, columns] += entropy
     return nats
 
@@ -159,7 +160,7 @@ def dequantised_score(
     """
     nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
     noisy = dequantised(x, generator)
-    for images, _, _, log_density in _passes(model, x, condition, noisy, ask=_log_density):
+    for images, _, _, log_density in passes(model, x, condition, noisy, ask=_log_density):
         nats[images] += log_density.sum(dim=(1, 2, 3))
     return nats
 
@@ -186,7 +187,7 @@ Ask = Callable[[Distribution, Tensor], Tensor]
 """What to take from a distribution for each sub-pixel, given values: (B, C, rows, W)."""
 
 
-def _passes(
+def passes(
     model: ImageModel,
     x: Tensor,
     condition: ValuesLike,
@@ -196,6 +197,9 @@ def _passes(
     most_rows: int | None = None,
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
+
+    `ask` is given the distribution of some rows and the values there, and answers with (B, …,
+    rows, W): by default their log-probabilities.
 
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
     where the scale before counts a pixel.

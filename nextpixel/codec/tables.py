@@ -11,9 +11,22 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["EXPONENTIAL_BITS", "STEPS", "WIDEST", "exponential", "logistic", "squashing"]
+__all__ = [
+    "EXPONENTIAL_BITS",
+    "SCALE_BITS",
+    "SHARPEST",
+    "STEPS",
+    "WIDEST",
+    "exponential",
+    "inverse_scales",
+    "logistic",
+    "squashing",
+]
+
+Integers = NDArray[np.int64]
 
 STEPS = 1 << 10
 """Arguments per unit."""
@@ -22,7 +35,12 @@ WIDEST = 12 * STEPS
 EXPONENTIAL_BITS = 28
 """exp(0) is 2^28 in `exponential`, and σ(∞) in `logistic`."""
 
-_SHARP = 16 * STEPS
+SHARPEST = 16 * STEPS
+"""The largest argument of σ in a mixture's distribution function, in steps."""
+SCALE_BITS = 20
+"""An inverse scale of one is 2^20 in `inverse_scales`."""
+
+_LOG_SCALES = 7 * STEPS  # see layers.heads
 
 
 @lru_cache(maxsize=4)
@@ -35,7 +53,7 @@ def squashing(device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def exponential() -> np.ndarray:
+def exponential() -> Integers:
     """2^28 · exp(-d / 1024), rounded, for d = 0 … until it is zero; int64."""
     d = np.arange(21 * STEPS)
     table = np.rint(np.exp(-d / STEPS) * (1 << EXPONENTIAL_BITS))
@@ -45,15 +63,23 @@ def exponential() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def logistic() -> np.ndarray:
+def logistic() -> Integers:
     """2^28 · σ(k / 1024), rounded, for k = -16 · 1024 … 16 · 1024; int64."""
-    x = np.arange(-_SHARP, _SHARP + 1) / STEPS
+    x = np.arange(-SHARPEST, SHARPEST + 1) / STEPS
     table = np.rint((1 << EXPONENTIAL_BITS) / (1 + np.exp(-x)))
     _check(table, 0x394D79FE)
     return table.astype(np.int64)
 
 
-def _check(table: np.ndarray, checksum: int) -> None:
+@lru_cache(maxsize=1)
+def inverse_scales() -> Integers:
+    """2^20 · exp(-k / 1024), rounded, for k = -7 · 1024 … 7 · 1024; int64."""
+    table = np.rint(np.exp(-np.arange(-_LOG_SCALES, _LOG_SCALES + 1) / STEPS) * (1 << SCALE_BITS))
+    _check(table, 0x535B4CE7)
+    return table.astype(np.int64)
+
+
+def _check(table: Integers, checksum: int) -> None:
     if zlib.crc32(table.astype("<i8").tobytes()) != checksum:
         raise RuntimeError(
             "this machine computes exp or tanh in float64 with an error of more than 10^-15, so it"

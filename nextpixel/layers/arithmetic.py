@@ -2,12 +2,12 @@
 
 A layer's products are the same in every arithmetic; what goes into them and what becomes of their
 sums is not. Layers have an attribute `arithmetic`, None for floating point as torch computes it.
-Otherwise it rounds values and sums, and computes what is no product. `nextpixel.codec.exact` has one
-in which no sum is rounded before it is complete, so that results do not depend on the order of
+Otherwise it rounds values and sums, and computes what is no product. `nextpixel.codec.exact` has
+one in which no sum is rounded before it is complete, so that results do not depend on the order of
 additions.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ LOCATIONS = 16
 """Binary places of what is read by the first products, and of the outputs of a mixture."""
 
 
+@runtime_checkable
 class Arithmetic(Protocol):
     """How values and sums are rounded, and the functions between products."""
 
