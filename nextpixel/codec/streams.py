@@ -109,9 +109,8 @@ def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
     bounds = []
     for channel in range(channels):
         wanted = values[:, channel].flatten().cpu().numpy().astype(np.int64)[:, None]
-        found = cumulative(distribution, values, channel).at(
-            np.concatenate([wanted, wanted + 1], 1)
-        )
+        both = np.concatenate([wanted, wanted + 1], axis=1)
+        found = cumulative(distribution, values, channel).at(both)
         bounds.append(np.stack([found[:, 0], found[:, 1] - found[:, 0]]))
     every = torch.from_numpy(np.stack(bounds, axis=1))  # (2, C, sites)
     return every.view(2 * channels, batch, rows, width).transpose(0, 1)
