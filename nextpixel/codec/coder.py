@@ -33,7 +33,7 @@ _DAMAGED = "the compressed data is damaged"
 
 def lanes_for(bits: float) -> int:
     """How many lanes a stream of so many bits gets: their states cost 0.1 % at most."""
-    return int(np.clip(bits / 8 // 6000, 1, MOST_LANES))
+    return int(np.clip(bits / 8 // 8000, 1, MOST_LANES))
 
 
 def encode(starts: Integers, sizes: Integers, levels: int, lanes: int) -> bytes:
@@ -46,6 +46,8 @@ def encode(starts: Integers, sizes: Integers, levels: int, lanes: int) -> bytes:
     """
     places, words = precision(levels), []
     states = np.full(lanes, _LOWEST, dtype=np.int64)
+    if lanes <= _FEW:
+        return _one_by_one(starts.tolist(), sizes.tolist(), places, states.tolist())
     for begin in reversed(range(0, len(starts), lanes)):
         start, size = starts[begin : begin + lanes], sizes[begin : begin + lanes]
         x = states[: len(start)]
@@ -55,6 +57,18 @@ def encode(starts: Integers, sizes: Integers, levels: int, lanes: int) -> bytes:
         quotient, remainder = np.divmod(x, size)
         states[: len(start)] = (quotient << places) + remainder + start
     return b"".join([states.astype("<u8").tobytes(), *(part.tobytes() for part in words[::-1])])
+
+
+def _one_by_one(starts: list[int], sizes: list[int], places: int, states: list[int]) -> bytes:
+    """As `encode`, without arrays."""
+    words, lanes = [], len(states)
+    for k in range(len(starts) - 1, -1, -1):
+        size, x = sizes[k], states[k % lanes]
+        if x >> 63 - places >= size:
+            words.append(x & 0xFFFFFFFF)
+            x >>= 32
+        states[k % lanes] = (x // size << places) + x % size + starts[k]
+    return np.array(states, "<u8").tobytes() + np.array(words[::-1], "<u4").tobytes()
 
 
 class Decoder:
@@ -81,6 +95,7 @@ class Decoder:
 
     def decode(self, distributions: Cumulative) -> Integers:
         """The next n symbols, of n sites."""
+        distributions = distributions.complete()
         if self._lanes <= _FEW:
             return self._one_by_one(distributions)
         values, done = np.empty(len(distributions), dtype=np.int64), 0
@@ -114,10 +129,8 @@ class Decoder:
 
     def _one_by_one(self, distributions: Cumulative) -> Integers:
         mask, places, lane = (1 << self._places) - 1, self._places, self._lane
-        every = np.arange(distributions.levels + 1)
-        rows = distributions.at(np.broadcast_to(every, (len(distributions), len(every))))
         states, values = self._states.tolist(), []
-        for row in rows.tolist():
+        for row in map(memoryview, distributions.rows()):  # whose items are plain integers
             x = states[lane]
             number = x & mask
             value = bisect_right(row, number) - 1

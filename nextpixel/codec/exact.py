@@ -23,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -62,18 +63,20 @@ class Dyadic:
 
     def gate(self, y: Tensor, into: Tensor | None = None) -> Tensor:
         """tanh(a) ⊙ σ(b) of the halves of y, multiples of 2^-10 (B, 2F, …)."""
-        a, b = y.chunk(2, dim=1)
-        gated = torch.mul(_looked_up(a, WIDEST), _looked_up(b, 3 * WIDEST + 1), out=into)
-        return self.rounded(gated, FEATURES)
+        found = _looked_up(
+            y, _places("tσ", y.shape[1] // 2, y.device).view(-1, *[1] * (y.ndim - 2))
+        )
+        a, b = found.chunk(2, dim=1)
+        return self.rounded(torch.mul(a, b, out=into), FEATURES)
 
     def cell(self, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
         """One step of an LSTM; it overwrites the gates, sums that are rounded first."""
-        o, f, i, g = self.rounded(gates, FEATURES).chunk(4, dim=-1)
-        torch.mul(_looked_up(f, 3 * WIDEST + 1), carried, out=c)
-        c += _looked_up(i, 3 * WIDEST + 1) * _looked_up(g, WIDEST)
-        self.rounded(c, FEATURES)
-        torch.mul(_looked_up(o, 3 * WIDEST + 1), _looked_up(c, WIDEST), out=h)
-        self.rounded(h, FEATURES)
+        width = c.shape[-1]
+        found = _looked_up(self.rounded(gates, FEATURES), _places("σσσt", width, gates.device))
+        o, f, i, g = found.chunk(4, dim=-1)
+        self.rounded(torch.mul(f, carried, out=c).addcmul_(i, g), FEATURES)
+        tanh = _looked_up(c, _places("t", width, c.device))
+        self.rounded(torch.mul(o, tanh, out=h), FEATURES)
 
     def positions(
         self, waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
@@ -94,10 +97,18 @@ class Dyadic:
         return self.rounded(products, LOCATIONS)[None, 1:].to(device)
 
 
-def _looked_up(y: Tensor, middle: int) -> Tensor:
-    """Values of tanh or σ: `middle` is the place of the argument zero in the tables."""
-    places = y.clamp(-WIDEST / STEPS, WIDEST / STEPS).mul_(STEPS).add_(middle).int()
+def _looked_up(y: Tensor, zeros: Tensor) -> Tensor:
+    """Values of tanh or σ of multiples of 2^-10; `zeros` are the places of those of zero."""
+    places = torch.add(zeros, y.clamp(-WIDEST / STEPS, WIDEST / STEPS), alpha=STEPS).int()
     return squashing(y.device).index_select(0, places.flatten()).view(y.shape)
+
+
+@lru_cache(maxsize=64)
+def _places(functions: str, width: int, device: torch.device) -> Tensor:
+    """Where tanh ("t") or σ of zero is in the tables, for so many features of each function."""
+    zeros = [WIDEST if function == "t" else 3 * WIDEST + 1 for function in functions]
+    places = torch.tensor(zeros, dtype=torch.float64, device=device)
+    return places.repeat_interleave(width)
 
 
 _PI = 0x3243F6A8885A308D313198A2E03707344  # times 2^128

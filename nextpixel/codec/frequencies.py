@@ -62,10 +62,19 @@ class Cumulative(ABC):
     def counts(self, values: Integers) -> tuple[Integers, Integers]:
         """C of values (n, m), and C(L), (n, 1); C(L) · 2^P is less than 2^63."""
 
+    def complete(self) -> "Cumulative":
+        """The same, prepared to be asked for many values."""
+        return self
+
     def at(self, values: Integers) -> Integers:
         """F of values 0 … L, (n, m)."""
         counts, total = self.counts(values)
         return values + counts * ((1 << precision(self.levels)) - self.levels) // total
+
+    def rows(self) -> Integers:
+        """F of all values, (n, L + 1)."""
+        every = np.arange(self.levels + 1)
+        return self.at(np.broadcast_to(every, (len(self), len(every))))
 
     def find(self, numbers: Integers) -> Integers:
         """The values to which numbers 0 … 2^P - 1 belong, (n,)."""
@@ -90,6 +99,31 @@ class _Table(Cumulative):
 
     def counts(self, values: Integers) -> tuple[Integers, Integers]:
         return np.take_along_axis(self._cumulated, values, axis=1), self._cumulated[:, -1:]
+
+    def complete(self) -> "_Complete":
+        scaled = self._cumulated * ((1 << precision(self.levels)) - self.levels)
+        scaled //= self._cumulated[:, -1:]
+        scaled += np.arange(self.levels + 1)
+        return _Complete(scaled)
+
+
+class _Complete(_Table):
+    """F of all values, (n, L + 1)."""
+
+    def part(self, sites: slice | Integers) -> "_Complete":
+        return _Complete(self._cumulated[sites])
+
+    def complete(self) -> "_Complete":
+        return self
+
+    def rows(self) -> Integers:
+        return self._cumulated
+
+    def at(self, values: Integers) -> Integers:
+        return np.take_along_axis(self._cumulated, values, axis=1)
+
+    def find(self, numbers: Integers) -> Integers:
+        return np.count_nonzero(self._cumulated <= numbers[:, None], axis=1) - 1
 
 
 def _softmax(logits: Tensor) -> _Table:
@@ -226,7 +260,6 @@ def frequencies(distribution: Distribution, x: Tensor, channel: int) -> Int64[Te
     `nextpixel.codec.exact`. The frequencies are a function of its integers alone.
     """
     found = cumulative(distribution, x, channel)
-    every = np.broadcast_to(np.arange(found.levels + 1), (len(found), found.levels + 1))
-    rows = torch.from_numpy(np.diff(found.at(every), axis=1))
+    rows = torch.from_numpy(np.diff(found.rows(), axis=1))
     batch, _, height, width = x.shape
     return rows.view(batch, height, width, found.levels).permute(0, 3, 1, 2)
