@@ -4,7 +4,8 @@ They come from experiments/results/*.json, and from what the models that come wi
 themselves.
 
     python experiments/tables.py            writes them
-    python experiments/tables.py --check    exits with 1 if they are not what the files say
+    python experiments/tables.py --check    exits with 1 if they are not what the files say, or if a
+                                            number in the prose is not (`marks`)
 
 A table stands between <!-- table NAME --> and <!-- end -->.
 """
@@ -18,24 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import common
+import marks
 
 from nextpixel import load
 from nextpixel.checkpoint import pretrained, read_card
 from nextpixel.papers.recipes import RECIPES
+from nextpixel.papers.reproduce import TEST_EVALUATIONS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = (
     HERE / "README.md",
     ROOT / "README.md",
-    *(
-        ROOT / "docs" / page
-        for page in (
-            "index.md",
-            "guides/pretrained.md",
-            "results/papers.md",
-            "results/speed.md",
-        )
+    ROOT / "docs" / "index.md",
+    *sorted(
+        page
+        for part in ("start", "guides", "concepts", "results")
+        for page in (ROOT / "docs" / part).glob("*.md")
     ),
 )
 
@@ -79,6 +79,25 @@ def reproduced() -> str:
         "hours",
     ]
     return table(head, rows) if rows else "None is finished yet."
+
+
+def test_evaluations() -> str:
+    """Every evaluation of a recipe on the test split."""
+    path = common.RESULTS / TEST_EVALUATIONS
+    looks = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [
+        [
+            f"`{look['recipe']}`",
+            look["date"],
+            f"{look['step']:,}",
+            f"{look['valid']:.3f}",
+            f"{look['test']:.3f}",
+            look["unit"],
+            look["commit"],
+        ]
+        for look in looks
+    ]
+    return table(["recipe", "date", "updates", "valid", "test", "unit", "commit"], rows)
 
 
 _STUDY = (
@@ -361,6 +380,7 @@ TABLES: dict[str, Callable[[], str]] = {
         models,
         passes,
         seconds,
+        test_evaluations,
     )
 }
 
@@ -383,6 +403,9 @@ def main() -> None:
             sys.exit(
                 f"{page.name} does not show what the results say: run python experiments/tables.py"
             )
+        wrong = [f"{page.relative_to(ROOT)}, {sentence}" for sentence in marks.check(new)]
+        if check and wrong:
+            sys.exit("\n".join(wrong))
         page.write_text(new, encoding="utf-8")
 
 

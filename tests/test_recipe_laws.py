@@ -61,7 +61,7 @@ def test_every_figure_of_a_result_is_found_again(
     }
     np.savez(source, **{name: images.astype(np.uint8) for name, images in arrays.items()})
     recipe = recipe_of(unit, objective, **keywords)
-    result = reproduce_recipe(recipe, source, runs=tmp_path)
+    result = reproduce_recipe(recipe, source, runs=tmp_path, results=tmp_path, test=True)
     model, data = load(tmp_path / "tiny"), load_data(source, recipe.preparation)
     for name in numbers:
         x = np.asarray(getattr(data, name).images)

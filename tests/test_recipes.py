@@ -120,11 +120,16 @@ def test_the_command(
         "--results",
         str(tmp_path / "results"),
     ]
+    written = tmp_path / "results" / "mnist-diagonal-bilstm-1-layer.json"
     main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--steps", "1", "--quiet"])
     assert not (tmp_path / "results").exists()
-    for _ in range(2):  # the second time it is only evaluated
-        main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--quiet"])
-    result = json.loads((tmp_path / "results" / "mnist-diagonal-bilstm-1-layer.json").read_text())
+    main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--quiet"])
+    assert "test" not in json.loads(written.read_text())["figures"]
+    for more in (["--test"], ["--test"], []):  # from now on it is only evaluated
+        main(["reproduce", "mnist-diagonal-bilstm-1-layer", *options, "--quiet", *more])
+    looks = (tmp_path / "results" / "test_evaluations.jsonl").read_text().splitlines()
+    result = json.loads(written.read_text())
+    assert [json.loads(look)["test"] for look in looks] == [result["figures"]["test"]]
     assert result["published"] == 80.75 and result["unit"] == "nats" and result["steps"] == 1
     assert (
         result["figures"].keys() == {"train", "valid", "test"}

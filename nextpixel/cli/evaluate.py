@@ -20,6 +20,8 @@ def evaluate(
     model: Model,
     *,
     request: Given[DataRequest] = Given(),  # noqa: B008
+    against: Model | None = None,
+    cluster: str | None = None,
     importance_samples: Whole = 0,
     json: Json = False,
     device: Device = "auto",
@@ -31,12 +33,22 @@ def evaluate(
 
     Parameters
     ----------
+    against
+        Compare with this model: prints the difference on the same images, in nats per image, and
+        its standard error.
+    cluster
+        The column of the table of labels that says which images belong together, such as patches
+        of one photograph, or `label` for their classes. Standard errors then count clusters
+        instead of images.
     importance_samples
         For a variational auto-encoder: also measure the bound with this number of codes for each
         image, which is tighter.
     """
     from nextpixel.inference.evaluation import ReconstructionError, evaluate_model
 
+    if against is not None:
+        _print_comparison(model, against, DataRequest(**request.values()), cluster, json, device)
+        return
     with counted_bar("Reading") as reading, counted_bar("Evaluating") as progress:
         found = evaluate_model(
             model,
@@ -59,6 +71,36 @@ def evaluate(
         )
     else:
         _print_table(found, importance_samples, own_values="data" in request.values())
+
+
+def _print_comparison(
+    model: str, other: str, request: DataRequest, cluster: str | None, json: bool, device: str
+) -> None:
+    from dataclasses import asdict
+
+    from nextpixel.inference.comparison import compare_models
+
+    with counted_bar("Reading") as reading, counted_bar("Evaluating") as progress:
+        found = compare_models(
+            model,
+            other,
+            request,
+            cluster=cluster,
+            device=device,
+            reading=reading,
+            progress=progress,
+        )
+    if json:
+        print(json_format.dumps(asdict(found)))
+        return
+    groups = "" if cluster is None else f" in {found.clusters:,} clusters"
+    print(f"{found.source}, {found.split}: {images_words(found.images)}{groups}")
+    print(f"{model}: {found.nats_per_image:.3f} nats per image")
+    print(f"{other}: {found.other_nats_per_image:.3f} nats per image")
+    print(
+        f"difference {found.difference:+.3f} ± {found.standard_error:.3f} (standard error over"
+        f" {'images' if cluster is None else 'clusters'}; it covers neither seeds nor recipes)"
+    )
 
 
 def _print_table(found: "Evaluation", importance_samples: int, *, own_values: bool) -> None:

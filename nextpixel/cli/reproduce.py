@@ -20,13 +20,15 @@ def reproduce(
     data: Path | None = None,
     runs: Path = Path("runs"),
     results: Path = Path("experiments/results"),
+    test: bool = False,
     steps: Whole | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> None:
-    """Train a row of the papers' tables, or resume it, and evaluate it on the whole test split.
+    """Train a row of the papers' tables, or resume it, and evaluate it.
 
-    A run that was stopped is resumed; one that is finished is only evaluated.
+    A run that was stopped is resumed; one that is finished is only evaluated. The validation split
+    decides between runs; ask for the test split once, when the recipe is final.
 
     Parameters
     ----------
@@ -39,6 +41,9 @@ def reproduce(
         Where run folders go, named like the recipes.
     results
         Where NAME.json goes: figures, options, command, commit, hours.
+    test
+        Evaluate the test split too. Each such evaluation is recorded in test_evaluations.jsonl in
+        the results.
     steps
         Train for this number of updates only, to see that a recipe starts. Nothing is written to
         the results.
@@ -63,6 +68,7 @@ def reproduce(
                 source,
                 runs=runs,
                 results=None if steps else results,
+                test=test,
                 steps=steps,
                 device=device,
                 reading=reading,
@@ -72,10 +78,11 @@ def reproduce(
         if steps is not None:
             print(f"{recipe.name}: {steps} updates done in {result['run']}; no result written")
             continue
-        figure = f"{result['figures'][recipe.published_on]:.3f} {recipe.unit}"
-        paper = f"the paper: {recipe.published or 'none'}"
+        split = "test" if "test" in result["figures"] else "valid"
+        figure = f"{result['figures'][split]:.3f} {recipe.unit} on {split}"
+        paper = f"the paper: {recipe.published or 'none'} on {recipe.published_on}"
         written = results / f"{recipe.name}.json"
-        print(f"{recipe.name}: {figure} on {recipe.published_on} ({paper}); written to {written}")
+        print(f"{recipe.name}: {figure} ({paper}); written to {written}")
 
 
 def _show(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":

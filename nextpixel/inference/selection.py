@@ -54,6 +54,7 @@ def data_of(
     *,
     needed: tuple[Condition, ...] | None = None,
     instead: str = "",
+    with_labels: bool = False,
     progress: Progress | None = None,
 ) -> Selection:
     """Read the images that a request names, prepared as the model's training data were.
@@ -67,6 +68,7 @@ def data_of(
         needed: the conditions whose values must come with the images; None for all that data
             give. Labels must be classes of the model.
         instead: what may be given in the place of missing values, for the error.
+        with_labels: whether to read labels that the model does not look at.
         progress: called with how many images are read, and of how many.
 
     Raises:
@@ -84,10 +86,12 @@ def data_of(
                 " if you trust it"
             )
         encoder = request.text_encoder
-    source = _source(trained, request)
+    source = _source(trained, request, with_labels=with_labels)
+    if with_labels:
+        preparation = replace(preparation, ignore_labels=False)
     if request.data is not None:
         # An embedding knows the classes that it has not seen by their names.
-        wanted = labelled or preparation.attributes is not None
+        wanted = labelled or with_labels or preparation.attributes is not None
         ignored = preparation.ignore_labels if source.embedding is not None else not wanted
         preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
     data = load_again(source, preparation, text_encoder=encoder, progress=progress)
@@ -114,7 +118,7 @@ def data_of(
     return Selection(data=data, split=part, name=name)
 
 
-def _source(trained: Trained, request: DataRequest) -> Source:
+def _source(trained: Trained, request: DataRequest, *, with_labels: bool) -> Source:
     """The source that a request names, if it may be opened and is there."""
     recorded = trained.card.source
     if recorded is None and request.data is None:
@@ -145,7 +149,7 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     annotations = {item.name: getattr(request, item.name) for item in fields(Annotations)}
     annotations["embedding"] = embedding
     if request.data is not None:
-        _check_wanted(trained, request, embedding)
+        _check_wanted(trained, request, embedding, with_labels=with_labels)
         return Source(request.data, **annotations)
     annotations.pop("embedding")
     if beyond := next((name for name, value in annotations.items() if value is not None), None):
@@ -160,14 +164,17 @@ def _source(trained: Trained, request: DataRequest) -> Source:
     return source
 
 
-def _check_wanted(trained: Trained, request: DataRequest, embedding: str | Path | None) -> None:
+def _check_wanted(
+    trained: Trained, request: DataRequest, embedding: str | Path | None, *, with_labels: bool
+) -> None:
     """Raises UsageError if something was given with images that the model does not look at."""
     of_labels = ("labels", "label_column", "label_pattern")
     kinds = dict.fromkeys(of_labels, "labels") | {name: name for name in ("vectors", "maps")}
     kinds["captions"] = "vectors"
     wanted = {part.annotation for part in trained.model.given_by_data}
     preparation = trained.card.preparation
-    if embedding is not None or (preparation is not None and preparation.attributes is not None):
+    attributes = preparation is not None and preparation.attributes is not None
+    if embedding is not None or attributes or with_labels:
         wanted.add("labels")
     for name, annotation in kinds.items():
         if getattr(request, name) is not None and annotation not in wanted:

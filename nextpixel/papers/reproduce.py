@@ -5,6 +5,7 @@ import math
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from nextpixel.checkpoint import Training, load, read_card
 from nextpixel.data.load import load_data
-from nextpixel.data.splits import subset
+from nextpixel.data.splits import Split, subset
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import UsageError
 from nextpixel.files.replacing import replace_file
@@ -30,7 +31,9 @@ from nextpixel.training.start import Progress, TrainPlan, follow_plan
 from nextpixel.training.state import STATE
 from nextpixel.version import __version__
 
-__all__ = ["find_recipes", "find_source", "reproduce_recipe"]
+__all__ = ["TEST_EVALUATIONS", "find_recipes", "find_source", "reproduce_recipe"]
+
+TEST_EVALUATIONS = "test_evaluations.jsonl"
 
 _TRAIN_IMAGES_SCORED = 2_000
 _SPLITS = ("train", "valid", "test")
@@ -73,21 +76,25 @@ def reproduce_recipe(
     *,
     runs: Path = Path("runs"),
     results: Path | None = None,
+    test: bool = False,
     steps: int | None = None,
     device: str | torch.device = "auto",
     reading: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
     evaluating: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe, or resumes it, and evaluates it on all of its splits.
+    """Trains a recipe, or resumes it, and evaluates it.
 
-    A finished run is only evaluated.
+    A finished run is only evaluated. Choices are made on the validation split: the test split is
+    evaluated only if asked for, and every such evaluation is recorded.
 
     Args:
         recipe: what to train.
         source: its data.
         runs: where its run folder goes, named like the recipe.
         results: the folder for NAME.json, or None.
+        test: whether to evaluate the test split too. The figure is appended to
+            `TEST_EVALUATIONS` in `results`; the same weights are not evaluated twice.
         steps: train for this number of updates only, to see that the recipe starts; nothing is
             evaluated or written to `results`.
         device: "auto", "cpu", "cuda", "cuda:1" …
@@ -99,9 +106,13 @@ def reproduce_recipe(
         The figures, options, command, commit and hours; with `steps` only the "run".
 
     Raises:
-        UsageError: the data are of another size, or the run was begun by another version of the
-            recipe.
+        UsageError: the data are of another size, the run was begun by another version of the
+            recipe, or a test evaluation has no place to be recorded in.
     """
+    if test and (results is None or steps is not None):
+        raise UsageError(
+            "every evaluation of the test split is recorded: give ‹results›, and leave out ‹steps›"
+        )
     folder = runs / (recipe.name if steps is None else f"{recipe.name}-{steps}-steps")
     plan = _plan(recipe, source, folder, steps, device, reading)
     follow_plan(plan, progress=progress)
@@ -110,6 +121,12 @@ def reproduce_recipe(
     result = _result(recipe, source, plan, evaluating)
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
+        figure = _recorded(results, result)
+        if figure is None and test:
+            figure = _figure(recipe, plan, plan.data.test, evaluating)
+            _record(results, result, figure)
+        if figure is not None:
+            result["figures"]["test"] = figure
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
         with replace_file(results / f"{recipe.name}.json") as place:
             place.write_text(text, encoding="utf-8")
@@ -152,6 +169,50 @@ def _plan(
     return TrainPlan(folder=folder, model=model, data=data, config=config, resume=resume)
 
 
+def _figure(
+    recipe: Recipe,
+    plan: TrainPlan,
+    split: Split,
+    progress: Callable[[int, int], None] | None,
+) -> float:
+    """The likelihood of a split in the recipe's unit."""
+    model = load(plan.folder, device=plan.model.device)
+    nats_of = dequantised_score if recipe.config().objective == "density" else None
+    return evaluate(model, split, nats_of=nats_of, progress=progress) * _units_per_bit(recipe, plan)
+
+
+def _units_per_bit(recipe: Recipe, plan: TrainPlan) -> float:
+    """What bits per sub-pixel are multiplied by."""
+    dims = plan.data.channels * math.prod(recipe.size)
+    return math.log(2) * dims if recipe.unit == "nats" else 1.0
+
+
+def _recorded(results: Path, result: dict[str, Any]) -> float | None:
+    """The test figure of the same weights, if it was computed before."""
+    path = results / TEST_EVALUATIONS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for line in map(json.loads, lines):
+        same = all(line[name] == result[name] for name in ("recipe", "unit"))
+        if same and math.isclose(line["valid"], result["figures"]["valid"], rel_tol=1e-6):
+            return float(line["test"])
+    return None
+
+
+def _record(results: Path, result: dict[str, Any], figure: float) -> None:
+    line = {
+        "recipe": result["recipe"],
+        "date": datetime.now(UTC).date().isoformat(),
+        "step": result["best_step"],
+        "valid": result["figures"]["valid"],
+        "test": figure,
+        "unit": result["unit"],
+        "commit": result["commit"],
+        "version": result["version"],
+    }
+    with (results / TEST_EVALUATIONS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
 def _result(
     recipe: Recipe,
     source: Path,
@@ -159,17 +220,15 @@ def _result(
     evaluating: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
     run, data = plan.folder, plan.data
-    model = load(run, device=plan.model.device)
     some = np.random.default_rng(0).permutation(len(data.train))[:_TRAIN_IMAGES_SCORED]
     seen = subset(data.train, np.sort(some))
-    figures: dict[str, float] = {}
-    dims = data.channels * math.prod(recipe.size)
-    scale = math.log(2) * dims if recipe.unit == "nats" else 1.0
-    nats_of = dequantised_score if recipe.config().objective == "density" else None
-    for name, split in (("train", seen), ("valid", data.valid), ("test", data.test)):
-        if len(split):
-            bits = evaluate(model, split, nats_of=nats_of, progress=evaluating)
-            figures[name] = bits * scale
+    figures = {
+        name: _figure(recipe, plan, split, evaluating)
+        for name, split in (("train", seen), ("valid", data.valid))
+        if len(split)
+    }
+    model, density = plan.model, recipe.config().objective == "density"
+    scale = _units_per_bit(recipe, plan)
     metrics, asked = read_metrics(run), read_run(run)
     training = read_card(run).training
     assert isinstance(training, Training)  # the run has written it
@@ -180,7 +239,7 @@ def _result(
         "images": {name: len(getattr(data, name)) for name in _SPLITS},
         "unit": recipe.unit,
         "given": recipe.given,
-        "figures_are": "densities" if nats_of else "probabilities",
+        "figures_are": "densities" if density else "probabilities",
         "validations_are": "probabilities",
         "published": recipe.published,
         "published_on": recipe.published_on,

@@ -1,11 +1,12 @@
 """The figure of a model on a whole split: bits per sub-pixel, exact, a bound, or an error."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nextpixel.autoencoding import likelihood_of
@@ -15,7 +16,7 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.training.batches import conditioned
 from nextpixel.training.distributed import rank_and_processes
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "log_probabilities"]
 
 
 def evaluate(
@@ -42,29 +43,65 @@ def evaluate(
     Raises:
         UsageError: the split is empty, or does not fit the model.
     """
+    rank, processes = rank_and_processes()
+    batches = _scored(model, split, batch_size, progress, nats_of, rank, processes)
+    nats = torch.tensor(
+        -math.fsum(math.fsum(values) for _, values in batches),
+        dtype=torch.float64,
+        device=model.device if processes > 1 else "cpu",
+    )
+    if processes > 1:
+        dist.all_reduce(nats)
+    return nats.item() / (model.channels * int(split.sizes.prod(axis=1).sum()) * math.log(2))
+
+
+def log_probabilities(
+    model: Trainable,
+    split: Split,
+    *,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    nats_of: Callable[..., Tensor] | None = None,
+) -> NDArray[np.float64]:
+    """What `evaluate` sums up: of every image of a split, (N,), in nats.
+
+    Args:
+        model, split, batch_size, progress, nats_of: as for `evaluate`.
+
+    Raises:
+        UsageError: as `evaluate`.
+    """
+    found = np.empty(len(split))
+    for rows, values in _scored(model, split, batch_size, progress, nats_of, 0, 1):
+        found[rows] = values
+    return found
+
+
+def _scored(
+    model: Trainable,
+    split: Split,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+    nats_of: Callable[..., Tensor] | None,
+    rank: int,
+    processes: int,
+) -> Iterator[tuple[NDArray[np.intp], list[float]]]:
+    """Batches of images of one size, of a process's share: their rows, and what each has."""
     nats_of = nats_of or likelihood_of(model)
     if not len(split):
         raise UsageError(
             "this split is empty, so there is nothing to evaluate; choose another ‹split›"
         )
-    rank, processes = rank_and_processes()
-    sizes = split.sizes
-    shapes, group_of = np.unique(sizes, axis=0, return_inverse=True)
+    shapes, group_of = np.unique(split.sizes, axis=0, return_inverse=True)
     groups = [
         np.flatnonzero(group_of.reshape(-1) == k)[rank::processes] for k in range(len(shapes))
     ]
-    sums, done, count = [], 0, sum(map(len, groups))
+    done, count = 0, sum(map(len, groups))
     for rows in groups:
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             x, condition = conditioned(model, split, part)
-            sums.append(math.fsum(nats_of(model, x, condition).tolist()))
+            yield part, nats_of(model, x, condition).tolist()
             done += len(part)
             if progress is not None:
                 progress(done, count)
-    nats = torch.tensor(
-        -math.fsum(sums), dtype=torch.float64, device=model.device if processes > 1 else "cpu"
-    )
-    if processes > 1:
-        dist.all_reduce(nats)
-    return nats.item() / (model.channels * int(sizes.prod(axis=1).sum()) * math.log(2))

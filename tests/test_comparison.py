@@ -1,0 +1,39 @@
+"""Standard errors, and two models on the same images."""
+
+import numpy as np
+import pytest
+
+from nextpixel.errors import UsageError
+from nextpixel.inference.comparison import compare_models, standard_error
+from nextpixel.settings.requests import DataRequest
+
+
+def test_the_error_of_clusters_is_that_of_their_means() -> None:
+    """Equal clusters: the error of the mean of G independent means; copies add nothing."""
+    generator = np.random.default_rng(0)
+    means = generator.normal(size=50)
+    values = np.repeat(means, 7)
+    alone = standard_error(means)
+    assert alone == pytest.approx(means.std(ddof=1) / 50**0.5)
+    assert standard_error(values, np.repeat(np.arange(50), 7)) == pytest.approx(alone)
+    assert standard_error(values) < alone / 2
+    assert np.isnan(standard_error(values, np.zeros(350, dtype=int)))
+
+
+def test_a_difference_is_of_the_same_images(tmp_path: object) -> None:
+    generator = np.random.default_rng(0)
+    path = f"{tmp_path}/x.npy"
+    np.save(path, generator.integers(2, size=(6, 28, 28), dtype=np.uint8))
+    with open(f"{tmp_path}/x.csv", "w", encoding="utf-8") as table:
+        table.write("file,patient\n" + "".join(f"{i},p{i // 2}\n" for i in range(6)))
+    request = DataRequest(data=path, labels=f"{tmp_path}/x.csv")
+    found = compare_models("mnist-gated-pixel-cnn", "mnist-pixel-cnn", request, cluster="patient")
+    assert (found.images, found.clusters) == (6, 3)
+    assert found.difference == pytest.approx(found.nats_per_image - found.other_nats_per_image)
+    itself = compare_models("mnist-pixel-cnn", "mnist-pixel-cnn", DataRequest(data=path))
+    assert (itself.difference, itself.standard_error, itself.clusters) == (0, 0, 6)
+    assert itself.nats_per_image == pytest.approx(found.other_nats_per_image)
+    with pytest.raises(UsageError, match="one is unconditional, the other given the class"):
+        compare_models("mnist", "fashion-mnist", DataRequest(data=path))
+    with pytest.raises(UsageError, match="has no column 'nobody'"):
+        compare_models("mnist-pixel-cnn", "mnist-pixel-cnn", request, cluster="nobody")
