@@ -14,6 +14,7 @@ endian. A decoder ends with the states 2^31 and no words left; if not, the strea
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,7 @@ class Decoder:
         x = (bounds[:, 1] - bounds[:, 0]) * (x >> self._places) + numbers - bounds[:, 0]
         low = x < _LOWEST
         words = self._words[self._read : self._read + np.count_nonzero(low)]
-        self._read += np.count_nonzero(low)
+        self._read += int(np.count_nonzero(low))
         if self._read > len(self._words):
             raise CodecError(_DAMAGED)
         x[low] = (x[low] << 32) + words
@@ -130,7 +131,8 @@ class Decoder:
     def _one_by_one(self, distributions: Cumulative) -> Integers:
         mask, places, lane = (1 << self._places) - 1, self._places, self._lane
         states, values = self._states.tolist(), []
-        for row in map(memoryview, distributions.rows()):  # whose items are plain integers
+        for of_site in distributions.rows():
+            row: Sequence[int] = memoryview(of_site)  # its items are plain integers
             x = states[lane]
             number = x & mask
             value = bisect_right(row, number) - 1

@@ -5,6 +5,7 @@ of images. See docs/concepts/lossless-codec.md.
 """
 
 import io
+import math
 import struct
 import zlib
 
@@ -13,25 +14,17 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
-from nextpixel.codec.container import (
-    CODED,
-    MOST_SITES,
-    PLAIN,
-    Entry,
-    Fields,
-    Header,
-    Reader,
-    Writer,
-    varint,
-)
+from nextpixel.codec.container import CODED, MOST_SITES, PLAIN, Header, Reader, Writer
+from nextpixel.codec.entries import Entry
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import exact, fingerprint
+from nextpixel.codec.fields import Fields, varint
 from nextpixel.codec.streams import Stream, decode_images, encode_images
 from nextpixel.conditions.kinds import Condition
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
-from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel, check_values
+from nextpixel.settings.codec import CompressConfig
 
 __all__ = ["Coder", "compress", "decompress", "images_together"]
 
@@ -68,8 +61,7 @@ def compress(
         True
     """
     check_values(model, images)
-    if together is not None and together < 1:
-        raise UsageError(f"‹together={together}› must be at least 1")
+    CompressConfig(together=together)  # raises if it is out of range
     values = _values(model, images, condition)
     coder = Coder(model)
     file = io.BytesIO()
@@ -189,7 +181,7 @@ class Coder:
 
     def _from_plain(self, data: bytes, shape: tuple[int, ...]) -> Tensor:
         dtype = np.dtype("u1" if self.model.levels <= 256 else "<u2")
-        found = inflated(data, int(np.prod(shape)) * dtype.itemsize)
+        found = _inflated(data, math.prod(shape) * dtype.itemsize)
         values = np.frombuffer(found, dtype).reshape(shape).astype(np.int64)
         if values.size and values.max() >= self.model.levels:
             raise CodecError("the compressed data is damaged")
@@ -206,18 +198,23 @@ def _values(model: ImageModel, images: Tensor, condition: ValuesLike) -> Values:
 
 
 _TYPES = ("<i1", "<i2", "<i4", "<i8", "<f4", "<f8")
+_SAME = 128
 
 
 def pack_values(values: Values) -> bytes:
-    """The values of conditions, each after its type; all deflated."""
+    """The values of conditions, each after a byte that says their type, and if all are the same."""
     parts = []
     for value in values:
-        array = value.cpu().double().numpy() if value.is_floating_point() else value.cpu().numpy()
-        names = _TYPES[4 if value.dtype != torch.float64 else 5 :]
-        if not value.is_floating_point():
-            names = tuple(name for name in _TYPES[:4] if np.array_equal(array.astype(name), array))
-        parts += [bytes([_TYPES.index(names[0])]), array.astype(names[0]).tobytes()]
-    return zlib.compress(b"".join(parts), 9) if parts else b""
+        if value.is_floating_point():
+            kind = _TYPES.index("<f8" if value.dtype == torch.float64 else "<f4")
+            array = value.cpu().double().numpy()
+        else:
+            array = value.cpu().numpy()
+            kind = next(k for k in range(4) if np.array_equal(array.astype(_TYPES[k]), array))
+        stored = array.astype(_TYPES[kind])
+        same = all(image.tobytes() == stored[0].tobytes() for image in stored)
+        parts += [bytes([kind + _SAME * same]), (stored[:1] if same else stored).tobytes()]
+    return b"".join(parts)
 
 
 def unpack_values(
@@ -228,40 +225,34 @@ def unpack_values(
     Raises:
         CodecError: they are not of these conditions.
     """
-    if not conditions:
-        if data:
+    fields, values = Fields(data), []
+    for part in conditions:
+        code = fields.bytes(1)[0]
+        same, kind = code & _SAME, code & ~_SAME
+        shape = part.shape(1 if same else batch, size)
+        if kind >= len(_TYPES) or math.prod(part.shape(batch, size)) > MOST_SITES:
             raise CodecError("the compressed data is damaged")
-        return ()
-    values = []
-    shapes = [part.shape(batch, size) for part in conditions]
-    counts = [int(np.prod(shape)) for shape in shapes]
-    if sum(counts) > MOST_SITES:
-        raise CodecError("the compressed data is damaged")
-    fields = Fields(inflated(data, None, most=sum(9 * count + 1 for count in counts)))
-    for shape, count in zip(shapes, counts, strict=True):
-        kind = fields.bytes(1)[0]
-        if kind >= len(_TYPES):
-            raise CodecError("the compressed data is damaged")
-        array = np.frombuffer(fields.bytes(count * np.dtype(_TYPES[kind]).itemsize), _TYPES[kind])
-        native = array.astype(array.dtype.newbyteorder("="))
-        value = torch.from_numpy(native.reshape(shape))
-        values.append(value if value.is_floating_point() else value.long())
+        dtype = np.dtype(_TYPES[kind])
+        array = np.frombuffer(fields.bytes(math.prod(shape) * dtype.itemsize), dtype)
+        value = torch.from_numpy(array.astype(dtype.newbyteorder("=")).reshape(shape))
+        value = value if value.is_floating_point() else value.long()
+        values.append(value.expand(part.shape(batch, size)))
     if fields.bytes():
         raise CodecError("the compressed data is damaged")
     return tuple(values)
 
 
-def inflated(data: bytes, length: int | None, *, most: int = 0) -> bytes:
-    """Deflated data of a length, or of at most so much.
+def _inflated(data: bytes, length: int) -> bytes:
+    """Deflated data of a length.
 
     Raises:
         CodecError: it is none, or of another length.
     """
     inflate = zlib.decompressobj()
     try:
-        found = inflate.decompress(data, (most if length is None else length) + 1)
+        found = inflate.decompress(data, length + 1)
     except zlib.error:
         raise CodecError("the compressed data is damaged") from None
-    if not inflate.eof or inflate.unused_data or (length is not None and len(found) != length):
+    if not inflate.eof or inflate.unused_data or len(found) != length:
         raise CodecError("the compressed data is damaged")
     return found

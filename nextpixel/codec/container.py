@@ -4,11 +4,11 @@ A file is a header, blocks, and an index at its end::
 
     header   magic, version, fingerprint of the model, channels, levels, name of the model, CRC-32
     block    kind, length, body, CRC-32                              any number of them
-    index    a block: for every block its length and its entries' names and notes, deflated
+    index    a block: the length of every block, how many entries it has, and their names and notes
     footer   where the index begins, magic
 
-Whatever a file claims, no more memory is used than its own size, and `MOST_SITES` values of the
-images of a block.
+Whatever a file claims, memory is bounded by its own size, and by `MOST_SITES` values of the images
+of a block.
 """
 
 import io
@@ -19,21 +19,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import BinaryIO
 
+from nextpixel.codec.entries import Entry, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.names import joined, split
+from nextpixel.codec.fields import Fields, text, varint
 
-__all__ = [
-    "CODED",
-    "FILE",
-    "MOST_SITES",
-    "PLAIN",
-    "Entry",
-    "Fields",
-    "Header",
-    "Reader",
-    "Writer",
-    "varint",
-]
+__all__ = ["CODED", "FILE", "MOST_SITES", "PLAIN", "Header", "Reader", "Writer"]
 
 MOST_SITES = 1 << 26
 """Values of all images of a block: 22 megapixels in RGB."""
@@ -43,7 +33,6 @@ _VERSION = 1
 _INDEX, CODED, PLAIN, FILE = range(4)
 _FINGERPRINT = 16
 _FOOTER = struct.Struct("<Q4s")
-_MOST_INDEX = 1 << 26
 _LONGEST_HEADER = 1 << 16
 
 
@@ -64,69 +53,6 @@ class Header:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", self.fingerprint[:_FINGERPRINT])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An image, or a file that is stored as it is.
-
-    Attributes:
-        name: a relative path; "" for an image that came from an array.
-        note: how its file is made again; see `codec.pictures`.
-    """
-
-    name: str = ""
-    note: str = ""
-
-
-def varint(number: int) -> bytes:
-    """A non-negative integer, seven bits a byte, lowest first; the highest bit says "more"."""
-    digits = bytearray()
-    while number >= 128:
-        digits.append(number % 128 + 128)
-        number //= 128
-    return bytes([*digits, number])
-
-
-class Fields:
-    """Reads what was written one after another.
-
-    Raises:
-        CodecError: there is less than is asked for.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = memoryview(data), 0
-
-    def bytes(self, count: int | None = None) -> bytes:
-        """So many bytes, or all that are left."""
-        count = len(self._data) - self._at if count is None else count
-        if count > len(self._data) - self._at:
-            raise CodecError(_damaged())
-        self._at += count
-        return bytes(self._data[self._at - count : self._at])
-
-    def varint(self) -> int:
-        """An integer below 2^63."""
-        number = 0
-        for shift in range(0, 63, 7):
-            digit = self.bytes(1)[0]
-            number += (digit & 127) << shift
-            if digit < 128:
-                return number
-        raise CodecError(_damaged())
-
-    def text(self) -> str:
-        """A string, after its length."""
-        try:
-            return self.bytes(self.varint()).decode()
-        except UnicodeDecodeError:
-            raise CodecError(_damaged()) from None
-
-    @property
-    def at(self) -> int:
-        """How many bytes were read."""
-        return self._at
 
 
 def _damaged(what: str = "data") -> str:
@@ -150,14 +76,9 @@ class Writer:
     _entries: list[Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        name = self.header.model.encode()
-        start = b"".join(
-            [
-                *(_MAGIC, varint(_VERSION), self.header.fingerprint),
-                *(varint(self.header.channels), varint(self.header.levels)),
-                *(varint(len(name)), name),
-            ]
-        )
+        numbers = map(varint, (self.header.channels, self.header.levels))
+        model = text(self.header.model)
+        start = b"".join([_MAGIC, varint(_VERSION), self.header.fingerprint, *numbers, model])
         self._write(start + _checksum(start))
 
     def add(self, kind: int, body: bytes, entries: Sequence[Entry]) -> None:
@@ -171,11 +92,8 @@ class Writer:
     def finish(self) -> None:
         """Writes the index and the footer."""
         start = self.size
-        numbers = [len(self._lengths), *self._lengths, *self._counts]
-        names = joined([entry.name for entry in self._entries]).encode()
-        notes = "\n".join(entry.note for entry in self._entries).encode()
-        index = b"".join(map(varint, [*numbers, len(names), len(notes)])) + names + notes
-        self._block(_INDEX, zlib.compress(index, 9))
+        numbers = map(varint, [len(self._lengths), *self._lengths, *self._counts])
+        self._block(_INDEX, b"".join(numbers) + pack_entries(self._entries))
         self._write(_FOOTER.pack(start, _END))
 
     def _block(self, kind: int, body: bytes) -> None:
@@ -224,27 +142,18 @@ class Reader:
         kind, body = self._block(at, self._size - _FOOTER.size - at)
         if kind != _INDEX:
             raise CodecError(_damaged("data's index"))
-        inflate = zlib.decompressobj()
-        try:
-            index = Fields(inflate.decompress(body, _MOST_INDEX))
-        except zlib.error:
-            raise CodecError(_damaged("data's index")) from None
-        if not inflate.eof:
-            raise CodecError(_damaged("data's index"))
+        index = Fields(body)
         blocks = index.varint()
-        if blocks > self._size:
+        if blocks > len(body):
             raise CodecError(_damaged("data's index"))
         self._lengths = [index.varint() for _ in range(blocks)]
         self._starts = list(accumulate(self._lengths, initial=start))
         counts = [index.varint() for _ in range(blocks)]
-        lengths = index.varint(), index.varint()
-        try:
-            names, notes = (index.bytes(length).decode() for length in lengths)
-        except UnicodeDecodeError:
-            raise CodecError(_damaged("data's index")) from None
-        if self._starts[-1] != at or sum(counts) > _MOST_INDEX:
+        entries = unpack_entries(index, sum(counts), self._size)
+        if self._starts[-1] != at or index.bytes():
             raise CodecError(_damaged("data's index"))
-        self.entries = _grouped(split(names, sum(counts)), notes, counts)
+        ends = list(accumulate(counts, initial=0))
+        self.entries = [entries[a:b] for a, b in zip(ends, ends[1:], strict=False)]
 
     def block(self, number: int) -> tuple[int, bytes]:
         """Kind and body of a block."""
@@ -284,12 +193,3 @@ class Reader:
     def _at(self, start: int, length: int) -> bytes:
         self._file.seek(start)
         return self._file.read(length)
-
-
-def _grouped(names: list[str], notes: str, counts: list[int]) -> list[list[Entry]]:
-    lines = notes.split("\n")
-    if len(lines) != max(1, len(names)):
-        raise CodecError(_damaged("data's index"))
-    entries = [Entry(name, note) for name, note in zip(names, lines, strict=False)]
-    ends = list(accumulate(counts, initial=0))
-    return [entries[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]

@@ -172,7 +172,7 @@ def exact(model: ImageModel) -> ImageModel:
     if isinstance(model, PixelCNNAutoencoder):
         model = model.decoder
     made = copy.deepcopy(model).double().eval().requires_grad_(False)
-    made = made.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    made.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     known = (*_SUMS, *_OTHERS, *MODELS.values())
     for name, part in made.named_modules():
         _check_code(name, part, known)

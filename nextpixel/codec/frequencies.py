@@ -123,7 +123,8 @@ class _Complete(_Table):
         return np.take_along_axis(self._cumulated, values, axis=1)
 
     def find(self, numbers: Integers) -> Integers:
-        return np.count_nonzero(self._cumulated <= numbers[:, None], axis=1) - 1
+        below: Integers = np.count_nonzero(self._cumulated <= numbers[:, None], axis=1)
+        return below - 1
 
 
 def _softmax(logits: Tensor) -> _Table:
@@ -184,10 +185,10 @@ class _Mixture(Cumulative):
         joint = self._weights * (both[:, 1] - both[:, 0])
         largest = joint.max(axis=1, keepdims=True)
         bits = np.frexp(largest.astype(np.float64))[1].astype(np.int64)
-        shifted = (joint << (EXPONENTIAL_BITS - bits).clip(min=0)) >> (
-            bits - EXPONENTIAL_BITS
-        ).clip(min=0)
-        return np.where(largest > 0, shifted, self._weights)
+        few, many = (EXPONENTIAL_BITS - bits).clip(min=0), (bits - EXPONENTIAL_BITS).clip(min=0)
+        shifted = joint << few >> many
+        given: Integers = np.where(largest > 0, shifted, self._weights)
+        return given
 
 
 _MIXTURE_SHIFT = 21  # ten components of 28 bits, times 28 and 24 bits, need less than 63 + 21

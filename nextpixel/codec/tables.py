@@ -59,7 +59,8 @@ def exponential() -> Integers:
     table = np.rint(np.exp(-d / STEPS) * (1 << EXPONENTIAL_BITS))
     table = table[: int(np.flatnonzero(table == 0)[0]) + 1]
     _check(table, 0x92AA89B8)
-    return table.astype(np.int64)
+    integers: Integers = table.astype(np.int64)
+    return integers
 
 
 @lru_cache(maxsize=1)
@@ -68,7 +69,8 @@ def logistic() -> Integers:
     x = np.arange(-SHARPEST, SHARPEST + 1) / STEPS
     table = np.rint((1 << EXPONENTIAL_BITS) / (1 + np.exp(-x)))
     _check(table, 0x394D79FE)
-    return table.astype(np.int64)
+    integers: Integers = table.astype(np.int64)
+    return integers
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +78,8 @@ def inverse_scales() -> Integers:
     """2^20 · exp(-k / 1024), rounded, for k = -7 · 1024 … 7 · 1024; int64."""
     table = np.rint(np.exp(-np.arange(-_LOG_SCALES, _LOG_SCALES + 1) / STEPS) * (1 << SCALE_BITS))
     _check(table, 0x535B4CE7)
-    return table.astype(np.int64)
+    integers: Integers = table.astype(np.int64)
+    return integers
 
 
 def _check(table: Integers, checksum: int) -> None:

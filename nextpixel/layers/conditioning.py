@@ -112,7 +112,7 @@ class ConditionEncoder(nn.Module):
             known, features = part.known(given), part.features_of(given, dtype)
             if part.per_pixel:
                 features = value(self.arithmetic, features)
-                for layer in next(upsampling):  # type: ignore[union-attr]
+                for layer in next(upsampling).children():
                     features = rounded(self.arithmetic, layer(features))
                 features = features[:, :, :height, :width]
                 maps.append(torch.where(known[:, None, None, None], features, 0))
