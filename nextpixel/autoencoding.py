@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nextpixel.conditions.values import Values
+from nextpixel.devices import draw_noise, full_precision
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
 from nextpixel.models.core import check_values, evaluating
 from nextpixel.models.trainable import Trainable
@@ -53,8 +54,8 @@ def reconstruct(
     if draws < 1:
         raise ValueError(f"draws (={draws}) must be at least 1")
     check_values(model, x)
-    with torch.no_grad(), evaluating(model):
-        codes = model.encode(x.to(model.device))
+    with torch.no_grad(), full_precision(model.device):
+        codes = evaluating(model).encode(x.to(model.device))
     drawn = sample(
         model,
         len(x) * draws,
@@ -127,8 +128,9 @@ def log_weights(
 
 def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
     """KL(q(h | x) || p(h)) of each image in nats: what the code costs, float64, on the CPU."""
-    with torch.no_grad(), evaluating(model):
-        return gaussian_divergence(*model.posterior(x.to(model.device))).sum(dim=1).cpu().double()
+    with torch.no_grad(), full_precision(model.device):
+        posterior = evaluating(model).posterior(x.to(model.device))
+        return gaussian_divergence(*posterior).sum(dim=1).cpu().double()
 
 
 def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
@@ -151,8 +153,8 @@ def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
 
 
 def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:
-    with torch.no_grad(), evaluating(model):
-        return model(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
+    with torch.no_grad(), full_precision(model.device):
+        return evaluating(model)(x).log_prob(x).cpu().double().sum(dim=(1, 2, 3))  # type: ignore[no-any-return]
 
 
 def _codes(
@@ -162,13 +164,12 @@ def _codes(
     if samples < 1:
         raise ValueError(f"samples (={samples}) must be at least 1")
     check_values(model, x)
-    with torch.no_grad(), evaluating(model):
-        mean, log_deviation = model.posterior(x.to(model.device))
-    device = generator.device if generator is not None else torch.device("cpu")
+    with torch.no_grad(), full_precision(model.device):
+        mean, log_deviation = evaluating(model).posterior(x.to(model.device))
     drawn = []
     for _ in range(samples):
-        noise = torch.randn(mean.shape, generator=generator, device=device).to(mean)
-        code = mean + log_deviation.exp() * noise
-        log_ratio = (0.5 * (noise**2 - code**2) + log_deviation).sum(dim=1)
+        normal = draw_noise(torch.randn, mean.shape, generator).to(mean)
+        code = mean + log_deviation.exp() * normal
+        log_ratio = (0.5 * (normal**2 - code**2) + log_deviation).sum(dim=1)
         drawn.append((code, log_ratio.cpu().double()))
     return drawn

@@ -1,53 +1,166 @@
 """Devices: which one to use, and how they differ in precision and random state."""
 
 import os
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nextpixel.errors import UsageError
 
-__all__ = ["full_precision", "multiplies_bf16", "pick_device", "seeded", "widest"]
+__all__ = [
+    "full_precision",
+    "multiplies_bf16",
+    "draw_noise",
+    "one_thread",
+    "pick_device",
+    "seeded",
+    "widest",
+]
+
+
+class _Shared:
+    """A setting of the whole process that several threads may need at once.
+
+    The first to need it remembers what it was, and the last to leave restores it.
+
+    Args:
+        read: the setting as it is.
+        write: changes it.
+        each: whether every thread has a setting of its own, so that each must restore its own.
+    """
+
+    def __init__(
+        self, read: Callable[[], Any], write: Callable[[Any], object], *, each: bool = False
+    ) -> None:
+        self._read, self._write, self._each = read, write, each
+        self._lock, self._users, self._before = threading.Lock(), 0, None
+
+    @contextmanager
+    def held(self, value: Any) -> Iterator[None]:
+        """The setting at a value within a block."""
+        with self._lock:
+            if not self._users:
+                self._before = self._read()
+            self._users += 1
+            self._write(value)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._each or not self._users:
+                    self._write(self._before)
+
+
+_THREADS = _Shared(lambda: torch.get_num_threads(), lambda n: torch.set_num_threads(n), each=True)
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Computes on one thread within a block, which must not hold a `yield` to a caller.
+
+    Tiny operations gain nothing from several threads and, where other processes compute too, become
+    ten times slower. The number belongs to the calling thread, but a thread that first computes
+    meanwhile takes it over.
+    """
+    return _THREADS.held(1)
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Full precision within a block: no autocast, even if the caller is in one, and no TF32."""
-    with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda":
-            yield
-            return
-        backends: tuple[Any, Any] = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
-        name: str = "fp32_precision"
-        full: str | bool = "ieee"
-        if not all(hasattr(backend, name) for backend in backends):  # before torch 2.9
-            backends, name, full = (torch.backends.cudnn, backends[1]), "allow_tf32", False
-        before = [getattr(backend, name) for backend in backends]
-        try:
-            for backend in backends:
-                setattr(backend, name, full)
-            yield
-        finally:
-            for backend, precision in zip(backends, before, strict=True):
-                setattr(backend, name, precision)
+    """Full precision within a block: no autocast, even if the caller is in one, and no TF32.
+
+    Autocast belongs to the thread. Products of rounded factors are the process's choice, so other
+    threads do without it, too, as long as the block lasts.
+    """
+    autocast = torch.is_autocast_enabled(device.type)
+    precise = _PRECISIONS.get(device.type)
+    with (
+        torch.autocast(device.type, enabled=False) if autocast else nullcontext(),
+        nullcontext() if precise is None else precise(),
+    ):
+        yield
+
+
+def _precise(device: str) -> Callable[[], AbstractContextManager[None]]:
+    """How products and convolutions on a device come to use all digits."""
+    backends: tuple[Any, ...]
+    exact = {"ieee"}
+    if device == "cuda":
+        backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
+    else:
+        backends = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        exact.add("none")
+
+    def read() -> list[str]:
+        return [backend.fp32_precision for backend in backends]
+
+    def write(values: Sequence[str]) -> None:
+        for backend, value in zip(backends, values, strict=True):
+            backend.fp32_precision = value
+
+    shared, full = _Shared(read, write), ["ieee"] * len(backends)
+    # Reading takes a microsecond; most processes never ask for less than all digits.
+    return lambda: nullcontext() if set(read()) <= exact else shared.held(full)
+
+
+def _precise_before_2_9(device: str) -> Callable[[], AbstractContextManager[None]]:
+    if device == "cpu":
+        shared = _Shared(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+        return lambda: shared.held("highest")
+    backends: tuple[Any, Any] = torch.backends.cudnn, torch.backends.cuda.matmul
+
+    def write(values: Sequence[bool]) -> None:
+        for backend, value in zip(backends, values, strict=True):
+            backend.allow_tf32 = value
+
+    shared = _Shared(lambda: [backend.allow_tf32 for backend in backends], write)
+    return lambda: shared.held([False, False])
+
+
+_PRECISIONS = {
+    device: (_precise if hasattr(torch.backends, "fp32_precision") else _precise_before_2_9)(device)
+    for device in ("cpu", "cuda")
+}
+
+
+_RANDOM = threading.RLock()
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch on all devices within a block; afterwards its random state is as before."""
+    """Seeds torch on all devices within a block; afterwards its random state is as before.
+
+    All threads have one random state, so that such blocks wait for each other.
+    """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            if mps is not None:
-                torch.mps.set_rng_state(mps)
+    with _RANDOM:
+        mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            try:
+                yield
+            finally:
+                if mps is not None:
+                    torch.mps.set_rng_state(mps)
+
+
+def draw_noise(
+    draw: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator | None
+) -> Tensor:
+    """What `torch.rand` or `torch.randn` draws, float32, where its generator is.
+
+    Without a generator, torch's own on the CPU is drawn from, but not while it is `seeded`.
+    """
+    if generator is not None:
+        return draw(shape, generator=generator, device=generator.device, dtype=torch.float32)
+    with _RANDOM:
+        return draw(shape, device="cpu", dtype=torch.float32)
 
 
 def widest(device: torch.device) -> torch.dtype:

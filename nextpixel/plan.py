@@ -6,25 +6,48 @@ raster order, and their unknown sites are visited.
 """
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values
+from nextpixel.devices import full_precision, one_thread
 from nextpixel.front.place import Front
 from nextpixel.front.skew import Skew
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale, rows_per_pass
 
-__all__ = ["Part", "Plan", "Step"]
+__all__ = ["Part", "Plan", "Step", "apart", "quietly"]
+
+Item = TypeVar("Item")
 
 # From this many lanes on, several threads made steps of 54 features faster (benchmarks/sampling.py
 # --threads 2).
 _THREADED_LANES = 64
+
+
+def quietly(front: Front) -> AbstractContextManager[None]:
+    """Computes on one thread within a block if the operations at a front are small."""
+    small = front.x.device.type == "cpu" and front.lanes < _THREADED_LANES
+    return one_thread() if small else nullcontext()
+
+
+def apart(steps: Generator[Item, None, None], device: torch.device) -> Iterator[Item]:
+    """Steps that are computed without gradients and in full precision.
+
+    In between, where the caller's code runs, all modes are the caller's.
+    """
+    with closing(steps):
+        while True:
+            with torch.inference_mode(), full_precision(device):
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
 
 
 class Part(NamedTuple):
@@ -56,7 +79,8 @@ class Step(NamedTuple):
 
     def log_pmf(self) -> Tensor:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
-        return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
+        with quietly(self.front):
+            return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
 
     def given(self) -> Tensor:
         """What the distribution depends on: earlier colours of each lane, or x if it needs none."""
@@ -231,23 +255,22 @@ def _front_steps(
     front = cache.enter(
         skew, x, model.dtype, maps=model.encoder is not None, replays=_is_ours(model)
     )
-    single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
     length = skew.block
-    with _one_thread() if single else nullcontext():
-        for time in skew.times:
-            phase = time % length
-            if phase == 0 or time == skew.times.start:
-                here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
-                some = here.any(dim=2).tolist()
-                lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
-            for channel in range(model.channels):
-                if time < 0 and channel:
-                    break  # before the first pixel only the rows above are prepared
-                if channel < model.colours:
+    for time in skew.times:
+        phase = time % length
+        if phase == 0 or time == skew.times.start:
+            here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
+            some = here.any(dim=2).tolist()
+            lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
+        for channel in range(model.channels):
+            if time < 0 and channel:
+                break  # before the first pixel only the rows above are prepared
+            if channel < model.colours:
+                with quietly(front):
                     front.move_to(time, channel)
                     distribution = front.again() or model(x, values, cache)
-                if some[phase][channel]:
-                    yield Step(channel, front, distribution, lanes[phase][channel], part)
+            if some[phase][channel]:
+                yield Step(channel, front, distribution, lanes[phase][channel], part)
 
 
 def _is_ours(model: AutoregressiveModel) -> bool:
@@ -263,13 +286,3 @@ def _in_lanes(wanted: Tensor, skew: Skew, times: range, batch: int) -> Tensor:
     rows, columns, alive = skew.pixels(torch.tensor(times))
     sites = wanted[:, :, rows, columns] & alive
     return sites.permute(2, 1, 3, 0).expand(-1, -1, -1, batch).flatten(2)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ distributions give similar pictures.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 import torch
 from jaxtyping import Int, Shaped
@@ -21,10 +21,10 @@ from nextpixel.conditions.values import (
     map_values,
     unknown,
 )
-from nextpixel.devices import full_precision, widest
+from nextpixel.devices import draw_noise, widest
 from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel, check_values, evaluating
-from nextpixel.plan import Plan, Step
+from nextpixel.plan import Plan, Step, apart, quietly
 
 __all__ = ["complete", "sample"]
 
@@ -177,13 +177,9 @@ def complete(
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform numbers for all sub-pixels."""
     # The factor keeps the numbers below 1 when they are multiplied and rounded.
-    device = generator.device if generator is not None else torch.device("cpu")
-    return (torch.rand(like.shape, generator=generator, device=device) * (1 - 2**-22)).to(
-        like.device
-    )
+    return (draw_noise(torch.rand, like.shape, generator) * (1 - 2**-22)).to(like.device)
 
 
-@torch.inference_mode()
 def _fill(
     model: ImageModel,
     x: Tensor,
@@ -210,6 +206,7 @@ def _fill(
         raise ValueError(f"batch_size (={batch_size}) must be at least 1")
     size = x.shape[2], x.shape[3]
     values = broadcast(model.conditions, condition, x.shape[0], size, model.device)
+    model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
     missing = missing.expand(x.shape)
@@ -218,14 +215,10 @@ def _fill(
         for part in (slice(start, start + batch_size) for start in range(0, len(x), batch_size))
     ]
 
-    def fill_batches() -> Iterator[Step]:
-        for batch in batches:
-            yield from batch.fill(temperature)
-
-    with evaluating(model), full_precision(x.device):
-        fill = fill_batches()
-        for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
-            pass
+    steps = (step for batch in batches for step in batch.fill(temperature))
+    fill = apart(steps, x.device)
+    for _ in progress(fill, sum(len(b.plan) for b in batches)) if progress else fill:
+        pass
     return x
 
 
@@ -257,7 +250,7 @@ class _Batch:
         missing = missing.repeat(copies, 1, 1, 1)
         self.plan = Plan(model, self._images, values, missing, raster=False)
 
-    def fill(self, temperature: float) -> Iterator[Step]:
+    def fill(self, temperature: float) -> Generator[Step, None, None]:
         """Draws what is missing."""
         drawn: list[Tensor] = []
         front: Front | None = None
@@ -267,14 +260,15 @@ class _Batch:
                 every = range(part.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(part, c)) for c in every]
             sites, (x, noise) = front.sites, colours[step.channel]
-            uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
-            if self._guidance == 1:
-                value = inverse_cdf(log_pmf, uniform, temperature)
-            else:
-                value = self._guided(log_pmf, uniform, temperature)
-            drawn.append(value)
-            value = value.clamp(max=self._levels - 1)  # what comes next may look it up in a table
-            x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
+            with quietly(front):
+                uniform, log_pmf = noise.index_select(0, sites), step.log_pmf()
+                if self._guidance == 1:
+                    value = inverse_cdf(log_pmf, uniform, temperature)
+                else:
+                    value = self._guided(log_pmf, uniform, temperature)
+                drawn.append(value)
+                value = value.clamp(max=self._levels - 1)  # what comes next may be a table's row
+                x.index_copy_(0, sites, torch.where(step.wanted, value, x.index_select(0, sites)))
             if len(drawn) == _CHECKED_TOGETHER:
                 self._check(drawn)
             yield step

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
-from nextpixel.devices import full_precision
+from nextpixel.devices import draw_noise, full_precision
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import (
     AutoregressiveModel,
@@ -44,7 +44,7 @@ def bits_per_dim(
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is switched off meanwhile.
+        model: any model; dropout is off, whatever mode the model is in.
         x: integers 0 … levels-1.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
@@ -169,8 +169,7 @@ def dequantised(
     x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "B C H W"]:
     """Integers plus uniform noise on [0, 1), rounded to less than the next integer."""
-    device = x.device if generator is None else generator.device
-    real = x + torch.rand(x.shape, generator=generator, device=device).to(x.device)
+    real = x + draw_noise(torch.rand, x.shape, generator).to(x.device)
     following = (x + 1).to(real.dtype)
     return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
 
@@ -207,19 +206,18 @@ def passes(
     check_values(model, x)
     size = x.shape[2], x.shape[3]
     conditions = broadcast(model.conditions, condition, len(x), size, model.device)
-    with evaluating(model):
-        for scale in model.scales():
-            network, step, coarser = scale
-            every = slice(None, None, step)
-            given = scale.given(x, conditions)
-            asked = x if values is None else values
-            for images, rows, answer in _raster_passes(
-                network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
-            ):
-                if coarser is not None:
-                    apart = coarser // step
-                    answer[:, :, -rows.start % apart :: apart, ::apart] = 0
-                yield images, slice(rows.start * step, rows.stop * step, step), every, answer
+    for scale in evaluating(model).scales():
+        network, step, coarser = scale
+        every = slice(None, None, step)
+        given = scale.given(x, conditions)
+        asked = x if values is None else values
+        for images, rows, answer in _raster_passes(
+            network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
+        ):
+            if coarser is not None:
+                apart = coarser // step
+                answer[:, :, -rows.start % apart :: apart, ::apart] = 0
+            yield images, slice(rows.start * step, rows.stop * step, step), every, answer
 
 
 def _raster_passes(

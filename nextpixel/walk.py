@@ -10,7 +10,6 @@ belongs to the caller, who writes each value into x before taking the next site:
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +18,8 @@ from torch import Tensor
 
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast
-from nextpixel.devices import full_precision
-from nextpixel.models.core import (
-    ImageModel,
-    check_values,
-    evaluating,
-)
-from nextpixel.plan import Plan, Step
+from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.plan import Plan, Step, apart
 
 __all__ = ["Sites", "fronts", "walk"]
 
@@ -39,10 +33,9 @@ def walk(
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order, each with the distribution of its value.
 
-    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`). The
-    model is in evaluation mode until the walk ends. On the CPU, small batches are walked on one
-    thread, which is set for the whole process until the walk ends: tiny steps gain nothing from
-    several threads, and on a busy machine become ten times slower.
+    The arithmetic is about that of one full pass: the maps of earlier sites are kept (`Cache`).
+    Dropout is off, whatever mode the model is in, and several walks may be in progress at once.
+    Small steps run on one thread of the CPU; between steps everything is as the caller set it.
 
     Args:
         model: the distribution.
@@ -120,16 +113,8 @@ def _checked_steps(
     values = broadcast(model.conditions, condition, len(x), size, model.device)
     visited = torch.ones(x.shape[2], dtype=torch.bool) if rows is None else rows.cpu()
     unknown = visited[:, None].expand(1, *x.shape[1:])
-    visit = Plan(model, x, values, unknown, raster=raster).steps()
-    with evaluating(model), closing(visit):
-        while True:
-            # Not around the yield: the caller has modes of its own.
-            with torch.inference_mode(), full_precision(x.device):
-                step = next(visit, None)
-                if step is None:
-                    return
-                log_pmf = step.log_pmf()
-            yield step, log_pmf
+    plan = Plan(evaluating(model), x, values, unknown, raster=raster)
+    yield from apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
 
 
 def _sites(step: Step) -> Sites:

@@ -10,6 +10,7 @@ from cases import build, conditions, images
 from nextpixel import GatedPixelCNN, TrainConfig, devices, initial_state, sample, score, train
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import full_precision, multiplies_bf16, seeded
+from nextpixel.layers import constants
 from nextpixel.layers.scan import diagonal_fronts, row_fronts
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
@@ -56,13 +57,14 @@ def test_bf16_is_chosen_where_it_is_faster(seconds: float, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("end", ["the last site", "broken off", "an error"])
 def test_a_walk_gives_the_threads_back(end: str) -> None:
-    """One thread while it goes, and then as many as the caller had, however it ends."""
+    """One thread within a step, and between steps as many as the caller has."""
     model = build("gated")
-    x = images(model, 2, (3, 3))
+    x, within = images(model, 2, (3, 3)), []
+    model.head_hidden.register_forward_hook(lambda *_: within.append(torch.get_num_threads()))
     torch.set_num_threads(3)  # a fixture sets one thread before every test
-    sites = walk(model, x)
-    next(sites)
-    assert torch.get_num_threads() == 1
+    sites, others = walk(model, x), walk(model, x)
+    next(sites), next(others)
+    assert torch.get_num_threads() == 3 and set(within) == {1}
     if end == "the last site":
         list(sites)
     elif end == "broken off":
@@ -76,8 +78,7 @@ def test_a_walk_gives_the_threads_back(end: str) -> None:
 @pytest.mark.parametrize("name", ["row-lstm", "diagonal", "gated-positions"])
 def test_what_is_kept_between_calls_suits_every_caller(name: str) -> None:
     """A model made under another default device or in inference mode works afterwards."""
-    row_fronts.cache_clear()
-    diagonal_fronts.cache_clear()
+    constants._KEPT.clear()
     model = build(name)
     x = images(model, 2, (5, 6))
     with torch.device("meta"):

@@ -16,6 +16,7 @@ from nextpixel.analysis.probe import Probe
 from nextpixel.cache import Site
 from nextpixel.conditions.values import ValuesLike, broadcast, index
 from nextpixel.data.image_files import grid
+from nextpixel.devices import full_precision
 from nextpixel.models.core import ImageModel, check_values, evaluating
 
 __all__ = [
@@ -154,8 +155,8 @@ def effective_receptive_field(
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
-        with evaluating(model), torch.enable_grad():
-            log_prob = model(real, index(values, slice(k, k + 1))).log_prob(real)
+        with full_precision(model.device), torch.enable_grad():
+            log_prob = evaluating(model)(real, index(values, slice(k, k + 1))).log_prob(real)
             for channel in range(model.channels):
                 total = log_prob[:, channel, row, column].sum()
                 (gradient,) = torch.autograd.grad(total, real, retain_graph=True)

@@ -19,6 +19,7 @@ from nextpixel.cli.faults import fault_sentence
 from nextpixel.cli.helps import flag, shown_default
 from nextpixel.cli.signals import stopped_by_signals
 from nextpixel.errors import UsageError
+from nextpixel.training.allocator import keep_freed_memory
 from nextpixel.version import __version__
 
 __all__ = ["app", "main"]
@@ -73,6 +74,8 @@ _OLD_OPTIONS |= dict.fromkeys(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake in its use ends in one sentence and exit code 2."""
+    if arguments is None and sys.argv[1:2] in (["reproduce"], ["train"]):
+        keep_freed_memory()  # the process is the command's own
     with terminal.shown(), stopped_by_signals():
         _main(_renamed(list(sys.argv[1:] if arguments is None else arguments)))
 

@@ -22,10 +22,9 @@ from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.frequencies import cumulative, precision
 from nextpixel.conditions.values import Values, broadcast
-from nextpixel.devices import full_precision
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import ImageModel, Scale, evaluating
+from nextpixel.models.core import ImageModel, Scale
 from nextpixel.plan import Plan, Step
 from nextpixel.scoring import passes
 
@@ -141,9 +140,8 @@ def _steps(
     unknown = torch.ones(1, *x.shape[1:], dtype=torch.bool)
     plan = Plan(model, x, values, unknown, raster=False, lags=lags)
     every = np.arange(len(x))
-    with evaluating(model), torch.inference_mode(), full_precision(x.device):
-        for step in plan.steps():
-            rows = step.front.skew.pixels(torch.tensor([step.front.time]))[0][0].numpy()
-            slots = np.flatnonzero(step.slots.cpu().numpy())
-            slots = slots[rows[slots].argsort()]
-            yield step, (slots[:, None] * len(x) + every).ravel()
+    for step in plan.steps():
+        rows = step.front.skew.pixels(torch.tensor([step.front.time]))[0][0].numpy()
+        slots = np.flatnonzero(step.slots.cpu().numpy())
+        slots = slots[rows[slots].argsort()]
+        yield step, (slots[:, None] * len(x) + every).ravel()

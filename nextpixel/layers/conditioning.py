@@ -8,7 +8,7 @@ Neural Networks, section 3.6). The position of a pixel in the image is such a ma
 """
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.layers.arithmetic import Arithmetic, rounded, value
+from nextpixel.layers.constants import constant
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -77,8 +78,14 @@ class ConditionEncoder(nn.Module):
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
         # They also tell the precision of the parameters, so they exist even without vectors.
-        self.register_buffer("offset", torch.zeros(width))
-        self.register_buffer("factor", torch.ones(width))
+        self.register_buffer("offset", torch.empty(width))
+        self.register_buffer("factor", torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Vectors as they are: see `standardise`."""
+        self.offset.zero_()
+        self.factor.fill_(1)
 
     @property
     def widths(self) -> Widths:
@@ -151,6 +158,10 @@ class ConditionBias(nn.Module):
         self.of_positions = (
             nn.Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
         )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small random weights."""
         for layer in (self.of_vector, self.of_maps, self.of_positions):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.05)
@@ -203,8 +214,7 @@ class ConditionBias(nn.Module):
         return constant.repeat(front.skew.slots, 1), weights
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)  # training may use what a walk has cached
+@constant
 def _positions(
     waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:

@@ -24,7 +24,6 @@ from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
-from nextpixel.layers.row_lstm import open_forget_gates
 from nextpixel.layers.scan import diagonal_fronts, lstm_cell, lstm_scan
 from nextpixel.layers.vertical_conv import unit_variance
 
@@ -52,23 +51,29 @@ class DiagonalBiLSTMLayer(nn.Module):
         super().__init__()
         self.features = features
         self.input_to_state = nn.ModuleList(
-            MaskedConv2d(2 * features, 4 * features, 1, channels=channels, mask_type="B")
+            MaskedConv2d(
+                2 * features, 4 * features, 1, channels=channels, mask_type="B", gates=True
+            )
             for _ in range(2)
         )
-        for conv in self._input_to_state:
-            open_forget_gates(conv, features)
-            conv.places = None  # the states' product is added
         # Matrices for each direction and tap.
-        weight = unit_variance(torch.ones(2, 4 * features, 2, features).flatten(0, 1)).view(
-            2, 4 * features, 2, features
-        )
-        self.state_to_state = nn.Parameter(weight.permute(0, 2, 3, 1).contiguous())
-        self.initial_h = nn.Parameter(torch.zeros(2, features))
-        self.initial_c = nn.Parameter(torch.zeros(2, features))
+        self.state_to_state = nn.Parameter(torch.empty(2, 2, features, 4 * features))
+        self.initial_h = nn.Parameter(torch.empty(2, features))
+        self.initial_c = nn.Parameter(torch.empty(2, features))
+        self.reset_parameters()
         self.condition_bias = ConditionBias(widths, 8 * features) if widths is not None else None
         self.image_to_state = (
             nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
         )
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Random matrices that keep the variance of the states, which are zero at first."""
+        weight = self.state_to_state.new_empty(2, 4 * self.features, 2, self.features)
+        unit_variance(weight.flatten(0, 1), 2 * self.features)
+        self.state_to_state.copy_(weight.permute(0, 2, 3, 1))
+        self.initial_h.zero_()
+        self.initial_c.zero_()
 
     @property
     def _input_to_state(self) -> list[MaskedConv2d]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front
 from nextpixel.layers.arithmetic import LOCATIONS, Arithmetic, rounded
+from nextpixel.layers.constants import constant
 
 __all__ = ["CategoricalInput", "ImageInput", "OrdinalInput"]
 
@@ -98,23 +99,33 @@ class OrdinalInput(ImageInput):
         channels, levels, colours: see `ImageInput`.
     """
 
-    minus_one: Tensor
+    like: Tensor
 
     def __init__(self, *, channels: int, levels: int, colours: int) -> None:
         super().__init__(channels=channels, levels=levels, features=1, colours=colours)
-        # It follows the parameters in device and precision.
-        self.register_buffer("minus_one", torch.tensor(-1.0), persistent=False)
+        # Without elements, it follows the parameters in device and precision.
+        self.register_buffer("like", torch.empty(0), persistent=False)
 
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:  # noqa: ARG002
         """Integers to -1 … 1."""
-        y = torch.add(self.minus_one, x.to(self.minus_one.dtype), alpha=2 / (self.levels - 1))
+        values = x.to(self.like.dtype)
+        y = torch.add(_minus_one(self.like), values, alpha=2 / (self.levels - 1))
         return rounded(self.arithmetic, y, places=LOCATIONS)
 
     def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
         """-1 … 1."""
         front.run(into.copy_, values.view(into.shape))
-        front.run(torch.add, self.minus_one, into, alpha=2 / (self.levels - 1), out=into)
+        front.run(torch.add, _minus_one(into), into, alpha=2 / (self.levels - 1), out=into)
         rounded(self.arithmetic, into, front, LOCATIONS)
+
+
+def _minus_one(like: Tensor) -> Tensor:
+    return _filled(-1.0, like.device, like.dtype)
+
+
+@constant
+def _filled(value: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.full((), value, device=device, dtype=dtype)
 
 
 class CategoricalInput(ImageInput):
@@ -128,6 +139,10 @@ class CategoricalInput(ImageInput):
         super().__init__(channels=channels, levels=levels, features=features, colours=colours)
         # A table for each colour, one after another.
         self.weight = nn.Parameter(torch.empty(channels * levels, features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random features of variance one."""
         nn.init.normal_(self.weight)
 
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:

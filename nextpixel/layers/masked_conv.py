@@ -21,6 +21,7 @@ from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import Ring
 from nextpixel.layers.arithmetic import FEATURES, Arithmetic, rounded
+from nextpixel.layers.constants import constant
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.vertical_conv import (
     UpperRows,
@@ -30,7 +31,7 @@ from nextpixel.layers.vertical_conv import (
     past_rows,
     unit_variance,
 )
-from nextpixel.settings.sizes import check_kernel_size
+from nextpixel.settings.sizes import check_kernel_size, check_width
 
 __all__ = ["FirstConv2d", "MaskedConv2d"]
 
@@ -53,15 +54,17 @@ class MaskedConv2d(nn.Module):
         bias: whether to add one learned number per output channel.
         output_blocks: whether the output channels come in blocks, one per colour, instead of
             interleaved.
+        gates: whether the outputs are the gates o, f, i, g of an LSTM. Memory then lasts at first:
+            the bias of f starts at one. The papers do not say how it starts.
+        share: of the output's initial variance that is this layer's.
 
     Attributes:
-        places: to how many binary places another `arithmetic` rounds the result; None where more is
-            added to it first.
+        places: to how many binary places another `arithmetic` rounds the result; None for gates,
+            to which more is added first.
     """
 
-    mask: Tensor
     arithmetic: Arithmetic | None = None
-    places: int | None = FEATURES
+    places: int | None
 
     def __init__(
         self,
@@ -74,30 +77,57 @@ class MaskedConv2d(nn.Module):
         rows_above: int = 0,
         bias: bool = True,
         output_blocks: bool = False,
+        gates: bool = False,
+        share: float = 1.0,
     ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3 if mask_type == "A" else 1)
         if mask_type == "A" and rows_above:
             raise ValueError("mask type A takes no rows above: use FirstConv2d, which adds them")
-        centre = colour_mask(outputs, inputs, channels, mask_type, output_blocks=output_blocks)
+        check_width("outputs", outputs, channels)
+        check_width("inputs", inputs, channels)
+        self.gates, self.share = gates, share
+        self.places = None if gates else FEATURES
         self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
         self.reach, self.rows_above = kernel_size // 2, rows_above
         # In the pixel's own row: the pixels to the left, and the pixel itself if it may be read at
         # all.
         self.taps = self.reach + 1 if channels > 1 or mask_type == "B" else self.reach
-        mask = torch.ones(outputs, inputs, rows_above + 1, kernel_size if rows_above else self.taps)
-        mask[:, :, -1, self.taps :] = 0
-        if self.taps > self.reach:
-            mask[:, :, -1, self.reach] = centre
-        self.register_buffer("mask", mask, persistent=False)
-        # Decided without reading the mask, so that models can be built on the meta device.
+        columns = kernel_size if rows_above else self.taps
         self.masked = channels > 1 or (rows_above > 0 and kernel_size > 1)
-        self.weight = nn.Parameter(unit_variance(mask))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, rows_above + 1, columns))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Random weights that keep the variance of their input; biases are zero."""
+        unit_variance(self.weight, self._mask().flatten(1).sum(dim=1))
+        if self.share != 1:
+            self.weight.mul_(self.share**0.5)
+        if self.bias is not None:
+            self.bias.zero_()
+            if self.gates:
+                quarter = len(self.bias) // 4
+                self.bias[quarter : 2 * quarter] = 1
+
+    def _mask(self) -> Tensor:
+        weight = self.weight
+        return _kernel_mask(
+            tuple(weight.shape),
+            tuple(weight.stride()),
+            self.taps,
+            self.reach,
+            self.channels,
+            self.mask_type,
+            self.output_blocks,
+            weight.device,
+            weight.dtype,
+        )
 
     def masked_weight(self) -> Tensor:
         """The weights that count, (outputs, inputs, rows, taps)."""
-        return self.weight * self.mask if self.masked else self.weight
+        return self.weight * self._mask() if self.masked else self.weight
 
     def forward(
         self, x: Tensor, cache: Cache | None = None, *, onto: Tensor | None = None
@@ -195,6 +225,28 @@ class MaskedConv2d(nn.Module):
         return _FrontState(weights, biases or None, row, upper)
 
 
+@constant
+def _kernel_mask(
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    taps: int,
+    reach: int,
+    channels: int,
+    mask_type: MaskType,
+    output_blocks: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """One where a weight counts, zero elsewhere; laid out in memory as the weights are."""
+    mask = torch.empty_strided(shape, stride, device=device, dtype=dtype).fill_(1)
+    mask[:, :, -1, taps:] = 0
+    if taps > reach:
+        mask[:, :, -1, reach] = colour_mask(
+            shape[0], shape[1], channels, mask_type, output_blocks=output_blocks, device=device
+        ).to(dtype)
+    return mask
+
+
 @dataclass
 class _FrontState:
     """A matrix and a bias for each colour, the map that windows are cut from, and rows above."""
@@ -219,15 +271,21 @@ class FirstConv2d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, *, channels: int) -> None:
         super().__init__()
-        self.left = MaskedConv2d(
-            inputs, outputs, kernel_size, channels=channels, mask_type="A", bias=False
-        )
-        self.above = VerticalConv2d(inputs, outputs, kernel_size, rows=kernel_size // 2)
         # The two parts are one kernel: together their initial weights keep the variance.
-        above, left = self.above.weight[0].numel(), inputs * self.left.reach
-        with torch.no_grad():
-            self.above.weight.mul_((above / (above + left)) ** 0.5)
-            self.left.weight.mul_((left / (above + left)) ** 0.5)
+        left = inputs * (kernel_size // 2)
+        above = left * kernel_size
+        self.left = MaskedConv2d(
+            inputs,
+            outputs,
+            kernel_size,
+            channels=channels,
+            mask_type="A",
+            bias=False,
+            share=left / (above + left),
+        )
+        self.above = VerticalConv2d(
+            inputs, outputs, kernel_size, rows=kernel_size // 2, share=above / (above + left)
+        )
 
     def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
         """Convolves the rows of the image, or at a front the previous sub-pixel.

@@ -25,7 +25,13 @@ MaskType = Literal["A", "B"]
 
 
 def colour_mask(
-    outputs: int, inputs: int, channels: int, mask_type: MaskType, *, output_blocks: bool = False
+    outputs: int,
+    inputs: int,
+    channels: int,
+    mask_type: MaskType,
+    *,
+    output_blocks: bool = False,
+    device: torch.device | None = None,
 ) -> Bool[Tensor, "outputs inputs"]:
     """Tells which output channel may read which input channel of the same pixel.
 
@@ -40,6 +46,7 @@ def colour_mask(
         output_blocks: whether the outputs come in consecutive blocks, one per colour, instead of
             interleaved. For the last layer, whose outputs are not split again and are read colour
             by colour.
+        device: where the mask is made; None for torch's default.
 
     Example:
         >>> colour_mask(3, 3, 3, "A").int().tolist()
@@ -49,7 +56,7 @@ def colour_mask(
     """
     check_width("outputs", outputs, channels)
     check_width("inputs", inputs, channels)
-    order = torch.arange(outputs)[:, None]
+    order = torch.arange(outputs, device=device)[:, None]
     reader = order // (outputs // channels) if output_blocks else order % channels
-    source = torch.arange(inputs)[None, :] % channels
+    source = torch.arange(inputs, device=device)[None, :] % channels
     return source < reader if mask_type == "A" else source <= reader

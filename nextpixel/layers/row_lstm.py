@@ -44,16 +44,24 @@ class RowLSTMLayer(nn.Module):
         check_kernel_size("kernel_size", kernel_size, at_least=3)
         self.features, self.kernel_size = features, kernel_size
         self.input_to_state = MaskedConv2d(
-            2 * features, 4 * features, kernel_size, channels=channels, mask_type="B"
+            2 * features, 4 * features, kernel_size, channels=channels, mask_type="B", gates=True
         )
-        open_forget_gates(self.input_to_state, features)
-        self.input_to_state.places = None  # the states' product is added
         # A matrix for each tap along the row above.
-        weight = unit_variance(torch.ones(4 * features, kernel_size, features))
-        self.state_to_state = nn.Parameter(weight.permute(1, 2, 0).contiguous())
-        self.initial_h = nn.Parameter(torch.zeros(features))
-        self.initial_c = nn.Parameter(torch.zeros(features))
+        self.state_to_state = nn.Parameter(torch.empty(kernel_size, features, 4 * features))
+        self.initial_h = nn.Parameter(torch.empty(features))
+        self.initial_c = nn.Parameter(torch.empty(features))
+        self.reset_parameters()
         self.condition_bias = ConditionBias(widths, 4 * features) if widths is not None else None
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Random matrices that keep the variance of the states, which are zero at first."""
+        size, features = self.kernel_size, self.features
+        weight = self.state_to_state.new_empty(4 * features, size, features)
+        unit_variance(weight, size * features)
+        self.state_to_state.copy_(weight.permute(1, 2, 0))
+        self.initial_h.zero_()
+        self.initial_c.zero_()
 
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
@@ -148,13 +156,3 @@ class _FrontState:
     h: Ring
     c: Ring
     weight: Tensor
-
-
-def open_forget_gates(input_to_state: MaskedConv2d, features: int) -> None:
-    """Lets memory last at first: a bias of one for the second of the gates o, f, i, g.
-
-    The papers do not say how it starts.
-    """
-    assert input_to_state.bias is not None
-    with torch.no_grad():
-        input_to_state.bias[features : 2 * features] = 1

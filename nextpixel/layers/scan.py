@@ -20,7 +20,6 @@ one product per tap at the end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from nextpixel.front.place import Front
 from nextpixel.layers.arithmetic import Arithmetic
+from nextpixel.layers.constants import constant
 
 __all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
 
@@ -61,7 +61,7 @@ class Fronts:
     carry: int
 
 
-@lru_cache(maxsize=32)
+@constant
 def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
     """Fronts of the Row LSTM: row after row; taps are a cell's k neighbours above.
 
@@ -77,7 +77,7 @@ def row_fronts(height: int, width: int, kernel_size: int) -> Fronts:
     return Fronts(cells, spans, (height + 1) * block, inner, columns + reach, kernel_size, reach)
 
 
-@lru_cache(maxsize=32)
+@constant
 def diagonal_fronts(height: int, width: int) -> Fronts:
     """Fronts of the Diagonal BiLSTM: diagonals of equal row + column.
 
@@ -170,7 +170,7 @@ def lstm_scan(
     return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
 
 
-@lru_cache(maxsize=32)
+@constant
 def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Which rows hold which cells, for each direction.
 
@@ -186,7 +186,7 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
     return to.to(device), back.to(device), padded.to(device)
 
 
-@lru_cache(maxsize=32)
+@constant
 def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Places among cells and borders.
 

@@ -37,21 +37,36 @@ class VerticalConv2d(nn.Module):
         outputs: output channels.
         kernel_size: k, odd: the kernel's columns.
         rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
+        share: of the output's initial variance that is this layer's.
     """
 
     arithmetic: Arithmetic | None = None
 
     def __init__(
-        self, inputs: int, outputs: int, kernel_size: int, rows: int | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        rows: int | None = None,
+        *,
+        share: float = 1.0,
     ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size)
         self.columns_beside = kernel_size // 2
         self.rows_above = kernel_size // 2 if rows is None else rows - 1
-        self.weight = nn.Parameter(
-            unit_variance(torch.ones(outputs, inputs, self.rows_above + 1, kernel_size))
-        )
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.share = share
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, self.rows_above + 1, kernel_size))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Random weights that keep the variance of their input; biases are zero."""
+        unit_variance(self.weight, self.weight[0].numel())
+        if self.share != 1:
+            self.weight.mul_(self.share**0.5)
+        self.bias.zero_()
 
     def forward(
         self,
@@ -129,14 +144,17 @@ def add_rows_above(front: Front, y: Tensor, state: UpperRows, beside: int) -> No
         front.run(torch.addmm, y, window, weight, out=y)
 
 
-def unit_variance(mask: Tensor) -> Tensor:
-    """Random weights (outputs, inputs, …) that keep the variance of their input.
+def unit_variance(weight: Tensor, fan_in: int | Tensor) -> None:
+    """Draws weights (outputs, inputs, …) that keep the variance of their input, in place.
 
-    Only unmasked taps count. Biases start at zero, so that ReLUs are open or closed by what they
-    see, not by chance.
+    Biases start at zero, so that ReLUs are open or closed by what they see, not by chance.
+
+    Args:
+        weight: to overwrite.
+        fan_in: how many weights count, of all outputs or of each, (outputs,).
     """
-    fan_in = mask.flatten(1).sum(dim=1).clamp(min=1).view(-1, *[1] * (mask.ndim - 1))
-    return (torch.rand(mask.shape) * 2 - 1) * (3 / fan_in).sqrt()
+    counts = torch.as_tensor(fan_in, dtype=weight.dtype, device=weight.device).clamp(min=1)
+    weight.uniform_(-1, 1).mul_((3 / counts).sqrt().view(-1, *[1] * (weight.ndim - 1)))
 
 
 def past_rows(layer: nn.Module, cache: Cache, inputs: int, count: int, like: Tensor) -> PastRows:

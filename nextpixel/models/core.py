@@ -8,10 +8,11 @@ it; models have no such methods.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from copy import copy
 from dataclasses import fields
 from functools import partial
-from typing import Any, NamedTuple
+from types import MethodType
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -309,12 +310,40 @@ def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
     return max(1, _BYTES_PER_PASS // (batch * width * floats * model.dtype.itemsize))
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within a block: dropout is off; afterwards the model is as before."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def evaluating(model: Module) -> Module:
+    """The model in evaluation mode, whatever mode it is in: a view that shares all of its tensors.
+
+    Dropout is off in the view and in all of its sub-modules, while the model, which another thread
+    may train meanwhile, stays as it is: evaluation belongs to a call, not to a module. The view's
+    modules are other objects with the same parameters, buffers and hooks. What a `forward` writes
+    to plain attributes of its module stays in the view.
+    """
+    views: dict[int, nn.Module] = {}
+    parts = list(model.modules())
+    for part in parts:
+        if isinstance(part, torch.jit.ScriptModule):  # its mode is in its compiled code
+            views[id(part)] = part
+            continue
+        view = views[id(part)] = object.__new__(type(part))
+        vars(view).update(vars(part), training=False, _compiled_call_impl=None)
+    for part in parts:
+        if (view := views[id(part)]) is not part:
+            attributes = {name: _seen_from(views, value) for name, value in vars(view).items()}
+            vars(view).update(attributes)
+    return views[id(model)]  # type: ignore[return-value]
+
+
+def _seen_from(views: dict[int, nn.Module], value: Any) -> Any:
+    """An attribute of a module with views in the place of modules."""
+    if isinstance(value, MethodType) and id(value.__self__) in views:
+        return MethodType(value.__func__, views[id(value.__self__)])
+    if isinstance(value, dict) and any(id(part) in views for part in value.values()):
+        seen = copy(value)
+        seen.update({name: views.get(id(part), part) for name, part in value.items()})
+        return seen
+    if type(value) in (list, tuple) and any(id(part) in views for part in value):
+        return type(value)(views.get(id(part), part) for part in value)
+    return views.get(id(value), value)

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
+from nextpixel.models.core import evaluating
 
 __all__ = ["Embedding", "embed"]
 
@@ -76,13 +78,10 @@ def embed(
     model: Embedding, x: Shaped[Tensor, "B C H W"], *, batch_size: int = 256
 ) -> Float[Tensor, "B outputs"]:
     """The vectors of images, with dropout off: float32, on the CPU."""
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    try:
+    device, view = next(model.parameters()).device, evaluating(model)
+    with full_precision(device):
         batches = (
             x[start : start + batch_size].to(device) for start in range(0, len(x), batch_size)
         )
-        parts = [model(batch).float().cpu() for batch in batches]
-    finally:
-        model.train(was_training)
-    return torch.cat(parts) if parts else torch.zeros(0, model.outputs)
+        parts = [view(batch).float().cpu() for batch in batches]
+    return torch.cat(parts) if parts else torch.zeros(0, model.outputs, dtype=torch.float32)

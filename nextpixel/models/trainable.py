@@ -97,6 +97,13 @@ class Trainable(nn.Module, ABC):
         """Whether pixel values are categorical, so that distributions have no derivatives."""
         return any(isinstance(part, CategoricalInput) for part in self.modules())
 
+    def reset_parameters(self) -> None:
+        """Draws all parameters anew, such as those of a model that was made on the meta device."""
+        for part in reversed(list(self.modules())):  # parts before what they are part of
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset) and not isinstance(part, Trainable):
+                reset()
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""

@@ -17,6 +17,7 @@ from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, 
 from nextpixel.conditions.values import Values, forget, map_values
 from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
+from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.models.core import evaluating
 from nextpixel.models.trainable import Trainable
@@ -162,8 +163,8 @@ def tensors(
 def conditioned(model: Trainable, split: Split, rows: NDArray[np.int64]) -> tuple[Tensor, Values]:
     """Some images of a split and the values of the model's conditions, on its device."""
     x, given = tensors(split, rows, model.device, model.given_by_data)
-    with torch.no_grad(), evaluating(model):
-        return x, model.infer(x, given)
+    with torch.no_grad(), full_precision(model.device):
+        return x, evaluating(model).infer(x, given)
 
 
 def _sent(values: NDArray[Any], device: torch.device) -> Tensor:

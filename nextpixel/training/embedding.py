@@ -21,6 +21,7 @@ from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.models.embedding import Embedding
 from nextpixel.settings.training import EmbeddingConfig
+from nextpixel.training.modes import training_mode
 
 __all__ = [
     "EmbeddingStep",
@@ -90,11 +91,10 @@ def train_embedding(
             device
         )
         labels = torch.from_numpy(split.labels[rows]).to(device)
-        model.train()
-        with seeded(int(generator.integers(2**62))):
-            loss, active = triplet_loss(model(x), labels, margin=config.margin)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with training_mode(model), seeded(int(generator.integers(2**62))):
+            loss, active = triplet_loss(model(x), labels, margin=config.margin)
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -38,8 +38,9 @@ from nextpixel.scoring import dequantised
 from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.distributed import keep_freed_memory, rank_and_processes
+from nextpixel.training.distributed import rank_and_processes
 from nextpixel.training.evaluation import evaluate
+from nextpixel.training.modes import training_mode
 from nextpixel.training.muon import Muon
 
 __all__ = [
@@ -155,8 +156,6 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
     check_fit(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
     device = state.model.device
-    if device.type == "cpu":
-        keep_freed_memory()
     for part in state.model.modules():
         if isinstance(part, Trainable):
             part.recompute = config.recompute
@@ -173,7 +172,7 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             data.train, config, state.step, rank, processes, device, state.model.given_by_data
         )
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
-        with seeded(dropout_seed(config.seed, state.step, rank)):
+        with training_mode(state.model), seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.optimizer.zero_grad()
@@ -254,7 +253,6 @@ def _gradient(
     """
     replicated = isinstance(network, DistributedDataParallel)
     processes = dist.get_world_size() if replicated else 1
-    network.train()
     losses: list[Tensor] = []
     for number, (x, condition) in enumerate(parts, start=1):
         wait: AbstractContextManager[Any] = nullcontext()
