@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nextpixel.inference.evaluation import evaluate_model
     from nextpixel.inference.trained import open_trained
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
+    from nextpixel.models.logits import Logits
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.sampling import complete, sample
@@ -33,6 +34,7 @@ __all__ = [
     "ClassCondition",
     "DiagonalBiLSTM",
     "GatedPixelCNN",
+    "Logits",
     "MapCondition",
     "MultiScale",
     "PixelCNN",
@@ -64,6 +66,7 @@ _HOMES = {
     "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
     "GatedPixelCNN": "models.gated_pixel_cnn",
+    "Logits": "models.logits",
     "MapCondition": "conditions.kinds",
     "MultiScale": "models.multiscale",
     "PixelCNN": "models.pixel_rnn",

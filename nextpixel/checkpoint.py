@@ -21,7 +21,7 @@ from nextpixel.files.regular import kind_of
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
-from nextpixel.models.registry import MODELS
+from nextpixel.models.registry import MODELS, check_rebuilt
 from nextpixel.models.trainable import Trainable
 from nextpixel.version import __version__
 
@@ -66,7 +66,9 @@ def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | No
         card: what to say about the model. Its class, configuration and version are filled in.
 
     Raises:
-        ValueError: the class is not in `MODELS`.
+        UsageError: `load` could not read the file: a class is not in `MODELS`, a module or a tensor
+            is not of the model's configuration, such as that of a pruned or parametrised layer, or
+            tensors have several precisions or no values.
         FileNotFoundError: the folder does not exist.
 
     Example:
@@ -78,13 +80,8 @@ def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | No
         >>> load(path).config()["levels"], read_card(path).classes
         (4, ('zero', 'one'))
     """
-    name = type(model).__name__
-    if MODELS.get(name) is not type(model):
-        raise ValueError(
-            f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's"
-            " state_dict() in a file of your own"
-        )
-    own: dict[str, Any] = {"model": name, "config": model.config()}
+    check_rebuilt(model)
+    own: dict[str, Any] = {"model": type(model).__name__, "config": model.config()}
     card = replace(card or ModelCard(), format=FORMAT, version=__version__, **own)
     write_tensors(path, model.state_dict(), card.to_json())
 

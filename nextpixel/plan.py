@@ -276,7 +276,9 @@ def _front_steps(
 def _is_ours(model: AutoregressiveModel) -> bool:
     """Whether no code of a user's own takes part, which a replay of our operations would miss."""
     return all(
-        type(part).__module__.startswith(("nextpixel.", "torch.")) and "forward" not in vars(part)
+        type(part).__module__.startswith(("nextpixel.", "torch."))
+        and "forward" not in vars(part)
+        and not (part._forward_hooks or part._forward_pre_hooks)
         for part in model.modules()
     )
 

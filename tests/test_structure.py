@@ -11,7 +11,7 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "version", "conditions", "cache", "devices", "front"],
+    ["errors", "version", "tracing", "conditions", "cache", "devices", "front"],
     ["settings"],
     ["files", "layers"],
     ["models"],

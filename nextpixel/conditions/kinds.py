@@ -17,8 +17,8 @@ from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from nextpixel.conditions.one_hot import as_one_hot
 from nextpixel.errors import UsageError
 
 __all__ = [
@@ -180,7 +180,7 @@ class ClassCondition(Condition):
 
     def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
         """One-hot."""
-        return functional.one_hot(value.long() + 1, self.classes + 1)[:, 1:].to(dtype)
+        return as_one_hot(value + 1, self.classes + 1, dtype)[:, 1:]
 
     def seen_from(self, scale: int) -> "ClassCondition":  # noqa: ARG002
         """The class of an image does not depend on its size."""
@@ -285,8 +285,8 @@ class MapCondition(Condition):
         if self.levels is None:
             return value.to(dtype).nan_to_num()
         if self.categorical:
-            one_hot = functional.one_hot(value.long().clamp(min=0), self.levels)
-            return one_hot.movedim(-1, 2).flatten(1, 2).to(dtype)
+            one_hot = as_one_hot(value.clamp(min=0), self.levels, dtype)
+            return one_hot.movedim(-1, 2).flatten(1, 2)
         return value.to(dtype) * (2 / (self.levels - 1)) - 1
 
     def seen_from(self, scale: int) -> "MapCondition":

@@ -94,6 +94,11 @@ class ConditionEncoder(nn.Module):
         maps = sum(part.width for part in self.conditions if part.per_pixel)
         return Widths(vector, maps, (self.position_waves + 1) ** 2 - 1)
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        waves = [f"position_waves={self.position_waves}"] if self.position_waves else []
+        return ", ".join([part.describe() for part in self.conditions] + waves)
+
     def standardise(self, vectors: Tensor) -> None:
         """Sets offset and factor so that these vectors, (N, total size), get mean 0 and variance 1.
 
@@ -153,6 +158,7 @@ class ConditionBias(nn.Module):
 
     def __init__(self, widths: Widths, features: int) -> None:
         super().__init__()
+        self.widths, self.features = widths, features
         self.of_vector = nn.Linear(widths.vector, features, bias=False) if widths.vector else None
         self.of_maps = nn.Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
         self.of_positions = (
@@ -165,6 +171,11 @@ class ConditionBias(nn.Module):
         for layer in (self.of_vector, self.of_maps, self.of_positions):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.05)
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        given = ", ".join(f"{name}={width}" for name, width in self.widths._asdict().items())
+        return f"{given}, features={self.features}"
 
     def forward(self, encoded: Encoded, rows: range | None = None) -> Tensor:
         """The bias, (B, features, 1, 1); with maps or positions (B, features, rows, W).

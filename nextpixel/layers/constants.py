@@ -15,6 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from nextpixel.tracing import transformed
+
 __all__ = ["constant"]
 
 P = ParamSpec("P")
@@ -30,12 +32,12 @@ _LOCK = threading.Lock()
 def constant(function: Callable[P, Result]) -> Callable[P, Result]:
     """Keeps what a function of hashable arguments gives, and forgets what was not used for longest.
 
-    Compiled code computes it anew, and the compiler folds it.
+    Where torch compiles or transforms the code that asks, it is computed anew.
     """
 
     @wraps(function)
     def kept(*args: P.args, **kwargs: P.kwargs) -> Result:
-        if torch.compiler.is_compiling():
+        if transformed():
             return function(*args, **kwargs)
         key = function, args, *kwargs.items()
         with _LOCK:

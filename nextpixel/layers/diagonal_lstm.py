@@ -75,6 +75,10 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.initial_h.zero_()
         self.initial_c.zero_()
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"{2 * self.features}, {self.features}, directions=2"
+
     @property
     def _input_to_state(self) -> list[MaskedConv2d]:
         return cast(list[MaskedConv2d], list(self.input_to_state))
@@ -156,7 +160,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         row = front.state(self, lambda: self._begin(x, condition, front, state, image))
         column, channel = front.phase, front.channel
         front.run(row.inputs[:, column, channel].copy_, x)
-        gates = self._input_to_state[0].forward(x, cache, onto=row.above[:, column, channel])
+        gates = self._input_to_state[0](x, cache, onto=row.above[:, column, channel])
         before = row.h[:, column].flatten(1)
         front.run(torch.addmm, gates, before, row.matrices[channel], out=gates)
         h, c = row.h[:, column + 1, channel], row.c[:, column + 1, channel]

@@ -26,6 +26,7 @@ from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.vertical_conv import VerticalConv2d
+from nextpixel.tracing import transformed
 
 __all__ = ["GatedBlock", "gate"]
 
@@ -43,7 +44,7 @@ def gate(y: Tensor, front: Front | None = None, key: Hashable = None) -> Tensor:
         front.run(gated.mul_, a)
         return gated
     # Over whole maps, strided halves cost two to three times what contiguous copies do.
-    if y.ndim == 4:
+    if y.ndim == 4 and not transformed():
         channels_last = y.is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if channels_last else torch.contiguous_format
         a, b = a.contiguous(memory_format=order), b.contiguous(memory_format=order)
@@ -118,15 +119,33 @@ class GatedBlock(nn.Module):
         self.horizontal_bias = ConditionBias(widths, 2 * features) if widths is not None else None
         self.dropout = dropout
 
-    def vertical(
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        inputs, features = self.vertical_conv.weight.shape[1], self.out.weight.shape[1]
+        return f"{inputs}, {features}, residual={self.residual}, dropout={self.dropout}"
+
+    def forward(
+        self,
+        x: Tensor,
+        condition: Encoded | None,
+        cache: Cache | None,
+        link: Tensor | None = None,
+        skips: Tensor | None = None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """One of the stacks, over rows or at a front: a pass calls a block once for each.
+
+        Without a link it is the vertical stack: to its output (B, F, rows, W), None in the last
+        layer, and the link (B, 2F, rows, W), which the horizontal stack adds to its convolution and
+        which includes the condition's bias. With a link it is the horizontal stack: to its output
+        (B, F, rows, W), and the sum of skips so far.
+        """
+        if link is None:
+            return self._vertical(x, condition, cache)
+        return self._horizontal(x, link, skips, cache)
+
+    def _vertical(
         self, v: Tensor, condition: Encoded | None, cache: Cache | None
     ) -> tuple[Tensor | None, Tensor]:
-        """The vertical stack over rows.
-
-        Returns:
-            The vertical output (B, F, rows, W), and the (B, 2F, rows, W) that the horizontal stack
-            adds to its convolution: the link and the condition's bias.
-        """
         if cache is not None and cache.front is not None:
             return self._vertical_at_front(v, condition, cache, cache.front)
         rows = None if cache is None else cache.rows
@@ -188,22 +207,15 @@ class GatedBlock(nn.Module):
             functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
         )
 
-    def horizontal(
+    def _horizontal(
         self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The horizontal stack, over rows or at a front.
-
-        Returns:
-            Its output, and the sum of skips so far.
-        """
-        # `forward` by name: at a front, the bookkeeping of a module's call costs as much as its
-        # product.
-        y = self.horizontal_conv.forward(h, cache, onto=link)
+        y = self.horizontal_conv(h, cache, onto=link)
         front = None if cache is None else cache.front
         if front is None:
             gated = self._gate(y)
         else:
             gated = self._gate_at_front(y, front.pixel((self, "gate"), y.shape[1] // 2), front)
         if self.skip is not None:
-            skips = self.skip.forward(gated, cache, onto=skips)
-        return self.out.forward(gated, cache, onto=h if self.residual else None), skips
+            skips = self.skip(gated, cache, onto=skips)
+        return self.out(gated, cache, onto=h if self.residual else None), skips

@@ -42,6 +42,10 @@ class ImageEncoder(nn.Module):
         self.inner = features, height, width
         self.out: nn.Module = nn.Linear(features * height * width, outputs)
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"channels={self.channels}, levels={self.levels}, size={self.size}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Integers (B, C, H, W) to (B, outputs).
 

@@ -41,6 +41,10 @@ class ImageInput(nn.Module, ABC):
         self.levels, self.colours, self.channels = levels, colours, channels
         self.maps = channels * features
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"channels={self.channels}, levels={self.levels}, maps={self.maps}"
+
     @abstractmethod
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:
         """Integers (B, c, h, w) of the colours from `channel` on, to (B, c · features, h, w).

@@ -125,6 +125,15 @@ class MaskedConv2d(nn.Module):
             weight.dtype,
         )
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        outputs, inputs, rows, taps = self.weight.shape
+        biased = "" if self.bias is not None else ", bias=False"
+        return (
+            f"{inputs}, {outputs}, kernel_size=({rows}, {taps}), mask_type={self.mask_type!r},"
+            f" channels={self.channels}{biased}"
+        )
+
     def masked_weight(self) -> Tensor:
         """The weights that count, (outputs, inputs, rows, taps)."""
         return self.weight * self._mask() if self.masked else self.weight
@@ -286,6 +295,11 @@ class FirstConv2d(nn.Module):
         self.above = VerticalConv2d(
             inputs, outputs, kernel_size, rows=kernel_size // 2, share=above / (above + left)
         )
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        outputs, inputs = self.left.weight.shape[:2]
+        return f"{inputs}, {outputs}, kernel_size={2 * self.left.reach + 1}"
 
     def forward(self, x: Tensor, above: Callable[[], Tensor], cache: Cache | None = None) -> Tensor:
         """Convolves the rows of the image, or at a front the previous sub-pixel.

@@ -61,6 +61,10 @@ class ResidualBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"{self.up.weight.shape[0]}, residual={self.residual}"
+
     def forward(
         self,
         x: Tensor,
@@ -72,8 +76,8 @@ class ResidualBlock(nn.Module):
         """The next layer's input, and the sum of skips so far."""
         y = self.dropout(self.layer(x, condition, cache, image))
         if self.skip is not None:
-            skips = self.skip.forward(y, cache, onto=skips)
-        return self.up.forward(y, cache, onto=x if self.residual else None), skips
+            skips = self.skip(y, cache, onto=skips)
+        return self.up(y, cache, onto=x if self.residual else None), skips
 
 
 class ConvolutionalLayer(nn.Module):
@@ -114,16 +118,21 @@ class ConvolutionalLayer(nn.Module):
         )
         self.condition_bias = ConditionBias(widths, outputs) if widths is not None else None
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        features = self.down.weight.shape[0]
+        return f"{2 * features}, {features}, gated={self.gated}"
+
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> Tensor:  # noqa: ARG002
         """2h maps to h, over rows or at a front."""
         front = None if cache is None else cache.front
-        y = relu(self.down.forward(relu(x, front, self), cache), front)
+        y = relu(self.down(relu(x, front, self), cache), front)
         bias = None
         if self.condition_bias is not None and condition is not None:
             bias = self._bias(self.condition_bias, condition, cache)
-        y = self.conv.forward(y, cache, onto=bias)
+        y = self.conv(y, cache, onto=bias)
         return self._gate(y, front) if self.gated else relu(y, front)
 
     def _gate(self, y: Tensor, front: Front | None) -> Tensor:

@@ -63,6 +63,10 @@ class RowLSTMLayer(nn.Module):
         self.initial_h.zero_()
         self.initial_c.zero_()
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"{2 * self.features}, {self.features}, kernel_size={self.kernel_size}"
+
     def forward(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, image: Image
     ) -> Tensor:  # noqa: ARG002
@@ -113,7 +117,7 @@ class RowLSTMLayer(nn.Module):
         state = front.state(self, lambda: self._front_state(x, cache, front))
         channel = front.channel
         above = front.once(self, lambda: self._from_above(condition, front, state))
-        gates = self.input_to_state.forward(x, cache, onto=front.of_colour(above))
+        gates = self.input_to_state(x, cache, onto=front.of_colour(above))
         carried = front.of_colour(state.c.window(1, 0, 0))
         h, c = (front.pixel((self, name), x.shape[1] // 2) for name in ("h", "c"))
         lstm_cell(front, gates, carried, h, c, self.arithmetic)

@@ -19,46 +19,18 @@ one product per tap at the end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from nextpixel.front.place import Front
 from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.constants import constant
+from nextpixel.layers.recurrence import Fronts, gradients, recurrence
+from nextpixel.tracing import transformed
 
 __all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
-
-
-@dataclass(frozen=True, eq=False)
-class Fronts:
-    """How the cells of a map, and border cells, are packed.
-
-    Cell k of a front is read by tap j of the next front's cell k - shift + j, so that taps are
-    neighbouring slices.
-
-    Attributes:
-        cells: for every direction the pixels (row · W + column) in the order of their fronts, (D,
-            H·W).
-        spans: for every front, where it begins and ends among the cells, where it begins among
-            cells and borders, and where among those the slice of its first tap begins.
-        padded: number of cells and borders.
-        inner: where each cell is among cells and borders, (H·W,).
-        border: where each border cell is whose content the caller gives; the others are zero.
-        taps: number of taps.
-        carry: which tap hands on the cell state.
-    """
-
-    cells: Tensor
-    spans: tuple[tuple[int, int, int, int], ...]
-    padded: int
-    inner: Tensor
-    border: Tensor
-    taps: int
-    carry: int
 
 
 @constant
@@ -163,10 +135,11 @@ def lstm_scan(
     directions, _, width, _ = weight.shape
     assert len(z) == directions == len(fronts.cells)
     rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width) for m in z]
-    if arithmetic is not None:
-        h, c = _forward_only(weight, border_h, border_c, fronts, rows, arithmetic)
-        return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
-    *h, c = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
+    if arithmetic is not None or transformed():
+        h, c = recurrence(weight, border_h, border_c, fronts, rows, arithmetic)
+    else:
+        found = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
+        h, c = found[:directions], found[directions]
     return tuple(m.view(batch, height, columns, width).permute(0, 3, 1, 2) for m in h), c
 
 
@@ -206,40 +179,14 @@ def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[
     )
 
 
-def _forward_only(
-    weight: Tensor,
-    border_h: Tensor,
-    border_c: Tensor,
-    fronts: Fronts,
-    z: Sequence[Tensor],
-    arithmetic: Arithmetic,
-) -> tuple[list[Tensor], Tensor]:
-    """`_Scan` in another arithmetic: the states as rows, and the cell states of the last front."""
-    directions, _, width, _ = weight.shape
-    batch = border_h.shape[2]
-    to, _, padded = _places(fronts, batch, weight.device)
-    border, _, _ = _slots(fronts, weight.device)
-    h, c = weight.new_zeros(2, directions, fronts.padded, batch, width).unbind(0)
-    h[:, border], c[:, border] = border_h, border_c
-    for start, stop, own, read in fronts.spans:
-        n, carry = stop - start, read + fronts.carry
-        cells = to[:, start * batch : stop * batch]
-        a = torch.stack([m.index_select(0, k) for m, k in zip(z, cells, strict=True)])
-        for tap, matrix in enumerate(weight.unbind(1)):
-            a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
-        now = c[:, own : own + n]
-        gates = a.view(directions, n, batch, -1)
-        arithmetic.cell(gates, c[:, carry : carry + n], h[:, own : own + n], now)
-    rows = [m.flatten(0, 1).index_select(0, k) for m, k in zip(h, padded, strict=True)]
-    return rows, now.clone()
-
-
 class _Scan(torch.autograd.Function):
     """`lstm_scan` on rows (B·H·W, F).
 
     If z comes in half precision, from a convolution under autocast, then so are the factors of all
     products, the states h and their gradients; gates, cell states and sums stay in the weights'
     precision.
+
+    What the backward pass needs is among the outputs, so that second derivatives pass through it.
     """
 
     @staticmethod
@@ -292,25 +239,30 @@ class _Scan(torch.autograd.Function):
             ctx.save_for_backward(gates, tanh_c, h, c, weight)
             ctx.fronts = fronts
         ctx.mark_non_differentiable(last)
+        ctx.set_materialize_grads(False)
         return (
             *(m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True)),
-            last,
+            *(last, gates, tanh_c, h, c),
         )
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         gates, tanh_c, h, c, weight = ctx.saved_tensors
         fronts: Fronts = ctx.fronts
+        of_states, of_saved = given[: len(weight)], given[len(weight) + 1 :]
         batch, width = tanh_c.shape[2:]
         to, back, _ = _places(fronts, batch, h.device)
         border, inner, sources = _slots(fronts, h.device)
+        if torch.is_grad_enabled() or any(gradient is not None for gradient in of_saved):
+            with torch.autocast(h.device.type, enabled=False):
+                return gradients(ctx.saved_tensors, fronts, sources, of_states, of_saved)
         product = h.dtype
         grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
-        for direction, (rows, gradient) in enumerate(zip(to, gradients, strict=False)):
-            grad_h[direction, inner] = (
-                gradient.to(product).index_select(0, rows).view(-1, batch, width)
-            )
+        for direction, (rows, gradient) in enumerate(zip(to, of_states, strict=True)):
+            if gradient is not None:
+                grad_h[direction, inner] = (
+                    gradient.to(product).index_select(0, rows).view(-1, batch, width)
+                )
         grad_gates, one = torch.empty_like(gates, dtype=product), gates.new_ones(())
         largest = max(stop - start for start, stop, _, _ in fronts.spans)
         scratch = None if product == gates.dtype else torch.empty_like(gates[:, :largest])

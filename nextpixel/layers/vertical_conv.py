@@ -68,6 +68,11 @@ class VerticalConv2d(nn.Module):
             self.weight.mul_(self.share**0.5)
         self.bias.zero_()
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        outputs, inputs, *kernel = self.weight.shape
+        return f"{inputs}, {outputs}, kernel_size={tuple(kernel)}"
+
     def forward(
         self,
         x: Tensor,

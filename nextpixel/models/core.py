@@ -253,6 +253,11 @@ class AutoregressiveModel(ImageModel):
         }
         return keywords | {"condition": conditions_to_json(self.conditions)}
 
+    def extra_repr(self) -> str:
+        """The keywords of the model that are not None."""
+        given = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+
     def scales(self) -> Iterator[Scale]:
         """Itself."""
         yield Scale(self, 1, None)

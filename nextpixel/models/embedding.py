@@ -63,6 +63,10 @@ class Embedding(nn.Module):
         )
         self.encoder.out = nn.Sequential(nn.Dropout(dropout), self.encoder.out)
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"outputs={self.outputs}, features={self.features}"
+
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild the model."""
         own = ("channels", "levels", "outputs", "features", "dropout")

@@ -68,7 +68,7 @@ class GatedPixelCNN(AutoregressiveModel):
             links = [cache.front.of_colour(m) for m in cache.front.once(self, vertical)]
         h, skips = self.values.here(x, cache), None
         for block, link in zip(cast(Iterable[GatedBlock], self.blocks), links, strict=True):
-            h, skips = run(block.horizontal, h, link, skips, cache)
+            h, skips = run(block, h, condition, cache, link, skips)
         return h, skips
 
     def _vertical(
@@ -79,7 +79,7 @@ class GatedPixelCNN(AutoregressiveModel):
         links = []
         for block in cast(Iterable[GatedBlock], self.blocks):
             assert v is not None  # only the last layer has no vertical output
-            v, link = run(block.vertical, v, condition, cache)
+            v, link = run(block, v, condition, cache)
             links.append(link)
         return links
 

@@ -1,7 +1,14 @@
-"""Every class that a checkpoint or a recipe may name, and how a model is built from its name."""
+"""Every class that a checkpoint or a recipe may name, and how a model is built from its name.
+
+`check_rebuilt` tells whether a model is what its name, its configuration and its tensors say: a
+file holds nothing else.
+"""
 
 from collections.abc import Mapping
 from typing import Any
+
+import torch
+from torch.nn.utils.parametrize import is_parametrized
 
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
@@ -11,7 +18,7 @@ from nextpixel.models.multiscale import MultiScale
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.models.trainable import Trainable
 
-__all__ = ["MODELS", "build"]
+__all__ = ["MODELS", "build", "check_rebuilt"]
 
 MODELS: dict[str, type[Trainable] | type[Embedding]] = {
     # distributions
@@ -53,3 +60,66 @@ def _built(value: Any) -> Any:
         keywords = dict(value)
         return build(keywords.pop("model"), keywords)
     return value
+
+
+_OTHERWISE = "; keep this model's state_dict() in a file of your own"
+
+
+def check_rebuilt(model: Trainable | Embedding) -> None:
+    """Raises UsageError unless a file with its configuration and tensors gives this model again.
+
+    The model is compared with a new one of the same configuration, which has no memory for weights:
+    their modules and tensors must agree. All tensors must have values, in one precision, and be
+    parameters of one place only.
+    """
+    for path, part in model.named_modules():
+        where = f" of ‹model.{path}›" if path else ""
+        if is_parametrized(part):
+            raise UsageError(
+                f"the weights{where} are computed by a parametrisation, of which a checkpoint knows"
+                " nothing; call torch.nn.utils.parametrize.remove_parametrizations first"
+            )
+        named = isinstance(part, Trainable | Embedding)
+        if named and MODELS.get(type(part).__name__) is not type(part):
+            raise UsageError(
+                f"a checkpoint cannot name the class {type(part).__name__}{where}, only"
+                f" {', '.join(MODELS)}{_OTHERWISE}"
+            )
+    with torch.device("meta"):
+        twin = build(type(model).__name__, model.config())
+    _check_same(
+        {name: type(part).__name__ for name, part in model.named_modules(remove_duplicate=False)},
+        {name: type(part).__name__ for name, part in twin.named_modules(remove_duplicate=False)},
+    )
+    tensors = model.state_dict()
+    _check_same(
+        {name: f"a tensor {tuple(tensor.shape)}" for name, tensor in tensors.items()},
+        {name: f"a tensor {tuple(tensor.shape)}" for name, tensor in twin.state_dict().items()},
+    )
+    precisions: dict[torch.dtype, str] = {}
+    for name, tensor in tensors.items():
+        if tensor.is_meta:
+            raise UsageError(f"‹model.{name}› is on the meta device and has no values; load some")
+        precisions.setdefault(tensor.dtype, name)
+    if len(precisions) > 1:
+        found = " and ".join(f"‹model.{name}› is {dtype}" for dtype, name in precisions.items())
+        raise UsageError(f"{found}, but a checkpoint has one precision; call model.float() first")
+    names: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if (other := names.setdefault(id(parameter), name)) != name:
+            raise UsageError(
+                f"‹model.{other}› and ‹model.{name}› are one parameter; a checkpoint would give two"
+                f" back{_OTHERWISE}"
+            )
+
+
+def _check_same(own: dict[str, str], rebuilt: dict[str, str]) -> None:
+    """Raises UsageError unless a model's parts are those of its configuration."""
+    for name in [*own, *rebuilt]:
+        found, wanted = own.get(name, "absent"), rebuilt.get(name, "absent")
+        if found != wanted:
+            pruned = name.endswith("_orig")
+            raise UsageError(
+                f"‹model.{name}› is {found}, but {wanted} in the model that a checkpoint gives back"
+                + ("; call torch.nn.utils.prune.remove first" if pruned else _OTHERWISE)
+            )

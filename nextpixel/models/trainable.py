@@ -70,6 +70,12 @@ class Trainable(nn.Module, ABC):
     recompute: bool = False
     """Whether training computes each layer's maps again in the backward pass, to save memory."""
 
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        size = f", size={self.size}" if self.size else ""
+        given = "".join(f", condition: {part.describe()}" for part in self.conditions)
+        return f"channels={self.channels}, levels={self.levels}{size}{given}"
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild the model, as JSON: `registry.build(name, model.config())`."""
