@@ -173,7 +173,7 @@ class _Mixture(Cumulative):
         u = offsets * self._inverse[:, None] >> SCALE_BITS + 2  # in units of 2^-18
         u = u.clip(-SHARPEST << 8, (SHARPEST << 8) - 1)
         table, place = logistic(), (u >> 8) + SHARPEST
-        mass = table[place]
+        mass: Integers = table[place]
         mass += (table[place + 1] - mass) * (u & 255) >> 8
         mass[values == 0] = 0
         mass[values == self.levels] = 1 << EXPONENTIAL_BITS

@@ -11,6 +11,7 @@ scale by scale (`models.core.Scale`), in the order of
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ from nextpixel.conditions.values import Values, broadcast
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import ImageModel, Scale
-from nextpixel.plan import Plan, Step
+from nextpixel.plan import Plan, Step, quietly
 from nextpixel.scoring import passes
 
 __all__ = ["Stream", "decode_images", "encode_images"]
@@ -58,8 +59,9 @@ def encode_images(model: ImageModel, x: Tensor, values: Values) -> Stream:
     """
     batch, height, width = len(x), x.shape[2], x.shape[3]
     found = torch.zeros(batch, 2 * model.channels, height, width, dtype=torch.int64)
-    for images, rows, columns, bounds in passes(model, x, values, ask=_bounds):
-        found[images, :, rows, columns] += bounds.long()
+    with _plain():
+        for images, rows, columns, bounds in passes(model, x, values, ask=_bounds):
+            found[images, :, rows, columns] += bounds.long()
     starts, sizes = found.numpy().reshape(batch, 2, model.channels, height, width).swapaxes(0, 1)
     lags, sequences = [], []
     for scale in model.scales():
@@ -92,14 +94,21 @@ def decode_images(
     given = broadcast(model.conditions, values, batch, size, model.device)
     decoder = Decoder(stream.data, model.levels, stream.lanes)
     lags = {scale.step: lag for scale, lag in zip(scales, stream.lags, strict=True)}
-    for step, lanes in _steps(model, x, given, lags):
-        distributions = cumulative(step.distribution, step.given(), step.channel)
-        decoded = decoder.decode(distributions.part(lanes))
-        sites = step.front.sites[torch.from_numpy(lanes).to(x.device)]
-        of_colour = step.front.flat(step.front.x, step.channel)
-        of_colour.index_copy_(0, sites, torch.from_numpy(decoded).to(x.device))
+    with torch.inference_mode(), full_precision(x.device), _plain():
+        for step, lanes in _steps(evaluating(model), x, given, lags):
+            with quietly(step.front):
+                distributions = cumulative(step.distribution, step.given(), step.channel)
+                decoded = decoder.decode(distributions.part(lanes))
+                sites = step.front.sites[torch.from_numpy(lanes).to(x.device)]
+                of_colour = step.front.flat(step.front.x, step.channel)
+                of_colour.index_copy_(0, sites, torch.from_numpy(decoded).to(x.device))
     decoder.finish()
     return x
+
+
+def _plain() -> AbstractContextManager[None]:
+    """Convolutions are sums of products within a block, and no transforms of them."""
+    return torch.backends.cudnn.flags(enabled=False)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
