@@ -23,9 +23,10 @@ from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.frequencies import cumulative, precision
 from nextpixel.conditions.values import Values, broadcast
+from nextpixel.devices import full_precision
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import ImageModel, Scale
+from nextpixel.models.core import ImageModel, Scale, evaluating
 from nextpixel.plan import Plan, Step, quietly
 from nextpixel.scoring import passes
 
@@ -108,7 +109,7 @@ def decode_images(
 
 def _plain() -> AbstractContextManager[None]:
     """Convolutions are sums of products within a block, and no transforms of them."""
-    return torch.backends.cudnn.flags(enabled=False)  # type: ignore[no-any-return, no-untyped-call]
+    return torch.backends.cudnn.flags(enabled=False)
 
 
 def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
