@@ -12,6 +12,7 @@ from nextpixel.version import __version__ as __version__
 if TYPE_CHECKING:
     from nextpixel.analysis.causality import check_causality
     from nextpixel.checkpoint import load, save
+    from nextpixel.codec.compress import compress, decompress
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.load import load_data
     from nextpixel.inference.completion import complete_images
@@ -47,6 +48,8 @@ __all__ = [
     "check_causality",
     "complete",
     "complete_images",
+    "compress",
+    "decompress",
     "dequantised_bits_per_dim",
     "draw_images",
     "evaluate_model",
@@ -79,6 +82,8 @@ _HOMES = {
     "check_causality": "analysis.causality",
     "complete": "sampling",
     "complete_images": "inference.completion",
+    "compress": "codec.compress",
+    "decompress": "codec.compress",
     "dequantised_bits_per_dim": "scoring",
     "draw_images": "inference.drawing",
     "evaluate_model": "inference.evaluation",

@@ -94,17 +94,17 @@ def test_a_stream_restores_its_images_at_the_size_of_their_likelihood(name: str)
 def test_frequencies_are_the_same_integers_however_they_are_computed(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, size = exact(build(name)), (6, 6) if name.startswith("autoencoder") else (5, 6)
-    x, values = images(model, 3, size), given(model, 3, size)
+    model, size = exact(build(name)), (6, 6) if name.startswith("autoencoder") else (4, 5)
+    x, values = images(model, 2, size), given(model, 2, size)
     whole = rows_of(model, x, values)
-    parts = [rows_of(model, x[k : k + 1], index(values, slice(k, k + 1))) for k in range(3)]
+    parts = [rows_of(model, x[k : k + 1], index(values, slice(k, k + 1))) for k in range(2)]
     assert torch.equal(torch.cat(parts), whole)
     assert torch.equal(rows_of(model, x, values, most_rows=2), whole)
     assert torch.equal(walked(model, x[:1], index(values, slice(1)), raster=True), whole[:1])
     assert torch.equal(walked(model, x, values, raster=False), whole)
     monkeypatch.setattr("nextpixel.codec.streams.lanes_for", lambda _: 11)  # together
     stream = encode_images(model, x, values)
-    assert torch.equal(decode_images(model, stream, 3, size, values), x)
+    assert torch.equal(decode_images(model, stream, 2, size, values), x)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -274,11 +274,11 @@ def test_images_and_their_conditions_are_restored(name: str) -> None:
 
 
 GOLDEN = {
-    "mnist": 0xCF3AC0A2,
-    "mnist-gated-pixel-cnn": 0xCF3AC0A2,
-    "mnist-pixel-cnn": 0xCF3AC0A2,
-    "mnist-row-lstm": 0xCF3AC0A2,
-    "patches": 0x6F3B4ADB,
+    "mnist": 0xFB1A64C8,
+    "mnist-gated-pixel-cnn": 0xFB1A64C8,
+    "mnist-pixel-cnn": 0xFB1A64C8,
+    "mnist-row-lstm": 0xFB1A64C8,
+    "patches": 0x317D706E,
 }
 """CRC-32 of the pixels in files that another machine made with pretrained models."""
 
