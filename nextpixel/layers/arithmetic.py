@@ -1,7 +1,6 @@
 """What layers do between products, for an arithmetic other than floating point.
 
-A layer's products are the same in every arithmetic; what goes into them and what becomes of their
-sums is not. Layers have an attribute `arithmetic`, None for floating point as torch computes it.
+Layers have an attribute `arithmetic`, None for floating point as torch computes it.
 Otherwise it rounds values and sums, and computes what is no product. `nextpixel.codec.exact` has
 one in which no sum is rounded before it is complete, so that results do not depend on the order of
 additions.
@@ -11,10 +10,11 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nextpixel.front.place import Front
 
-__all__ = ["FEATURES", "LOCATIONS", "Arithmetic", "rounded", "value"]
+__all__ = ["FEATURES", "LOCATIONS", "Arithmetic", "convolved", "rounded", "value"]
 
 FEATURES = 10
 """Binary places of features and logits."""
@@ -25,6 +25,10 @@ LOCATIONS = 16
 @runtime_checkable
 class Arithmetic(Protocol):
     """How values and sums are rounded, and the functions between products."""
+
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int) -> Tensor:
+        """A convolution, with so many zeros at both ends of every row."""
+        ...
 
     def rounded(self, y: Tensor, places: int) -> Tensor:
         """A complete sum of products, rounded to binary places; it overwrites y."""
@@ -43,6 +47,15 @@ class Arithmetic(Protocol):
     ) -> Tensor:
         """Waves at every pixel, as `layers.conditioning` defines them: (1, waves, H, W)."""
         ...
+
+
+def convolved(
+    arithmetic: Arithmetic | None, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int = 0
+) -> Tensor:
+    """A convolution, with so many zeros at both ends of every row."""
+    if arithmetic is None:
+        return functional.conv2d(x, weight, bias, padding=(0, beside))
+    return arithmetic.convolved(x, weight, bias, beside)
 
 
 def rounded(

@@ -20,7 +20,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import Ring
-from nextpixel.layers.arithmetic import FEATURES, Arithmetic, rounded
+from nextpixel.layers.arithmetic import FEATURES, Arithmetic, convolved, rounded
 from nextpixel.layers.constants import constant
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.vertical_conv import (
@@ -153,7 +153,7 @@ class MaskedConv2d(nn.Module):
             x = below_past_rows(self, x, self.rows_above, cache)
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
-        y = functional.conv2d(x, self.masked_weight(), self.bias)
+        y = convolved(self.arithmetic, x, self.masked_weight(), self.bias)
         return rounded(self.arithmetic, y if onto is None else onto + y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:

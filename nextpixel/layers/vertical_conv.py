@@ -13,7 +13,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
-from nextpixel.layers.arithmetic import Arithmetic, rounded
+from nextpixel.layers.arithmetic import Arithmetic, convolved, rounded
 from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = [
@@ -90,7 +90,7 @@ class VerticalConv2d(nn.Module):
             return self._at_front(x, cache, cache.front, colours, into)
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = below_past_rows(self, x, self.rows_above, cache)
-        y = functional.conv2d(x, self.weight, self.bias, padding=(0, self.columns_beside))
+        y = convolved(self.arithmetic, x, self.weight, self.bias, self.columns_beside)
         return rounded(self.arithmetic, y)
 
     def _at_front(
