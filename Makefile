@@ -2,11 +2,13 @@
 #
 #   PYTHON       the Python that makes the environment; by default the first of python3.11 ... python3.14, python3 that serves
 #   VENV         the environment's folder
+#   LOWEST       the folder of the environment of `make test-lowest`
 #   JOBS         how many processes run the tests
 #   ARGS         further arguments of pytest: make test ARGS="-k masks -x"
 
 PYTHON ?=
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 JOBS ?= 2
 ARGS ?=
 
@@ -16,10 +18,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 READY := $(VENV)/.ready
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees
 # One thread a process: two OpenMP threads on a busy machine can be ten times slower than one. No test needs a network or a screen.
-PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest
+QUIET := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=Agg
+PYTEST := $(QUIET) $(BIN)/python -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow coverage lint format security types docs check constraints clean clean-all
+.PHONY: help setup demo test test-slow test-lowest coverage lint format security types docs check constraints clean clean-all
 
 help:  ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
@@ -35,9 +38,12 @@ test: $(READY)  ## the fast tests and the docstrings' examples
 test-slow: $(READY)  ## the tests that take more than five seconds each
 	$(PYTEST) -n $(JOBS) --dist worksteal -m slow --timeout 1800 $(ARGS)
 
+test-lowest: $(LOWEST)/.ready  ## the fast tests with Python 3.11 and the lowest versions that pyproject.toml allows
+	$(QUIET) $(LOWEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
+
 coverage: $(READY)  ## the fast tests, with the lines and branches that they miss
 	$(BIN)/python -m coverage erase
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m coverage run -m pytest -m "not slow" $(ARGS)
+	$(QUIET) $(BIN)/python -m coverage run -m pytest -m "not slow" $(ARGS)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 
@@ -71,8 +77,8 @@ clean:  ## remove what the tools wrote, except the environment
 	rm -rf docs/_build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find nextpixel tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-clean-all: clean  ## remove the environment too
-	if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
+clean-all: clean  ## remove the environments too
+	for folder in $(VENV) $(LOWEST); do if [ -e $$folder/pyvenv.cfg ]; then rm -rf $$folder; fi; done
 
 # --- Set-up --------------------------------------------------------------------------------------------------------------
 
@@ -102,9 +108,19 @@ $(VENV)/.torch: $(BIN)/python constraints.txt
 	$(BIN)/python -W ignore -c 'import torch; print("torch", torch.__version__, "with CUDA" if torch.version.cuda else "without CUDA")'
 	@touch $@
 
-# hatchling stands in the environment, so that the build uses the pinned one: pip 23 does not apply constraints to a build of its own.
+# hatchling and its plug-in stand in the environment, so that the build uses the pinned one: pip 23 does not apply constraints to a build of its own.
 $(READY): $(VENV)/.torch pyproject.toml constraints.txt
 	@echo "Installing nextpixel and what it needs; this takes a minute."
-	@$(INSTALL) hatchling
+	@$(INSTALL) hatchling hatch-fancy-pypi-readme
 	@$(INSTALL) --no-build-isolation --editable '.[data,plots,tensorboard,demo,dev,docs]'
+	@touch $@
+
+# uv takes the lowest version of what pyproject.toml names, and the newest of what those need. Again the CPU build of torch
+# comes from PyTorch's own index where it can be reached.
+$(LOWEST)/.ready: $(BIN)/python pyproject.toml
+	@$(INSTALL) uv
+	@$(BIN)/uv venv --quiet --clear --python 3.11 $(LOWEST)
+	@install="$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct"; \
+		$$install --torch-backend cpu --editable '.[data,plots,tensorboard,dev]' 2>/dev/null \
+			|| $$install --editable '.[data,plots,tensorboard,dev]'
 	@touch $@

@@ -268,7 +268,7 @@ def train(
 
 
 def digits(split: str) -> Tensor:
-    """The train or test images of scikit-learn's digits, (N, 1, 8, 8)."""
+    """The train or test images of the digits, (N, 1, 8, 8)."""
     data = load_data("digits")
     chosen = data.train if split == "train" else data.test
     return torch.from_numpy(np.asarray(chosen.images)).long()

@@ -4,99 +4,170 @@ The public names below are imported when first used, so that the command line ca
 loading torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from nextpixel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from nextpixel.analysis.causality import check_causality
+    from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
+    from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
+    from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
     from nextpixel.codec.compress import compress, decompress
+    from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
+    from nextpixel.data.annotations import BagOfWords
     from nextpixel.data.load import load_data
+    from nextpixel.data.statistics import histogram_bits_per_dim
+    from nextpixel.data.values import stored_values
     from nextpixel.inference.completion import complete_images
     from nextpixel.inference.drawing import draw_images
     from nextpixel.inference.evaluation import evaluate_model
+    from nextpixel.inference.interpolation import between, interpolate
     from nextpixel.inference.trained import open_trained
+    from nextpixel.layers.heads import Distribution
+    from nextpixel.models.autoencoder import PixelCNNAutoencoder
+    from nextpixel.models.core import ImageModel
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
     from nextpixel.models.logits import Logits
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+    from nextpixel.models.wrapping import as_model
+    from nextpixel.orders import Order
     from nextpixel.sampling import complete, sample
-    from nextpixel.scoring import bits_per_dim, dequantised_bits_per_dim, score
+    from nextpixel.scoring import (
+        bits_per_dim,
+        dequantised_bits_per_dim,
+        dequantised_score,
+        entropy_map,
+        log_prob_map,
+        scale_scores,
+        score,
+    )
+    from nextpixel.settings.choice import ModelChoice
     from nextpixel.settings.preparation import Preparation
     from nextpixel.settings.source import Source
     from nextpixel.settings.training import TrainConfig
     from nextpixel.training.loop import initial_state, train
     from nextpixel.training.start import resume_model, train_model
+    from nextpixel.walk import fronts, walk
 
 __all__ = [
+    "BagOfWords",
     "ClassCondition",
     "DiagonalBiLSTM",
+    "Distribution",
     "GatedPixelCNN",
+    "ImageModel",
     "Logits",
     "MapCondition",
+    "ModelChoice",
     "MultiScale",
+    "Order",
     "PixelCNN",
+    "PixelCNNAutoencoder",
     "Preparation",
     "RowLSTM",
     "Source",
     "TrainConfig",
     "VectorCondition",
+    "as_model",
+    "between",
     "bits_per_dim",
     "check_causality",
+    "class_log_probabilities",
     "complete",
     "complete_images",
+    "complete_with_evidence",
     "compress",
+    "condition_worth",
     "decompress",
     "dequantised_bits_per_dim",
+    "dequantised_score",
     "draw_images",
+    "effective_receptive_field",
+    "entropy_map",
     "evaluate_model",
+    "fronts",
+    "histogram_bits_per_dim",
     "initial_state",
+    "interpolate",
     "load",
     "load_data",
+    "log_prob_map",
     "open_trained",
+    "receptive_field",
+    "reconstruct",
     "resume_model",
     "sample",
     "save",
+    "scale_scores",
     "score",
+    "stored_values",
     "train",
     "train_model",
+    "walk",
 ]
 
 _HOMES = {
+    "BagOfWords": "data.annotations",
     "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
+    "Distribution": "layers.heads",
     "GatedPixelCNN": "models.gated_pixel_cnn",
+    "ImageModel": "models.core",
     "Logits": "models.logits",
     "MapCondition": "conditions.kinds",
+    "ModelChoice": "settings.choice",
     "MultiScale": "models.multiscale",
+    "Order": "orders",
     "PixelCNN": "models.pixel_rnn",
+    "PixelCNNAutoencoder": "models.autoencoder",
     "Preparation": "settings.preparation",
     "RowLSTM": "models.pixel_rnn",
     "Source": "settings.source",
     "TrainConfig": "settings.training",
     "VectorCondition": "conditions.kinds",
+    "as_model": "models.wrapping",
+    "between": "inference.interpolation",
     "bits_per_dim": "scoring",
     "check_causality": "analysis.causality",
+    "class_log_probabilities": "analysis.condition_worth",
     "complete": "sampling",
     "complete_images": "inference.completion",
+    "complete_with_evidence": "completing",
+    "condition_worth": "analysis.condition_worth",
     "compress": "codec.compress",
     "decompress": "codec.compress",
     "dequantised_bits_per_dim": "scoring",
+    "dequantised_score": "scoring",
     "draw_images": "inference.drawing",
+    "effective_receptive_field": "analysis.receptive_fields",
+    "entropy_map": "scoring",
     "evaluate_model": "inference.evaluation",
+    "fronts": "walk",
+    "histogram_bits_per_dim": "data.statistics",
     "initial_state": "training.loop",
+    "interpolate": "inference.interpolation",
     "load": "checkpoint",
     "load_data": "data.load",
+    "log_prob_map": "scoring",
     "open_trained": "inference.trained",
+    "receptive_field": "analysis.receptive_fields",
+    "reconstruct": "autoencoding",
     "resume_model": "training.start",
     "sample": "sampling",
     "save": "checkpoint",
+    "scale_scores": "scoring",
     "score": "scoring",
+    "stored_values": "data.values",
     "train": "training.loop",
     "train_model": "training.start",
+    "walk": "walk",
 }
 
 
@@ -108,3 +179,13 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted(globals() | _HOMES)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Whoever imports the module `nextpixel.walk` must not hide the function `nextpixel.walk`.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

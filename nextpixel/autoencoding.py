@@ -6,15 +6,19 @@ and Burda et al. (2016).
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from nextpixel.arguments import instance_of, whole_number
+from nextpixel.border import Images, admit_images, checked_generator
 from nextpixel.conditions.values import Values
 from nextpixel.devices import draw_noise, full_precision
+from nextpixel.layers.integers import check_range
 from nextpixel.models.autoencoder import PixelCNNAutoencoder, gaussian_divergence
-from nextpixel.models.core import check_values, evaluating
+from nextpixel.models.evaluation import evaluating
 from nextpixel.models.trainable import Trainable
 from nextpixel.sampling import Progress, sample
 from nextpixel.scoring import score
@@ -31,31 +35,30 @@ __all__ = [
 
 def reconstruct(
     model: PixelCNNAutoencoder,
-    x: Shaped[Tensor, "B C H W"],
+    x: Images,
     *,
     draws: int = 1,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
-) -> Int[Tensor, "B draws C H W"]:
+) -> Int[Tensor, "*B draws C H W"]:
     """Draws images from p(x' | h), h the code of each image.
 
     What the code holds stays; everything else is drawn anew.
 
     Args:
         model: an auto-encoder with an autoregressive decoder.
-        x: integers of the model's size.
+        x: images of the model's size, or one image (C, H, W), whose draws are (draws, C, H, W).
         draws: of each image.
         temperature, generator, progress: as for `sample`.
 
     Raises:
         ValueError: x or draws does not fit.
     """
-    if draws < 1:
-        raise ValueError(f"draws (={draws}) must be at least 1")
-    check_values(model, x)
+    draws = whole_number("draws", draws, 1)
+    model, x, single = _admitted(model, x)
     with torch.no_grad(), full_precision(model.device):
-        codes = evaluating(model).encode(x.to(model.device))
+        codes = evaluating(model).encode(x)
     drawn = sample(
         model,
         len(x) * draws,
@@ -65,16 +68,17 @@ def reconstruct(
         generator=generator,
         progress=progress,
     )
-    return drawn.view(len(x), draws, *x.shape[1:])
+    drawn = drawn.view(len(x), draws, *x.shape[1:])
+    return drawn[0] if single else drawn
 
 
 def lower_bound(
     model: PixelCNNAutoencoder,
-    x: Shaped[Tensor, "B C H W"],
+    x: Images,
     *,
     samples: int = 1,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, " B"]:
+) -> Float[Tensor, " *B"]:
     """The evidence lower bound E_q log p(x | h) - KL(q(h | x) || p(h)) of each image.
 
     Nats, float64, on the CPU. In expectation it is never more than log p(x), so it does not compare
@@ -92,11 +96,11 @@ def lower_bound(
 
 def importance_weighted_bound(
     model: PixelCNNAutoencoder,
-    x: Shaped[Tensor, "B C H W"],
+    x: Images,
     *,
     samples: int = 16,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, " B"]:
+) -> Float[Tensor, " *B"]:
     """Log 1/k Σ p(x | h_i) p(h_i) / q(h_i | x) with k codes from q; more codes make it tighter.
 
     Arguments as for `lower_bound`.
@@ -108,11 +112,11 @@ def importance_weighted_bound(
 
 def log_weights(
     model: PixelCNNAutoencoder,
-    x: Shaped[Tensor, "B C H W"],
+    x: Images,
     *,
     samples: int,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "samples B"]:
+) -> Float[Tensor, "samples ..."]:
     """Log p(x | h_i) p(h_i) / q(h_i | x) of codes h_i from q; arguments as for `lower_bound`.
 
     Their mean estimates the lower bound. The logarithm of the mean weight is the
@@ -126,11 +130,13 @@ def log_weights(
     )
 
 
-def divergence(model: PixelCNNAutoencoder, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+def divergence(model: PixelCNNAutoencoder, x: Images) -> Float[Tensor, " *B"]:
     """KL(q(h | x) || p(h)) of each image in nats: what the code costs, float64, on the CPU."""
+    model, x, single = _admitted(model, x)
     with torch.no_grad(), full_precision(model.device):
-        posterior = evaluating(model).posterior(x.to(model.device))
-        return gaussian_divergence(*posterior).sum(dim=1).cpu().double()
+        posterior = evaluating(model).posterior(x)
+        nats = gaussian_divergence(*posterior).sum(dim=1).cpu().double()
+    return nats[0] if single else nats
 
 
 def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
@@ -158,18 +164,26 @@ def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:
 
 
 def _codes(
-    model: PixelCNNAutoencoder, x: Tensor, samples: int, generator: torch.Generator | None
+    model: PixelCNNAutoencoder, x: Images, samples: int, generator: torch.Generator | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Codes from q(h | x), (B, m) each, and log p(h) - log q(h | x), (B,)."""
-    if samples < 1:
-        raise ValueError(f"samples (={samples}) must be at least 1")
-    check_values(model, x)
+    """Codes from q(h | x), (B, m) each, and log p(h) - log q(h | x), (B,), or () of one image."""
+    samples, generator = whole_number("samples", samples, 1), checked_generator(generator)
+    model, x, single = _admitted(model, x)
     with torch.no_grad(), full_precision(model.device):
-        mean, log_deviation = evaluating(model).posterior(x.to(model.device))
+        mean, log_deviation = evaluating(model).posterior(x)
     drawn = []
     for _ in range(samples):
         normal = draw_noise(torch.randn, mean.shape, generator).to(mean)
         code = mean + log_deviation.exp() * normal
         log_ratio = (0.5 * (normal**2 - code**2) + log_deviation).sum(dim=1)
-        drawn.append((code, log_ratio.cpu().double()))
+        nats = log_ratio.cpu().double()
+        drawn.append((code, nats[0] if single else nats))
     return drawn
+
+
+def _admitted(model: Any, x: Any) -> tuple[PixelCNNAutoencoder, Tensor, bool]:
+    """An auto-encoder, images that it takes, on its device, and whether it is one image."""
+    model = instance_of("model", model, PixelCNNAutoencoder, "its codes are what is asked for")
+    _, x, single = admit_images(model, x)
+    check_range(x, model.levels)
+    return model, x.to(model.device), single

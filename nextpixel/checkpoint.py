@@ -14,15 +14,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from nextpixel.arguments import path_of
 from nextpixel.devices import seeded
+from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
+from nextpixel.files.hub import HUB, downloaded
 from nextpixel.files.regular import kind_of
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS, check_rebuilt
 from nextpixel.models.trainable import Trainable
+from nextpixel.models.wrapping import FullPassModel, unwrap
 from nextpixel.version import __version__
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "load",
     "load_embedding",
     "load_trainable",
+    "named",
     "open_checkpoint",
     "pretrained",
     "read_card",
@@ -57,11 +62,12 @@ _LARGEST = 65536
 """The largest value of numbers that no tensor bounds, such as levels and scales."""
 
 
-def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | None = None) -> None:
+def save(model: nn.Module, path: str | Path, *, card: ModelCard | None = None) -> None:
     """Writes a model to one file, atomically.
 
     Args:
-        model: an instance of a class in `models.registry.MODELS`.
+        model: an instance of a class in `models.registry.MODELS`; wrappers are taken off, see
+            `models.wrapping.unwrap`.
         path: the file, usually `*.safetensors`; its folder must exist.
         card: what to say about the model. Its class, configuration and version are filled in.
 
@@ -80,10 +86,30 @@ def save(model: Trainable | Embedding, path: str | Path, *, card: ModelCard | No
         >>> load(path).config()["levels"], read_card(path).classes
         (4, ('zero', 'one'))
     """
+    model, path = named(model), path_of("path", path)
     check_rebuilt(model)
     own: dict[str, Any] = {"model": type(model).__name__, "config": model.config()}
     card = replace(card or ModelCard(), format=FORMAT, version=__version__, **own)
     write_tensors(path, model.state_dict(), card.to_json())
+
+
+def named(model: nn.Module) -> Trainable | Embedding:
+    """The model, without wrappers, if a checkpoint can name its class.
+
+    Raises:
+        UsageError: the class is not in `models.registry.MODELS`.
+    """
+    model = unwrap(model)
+    name = type(model).__name__
+    if isinstance(model, FullPassModel):
+        name = f"{type(model.module).__name__} of a module of yours"
+    if MODELS.get(name) is not type(model) or not isinstance(model, Trainable | Embedding):
+        raise UsageError(
+            f"a checkpoint cannot name the class {name}, only {_known()}; keep this model's"
+            " state_dict() in a file of your own, or put its class into"
+            " nextpixel.models.registry.MODELS wherever it is saved and loaded"
+        )
+    return model
 
 
 def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> ImageModel:
@@ -92,7 +118,8 @@ def load(path_or_name: str | Path, *, device: str | torch.device = "cpu") -> Ima
     Args:
         path_or_name: a checkpoint; the folder of a run, whose best weights it takes; or a
             pretrained model, such as "nextpixel:mnist", see `pretrained`. "mnist" is the same model
-            where no file or folder is called so; where one is, it is refused.
+            where no file or folder is called so; where one is, it is refused. "hf:OWNER/NAME", also
+            with "@REVISION", is `model.safetensors` of that repository of the Hugging Face Hub.
         device: where to put the model.
 
     Raises:
@@ -263,8 +290,12 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _resolve(path_or_name: str | Path) -> Path:
+    advice = "functions such as nextpixel.score take a model itself"
+    path_or_name = path_of("path_or_name", path_or_name, advice)
     path = Path(path_or_name).expanduser()
     if isinstance(path_or_name, str):
+        if path_or_name.startswith(HUB):
+            return downloaded(path_or_name)
         if path_or_name.startswith(_BUNDLED):
             return _bundled(path_or_name.removeprefix(_BUNDLED))
         if path_or_name in pretrained():

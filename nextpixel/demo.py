@@ -1,4 +1,4 @@
-"""A demonstration on scikit-learn's digits in about a minute: `python -m nextpixel.demo [FOLDER]`.
+"""A demonstration on 8×8 digits in about a minute: `python -m nextpixel.demo [FOLDER]`.
 
 It trains a class-conditional Gated PixelCNN, prints its test likelihood beside baselines, and draws
 samples, completions and the training curve.

@@ -16,8 +16,8 @@ from nextpixel.errors import UsageError
 __all__ = [
     "full_precision",
     "multiplies_bf16",
+    "OwnThreads",
     "draw_noise",
-    "one_thread",
     "pick_device",
     "seeded",
     "widest",
@@ -32,13 +32,10 @@ class _Shared:
     Args:
         read: the setting as it is.
         write: changes it.
-        each: whether every thread has a setting of its own, so that each must restore its own.
     """
 
-    def __init__(
-        self, read: Callable[[], Any], write: Callable[[Any], object], *, each: bool = False
-    ) -> None:
-        self._read, self._write, self._each = read, write, each
+    def __init__(self, read: Callable[[], Any], write: Callable[[Any], object]) -> None:
+        self._read, self._write = read, write
         self._lock, self._users, self._before = threading.Lock(), 0, None
 
     @contextmanager
@@ -54,21 +51,40 @@ class _Shared:
         finally:
             with self._lock:
                 self._users -= 1
-                if self._each or not self._users:
+                if not self._users:
                     self._write(self._before)
 
 
-_THREADS = _Shared(lambda: torch.get_num_threads(), lambda n: torch.set_num_threads(n), each=True)
+class OwnThreads:
+    """A block whose number of threads is its own: what it sets ends with it.
 
-
-def one_thread() -> AbstractContextManager[None]:
-    """Computes on one thread within a block, which must not hold a `yield` to a caller.
-
-    Tiny operations gain nothing from several threads and, where other processes compute too, become
-    ten times slower. The number belongs to the calling thread, but a thread that first computes
-    meanwhile takes it over.
+    The same object entered again goes on with the number that it had. The number belongs to the
+    calling thread, but a thread that first computes meanwhile takes it over as its own.
     """
-    return _THREADS.held(1)
+
+    _lock = threading.Lock()
+    _inside, _callers = 0, 0
+
+    def __init__(self) -> None:
+        self._own: int | None = None
+
+    def __enter__(self) -> None:
+        shared, found = OwnThreads, torch.get_num_threads()
+        with shared._lock:
+            if not shared._inside:
+                shared._callers = found
+            elif found == 1:  # taken over from another block
+                found = shared._callers
+            shared._inside += 1
+        self._outer = found
+        if self._own is not None:
+            torch.set_num_threads(self._own)
+
+    def __exit__(self, *_: object) -> None:
+        self._own = torch.get_num_threads()
+        with OwnThreads._lock:
+            OwnThreads._inside -= 1
+            torch.set_num_threads(self._outer)
 
 
 @contextmanager

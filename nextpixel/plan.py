@@ -5,8 +5,8 @@ taken in many at a time; the others are gone through by fronts (`nextpixel.front
 raster order, and their unknown sites are visited.
 """
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -14,14 +14,18 @@ import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.values import Values
-from nextpixel.devices import full_precision, one_thread
+from nextpixel.conditions.values import Values, map_values
+from nextpixel.devices import OwnThreads, full_precision
+from nextpixel.front.boxes import boxes, runs
 from nextpixel.front.place import Front
-from nextpixel.front.skew import Skew
+from nextpixel.front.skew import Lanes, Skew
+from nextpixel.layers.conditioning import Encoded
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale, rows_per_pass
+from nextpixel.models.core import ImageModel, RasterModel, Scale, rows_per_pass
+from nextpixel.models.own_steps import check_steps, say_cost
+from nextpixel.models.wrapping import is_ours, replays_of
 
-__all__ = ["Part", "Plan", "Step", "apart", "quietly"]
+__all__ = ["Group", "Part", "Plan", "Step", "Visit", "apart"]
 
 Item = TypeVar("Item")
 
@@ -30,24 +34,22 @@ Item = TypeVar("Item")
 _THREADED_LANES = 64
 
 
-def quietly(front: Front) -> AbstractContextManager[None]:
-    """Computes on one thread within a block if the operations at a front are small."""
-    small = front.x.device.type == "cpu" and front.lanes < _THREADED_LANES
-    return one_thread() if small else nullcontext()
-
-
 def apart(steps: Generator[Item, None, None], device: torch.device) -> Iterator[Item]:
     """Steps that are computed without gradients and in full precision.
 
-    In between, where the caller's code runs, all modes are the caller's.
+    In between, where the caller's code runs, all modes and the number of threads are the caller's.
     """
-    with closing(steps):
+    threads = OwnThreads()
+    try:
         while True:
-            with torch.inference_mode(), full_precision(device):
+            with threads, torch.inference_mode(), full_precision(device):
                 step = next(steps, None)
             if step is None:
                 return
             yield step
+    finally:
+        with threads:
+            steps.close()
 
 
 class Part(NamedTuple):
@@ -67,20 +69,22 @@ class Part(NamedTuple):
 class Step(NamedTuple):
     """One colour of one front.
 
-    `distribution` is of all lanes; `wanted` tells which of them have an unknown site, (lanes,);
-    `part` cuts (B, C, H, W) to the pixels that the front goes through.
+    `distribution` is of all lanes; `wanted` tells which of them have an unknown site, (lanes,), and
+    `draws` whether any has; `weighed` tells which have a known one that counts, or is None; `part`
+    cuts (B, C, H, W) to the pixels that the front goes through.
     """
 
     channel: int
     front: Front
     distribution: Distribution
     wanted: Tensor
+    draws: bool
+    weighed: Tensor | None
     part: Part
 
     def log_pmf(self) -> Tensor:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
-        with quietly(self.front):
-            return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
+        return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
 
     def given(self) -> Tensor:
         """What the distribution depends on: earlier colours of each lane, or x if it needs none."""
@@ -98,6 +102,30 @@ class Step(NamedTuple):
         return self.wanted.view(self.front.skew.slots, -1).any(dim=1)
 
 
+class Visit(NamedTuple):
+    """A part of images that is gone through.
+
+    `part` cuts whole images to it; `x` are its pixels; `steps` goes through them, and calls its
+    argument whenever all colours of a front are complete.
+    """
+
+    part: Part
+    x: Tensor
+    steps: Callable[[Callable[[Front], None] | None], Iterator[Step]]
+
+
+class Group(NamedTuple):
+    """Parts whose sites depend on each other, but not on those of other groups.
+
+    `part` cuts images to all of them; `x` are these pixels: of the images, or of copies of them,
+    and then a visit's own are cut from them.
+    """
+
+    part: Part
+    x: Tensor
+    visits: Iterable[Visit]
+
+
 class Plan:
     """What to visit for the unknown sites of images, and in which steps.
 
@@ -107,9 +135,11 @@ class Plan:
     Args:
         model: the distribution.
         x: images (B, C, H, W).
-        values: the model's conditions for each of them.
+        values: the model's conditions for each of them, and what it is told of turned images.
         unknown: sites to visit, (B or 1, C, H, W), on the CPU.
         raster: whether to visit one site at a time, in the model's order.
+        weighed: known sites to visit, too; None for none.
+        copies: how many copies of each image, side by side, go through each group instead of it.
         lags: for every scale's step how many columns a row is to be behind the one above it; all
             rows are then gone through together. None decides by what is unknown.
     """
@@ -122,52 +152,125 @@ class Plan:
         unknown: Tensor,
         *,
         raster: bool,
+        weighed: Tensor | None = None,
+        copies: int = 1,
         lags: Mapping[int, int] | None = None,
     ) -> None:
-        self._model, self._x, self._values = model, x, values
-        self._unknown, self._raster, self._lags = unknown, raster, lags
+        self._model, self._x, self._values = model, x, model.with_told(x, values)
+        self._unknown, self._weighed, self._raster = unknown, weighed, raster
+        self._visited = unknown if weighed is None else unknown | weighed
+        self._copies, self._lags = copies, lags
 
     def __len__(self) -> int:
         """How many steps there are."""
         count = 0
         for scale in self._model.scales():
             for part in self._parts(scale):
-                unknown = self._wanted(scale, part).any(dim=0)
+                visited = self._of_scale(self._visited, scale, part).any(dim=0)
                 for skew in self._skews(scale, part):
                     rows, columns, alive = skew.pixels(torch.tensor(skew.times))
-                    count += int((unknown[:, rows, columns] & alive).any(dim=2).sum())
+                    count += int((visited[:, rows, columns] & alive).any(dim=2).sum())
         return count
 
     def steps(self) -> Generator[Step, None, None]:
-        """Visits all unknown sites; at a step those of earlier steps must be in place in x."""
-        for scale in self._model.scales():
-            network, given = scale.network, scale.given(self._x, self._values)
-            size = (
-                len(range(0, self._x.shape[2], scale.step)),
-                len(range(0, self._x.shape[3], scale.step)),
-            )
-            encode = partial(network.encoder, given, *size) if network.encoder else None
-            encoded = None
-            for part in self._parts(scale):
-                x = part.of(self._x)
-                cache = Cache(len(x), network.colours, x.shape[2], x.shape[3])
-                if encode is not None:
-                    encoded = encode() if encoded is None else encoded
-                    cache.state(network.encoder, partial(encoded.part, part.rows, part.columns))
-                wanted = self._wanted(scale, part)
-                for skew in self._skews(scale, part):
-                    _take_in(network, x, given, cache, skew.rows.start)
-                    yield from _front_steps(network, x, given, cache, skew, wanted, part)
+        """Visits all unknown sites; at a step those of earlier steps must be in place in x.
 
-    def _wanted(self, scale: Scale, part: Part) -> Tensor:
-        """The unknown sites of a part that count in its scale."""
-        unknown = part.of(self._unknown)
+        Small steps run on one thread, until the last: take them within `OwnThreads`, as `apart` is.
+        """
+        for group in self.groups():
+            for visit in group.visits:
+                yield from visit.steps(None)
+
+    def groups(self) -> Iterator[Group]:
+        """What can be gone through independently: with copies, the parts of a single scale.
+
+        Raises:
+            UsageError: steps of a network of a user's own are not what its full pass gives.
+        """
+        for scale in self._model.scales():
+            if scale.network.steps_are_passes:
+                say_cost(len(self))
+            elif not is_ours(scale.network):
+                check_steps(scale.network, self._x, self._of_network)
+        whole = Part(1, range(self._x.shape[2]), range(self._x.shape[3]))
+        if self._copies == 1:
+            yield Group(whole, self._x, self._visits(self._x, self._values, 1))
+        elif len(list(self._model.scales())) > 1:
+            x, values = _repeated(self._copies, self._x), self._repeated_values()
+            yield Group(whole, x, self._visits(x, values, 1))
+        else:
+            for visit in self._visits(self._x, self._repeated_values(), self._copies):
+                alone = visit._replace(part=Part(1, *map(_from_zero, visit.part[1:])))
+                yield Group(visit.part, visit.x, [alone])
+
+    def _of_network(
+        self, network: RasterModel, x: Tensor, values: Values, unknown: Tensor
+    ) -> Iterator[Step]:
+        """The steps by which a network alone would go through other images."""
+        plan = Plan(network, x, values, unknown, raster=self._raster)
+        return (step for visit in plan._visits(x, values, 1) for step in visit.steps(None))
+
+    def _repeated_values(self) -> Values:
+        return map_values(partial(_repeated, self._copies), self._values)
+
+    def _visits(self, images: Tensor, values: Values, copies: int) -> Iterator[Visit]:
+        """The parts of images, or of so many copies of each, in an order in which to visit them."""
+        for scale in self._model.scales():
+            network, given = scale.network, scale.given(images, values)
+            encoded: Encoded | None = None
+            for part in self._parts(scale):
+                if network.encoder is not None and encoded is None:
+                    sides = (len(range(0, side, scale.step)) for side in images.shape[2:])
+                    encoded = network.encoder(given, *sides)
+                x = _repeated(copies, part.of(images))
+                yield Visit(part, x, partial(self._steps, scale, part, x, given, encoded))
+
+    def _steps(
+        self,
+        scale: Scale,
+        part: Part,
+        x: Tensor,
+        given: Values,
+        encoded: Encoded | None,
+        complete: Callable[[Front], None] | None,
+    ) -> Iterator[Step]:
+        network = scale.network
+        cache = Cache(len(x), network.colours, x.shape[2], x.shape[3])
+        if encoded is not None:
+            cache.state(network.encoder, partial(encoded.part, part.rows, part.columns))
+        wanted = self._of_scale(self._unknown, scale, part)
+        weighed = None
+        if self._weighed is not None:
+            weighed = self._of_scale(self._weighed, scale, part)
+        for skew in self._skews(scale, part):
+            _take_in(network, x, given, cache, skew.rows.start)
+            front = cache.enter(
+                skew,
+                x,
+                network.dtype,
+                maps=network.encoder is not None,
+                replays=replays_of(network),
+            )
+            if encoded is not None and scale.coarser is not None:
+                # Images that were drawn apart differ in what their small images add.
+                front.differing_maps = True
+                front.at_replacements(encoded.replace)
+            for step in _front_steps(network, given, cache, front, wanted, weighed, part):
+                if step is not None:
+                    yield step
+                elif complete is not None:
+                    complete(front)
+
+    @staticmethod
+    def _of_scale(sites: Tensor, scale: Scale, part: Part) -> Tensor:
+        """Those of some sites that are in a part and count in its scale."""
+        few = part.of(sites)
         if scale.coarser is None:
-            return unknown
+            return few
         apart = scale.coarser // scale.step
-        known = unknown.new_zeros(unknown.shape[2:])
+        known = few.new_zeros(few.shape[2:])
         known[-part.rows.start % apart :: apart, -part.columns.start % apart :: apart] = True
-        return unknown & ~known
+        return few & ~known
 
     def _parts(self, scale: Scale) -> Iterator[Part]:
         """Parts that hold unknown sites and their fields; none needs what a later one draws."""
@@ -176,15 +279,16 @@ class Plan:
         if self._lags is not None:
             yield whole
             return
-        unknown = self._wanted(scale, whole).any(dim=0).any(dim=0)
+        unknown = self._of_scale(self._visited, scale, whole).any(dim=0).any(dim=0)
         field = scale.network.reach.field
         if field is None:
             last = unknown.any(dim=1).nonzero().flatten().tolist()[-1:]
             if last:
-                yield Part(scale.step, range(last[0] + 1), range(width))
+                rows = height if scale.network.steps_are_passes else last[0] + 1
+                yield Part(scale.step, range(rows), range(width))
             return
         above, beside = field
-        for rows, columns in _boxes(unknown, above, width if self._raster else beside):
+        for rows, columns in boxes(unknown, above, width if self._raster else beside):
             yield Part(
                 scale.step,
                 range(max(0, rows.start - above), rows.stop),
@@ -193,49 +297,20 @@ class Plan:
 
     def _skews(self, scale: Scale, part: Part) -> Iterator[Skew]:
         """How to go through the rows with unknown sites."""
-        reach, batch, width = scale.network.reach, len(self._x), len(part.columns)
+        reach, width = scale.network.reach, len(part.columns)
         if self._lags is not None:
             yield Skew.behind(reach, part.rows, width, self._lags[scale.step])
             return
-        unknown = self._wanted(scale, part).flatten(0, 1).any(dim=0).any(dim=1)
+        # With copies, fronts are as for one image: what is drawn must not depend on the others.
+        batch = self._copies if self._copies > 1 else len(self._x)
+        unknown = self._of_scale(self._visited, scale, part).flatten(0, 1).any(dim=0).any(dim=1)
         # To begin anew costs a row's width; a known row in between costs its lag.
         together = 1 if self._raster or reach.lag is None else width // reach.lag + 1
-        for rows in _runs(unknown, together):
+        for rows in runs(unknown, together):
             yield Skew.of(reach, rows, width, batch, raster=self._raster)
 
 
-def _runs(present: Tensor, apart: int) -> list[range]:
-    """Ranges that cover what is present, at least `apart` places from each other."""
-    runs: list[range] = []
-    for place in present.nonzero().flatten().tolist():
-        if runs and place - runs[-1].stop < apart:
-            runs[-1] = range(runs[-1].start, place + 1)
-        else:
-            runs.append(range(place, place + 1))
-    return runs
-
-
-def _boxes(unknown: Tensor, above: int, beside: int) -> Iterator[tuple[range, range]]:
-    """Rows and columns of boxes that cover all unknown pixels (H, W).
-
-    Those of one box are not in the field of another's.
-    """
-    for rows in _runs(unknown.any(dim=1), above):
-        band = unknown[rows.start : rows.stop]
-        runs = _runs(band.any(dim=0), beside)
-        if len(runs) == 1:
-            yield rows, runs[0]
-            continue
-        for columns in runs:
-            for r, c in _boxes(band[:, columns.start : columns.stop], above, beside):
-                yield _moved(r, rows.start), _moved(c, columns.start)
-
-
-def _moved(places: range, by: int) -> range:
-    return range(places.start + by, places.stop + by)
-
-
-def _take_in(model: AutoregressiveModel, x: Tensor, values: Values, cache: Cache, row: int) -> None:
+def _take_in(model: RasterModel, x: Tensor, values: Values, cache: Cache, row: int) -> None:
     """Takes in the rows up to one, many at a time."""
     at_once = rows_per_pass(model, len(x), x.shape[3])
     while cache.rows.stop < row:
@@ -244,47 +319,53 @@ def _take_in(model: AutoregressiveModel, x: Tensor, values: Values, cache: Cache
 
 
 def _front_steps(
-    model: AutoregressiveModel,
-    x: Tensor,
+    model: RasterModel,
     values: Values,
     cache: Cache,
-    skew: Skew,
+    front: Front,
     wanted: Tensor,
+    weighed: Tensor | None,
     part: Part,
-) -> Iterator[Step]:
-    front = cache.enter(
-        skew, x, model.dtype, maps=model.encoder is not None, replays=_is_ours(model)
-    )
-    length = skew.block
-    for time in skew.times:
-        phase = time % length
-        if phase == 0 or time == skew.times.start:
-            here = _in_lanes(wanted, skew, range(time - phase, time - phase + length), len(x))
-            some = here.any(dim=2).tolist()
-            lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
-        for channel in range(model.channels):
-            if time < 0 and channel:
-                break  # before the first pixel only the rows above are prepared
-            if channel < model.colours:
-                with quietly(front):
+) -> Iterator[Step | None]:
+    """The steps of a front's rows, and None whenever all colours of a time are complete."""
+    x, skew, length = front.x, front.skew, front.skew.block
+    single = x.device.type == "cpu" and front.lanes < _THREADED_LANES
+    with _one_thread() if single else nullcontext():
+        for time in skew.times:
+            phase = time % length
+            if phase == 0 or time == skew.times.start:
+                times = range(time - phase, time - phase + length)
+                drawn = Lanes(wanted, skew, times, x)
+                known = None if weighed is None else Lanes(weighed, skew, times, x)
+            for channel in range(model.channels):
+                if time < 0 and channel:
+                    break  # before the first pixel only the rows above are prepared
+                if channel < model.colours:
                     front.move_to(time, channel)
                     distribution = front.again() or model(x, values, cache)
-            if some[phase][channel]:
-                yield Step(channel, front, distribution, lanes[phase][channel], part)
+                counted = None
+                if known is not None and known.some[phase][channel]:
+                    counted = known.lanes[phase][channel]
+                draws, lanes = drawn.some[phase][channel], drawn.lanes[phase][channel]
+                if draws or counted is not None:
+                    yield Step(channel, front, distribution, lanes, draws, counted, part)
+            yield None
 
 
-def _is_ours(model: AutoregressiveModel) -> bool:
-    """Whether no code of a user's own takes part, which a replay of our operations would miss."""
-    return all(
-        type(part).__module__.startswith(("nextpixel.", "torch."))
-        and "forward" not in vars(part)
-        and not (part._forward_hooks or part._forward_pre_hooks)
-        for part in model.modules()
-    )
+def _repeated(copies: int, x: Tensor) -> Tensor:
+    return x if copies == 1 else x.repeat_interleave(copies, dim=0)
 
 
-def _in_lanes(wanted: Tensor, skew: Skew, times: range, batch: int) -> Tensor:
-    """Which lanes have a wanted site at each time, (T, C, lanes)."""
-    rows, columns, alive = skew.pixels(torch.tensor(times))
-    sites = wanted[:, :, rows, columns] & alive
-    return sites.permute(2, 1, 3, 0).expand(-1, -1, -1, batch).flatten(2)
+def _from_zero(places: range) -> range:
+    return range(len(places))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread: tiny operations on several become ten times slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -10,20 +10,23 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from nextpixel.border import Admitted, ConditionGiven, Images, admit, checked_generator, tensor_of
 from nextpixel.cache import Cache
-from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
+from nextpixel.conditions.values import Values, index
 from nextpixel.devices import draw_noise, full_precision
+from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
+from nextpixel.layers.integers import check_integers
 from nextpixel.models.core import (
-    AutoregressiveModel,
-    ImageModel,
-    check_values,
-    evaluating,
+    RasterModel,
     rows_per_pass,
 )
+from nextpixel.models.evaluation import evaluating
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import turned
 
 __all__ = [
     "bits_per_dim",
@@ -32,6 +35,8 @@ __all__ = [
     "dequantised_score",
     "entropy_map",
     "log_prob_map",
+    "mixed",
+    "order_scores",
     "passes",
     "scale_scores",
     "score",
@@ -39,77 +44,145 @@ __all__ = [
 
 
 def bits_per_dim(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
 ) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
-        model: any model; dropout is off, whatever mode the model is in.
-        x: integers 0 … levels-1.
+        model: any model, or a module as for `as_model`; dropout is off, whatever mode it is in.
+        x: integers 0 … levels-1, in a tensor, an array or pictures: images (B, C, H, W) or one
+            image (C, H, W); see `nextpixel.border`.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
             unconditional model.
+        order: one of the orders that the model knows; None takes the mixture of all, see `score`.
 
     Raises:
-        ValueError: x is empty, or x or condition does not fit the model.
+        ValueError: x is empty, or x, condition or order does not fit the model.
         TypeError: x does not hold integers.
     """
-    if not x.numel():
-        raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    return -float(score(model, x, condition).sum()) / (x.numel() * math.log(2))
+    given = admit(model, x, condition)
+    return _mean_bits(given, mixed(_by_order(given, order)))
 
 
 def score(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, " B"]:
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> Float[Tensor, " *B"]:
     """The log-likelihood of each image in nats, float64, on the CPU.
+
+    A model of n orders is the mixture p(x) = 1/n Σ_o p_o(x) of n distributions: a distribution
+    again, whose log-likelihood is never less than the mean of theirs, and for which all n are
+    computed. `order` asks for one of them. Arguments as for `bits_per_dim`. Of one image (C, H, W)
+    it is one number, ().
+    """
+    given = admit(model, x, condition)
+    return given.result(mixed(_by_order(given, order)))
+
+
+def order_scores(
+    model: nn.Module, x: Images, condition: ConditionGiven = None
+) -> Float[Tensor, "*B orders"]:
+    """The log-likelihood of each image in each of the model's orders, in nats, float64, on the CPU.
 
     Arguments as for `bits_per_dim`.
     """
-    return scale_scores(model, x, condition).sum(dim=1)
+    given = admit(model, x, condition)
+    return given.result(_by_order(given, None))
+
+
+def mixed(nats: Float[Tensor, "*B n"]) -> Float[Tensor, "*B"]:
+    """The log-likelihood of an even mixture, from those of its n members."""
+    return nats.logsumexp(dim=-1) - math.log(nats.shape[-1])
 
 
 def scale_scores(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, "B scales"]:
-    """The log-likelihood of each image by scale, in nats, float64, on the CPU.
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> Float[Tensor, "*B scales"]:
+    """The log-likelihood of each image by scale in one order, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`. A `MultiScale` has log p(small), log p(rest | small), and so
-    on; other models have one scale. Each sub-pixel counts in one scale: see
-    `models.core.Scale.counts`.
+    Arguments as for `bits_per_dim`, but None is the first order. A `MultiScale` has log p(small),
+    log p(rest | small), and so on; other models have one scale. Each sub-pixel counts in one scale:
+    see `models.core.Scale.counts`.
     """
-    steps = [scale.step for scale in model.scales()]
-    nats = torch.zeros(len(x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in passes(model, x, condition):
+    given = admit(model, x, condition)
+    return given.result(_by_scale(given, order))
+
+
+def log_prob_map(
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> Float[Tensor, "*B C H W"]:
+    """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
+
+    They are those of one order, and add up to `score(model, x, condition, order=order)`: a mixture
+    of orders has no past of its own. Arguments as for `bits_per_dim`, but None is the first order.
+    The map has the shape of x.
+    """
+    return _map(admit(model, x, condition), order, _log_prob)
+
+
+def entropy_map(
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> Float[Tensor, "*B C H W"]:
+    """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
+
+    Arguments as for `log_prob_map`.
+    """
+    # A mixture holds all its components at every level, so that one row is enough at once.
+    return _map(admit(model, x, condition), order, _entropy, most_rows=1)
+
+
+def _by_order(given: Admitted, order: Order | None) -> Tensor:
+    """The log-likelihood of each image in one order or in all, (B, orders)."""
+    orders = given.model.orders if order is None else (order,)
+    return torch.stack([_by_scale(given, one).sum(dim=1) for one in orders], dim=1)
+
+
+def _by_scale(given: Admitted, order: Order | None) -> Tensor:
+    """The log-likelihood of each image by scale, (B, scales)."""
+    steps = [scale.step for scale in given.model.scales()]
+    nats = torch.zeros(len(given.x), len(steps), dtype=torch.float64, device="cpu")
+    for images, rows, _, log_prob in passes(given, order):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 
-def log_prob_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, "B C H W"]:
-    """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
+def _map(
+    given: Admitted, order: Order | None, ask: "Ask", *, most_rows: int | None = None
+) -> Tensor:
+    """What is asked for each sub-pixel."""
+    order = known_order(given.model.orders, order)
+    nats = torch.zeros(given.x.shape, dtype=torch.float64, device="cpu")
+    seen = order.turn(nats)
+    for images, rows, columns, answer in passes(given, order, ask=ask, most_rows=most_rows):
+        seen[images, :, rows, columns] += answer
+    return given.result(order.turn_back(seen))
 
-    Arguments as for `bits_per_dim`.
-    """
-    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
-    for images, rows, columns, log_prob in passes(model, x, condition):
-        nats[images, :, rows, columns] += log_prob
-    return nats
 
-
-def entropy_map(
-    model: ImageModel, x: Shaped[Tensor, "B C H W"], condition: ValuesLike = None
-) -> Float[Tensor, "B C H W"]:
-    """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
-
-    Arguments as for `bits_per_dim`.
-    """
-    nats = torch.zeros(x.shape, dtype=torch.float64, device="cpu")
-    # A mixture holds all its components at every level, so that one row is enough at once.
-    for images, rows, columns, entropy in passes(model, x, condition, ask=_entropy, most_rows=1):
-        nats[images, :, rows, columns] += entropy
-    return nats
+def _mean_bits(given: Admitted, nats: Tensor) -> float:
+    """Bits per sub-pixel over all images."""
+    if not len(given.x):
+        raise UsageError(f"‹x› has shape {tuple(given.x.shape)}: there is nothing to score")
+    return -float(nats.sum()) / (given.x.numel() * math.log(2))
 
 
 def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
@@ -119,11 +192,12 @@ def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
 
 
 def dequantised_bits_per_dim(
-    model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    condition: ValuesLike = None,
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
     *,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> float:
     """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1).
 
@@ -135,40 +209,56 @@ def dequantised_bits_per_dim(
     never higher.
 
     Args:
-        model, x, condition: as for `bits_per_dim`.
+        model, x, condition, order: as for `bits_per_dim`.
         generator: source of the noise; None takes torch's default generator.
 
     Raises:
         ValueError, TypeError: as `bits_per_dim`.
     """
-    if not x.numel():
-        raise ValueError(f"x has shape {tuple(x.shape)}: there is nothing to score")
-    nats = dequantised_score(model, x, condition, generator=generator)
-    return -float(nats.sum()) / (x.numel() * math.log(2))
+    given = admit(model, x, condition)
+    return _mean_bits(given, _densities(given, generator, order))
 
 
 def dequantised_score(
-    model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    condition: ValuesLike = None,
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
     *,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, " B"]:
+    order: Order | None = None,
+) -> Float[Tensor, " *B"]:
     """The log-density of each image plus noise in nats, float64, on the CPU.
 
     Arguments as for `dequantised_bits_per_dim`.
     """
-    nats = torch.zeros(len(x), dtype=torch.float64, device="cpu")
-    noisy = dequantised(x, generator)
-    for images, _, _, log_density in passes(model, x, condition, noisy, ask=_log_density):
-        nats[images] += log_density.sum(dim=(1, 2, 3))
-    return nats
+    given = admit(model, x, condition)
+    return given.result(_densities(given, generator, order))
 
 
-def dequantised(
-    x: Shaped[Tensor, "B C H W"], generator: torch.Generator | None = None
-) -> Float[Tensor, "B C H W"]:
-    """Integers plus uniform noise on [0, 1), rounded to less than the next integer."""
+def _densities(given: Admitted, generator: torch.Generator | None, order: Order | None) -> Tensor:
+    """The log-density of each image plus noise, (B,)."""
+    orders = given.model.orders if order is None else (order,)
+    nats = torch.zeros(len(given.x), len(orders), dtype=torch.float64, device="cpu")
+    noisy = dequantised(given.x, generator)
+    for k, one in enumerate(orders):
+        for images, _, _, log_density in passes(given, one, noisy, ask=_log_density):
+            nats[images, k] += log_density.sum(dim=(1, 2, 3))
+    return mixed(nats)
+
+
+def dequantised(x: Images, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
+    """Integers plus uniform noise on [0, 1), rounded to less than the next integer.
+
+    Args:
+        x: integers of any width, which are widened first.
+        generator: source of the noise; None takes torch's default generator.
+
+    Raises:
+        TypeError: x does not hold integers.
+    """
+    x = tensor_of("x", x)
+    check_integers(x)
+    x, generator = x.long(), checked_generator(generator)
     real = x + draw_noise(torch.rand, x.shape, generator).to(x.device)
     following = (x + 1).to(real.dtype)
     return torch.minimum(real, torch.nextafter(following, torch.zeros_like(following)))
@@ -187,9 +277,8 @@ Ask = Callable[[Distribution, Tensor], Tensor]
 
 
 def passes(
-    model: ImageModel,
-    x: Tensor,
-    condition: ValuesLike,
+    given: Admitted,
+    order: Order | None,
     values: Tensor | None = None,
     *,
     ask: Ask = _log_prob,
@@ -201,18 +290,18 @@ def passes(
     rows, W): by default their log-probabilities.
 
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
-    where the scale before counts a pixel.
+    where the scale before counts a pixel. Rows and columns are those of images that are turned to
+    the order; None is the first one.
     """
-    check_values(model, x)
-    size = x.shape[2], x.shape[3]
-    conditions = broadcast(model.conditions, condition, len(x), size, model.device)
+    model, order = given.model, known_order(given.model.orders, order)
+    x, conditions = turned(model, [order] * len(given.x), given.x, given.values)
+    asked = x if values is None else order.turn(values)
     for scale in evaluating(model).scales():
         network, step, coarser = scale
         every = slice(None, None, step)
-        given = scale.given(x, conditions)
-        asked = x if values is None else values
+        theirs = scale.given(x, conditions)
         for images, rows, answer in _raster_passes(
-            network, x[:, :, every, every], given, asked[:, :, every, every], ask, most_rows
+            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
         ):
             if coarser is not None:
                 apart = coarser // step
@@ -221,7 +310,7 @@ def passes(
 
 
 def _raster_passes(
-    model: AutoregressiveModel,
+    model: RasterModel,
     x: Tensor,
     given: Values,
     values: Tensor,
@@ -233,7 +322,7 @@ def _raster_passes(
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))
-        part = x[images].to(model.device)
+        part = x[images].to(model.device).long()
         theirs = tuple(value.to(model.device) for value in index(given, images))
         cache = Cache(len(part), model.colours, height, width) if rows_at_once < height else None
         for start in range(0, height, rows_at_once):

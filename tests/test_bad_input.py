@@ -90,8 +90,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "real map": (
         lambda: score(MAPS, X, X[:, :, :2, :2].float()),
-        TypeError,
-        "type torch.float32; give integers",
+        ValueError,
+        "type torch.float32; expected images of values 0 … 3 as an integer",
     ),
     "two first kernels": (
         lambda: DiagonalBiLSTM(kernel_size=3, first_kernel_size=5),
@@ -151,18 +151,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "type torch.float32; give integers 0 … 3",
     ),
     "nothing to score": (lambda: bits_per_dim(GREY, X[:0]), ValueError, "nothing to score"),
-    "negative n": (lambda: sample(GREY, -1, (2, 2)), ValueError, r"n \(=-1\)"),
+    "negative n": (lambda: sample(GREY, -1, (2, 2)), ValueError, "n= must be at least 0, not -1"),
     "empty shape": (lambda: sample(GREY, 1, (0, 2)), ValueError, "at least"),
-    "condition is a number": (
-        lambda: sample(CLASSES, 3, (2, 2), condition=1),  # type: ignore[arg-type]
-        TypeError,
-        "condition has type int; give a tensor: the classes 0 … 2 as an integer tensor of shape",
-    ),
-    "condition is a list": (
-        lambda: score(CLASSES, X, [0, 1]),  # type: ignore[arg-type]
-        TypeError,
-        "condition has type list; give a tensor",
-    ),
     "condition is an array": (
         lambda: CLASSES(X, np.array([0, 1])),
         TypeError,
@@ -173,10 +163,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         TypeError,
         "condition has type list; give a tuple of tensors: the classes 0 … 2",
     ),
-    "one of the conditions is a number": (
-        lambda: score(BOTH, X, (1, torch.zeros(2, 2))),  # type: ignore[arg-type]
+    "condition is a text": (
+        lambda: score(CLASSES, X, "cats"),
         TypeError,
-        "condition has type int; give a tuple of tensors",
+        "condition has type str; give a tensor or an array of numbers",
     ),
     "class of a byte": (
         lambda: score(CLASSES, X, torch.tensor([255, 0], dtype=torch.uint8)),
@@ -186,31 +176,39 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "guidance": (
         lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=-1.0),
         ValueError,
-        r"guidance \(=-1.0\)",
+        "guidance=-1.0 must be",
     ),
     "infinite guidance": (
         lambda: sample(CLASSES, 1, (2, 2), condition=ONE, guidance=float("inf")),
         ValueError,
-        r"guidance \(=inf\) must be a finite number of at least 0",
+        "guidance=inf must be a finite number of at least 0",
     ),
     "infinite temperature": (
         lambda: sample(GREY, 1, (2, 2), temperature=float("inf")),
         ValueError,
-        r"temperature \(=inf\) must be a finite",
+        "temperature=inf must be a finite",
     ),
     "temperature": (
         lambda: sample(GREY, 1, (2, 2), temperature=-1.0),
         ValueError,
-        r"temperature \(=-1.0\)",
+        "temperature=-1.0 must be",
     ),
-    "batch size": (lambda: sample(GREY, 1, (2, 2), batch_size=0), ValueError, r"batch_size \(=0\)"),
+    "batch size": (
+        lambda: sample(GREY, 1, (2, 2), batch_size=0),
+        ValueError,
+        "batch_size= must be at least 1",
+    ),
     "known type": (lambda: complete(GREY, X, torch.ones(3, 3)), TypeError, "give booleans"),
     "known shape": (
         lambda: complete(GREY, X, torch.ones(2, 2) > 0),
         ValueError,
         "does not broadcast",
     ),
-    "draws": (lambda: complete(GREY, X, torch.ones(1) > 0, draws=0), ValueError, r"draws \(=0\)"),
+    "draws": (
+        lambda: complete(GREY, X, torch.ones(1) > 0, draws=0),
+        ValueError,
+        "draws= must be at least 1",
+    ),
     "known values": (lambda: complete(GREY, X + 9, torch.ones(3, 3) > 0), ValueError, "value 9"),
     "walk values": (lambda: next(walk(GREY, X + 9)), ValueError, "value 9"),
     "walk condition": (lambda: next(walk(CLASSES, X)), ValueError, "give condition="),

@@ -651,3 +651,15 @@ def test_mistakes_with_a_run(
     colour = tmp_path / "colour.npy"
     np.save(colour, np.zeros((20, 8, 8, 3), np.uint8))
     assert "channels" in fails(["evaluate", digits_run, "--data", str(colour)], capsys)
+
+
+def test_completion_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "nextpixel"
+    main(["--install-completion", "--shell", "bash", "--output", str(script)])
+    assert str(script) in (tmp_path / ".bashrc").read_text(encoding="utf-8")
+    asked = "_nextpixel; printf '%s\\n' ${COMPREPLY[@]}"
+    for words, expected in (("condition-", "condition-worth"), ("sample --guid", "--guidance")):
+        line = f"source {script}; COMP_WORDS=(nextpixel {words}); COMP_CWORD={len(words.split())}"
+        told = subprocess.run(["bash", "-c", f"{line}; {asked}"], capture_output=True, text=True)
+        assert expected in told.stdout.split(), told

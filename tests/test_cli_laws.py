@@ -206,6 +206,7 @@ COMPLETIONS: dict[str, tuple[list[object], dict[str, Any]]] = {
     "temperature": (["--temperature", 0.3], {"temperature": 0.3}),
     "coldest": (["--temperature", 0], {"temperature": 0.0}),
     "seed": (["--seed", 4], {"seed": 4}),
+    "particles": (["--hide", "left", "--particles", 3], {"hide": "left", "particles": 3}),
     "valid": (["--split", "valid"], {"split": "valid"}),
     "train": (["--split", "train"], {"split": "train"}),
     "class": (["--class", "green"], {"labels": [1] * 4}),

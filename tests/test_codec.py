@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import nextpixel
 from nextpixel import GatedPixelCNN, PixelCNN
+from nextpixel.border import Admitted
 from nextpixel.codec import tables
 from nextpixel.codec.coder import Decoder, encode
 from nextpixel.codec.compress import Coder, compress, decompress
@@ -56,7 +57,9 @@ def rows_of(model: ImageModel, x: Tensor, values: Values, most_rows: int | None 
         ]
         return torch.cat(every, dim=1)
 
-    for at, rows, columns, answer in passes(model, x, values, ask=ask, most_rows=most_rows):
+    for at, rows, columns, answer in passes(
+        Admitted(model, x, values, single=False), None, ask=ask, most_rows=most_rows
+    ):
         found[at, :, rows, columns] += answer
     return found.unflatten(1, (model.channels, -1))
 

@@ -20,20 +20,26 @@ from nextpixel.walk import walk
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])
 def test_full_precision_is_restored(chosen: str) -> None:
     """TF32 is off inside, for products and convolutions, and restored afterwards."""
-    backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul
-    before = [backend.fp32_precision for backend in backends]
+    cuda, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(torch.backends, "fp32_precision"):
+        name, chosen_value, exact = "fp32_precision", chosen, "ieee"
+        backends = convolutions.conv, cuda
+    else:  # before torch 2.9
+        name, chosen_value, exact = "allow_tf32", chosen == "tf32", False
+        backends = convolutions, cuda
+    before = [getattr(backend, name) for backend in backends]
     try:
         for backend in backends:
-            backend.fp32_precision = chosen
+            setattr(backend, name, chosen_value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # autocast says that there is no CUDA
             with pytest.raises(KeyError), full_precision(torch.device("cuda")):
-                assert [backend.fp32_precision for backend in backends] == ["ieee", "ieee"]
+                assert [getattr(backend, name) for backend in backends] == [exact, exact]
                 raise KeyError
-        assert [backend.fp32_precision for backend in backends] == [chosen, chosen]
+        assert [getattr(backend, name) for backend in backends] == [chosen_value, chosen_value]
     finally:
         for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
+            setattr(backend, name, precision)
 
 
 def test_a_seed_is_for_a_while() -> None:

@@ -188,18 +188,16 @@ def test_the_effective_field_of_a_known_dependence() -> None:
 
 def test_a_pixel_outside_is_refused() -> None:
     model = GatedPixelCNN(levels=3, features=4, layers=1)
-    with pytest.raises(
-        ValueError, match=r"pixel \(=\(6, 0\)\) is outside the images, which are 6×5"
-    ):
+    with pytest.raises(ValueError, match=r"pixel=\(6, 0\) is outside the images, which are 6×5"):
         effective_receptive_field(model, torch.randint(3, (1, 1, 6, 5)), pixel=(6, 0))
 
 
 def test_what_has_no_field_is_refused_or_said() -> None:
     model = GatedPixelCNN(levels=3, features=4, layers=1)
     x = torch.randint(3, (2, 1, 6, 5))
-    with pytest.raises(ValueError, match=r"pixel \(=\(9, 9\)\) is outside the images"):
+    with pytest.raises(ValueError, match=r"pixel=\(9, 9\) is outside the images"):
         receptive_field(model, (6, 6), pixel=(9, 9))
-    with pytest.raises(ValueError, match=r"shape \(=\(0, 6\)\) must be at least 1×1"):
+    with pytest.raises(ValueError, match=r"shape=\(0, 6\) must be"):
         receptive_field(model, (0, 6))
     with pytest.raises(ValueError, match="there is no image"):
         effective_receptive_field(model, x[:0])

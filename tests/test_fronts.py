@@ -8,9 +8,10 @@ from cases import CASES, build, conditions, images
 
 from nextpixel import GatedPixelCNN, PixelCNN, RowLSTM, complete
 from nextpixel.conditions.values import Values
+from nextpixel.filling import inverse_cdf
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.models.core import ImageModel
-from nextpixel.sampling import _noise, inverse_cdf
+from nextpixel.particles import uniform
 from nextpixel.walk import fronts, walk
 
 SHAPES = [(5, 11), (9, 4), (7, 7), (1, 9), (10, 1)]
@@ -78,14 +79,16 @@ def _both(
     model: ImageModel, x: torch.Tensor, known: torch.Tensor, condition: Values
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A completion by the library, and one by the plainest loop."""
-    noise = _noise(x, torch.Generator().manual_seed(9)).double()
+    noise = uniform(x.shape, torch.Generator().manual_seed(9)).double()
     plain = x.masked_fill(~known, 0)
     for site, log_pmf in walk(model, plain, condition):
         here = (slice(None), *site)
         drawn = inverse_cdf(log_pmf, noise[here])
         plain[here] = torch.where(known[here], plain[here], drawn)
     generator = torch.Generator().manual_seed(9)
-    drawn = complete(model, x, known, condition=condition, generator=generator)
+    order = model.orders[0]
+    options = {"particles": 1, "condition": condition, "order": order, "generator": generator}
+    drawn = complete(model, x, known, **options)
     return drawn[:, 0], plain
 
 
@@ -137,7 +140,7 @@ def test_a_hole_costs_what_it_needs() -> None:
     known = torch.ones(x.shape[2:], dtype=torch.bool)
     known[20:23, 100:104] = False
     with FlopCounterMode(display=False) as hole:
-        complete(model, x, known)
+        complete(model, x, known, particles=1)
     with FlopCounterMode(display=False) as of_part, torch.no_grad():
         model(x[:, :, :7, :10])  # as large as the hole and its field
     # Lanes that wait for their row count, too.

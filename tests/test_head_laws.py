@@ -8,8 +8,8 @@ from borders import enlarged
 from torch import Tensor
 
 from nextpixel import MapCondition
+from nextpixel.filling import inverse_cdf
 from nextpixel.layers.heads import HEADS
-from nextpixel.sampling import inverse_cdf
 
 COMPONENTS = 10
 

@@ -145,7 +145,7 @@ def test_drawing_says_how_much_work_it_is(capsys: pytest.CaptureFixture[str]) ->
     ("command", "function", "sentence"),
     [
         ("sample", "nextpixel.sampling.sample", "--batch-size 2"),
-        ("complete", "nextpixel.sampling.complete", "--batch-size 8"),
+        ("complete", "nextpixel.inference.completion.completed", "--batch-size 8"),
         ("evaluate", "nextpixel.inference.evaluation.evaluate", "use another --device"),
     ],
 )

@@ -30,7 +30,7 @@ def test_the_classifier_is_bayes_rule() -> None:
     )
     with pytest.raises(ValueError, match="on one class, but this one is on vectors of 4"):
         class_log_probabilities(build("gated-vector"), x)
-    with pytest.raises(ValueError, match=r"prior has shape \(2,\), but the model has 3 classes"):
+    with pytest.raises(ValueError, match=r"prior= has shape \(2,\); give 3 prob"):
         class_log_probabilities(model, x, prior[:2])
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import reference
@@ -18,27 +19,29 @@ from nextpixel import (
     score,
 )
 from nextpixel.analysis.causality import dependencies
-from nextpixel.cache import Cache, raster_order
-from nextpixel.conditions.values import Values, forget, index, unknown
+from nextpixel.cache import raster_order
+from nextpixel.conditions.values import Values, forget, index, random_values, unknown
+from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
-from nextpixel.models.core import AutoregressiveModel, ImageModel, visiting_order
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.scoring import log_prob_map
+from nextpixel.testing import check_model, chi_squared_z
+from nextpixel.turning import visiting_order
 from nextpixel.walk import walk
 
 every_case = pytest.mark.parametrize("name", CASES)
 
 
 @every_case
-def test_log_prob_has_the_shape_of_x_and_is_finite(name: str) -> None:
-    model = build(name)
-    x = images(model, 5, (4, 3))
-    log_prob = model(x, conditions(model, 5, (4, 3))).log_prob(x)
-    assert log_prob.shape == x.shape
-    assert log_prob.isfinite().all()
-    assert (log_prob < 0).all()
+def test_what_users_check_holds_of_our_models(name: str) -> None:
+    """The laws of output, sums, batch, steps, samples and file, as `check_model` states them."""
+    model = trained(name)
+    laws = {law.name: law.status for law in check_model(model, shape=(4, 3), draws=1).laws}
+    assert laws.pop("condition") == ("holds" if model.conditions else "not tested")
+    assert set(laws.values()) == {"holds"}
 
 
 @every_case
@@ -73,7 +76,7 @@ def test_causality_is_two_sided(
         for name in CASES
         if not any(
             other in name
-            for other in ("map", "conditions", "logistic", "multi-scale", "autoencoder")
+            for other in ("map", "conditions", "logistic", "multi-scale", "autoencoder", "orders")
         )
     ],
 )
@@ -91,31 +94,6 @@ def test_the_models_are_the_papers(name: str) -> None:
     torch.testing.assert_close(
         model(x, condition).log_prob(x), expected.log_prob(x), rtol=1e-10, atol=1e-10
     )
-
-
-@every_case
-def test_probabilities_sum_to_one(name: str) -> None:
-    model = build(name)
-    for shape in [(2, 2), (1, 3), (3, 1)]:
-        sites = model.channels * math.prod(shape)
-        if model.levels**sites <= 1 << 12:
-            values = itertools.product(range(model.levels), repeat=sites)
-            x = torch.tensor(list(values)).view(-1, model.channels, *shape)
-            total = score(model, x, _first(model, shape)).exp().sum()
-            assert abs(float(total) - 1) < 1e-10
-
-
-@every_case
-def test_log_pmf_is_normalised_and_agrees_with_log_prob(name: str) -> None:
-    model = build(name)
-    x = images(model, 4, (3, 4))
-    law = model(x, conditions(model, 4, (3, 4)))
-    for channel in range(model.channels):
-        log_pmf = law.log_pmf(x, channel)
-        assert log_pmf.shape == (4, model.levels, 3, 4)
-        torch.testing.assert_close(log_pmf.exp().sum(1), torch.ones(4, 3, 4).double())
-        chosen = log_pmf.gather(1, x[:, None, channel])[:, 0]
-        torch.testing.assert_close(chosen, law.log_prob(x)[:, channel])
 
 
 @every_case
@@ -156,42 +134,26 @@ def test_a_walk_reads_nothing_later(name: str) -> None:
 
 
 @every_case
-@torch.no_grad()
-def test_rows_at_a_time_equal_the_full_pass(name: str) -> None:
-    model = trained(name)
-    if not isinstance(model, AutoregressiveModel):
-        pytest.skip("goes scale by scale")
-    x, condition = images(model, 2, (6, 4)), conditions(model, 2, (6, 4))
-    cache, parts = Cache(2, model.colours, 6, 4), []
-    for start, stop in [(0, 1), (1, 4), (4, 6)]:
-        cache.move_to_rows(start, stop)
-        parts.append(model(x, condition, cache).log_prob(x[:, :, start:stop]))
-    torch.testing.assert_close(
-        torch.cat(parts, dim=2), model(x, condition).log_prob(x), rtol=1e-10, atol=1e-10
-    )
+def test_samples_come_with_their_log_probability(name: str) -> None:
+    model, shape = trained(name), (3, 4)
+    condition = conditions(model, 3, shape)
+
+    def drawn(**options: bool) -> Any:
+        seed = torch.Generator().manual_seed(0)
+        return sample(model, 3, shape, condition=condition, generator=seed, batch_size=2, **options)
+
+    x, nats = drawn(return_log_prob=True)
+    torch.testing.assert_close(nats, score(model, x, condition), rtol=1e-10, atol=1e-10)
+    assert torch.equal(x, drawn()) and not nats.is_inference()
 
 
-@every_case
-def test_sample_frequencies_match_the_probabilities(name: str) -> None:
-    model = trained(name)
-    shape = (2, 1) if model.channels < 4 else (1, 1)
-    sites = model.channels * math.prod(shape)
-    x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites))).view(
-        -1, model.channels, *shape
-    )
-    n, condition = 8_000, _first(model, shape)
-    expected = score(model, x, condition).exp() * n
-    draws = sample(
-        model,
-        n,
-        shape,
-        condition=condition,
-        generator=torch.Generator().manual_seed(0),
-        batch_size=n,
-    )
-    place = model.levels ** torch.arange(sites).flip(0)
-    observed = (draws.flatten(1) * place).sum(1).bincount(minlength=len(x)).double()
-    assert _chi_squared_ok(observed, expected)
+def test_no_log_probability_of_what_the_model_does_not_draw() -> None:
+    model = trained("gated-classes")
+    for option in ({"temperature": 0.5}, {"guidance": 2.0}):
+        with pytest.raises(UsageError, match="return_log_prob= needs temperature= and guid"):
+            sample(model, 1, (2, 2), return_log_prob=True, condition=torch.tensor(0), **option)
+    x, nats = sample(trained("gated"), 0, (2, 2), return_log_prob=True)
+    assert x.shape == (0, 1, 2, 2) and nats.shape == (0,)
 
 
 @every_case
@@ -205,6 +167,7 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
         n,
         (1, 1),
         condition=condition,
+        order=model.orders[0],
         temperature=temperature,
         generator=generator,
         batch_size=n,
@@ -218,7 +181,8 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
 @every_case
 def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
     model = trained(name)
-    x = sample(model, 1, (3, 3), condition=_first(model, (3, 3)), temperature=0.0)
+    condition, first = _first(model, (3, 3)), model.orders[0]
+    x = sample(model, 1, (3, 3), condition=condition, order=first, temperature=0.0)
     law = model(x, _first(model, (3, 3)))
     for channel in range(model.channels):
         assert torch.equal(law.log_pmf(x, channel).argmax(1), x[:, channel])
@@ -263,7 +227,7 @@ def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: st
     ends = torch.tensor(list(itertools.product(range(model.levels), repeat=model.channels)))
     both = x.repeat(len(ends), 1, 1, 1)
     both[:, :, 0, 1] = ends
-    joint = score(model, both, condition).exp()
+    joint = score(model, both, condition, order=model.orders[0]).exp()
     place = model.levels ** torch.arange(model.channels).flip(0)
     observed = (drawn[0, :, :, 0, 1] * place).sum(1).bincount(minlength=len(ends)).double()
     assert _chi_squared_ok(observed, joint / joint.sum() * n)
@@ -289,7 +253,9 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     encoding = model.conditions and not model.given_by_data
     shape = (6, 6) if encoding else (8, 8)
     x = images(model, 16, shape)
-    (-model(x, None if encoding else conditions(model, 16, shape)).log_prob(x).mean()).backward()
+    given = () if encoding else conditions(model, 16, shape)
+    told = random_values(model.told, 16, shape)
+    (-model(x, (*given, *told)).log_prob(x).mean()).backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), parameter_name
 
@@ -304,14 +270,6 @@ def test_config_rebuilds_the_model(name: str) -> None:
         again(x, conditions(model, 2, (4, 4))).log_prob(x),
         model(x, conditions(model, 2, (4, 4))).log_prob(x),
     )
-
-
-@every_case
-def test_a_batch_equals_its_items(name: str) -> None:
-    model = trained(name)
-    x, condition = images(model, 4, (4, 3)), conditions(model, 4, (4, 3))
-    alone = [score(model, x[i : i + 1], index(condition, slice(i, i + 1))) for i in range(4)]
-    torch.testing.assert_close(torch.cat(alone), score(model, x, condition), rtol=1e-12, atol=1e-12)
 
 
 conditional_case = pytest.mark.parametrize(
@@ -442,8 +400,10 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(name)
     x, condition = images(model, 5, (4, 3)), conditions(model, 5, (4, 3))
     per_site = log_prob_map(model, x, condition)
-    torch.testing.assert_close(per_site.sum((1, 2, 3)), score(model, x, condition))
-    assert bits_per_dim(model, x, condition) == pytest.approx(
+    first = model.orders[0]
+    of_one = score(model, x, condition, order=first)
+    torch.testing.assert_close(per_site.sum((1, 2, 3)), of_one)
+    assert bits_per_dim(model, x, condition, order=first) == pytest.approx(
         -float(per_site.mean()) / math.log(2), rel=1e-12
     )
     with small_passes(2, monkeypatch):
@@ -553,16 +513,5 @@ def _first(model: ImageModel, shape: tuple[int, int]) -> Values:
 
 
 def _chi_squared_ok(observed: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Pearson's test with cells of at least 5; one false alarm in 10,000 (Wilson-Hilferty)."""
-    order = expected.argsort()
-    cells = (expected[order].cumsum(0) / 5).floor().clamp(max=expected.sum() // 5 - 1)
-    cells = torch.where(expected[order] >= 5, torch.arange(len(order)) + 10_000, cells).long()
-    index = cells.unique(return_inverse=True)[1]
-    merged = [
-        torch.zeros(int(index.max()) + 1).double().index_add_(0, index, v[order])
-        for v in (observed, expected)
-    ]
-    statistic = float(((merged[0] - merged[1]) ** 2 / merged[1].clamp(min=1e-9)).sum())
-    freedom = max(1, len(merged[0]) - 1)
-    z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
-    return z < 3.72
+    """One false alarm in 10,000."""
+    return chi_squared_z(observed, expected) < 3.72

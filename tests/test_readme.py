@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,14 @@ def test_the_tables_show_what_the_results_say() -> None:
         pytest.skip("the experiments are not part of this distribution")
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_the_package_has_no_picture_and_no_broken_link() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    page = README.read_text(encoding="utf-8")
+    for change in hook["substitutions"]:
+        page = re.sub(change["pattern"], change["replacement"], page)
+    assert "![" not in page and "pictures -->" not in page and "The gallery has" not in page
+    assert not re.findall(r"\]\((?!https?:)", page)
+    assert "Documentation · Contributing · Changes" in page

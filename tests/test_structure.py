@@ -1,7 +1,11 @@
 """Imports point one way, and every module says what it offers."""
 
 import ast
+import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import nextpixel
@@ -11,17 +15,32 @@ ROOT = Path(nextpixel.__file__).parent
 # The rooms of the house, from the ground up: each may import those in earlier lines, and its own
 # line.
 ORDER = [
-    ["errors", "version", "tracing", "conditions", "cache", "devices", "front"],
+    [
+        "errors",
+        "version",
+        "arguments",
+        "tracing",
+        "conditions",
+        "cache",
+        "devices",
+        "front",
+        "orders",
+    ],
     ["settings"],
     ["files", "layers"],
     ["models"],
-    ["plan", "scoring", "checkpoint"],
-    ["walk"],
+    ["border"],
+    ["plan", "turning", "checkpoint"],
+    ["scoring"],
+    ["walk", "particles"],
+    ["filling"],
+    ["completing"],
     ["sampling", "autoencoding"],
     ["data"],
     ["codec"],
     ["training"],
     ["analysis"],
+    ["testing"],
     ["inference"],
     ["papers"],
     ["cli"],
@@ -77,3 +96,24 @@ def test_every_module_lists_its_names_and_public_names_exist() -> None:
         assert ast.get_docstring(tree), name
     for name in nextpixel.__all__:
         assert getattr(nextpixel, name) is not None
+
+
+def test_public_names_are_listed_before_their_first_use() -> None:
+    code = """
+import sys, nextpixel
+assert set(nextpixel.__all__) < set(dir(nextpixel)) and "torch" not in sys.modules
+from nextpixel.walk import walk  # a module of the same name, which Python binds to the package
+assert nextpixel.walk is walk and nextpixel.fronts is sys.modules["nextpixel.walk"].fronts
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
+
+
+def test_what_the_pages_import_is_public() -> None:
+    pages = [*(ROOT.parent / "docs").rglob("*.md"), ROOT.parent / "README.md"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages if page.exists())
+    imports = re.findall(r"^(?:>>> )?from (nextpixel[\w.]*) import ([\w, ]+)$", text, re.MULTILINE)
+    used = {(module, name) for module, names in imports for name in names.split(", ")}
+    used |= {("nextpixel", name) for name in re.findall(r"`nextpixel\.(\w+)\(", text)}
+    assert len(used) > 30
+    for module, name in used:
+        assert name in import_module(module).__all__, f"{module}.{name}"

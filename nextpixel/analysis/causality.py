@@ -7,6 +7,7 @@ differentiates each output with respect to every input, and also changes every i
 value, which finds what has no derivative, such as embeddings and rounding.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,10 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from nextpixel.analysis.probe import Probe
+from nextpixel.arguments import whole_number
+from nextpixel.border import ConditionGiven, checked_shape
 from nextpixel.cache import Site
-from nextpixel.conditions.values import ValuesLike
+from nextpixel.orders import Order
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 
@@ -28,7 +31,7 @@ class CausalityReport:
 
     Attributes:
         sites: the sub-pixels of the images probed, in the order of the model's factorisation:
-            raster order, unless the model has several scales.
+            raster order, unless the model has several scales or another order was asked for.
         depends: whether the distribution of site o (row) changes with site i (column).
         leaks_in_training: leaks in training mode only, such as those of normalisation over a batch.
         normalisation_error: largest deviation of a site's total probability from 1.
@@ -36,11 +39,12 @@ class CausalityReport:
             has, in nats.
         batch_error: largest change of a log-probability when an image is evaluated alone instead of
             in a batch.
-        step_error: largest difference between a cached walk and the full pass, in nats; None for a
-            model that is not an `AutoregressiveModel`.
+        step_error: largest difference between a cached walk and the full pass, in nats; infinite if
+            there are no right steps to walk by, None for a module whose steps are full passes.
         total_probability: Σ p(x) over all images of `enumerated` size, or None if no image is small
             enough to enumerate.
         enumerated: (H, W) of the images whose probabilities were summed.
+        tolerance: the error that counts as rounding: 1e-9 in float64.
     """
 
     sites: tuple[Site, ...]
@@ -52,6 +56,7 @@ class CausalityReport:
     step_error: float | None
     total_probability: float | None
     enumerated: tuple[int, int] | None
+    tolerance: float = 1e-9
 
     @property
     def leaks(self) -> tuple[tuple[Site, Site], ...]:
@@ -78,7 +83,9 @@ class CausalityReport:
         if self.total_probability is not None:
             errors.append(abs(self.total_probability - 1))
         return (
-            not self.leaks and not self.leaks_in_training and all(error < 1e-9 for error in errors)
+            not self.leaks
+            and not self.leaks_in_training
+            and all(error < self.tolerance for error in errors)
         )
 
     def __str__(self) -> str:
@@ -95,7 +102,9 @@ class CausalityReport:
                 f" within {self.batch_error:.0e}"
             ),
         ]
-        if self.step_error is not None:
+        if self.step_error == math.inf:
+            lines.append("  its steps are not its full pass: a layer ignores the cache")
+        elif self.step_error is not None:
             lines.append(
                 f"  a cached walk agrees with the full pass within {self.step_error:.0e} nats"
             )
@@ -112,22 +121,24 @@ class CausalityReport:
         return "\n".join(lines)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def check_causality(
     model: nn.Module,
     *,
     shape: tuple[int, int] = (4, 5),
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     channels: int | None = None,
     levels: int | None = None,
     draws: int = 3,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> CausalityReport:
     """Finds what a model leaks and what it never sees, and whether its probabilities sum to one.
 
-    Any module is accepted that maps integers (B, C, H, W), and its condition if it has one, to an
-    object with `log_prob` and `log_pmf` as in `nextpixel.layers.heads`, or to logits (B, levels, C,
-    H, W) or (B, levels, H, W). It gets one condition as a tensor, several as a tuple. The check
-    uses a copy in float64; the original is not changed.
+    Any module is accepted that `models.wrapping.as_model` takes; wrappers, such as
+    DistributedDataParallel, are taken off. The check uses a copy in float64, or in float32 if the
+    module casts to that itself; the original is not changed.
 
     Args:
         model: the model.
@@ -139,6 +150,7 @@ def check_causality(
         levels: values of a sub-pixel; None takes `model.levels`.
         draws: random images per site. A ReLU may block a path on one image and not on another.
         generator: source of randomness; None takes a fresh one with seed 0.
+        order: in which the model goes through images, one that it knows; None takes the first.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -146,9 +158,9 @@ def check_causality(
         >>> report.leaks, report.unseen, round(report.total_probability, 9)
         ((), (), 1.0)
     """
-    if min(shape) < 1 or draws < 1:
-        raise ValueError(f"shape (={shape}) must be at least 1×1 and draws (={draws}) at least 1")
-    probe = Probe(model, channels, levels, condition, generator)
+    shape, draws = checked_shape(shape), whole_number("draws", draws, 1)
+    probe = Probe(model, channels, levels, condition, generator, order)
+    shape = probe.order.size(*shape)
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends
     x = probe.images(8, shape)
@@ -160,32 +172,39 @@ def check_causality(
             [probe.distribution(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))]
         )
     enumerated = _largest_enumerable(probe.channels, probe.levels)
+    sites = tuple(probe.upright(site, shape) for site in probe.sites(shape))
     return CausalityReport(
-        sites=tuple(probe.order(shape)),
+        sites=sites,
         depends=depends,
-        leaks_in_training=_pairs(in_training, tuple(probe.order(shape))),
+        leaks_in_training=_pairs(in_training, sites),
         normalisation_error=_largest(log_pmf.exp().sum(dim=1) - 1),
         consistency_error=_largest(log_pmf.gather(1, x[:, None])[:, 0] - log_prob),
         batch_error=_largest(alone - log_prob),
         step_error=probe.step_error(x, log_pmf),
         total_probability=None if enumerated is None else probe.total_probability(enumerated),
         enumerated=enumerated,
+        tolerance=probe.tolerance,
     )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def dependencies(
     model: nn.Module,
     shape: tuple[int, int],
     *,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     draws: int = 3,
     training: bool = False,
+    order: Order | None = None,
 ) -> Bool[Tensor, "sites sites"]:
     """Whether the distribution of each site (row) depends on each site (column).
 
     Sites are in the model's order. Arguments as for `check_causality`.
     """
-    return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
+    shape, draws = checked_shape(shape), whole_number("draws", draws, 1)
+    probe = Probe(model, None, None, condition, None, order)
+    return probe.depends(probe.order.size(*shape), draws, training=training)
 
 
 def _pairs(chosen: Tensor, sites: tuple[Site, ...]) -> tuple[tuple[Site, Site], ...]:

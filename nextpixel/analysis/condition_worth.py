@@ -6,17 +6,19 @@ how much, a condition counts.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.arguments import instance_of, whole_number
+from nextpixel.border import ConditionGiven, Images, admit, model_of, tensor_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
-from nextpixel.conditions.values import Values, ValuesLike, broadcast, unknown
+from nextpixel.conditions.values import Values, unknown
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
@@ -83,12 +85,15 @@ def condition_worth(
         ValueError: the model is unconditional, there are fewer than two images, or the model has
             more than 4096 classes and they are more than two million likelihoods.
     """
+    model, split = model_of(model), instance_of("split", split, Split, "such as load_data(…).test")
+    images = None if images is None else whole_number("images", images, 0)
+    seed = whole_number("seed", seed, 0)
     if not model.conditions:
-        raise ValueError("this model is unconditional: there is no condition to weigh")
+        raise UsageError("this model is unconditional: there is no condition to weigh")
     rows = np.random.default_rng(seed).permutation(len(split))
     rows = rows[_known(model, split)[rows]][:images]
     if (count := len(rows)) < 2:
-        raise ValueError(
+        raise UsageError(
             f"there are {count} images whose condition is known; at least 2 are needed to exchange"
             " them"
         )
@@ -150,11 +155,11 @@ def _check_work(model: ImageModel, images: int, place: int | None) -> None:
 
 def class_log_probabilities(
     model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
-    prior: Float[Tensor, " classes"] | None = None,
+    x: Images,
+    prior: Tensor | Sequence[float] | None = None,
     *,
-    condition: ValuesLike = None,
-) -> Float[Tensor, "B classes"]:
+    condition: ConditionGiven = None,
+) -> Float[Tensor, "*B classes"]:
     """Log p(h | x) = log p(x | h) + log p(h) - log p(x) of every class h, a generative classifier.
 
     For a model with further conditions s it is log p(h | x, s): these keep their values.
@@ -172,26 +177,27 @@ def class_log_probabilities(
     Raises:
         ValueError: the model is not conditioned on one class, or condition or prior does not fit.
     """
-    place = _place_of_class(model)
+    place = _place_of_class(model_of(model))
     if place is None:
         kinds = " and ".join(part.describe() for part in model.conditions) or "nothing"
         raise UsageError(
             f"a classifier needs a model conditioned on one class, but this one is on {kinds}"
         )
     classes = of_kind(model.conditions, ClassCondition)[place].classes
-    if prior is not None and prior.shape != (classes,):
-        raise ValueError(
-            f"prior has shape {tuple(prior.shape)}, but the model has {classes} classes"
+    weights = torch.ones(classes) if prior is None else tensor_of("prior", prior).cpu().double()
+    if weights.shape != (classes,) or not (weights.isfinite() & (weights >= 0)).all():
+        raise UsageError(
+            f"‹prior› has shape {tuple(weights.shape)}; give {classes} probabilities, one for each"
+            " class"
         )
     # A value for the class itself is not needed.
     given = (torch.tensor(-1),) if condition is None and len(model.conditions) == 1 else condition
-    size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, given, len(x), size, model.device)
+    admitted = admit(model, x, given)
+    model, x, values, _ = admitted
     scores = torch.stack(
         [score(model, x, _with_class(values, place, h)) for h in range(classes)], dim=1
     )
-    weights = torch.zeros(classes) if prior is None else prior.cpu().log()
-    return torch.log_softmax(scores + weights.double(), dim=1)
+    return admitted.result(torch.log_softmax(scores + weights.log().double(), dim=1))
 
 
 def _place_of_class(model: ImageModel) -> int | None:

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from nextpixel.analysis.probe import Probe
+from nextpixel.analysis.probe import Probe, as_probed
+from nextpixel.arguments import shown, whole_number
+from nextpixel.border import ConditionGiven, Images, admit, checked_shape
 from nextpixel.cache import Site
-from nextpixel.conditions.values import ValuesLike, broadcast, index
+from nextpixel.conditions.values import index
 from nextpixel.data.image_files import grid
 from nextpixel.devices import full_precision
-from nextpixel.models.core import ImageModel, check_values, evaluating
+from nextpixel.errors import UsageError
+from nextpixel.models.core import ImageModel
+from nextpixel.models.evaluation import evaluating
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import turned
 
 __all__ = [
     "EffectiveField",
@@ -27,14 +33,17 @@ __all__ = [
 ]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def receptive_field(
     model: nn.Module,
     shape: tuple[int, int],
     *,
     pixel: tuple[int, int] | None = None,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
     channels: int | None = None,
     levels: int | None = None,
+    order: Order | None = None,
 ) -> Bool[Tensor, "C C H W"]:
     """What the distributions of one pixel's colours depend on.
 
@@ -44,7 +53,8 @@ def receptive_field(
         pixel: (row, column); None takes the middle of the last row but one, which has most of the
             image above it; in a multi-scale model the pixel beside it that is not in the small
             image.
-        condition, channels, levels: as for `check_causality`.
+        condition, channels, levels, order: as for `check_causality`. In another order than the
+            first, the default pixel is the one that it turns to.
 
     Returns:
         For each colour of the pixel (first axis), whether it depends on each sub-pixel of the
@@ -53,33 +63,42 @@ def receptive_field(
     Raises:
         ValueError: the pixel is outside the image, or the shape is empty.
     """
+    model = as_probed(model, channels, levels)
+    probe = Probe(model, None, None, condition, None, order)
+    if pixel is not None:
+        pixel = probe.order.pixel(*_checked_pixel(model, shape, pixel), shape)
+    shape = probe.order.size(*shape)
     row, column = _checked_pixel(model, shape, pixel)
-    probe = Probe(model, channels, levels, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
     seen = torch.stack(
         [f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]]
     )
-    return seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+    seen = seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+    return probe.order.turn_back(seen)
 
 
 def receptive_field_picture(
-    model: nn.Module, shape: tuple[int, int]
+    model: nn.Module, shape: tuple[int, int], *, order: Order | None = None
 ) -> UInt8[np.ndarray, "3 height width"]:
     """Draws `receptive_field`: a panel for each colour that sees (down) and that is seen (across).
 
     Seen past is green, unseen past grey, the pixel's own colour black, a leak red, the future
     white.
     """
-    row, column = _checked_pixel(model, shape, None)
-    seen = receptive_field(model, shape, pixel=(row, column)).numpy()
-    order = np.empty((len(seen), *shape), dtype=int)
-    for number, site in enumerate(Probe(model, None, None, None, None).order(shape)):
-        order[site] = number
+    model = as_probed(model, None, None)
+    probe = Probe(model, None, None, None, None, order)
+    turned_shape = probe.order.size(*shape)
+    default = Site(0, *_checked_pixel(model, turned_shape, None))
+    _, row, column = probe.upright(default, turned_shape)
+    seen = receptive_field(model, shape, pixel=(row, column), order=order).numpy()
+    number_of = np.empty((len(seen), *shape), dtype=int)
+    for number, site in enumerate(probe.sites(turned_shape)):
+        number_of[probe.upright(site, turned_shape)] = number
     panels = []
     for reader, source in itertools.product(range(len(seen)), repeat=2):
-        here = order[reader, row, column]
-        past, own, sees = order[source] < here, order[source] == here, seen[reader, source]
+        here, there = number_of[reader, row, column], number_of[source]
+        past, own, sees = there < here, there == here, seen[reader, source]
         colours = np.select(
             [past & sees, past, own & ~sees, sees],
             [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]],
@@ -116,12 +135,15 @@ class EffectiveField:
         )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def effective_receptive_field(
-    model: ImageModel,
-    x: Shaped[Tensor, "B C H W"],
+    model: nn.Module,
+    x: Images,
     *,
     pixel: tuple[int, int] | None = None,
-    condition: ValuesLike = None,
+    condition: ConditionGiven = None,
+    order: Order | None = None,
 ) -> EffectiveField:
     """How strongly a model's distribution of one pixel depends on the others (Luo et al., 2016).
 
@@ -133,32 +155,36 @@ def effective_receptive_field(
         x: images, integers; some tens are enough.
         pixel: as for `receptive_field`.
         condition: a value for each image, or one for all; several conditions are a tuple.
+        order: as for `receptive_field`.
 
     Raises:
         ValueError: x, pixel or condition does not fit; or the model's values are categories, which
             have no derivatives.
         TypeError: x does not hold integers.
     """
+    model, x, values, _ = admit(model, x, condition)
     size = x.shape[2], x.shape[3]
-    values = broadcast(model.conditions, condition, len(x), size, model.device)
-    model.check(x, values)
-    check_values(model, x)
     if not len(x):
-        raise ValueError(f"x has shape {tuple(x.shape)}: there is no image to look at")
+        raise UsageError(f"‹x› has shape {tuple(x.shape)}: there is no image to look at")
     if model.categorical_values:
-        raise ValueError(
+        raise UsageError(
             "this model's values are categories, and a distribution has no derivative with respect"
             " to a category"
         )
     height, width = size
-    row, column = _checked_pixel(model, size, pixel)
+    order = known_order(model.orders, order)
+    if pixel is not None:
+        pixel = order.pixel(*_checked_pixel(model, size, pixel), size)
+    there = _checked_pixel(model, order.size(*size), pixel)
+    row, column = order.back.pixel(*there, order.size(*size))
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
-        with full_precision(model.device), torch.enable_grad():
-            log_prob = evaluating(model)(real, index(values, slice(k, k + 1))).log_prob(real)
+        with full_precision(model.device):
+            seen, given = turned(model, [order], real, index(values, slice(k, k + 1)))
+            log_prob = evaluating(model)(seen, given).log_prob(seen)
             for channel in range(model.channels):
-                total = log_prob[:, channel, row, column].sum()
+                total = log_prob[(slice(None), channel, *there)].sum()
                 (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
                 strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
     strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)
@@ -183,19 +209,22 @@ def effective_receptive_field(
 
 
 def _checked_pixel(
-    model: nn.Module, shape: tuple[int, int], pixel: tuple[int, int] | None
+    model: ImageModel, shape: tuple[int, int], pixel: tuple[int, int] | None
 ) -> tuple[int, int]:
     """The pixel, checked; by default a low one whose distribution is of the last scale."""
-    height, width = shape
-    if height < 1 or width < 1:
-        raise ValueError(f"shape (={shape}) must be at least 1×1")
+    height, width = checked_shape(shape)
     if pixel is not None:
-        row, column = pixel
-        if not (0 <= row < height and 0 <= column < width):
-            raise ValueError(f"pixel (={pixel}) is outside the images, which are {height}×{width}")
+        try:
+            row, column = (whole_number("pixel", place, 0) for place in pixel)
+        except (TypeError, ValueError):
+            raise UsageError(f"‹pixel={shown(pixel)}› must be (row, column), from 0") from None
+        if not (row < height and column < width):
+            raise UsageError(
+                f"‹pixel={shown(pixel)}› is outside the images, which are {height}×{width}"
+            )
         return row, column
     row, column = max(0, height - 2), width // 2
-    if isinstance(model, ImageModel) and not list(model.scales())[-1].counts(row, column):
+    if not list(model.scales())[-1].counts(row, column):
         return (row, column + 1) if column + 1 < width else (min(row + 1, height - 1), column)
     return row, column
 

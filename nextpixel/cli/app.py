@@ -59,6 +59,9 @@ for _name in _NAMES:
 
 _MOST_CHARACTERS = 4000
 
+app.register_install_completion_command(
+    help="Install tab completion for this shell: bash, zsh, fish or PowerShell."
+)
 # Given embeddings, reconstructions are portraits.
 app.command(
     "nextpixel.cli.reconstruct:reconstruct", name="portraits", help="The same as reconstruct."

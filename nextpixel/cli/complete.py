@@ -1,6 +1,7 @@
 """nextpixel complete: hidden parts of images, filled in several times."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
@@ -13,6 +14,10 @@ from nextpixel.settings.requests import (
     SampleConfig,
     check_at_least,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["complete"]
 
@@ -31,9 +36,10 @@ def complete(
 
     A `.png` shows a row for each image: the original, what the model was given, and the draws. An
     `.npy` holds the draws, (n, draws, C, H, W), and a folder gets a file for each. If the hidden
-    part is at the bottom, draws are from the exact conditional distribution; otherwise known pixels
-    below or to the right of a hidden one are kept, but do not inform it. A multi-scale model draws
-    the hidden part of the small image first, uninformed by the other known pixels.
+    part is at the bottom, draws are from the exact conditional distribution. Otherwise known pixels
+    below or to the right of a hidden one inform it by particles: scratches and small gaps are
+    mended, but a large part above known pixels hardly. The effective number of walkers says how
+    well that went.
     """
     requested, drawing = CompletionRequest(**request.values()), SampleConfig(**config.values())
     check_at_least(1, enlarge=enlarge)
@@ -57,5 +63,24 @@ def complete(
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
     completions = f"{draws} completion{'s' * (draws > 1)}"
     print(f"{completions} of {'each of ' * (n > 1)}{images_words(n)} of {height}×{width}: {out}")
+    if drawn.effective is not None:
+        print(_walkers_line(drawn.effective, requested.particles, drawn.log_evidence))
     if not out.suffix and drawn.shown_otherwise:
         print(*note_lines((drawn.shown_otherwise,)), sep="\n")
+
+
+def _walkers_line(
+    effective: "NDArray[np.float64]", count: int, log_evidence: "NDArray[np.float64] | None"
+) -> str:
+    """How many walkers were left in completions (n, draws), and how probable the known part is."""
+    import numpy as np
+
+    usual, fewest = np.median(effective), effective.min()
+    line = (
+        f"particles {usual:.1f} of {count} walkers effective in the median, {fewest:.1f} at least"
+    )
+    if log_evidence is None:
+        return line
+    # The mean of exp over draws is what is unbiased.
+    nats = np.logaddexp.reduce(log_evidence, axis=1) - np.log(log_evidence.shape[1])
+    return f"{line}; log p(known pixels) {nats.mean():,.1f} nats per image"

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+from nextpixel.border import Admitted, admit, admit_images
 from nextpixel.codec.container import CODED, MOST_SITES, PLAIN, Header, Reader, Writer
 from nextpixel.codec.entries import Entry
 from nextpixel.codec.errors import CodecError
@@ -21,9 +22,9 @@ from nextpixel.codec.exact import exact, fingerprint
 from nextpixel.codec.fields import Fields, varint
 from nextpixel.codec.streams import Stream, decode_images, encode_images
 from nextpixel.conditions.kinds import Condition
-from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
+from nextpixel.conditions.values import Values, ValuesLike, index
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel, check_values
+from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
 
 __all__ = ["Coder", "compress", "decompress", "images_together"]
@@ -60,10 +61,9 @@ def compress(
         >>> torch.equal(decompress(model, data), digits)
         True
     """
-    check_values(model, images)
     CompressConfig(together=together)  # raises if it is out of range
-    values = _values(model, images, condition)
-    coder = Coder(model)
+    network, images, values, _ = _admitted(model, images, condition)
+    coder = Coder(network)
     file = io.BytesIO()
     writer = Writer(file, coder.header())
     at_once = together or images_together(images[0].numel() if len(images) else 1)
@@ -188,13 +188,13 @@ class Coder:
         return torch.from_numpy(values)
 
 
-def _values(model: ImageModel, images: Tensor, condition: ValuesLike) -> Values:
-    """The values of a batch; an auto-encoder has codes of its own."""
-    size = images.shape[2], images.shape[3]
-    if condition is None and isinstance(model, PixelCNNAutoencoder) and len(images):
+def _admitted(model: ImageModel, images: Tensor, condition: ValuesLike) -> Admitted:
+    """What a model takes; an auto-encoder has codes of its own."""
+    network, x, _ = admit_images(model, images)
+    if condition is None and isinstance(network, PixelCNNAutoencoder) and len(x):
         with torch.no_grad():
-            return tuple(value.float().cpu() for value in model.infer(images, ()))
-    return broadcast(model.conditions, condition, len(images), size, torch.device("cpu"))
+            condition = tuple(value.float() for value in network.infer(x, ()))
+    return admit(network, x, condition)
 
 
 _TYPES = ("<i1", "<i2", "<i4", "<i8", "<f4", "<f8")

@@ -39,13 +39,15 @@ from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.inputs import CategoricalInput, OrdinalInput
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d, lay_out
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
 from nextpixel.layers.row_lstm import RowLSTMLayer
 from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.registry import MODELS
+from nextpixel.models.wrapping import unwrap
 
 __all__ = ["Dyadic", "exact", "fingerprint"]
 
@@ -157,6 +159,8 @@ _DYADIC = Dyadic()
 _SUMS: dict[type[nn.Module], tuple[int, ...]] = {
     MaskedConv2d: (1, 2, 3),
     VerticalConv2d: (1, 2, 3),
+    Conv2d: (1, 2, 3),
+    ConvTranspose2d: (0, 2, 3),
     nn.Conv2d: (1, 2, 3),
     nn.ConvTranspose2d: (0, 2, 3),
     nn.Linear: (1,),
@@ -193,10 +197,11 @@ def exact(model: ImageModel) -> ImageModel:
         UsageError: a part of the model is not nextpixel's own, or its weights are too large for
             the guarantee, or not finite.
     """
-    if isinstance(model, PixelCNNAutoencoder):
-        model = model.decoder
-    made = copy.deepcopy(model).double().eval().requires_grad_(False)
-    made.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    inside = unwrap(model)
+    if isinstance(inside, PixelCNNAutoencoder):
+        inside = inside.decoder
+    made = copy.deepcopy(inside).double().eval().requires_grad_(False)
+    lay_out(made, channels_last=False)
     known = (*_SUMS, *_OTHERS, *MODELS.values())
     for name, part in made.named_modules():
         _check_code(name, part, known)
@@ -211,6 +216,7 @@ def exact(model: ImageModel) -> ImageModel:
             _DYADIC.rounded(parameter, places)
         if axes is not None:
             _check_sums(name, part, axes)
+    assert isinstance(made, ImageModel)
     return made
 
 
@@ -265,6 +271,7 @@ def fingerprint(model: ImageModel) -> bytes:
 def _settings(model: ImageModel) -> Iterator[tuple[str, int, dict[str, object]]]:
     """Of each scale the class, the step, and what a later version cannot give another meaning."""
     for scale in model.scales():
+        assert isinstance(scale.network, AutoregressiveModel)
         settings = scale.network.settings
         told = {
             field.name: getattr(settings, field.name)

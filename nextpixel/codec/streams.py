@@ -10,7 +10,7 @@ scale by scale (`models.core.Scale`), in the order of
 4. the image.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -19,15 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.border import Admitted
 from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.frequencies import cumulative, precision
 from nextpixel.conditions.values import Values, broadcast
-from nextpixel.devices import full_precision
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import ImageModel, Scale, evaluating
-from nextpixel.plan import Plan, Step, quietly
+from nextpixel.models.core import ImageModel, Scale
+from nextpixel.models.evaluation import evaluating
+from nextpixel.plan import Plan, apart
 from nextpixel.scoring import passes
 
 __all__ = ["Stream", "decode_images", "encode_images"]
@@ -61,7 +62,8 @@ def encode_images(model: ImageModel, x: Tensor, values: Values) -> Stream:
     batch, height, width = len(x), x.shape[2], x.shape[3]
     found = torch.zeros(batch, 2 * model.channels, height, width, dtype=torch.int64)
     with _plain():
-        for images, rows, columns, bounds in passes(model, x, values, ask=_bounds):
+        given = Admitted(model, x, values, single=False)
+        for images, rows, columns, bounds in passes(given, None, ask=_bounds):
             found[images, :, rows, columns] += bounds.long()
     starts, sizes = found.numpy().reshape(batch, 2, model.channels, height, width).swapaxes(0, 1)
     lags, sequences = [], []
@@ -95,14 +97,9 @@ def decode_images(
     given = broadcast(model.conditions, values, batch, size, model.device)
     decoder = Decoder(stream.data, model.levels, stream.lanes)
     lags = {scale.step: lag for scale, lag in zip(scales, stream.lags, strict=True)}
-    with torch.inference_mode(), full_precision(x.device), _plain():
-        for step, lanes in _steps(evaluating(model), x, given, lags):
-            with quietly(step.front):
-                distributions = cumulative(step.distribution, step.given(), step.channel)
-                decoded = decoder.decode(distributions.part(lanes))
-                sites = step.front.sites[torch.from_numpy(lanes).to(x.device)]
-                of_colour = step.front.flat(step.front.x, step.channel)
-                of_colour.index_copy_(0, sites, torch.from_numpy(decoded).to(x.device))
+    with _plain():
+        for _ in apart(_decoded(evaluating(model), x, given, lags, decoder), x.device):
+            pass
     decoder.finish()
     return x
 
@@ -143,15 +140,20 @@ def _period(reach: Reach, width: int) -> int:
     return max(width + reach.beside, reach.lead + 1)
 
 
-def _steps(
-    model: ImageModel, x: Tensor, values: Values, lags: Mapping[int, int]
-) -> Iterator[tuple[Step, Integers]]:
-    """The steps of the walk, and which lanes are visited, by row and image."""
+def _decoded(
+    model: ImageModel, x: Tensor, values: Values, lags: Mapping[int, int], decoder: Decoder
+) -> Generator[bool, None, None]:
+    """Decodes all sub-pixels into x, step by step of the walk."""
     unknown = torch.ones(1, *x.shape[1:], dtype=torch.bool)
-    plan = Plan(model, x, values, unknown, raster=False, lags=lags)
-    every = np.arange(len(x))
-    for step in plan.steps():
+    images = np.arange(len(x))
+    for step in Plan(model, x, values, unknown, raster=False, lags=lags).steps():
         rows = step.front.skew.pixels(torch.tensor([step.front.time]))[0][0].numpy()
         slots = np.flatnonzero(step.slots.cpu().numpy())
         slots = slots[rows[slots].argsort()]
-        yield step, (slots[:, None] * len(x) + every).ravel()
+        lanes = (slots[:, None] * len(x) + images).ravel()
+        distributions = cumulative(step.distribution, step.given(), step.channel)
+        decoded = decoder.decode(distributions.part(lanes))
+        sites = step.front.sites[torch.from_numpy(lanes).to(x.device)]
+        of_colour = step.front.flat(step.front.x, step.channel)
+        of_colour.index_copy_(0, sites, torch.from_numpy(decoded).to(x.device))
+        yield True

@@ -12,14 +12,15 @@ reals). It then adds nothing, and a model that has seen unknown values in traini
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral
 from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import torch
 from torch import Tensor
 
+from nextpixel.arguments import whole_number
 from nextpixel.conditions.one_hot import as_one_hot
 from nextpixel.errors import UsageError
+from nextpixel.tracing import transformed
 
 __all__ = [
     "ClassCondition",
@@ -99,7 +100,7 @@ class Condition(ABC):
         """Random values: uniform integers or standard normal reals."""
         shape = self.shape(batch, size)
         if self.count is None:
-            return torch.randn(shape, generator=generator)
+            return torch.randn(shape, generator=generator, dtype=torch.float32)
         return torch.randint(self.count, shape, generator=generator)
 
     def known(self, value: Tensor) -> Tensor:
@@ -119,34 +120,38 @@ class Condition(ABC):
         """Raises UsageError if the shape or type of values does not fit; reads no values."""
         real = value.is_floating_point()
         # Where derivatives are taken, images are reals, and so is a small image as a condition.
-        wrong = not real if self.count is None else real and not self.per_pixel
+        derived = self.per_pixel and (value.requires_grad or transformed())
+        wrong = not real if self.count is None else real and not derived
         if wrong or value.dtype == torch.bool or value.shape != self.shape(batch, size):
             raise UsageError(
                 f"condition has shape {tuple(value.shape)} and type {value.dtype}; expected"
                 f" {self.wanted(batch, size)}"
             )
 
-    def check_range(self, value: Tensor) -> None:
-        """Raises UsageError or TypeError if values of the right shape are out of range."""
+    def outside(self, value: Tensor) -> Tensor:
+        """Of which images the value, of the right shape, is neither in range nor unknown, (B,)."""
+        entries = value.reshape(len(value), -1)
         if self.count is None:
-            wrong = ~(self.known(value) | value.isnan().flatten(1).all(dim=1))
-            if wrong.any():
-                raise UsageError(
-                    f"the {self.noun} of image {int(wrong.nonzero()[0])} is not finite; give"
-                    " numbers, or NaN throughout if it is unknown"
-                )
+            return ~(entries.isfinite().all(dim=1) | entries.isnan().all(dim=1))
+        entries = entries.long()
+        known = (entries >= 0) & (entries < self.count)
+        return ~(known.all(dim=1) | (entries == -1).all(dim=1))
+
+    def check_range(self, value: Tensor) -> None:
+        """Raises UsageError if values of the right shape are out of range."""
+        wrong = self.outside(value)
+        if not wrong.any():
             return
-        if value.is_floating_point():
-            raise TypeError(f"condition has type {value.dtype}; give integers")
-        given = value[(value.flatten(1) != -1).any(dim=1)] if value.ndim > 1 else value[value != -1]
-        low, high = (int(given.min()), int(given.max())) if given.numel() else (0, 0)
-        if low < 0 or high >= self.count:
-            wrong_one = low if low < 0 else high
-            noun, plural = ("value", "values") if self.per_pixel else (self.noun, self.plural)
-            raise UsageError(
-                f"condition contains {noun} {wrong_one}; this model knows the {plural} 0 …"
-                f" {self.count - 1}, and -1{' throughout' * self.per_pixel} for unknown"
-            )
+        if self.count is None:
+            where = f"the {self.noun} of image {int(wrong.nonzero()[0])} is not finite"
+            raise UsageError(f"{where}; give numbers, or NaN throughout if it is unknown")
+        entries = value[wrong].long()
+        one = int(entries[(entries < 0) | (entries >= self.count)][0])
+        noun, plural = ("value", "values") if self.per_pixel else (self.noun, self.plural)
+        raise UsageError(
+            f"condition contains {noun} {one}; this model knows the {plural} 0 … {self.count - 1},"
+            f" and -1{' throughout' * self.per_pixel} for unknown"
+        )
 
 
 _MOST = 1 << 20  # More than any data set has; a wrong number must not exhaust the memory.
@@ -180,7 +185,7 @@ class ClassCondition(Condition):
 
     def features_of(self, value: Tensor, dtype: torch.dtype) -> Tensor:
         """One-hot."""
-        return as_one_hot(value + 1, self.classes + 1, dtype)[:, 1:]
+        return as_one_hot(value, self.classes, dtype)
 
     def seen_from(self, scale: int) -> "ClassCondition":  # noqa: ARG002
         """The class of an image does not depend on its size."""
@@ -285,8 +290,7 @@ class MapCondition(Condition):
         if self.levels is None:
             return value.to(dtype).nan_to_num()
         if self.categorical:
-            one_hot = as_one_hot(value.clamp(min=0), self.levels, dtype)
-            return one_hot.movedim(-1, 2).flatten(1, 2)
+            return as_one_hot(value, self.levels, dtype).movedim(-1, 2).flatten(1, 2)
         return value.to(dtype) * (2 / (self.levels - 1)) - 1
 
     def seen_from(self, scale: int) -> "MapCondition":
@@ -342,9 +346,5 @@ def of_kind(conditions: tuple[Condition, ...], kind: type[Kind]) -> dict[int, Ki
 
 
 def _check_integer(condition: Condition, name: str, least: int, most: int) -> None:
-    if isinstance(value := getattr(condition, name), bool) or not isinstance(value, Integral):
-        raise UsageError(f"‹{name}› must be an integer, not {value!r}")
-    if not least <= (number := int(value)) <= most:  # an integer of numpy is not JSON
-        limit = f"at least {least}" if number < least else f"at most {most:,}"
-        raise UsageError(f"‹{name}› must be {limit}, not {number:,}")
-    object.__setattr__(condition, name, number)
+    number = whole_number(name, getattr(condition, name), least, most)
+    object.__setattr__(condition, name, number)  # an integer of numpy is not JSON

@@ -1,4 +1,4 @@
-"""Images in arrays: ``.npy`` and ``.npz`` files, and scikit-learn's digits."""
+"""Images in arrays: ``.npy`` and ``.npz`` files, and the digits that are part of the package."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from nextpixel.data.layouts import NamedArrays, layout_of, said_labels
 from nextpixel.data.npz import ZippedArrays
 from nextpixel.data.resizing import resized
 from nextpixel.data.splits import Split
-from nextpixel.data.storage import Storage, Stored, optional_package, stamp
+from nextpixel.data.storage import Storage, Stored, stamp
 from nextpixel.data.values import is_one_hot
 from nextpixel.settings.preparation import Preparation, automatic_size, pair
 
@@ -27,9 +27,14 @@ _MOST_CLASSES = 2**16
 
 
 def read_digits(preparation: Preparation, storage: Storage) -> Stored:
-    """Read scikit-learn's 1797 handwritten digits: 8x8, 17 levels, 10 classes."""
-    bunch = optional_package("sklearn.datasets", extra="demo").load_digits()
-    x = _arrange(bunch.images.astype(np.uint8), "digits", preparation.channels)
+    """Read the 1797 handwritten digits of ``digits.npz``: 8x8, 17 levels, 10 classes.
+
+    They are the images of scikit-learn's `load_digits`, in its order. ``digits.txt`` has their
+    source and licence.
+    """
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
+        x = _arrange(file["images"], "digits", preparation.channels)
+        labels = file["labels"].astype(np.int64)
     images = x
     if preparation.size not in (None, "auto"):
         size = pair(preparation.size)  # type: ignore[arg-type]
@@ -38,7 +43,6 @@ def read_digits(preparation: Preparation, storage: Storage) -> Stored:
     if preparation.ignore_labels:
         splits = {"train": Split(images=images, fingerprints=fingerprints(x))}
         return Stored(splits=splits, levels=17, in_order=True)
-    labels = bunch.target.astype(np.int64)
     splits = {"train": Split(images=images, labels=labels, fingerprints=fingerprints(x))}
     return Stored(splits=splits, classes=tuple("0123456789"), levels=17, in_order=True)
 

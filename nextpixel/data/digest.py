@@ -95,7 +95,9 @@ class DataDigest:
         if name == "train" or split.fingerprints is None:
             return split, 0
         prints = split.fingerprints
-        trained = np.isin(prints, self.kept["train"]) & ~np.isin(prints, self.kept[name])
+        # Hashes are too far apart for a table of them, which numpy 2.0 tries for a single one.
+        known = {key: np.isin(prints, self.kept[key], kind="sort") for key in ("train", name)}
+        trained = known["train"] & ~known[name]
         if not trained.any():
             return split, 0
         return subset(split, np.flatnonzero(~trained)), int(trained.sum())

@@ -7,7 +7,7 @@ which other images are read with it, nor on whether they are kept in memory or p
 batch from a memory map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.arguments import record_of
 from nextpixel.data.annotation_files import constant_entries
 from nextpixel.data.annotations import TextEncoder, annotated, captions_encoded
 from nextpixel.data.assignment import split_notes, split_rows
@@ -61,7 +62,7 @@ _BLOCK_BYTES = 2**24
 
 def load_data(
     source: Any,
-    preparation: Preparation = Preparation(),  # noqa: B008  # It is frozen.
+    preparation: Preparation | Mapping[str, Any] | None = None,
     *,
     labels: Any = None,
     classes: Sequence[str] | None = None,
@@ -80,7 +81,7 @@ def load_data(
             or tensor, a list of arrays or of pictures of Pillow, a data set that has a length and
             an index (of images, of pairs of image and label, or of mappings), or a mapping of
             splits, or of arrays by the names that an ``.npz`` file would have.
-        preparation: How they are prepared.
+        preparation: How they are prepared: a `Preparation`, or some of its fields.
         labels: The label of each image, or, for a named source, the name of their file. Likewise
             `vectors`, `captions` and `maps`.
         classes: What the labels 0, 1 ... of images in memory are called.
@@ -108,6 +109,7 @@ def load_data(
         >>> data.preparation.from_levels, data.preparation.channels
         (256, 1)
     """
+    preparation = record_of("preparation", preparation, Preparation)
     if isinstance(text_encoder, str):
         text_encoder = import_encoder(text_encoder)
     storage = Storage.at(cache_folder, memory_bytes, progress)

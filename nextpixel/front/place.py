@@ -35,6 +35,7 @@ class Front:
         time, channel: where the walk is.
         phase: which time of its block that is.
         lanes: n · B; lane slot · B + image.
+        differing_maps: whether images that were alike so far may differ in maps of conditions.
         ahead: while operations are recorded, how many columns the maps of rows above are ahead of
             the front: each convolution that looks to the right brings them nearer.
     """
@@ -55,6 +56,7 @@ class Front:
         self.batch, self.lanes = len(x), skew.slots * len(x)
         self.time, self.channel, self.phase, self.ahead = skew.times.start, 0, 0, 0
         self.start: int | None = None
+        self.differing_maps = False
         self._states: dict[Hashable, Any] = {}
         self._once: dict[Hashable, Any] = {}
         self._whole: dict[int, Tensor] = {}
@@ -64,6 +66,7 @@ class Front:
         self._tapes = [None] * (skew.block * colours)
         self._at_blocks: list[Callable[[], None]] = []
         self._at_end: list[Callable[[], None]] = []
+        self._at_replacements: list[Callable[[Tensor, Tensor], None]] = []
         # Of all times of a block, the one before it, and those that the first maps are ahead.
         length = 1 + skew.block + skew.lead
 
@@ -176,6 +179,18 @@ class Front:
         """Has something done when all rows are complete."""
         self._at_end.append(act)
 
+    def at_replacements(self, act: Callable[[Tensor, Tensor], None]) -> None:
+        """Has something done when images are replaced by others: see `replace`."""
+        self._at_replacements.append(act)
+
+    def replace(self, places: Tensor, sources: Tensor) -> None:
+        """Goes on in some places of the batch with what was computed for other images.
+
+        All colours of a time must be complete. The pixels of x are replaced by the caller.
+        """
+        for act in self._at_replacements:
+            act(places, sources)
+
     def empty(self, key: Hashable, *shape: int, like: Tensor | None = None) -> Tensor:
         """A tensor (lanes, …) that a layer writes its result to."""
         like = self._alive if like is None else like
@@ -252,11 +267,22 @@ class Front:
 
     def _look_up(self, name: str, maps: Tensor) -> Tensor:
         assert self._pixels is not None
-        rows = self.state(name, lambda: maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]))
+        rows = self.state(name, lambda: self._rows_of(maps))
         found = self.empty((name, self.ahead), maps.shape[1], like=maps)
         places = self._pixels[0 if len(maps) == 1 else 1][1 + self.phase + self.ahead]
         self.run(torch.index_select, rows, 0, places, out=found)
         return found
+
+    def _rows_of(self, maps: Tensor) -> Tensor:
+        by_pixel = maps.permute(0, 2, 3, 1)
+        rows = by_pixel.reshape(-1, maps.shape[1])
+
+        def follow(places: Tensor, sources: Tensor) -> None:  # noqa: ARG001
+            rows.copy_(by_pixel.reshape(rows.shape))
+
+        if self.differing_maps:
+            self.at_replacements(follow)
+        return rows
 
 
 def colour_blocks(features: int, colours: int, device: torch.device) -> Tensor:

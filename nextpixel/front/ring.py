@@ -74,6 +74,7 @@ class Ring:
             if front.keep:
                 front.at_end(self._hand_on)
         front.at_blocks(self._advance)
+        front.at_replacements(self._replace)
 
     def put(self, x: Tensor, channel: int = 0, *, back: int = 0) -> None:
         """Writes features (lanes, width); zeros outside the picture."""
@@ -121,6 +122,16 @@ class Ring:
         if self._fed is not None and front.start < front.skew.width + block:
             self._fed.zero_()
             self._feed(self._fed, 0)
+
+    def _replace(self, places: Tensor, sources: Tensor) -> None:
+        """Goes on in some places of the batch with the maps of other images."""
+        written = self.values[:, :, : self._history + self._front.phase + 1]
+        written[:, places] = written[:, sources]
+        if self._past is not None:
+            for rows in (self._past.rows, self._kept):
+                rows[places] = rows[sources]
+        if self._fed is not None:
+            self._fed[:, places] = self._fed[:, sources]
 
     def _feed(self, into: Tensor, before: int) -> None:
         """Copies columns of the rows above the walk to where their times are in this block."""

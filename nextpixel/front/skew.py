@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Reach", "Skew"]
+__all__ = ["Lanes", "Reach", "Skew"]
 
 
 class Reach(NamedTuple):
@@ -106,6 +106,17 @@ class Skew:
         begin = max(0, first - start)
         end = max(begin, min(self.width, first + count - start))
         return slice(begin + start - first, end + start - first), slice(begin, end)
+
+
+class Lanes:
+    """Which lanes have a site among some, at each time of a block and in each colour."""
+
+    def __init__(self, sites: Tensor, skew: Skew, times: range, x: Tensor) -> None:
+        rows, columns, alive = skew.pixels(torch.tensor(times))
+        here = (sites[:, :, rows, columns] & alive).permute(2, 1, 3, 0)
+        here = here.expand(-1, -1, -1, len(x)).flatten(2)
+        self.some: list[list[bool]] = here.any(dim=2).tolist()
+        self.lanes = [of_time.unbind(0) for of_time in here.to(x.device).unbind(0)]
 
 
 # What a step costs beside its lanes, as a number of lanes.

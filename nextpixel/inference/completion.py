@@ -1,15 +1,19 @@
 """Completions: hidden parts of images, filled in several times by a trained model."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from nextpixel import sampling
+from nextpixel.arguments import record_of
+from nextpixel.completing import completed, evidence, needs_walkers
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.errors import UsageError
+from nextpixel.filling import Progress
 from nextpixel.inference.conditions import class_numbers
 from nextpixel.inference.drawing import (
     Drawn,
@@ -22,8 +26,10 @@ from nextpixel.inference.drawing import (
 from nextpixel.inference.masks import known_pixels
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.orders import named_order
 from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
 from nextpixel.training.batches import conditioned
+from nextpixel.training.memory import in_memory
 
 __all__ = ["complete_images"]
 
@@ -38,14 +44,14 @@ def complete_images(
     data: DataRequest = DataRequest(),  # noqa: B008
     device: str | torch.device = "auto",
     reading: Reading | None = None,
-    progress: sampling.Progress | None = None,
+    progress: Progress | None = None,
     working: Working | None = None,
 ) -> Drawn:
     """Fill in hidden parts of images, several times each.
 
     If the hidden part is at the bottom, draws are from the exact conditional distribution;
-    otherwise see `nextpixel.complete`. A row of the grid is an image, what the model was given, and
-    the draws, or the draws alone.
+    otherwise particles come near it, see `nextpixel.complete`. A row of the grid is an image, what
+    the model was given, and the draws, or the draws alone.
 
     Args:
         model, config, device, reading, progress, working: as for `draw_images`.
@@ -55,6 +61,8 @@ def complete_images(
     Raises:
         UsageError: something does not fit the model, or the images differ in size.
     """
+    request = record_of("request", request, CompletionRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, source = trained.distribution, trained.card.source
     if (network.conditions and not network.given_by_data) or (source and source.embedding):
@@ -78,20 +86,47 @@ def complete_images(
         part = replace(part, labels=np.full(len(part), number, np.int64))
     if working is not None:
         working(request.draws * int((~np.broadcast_to(known, x.shape)).sum()))
-    with enough_memory(len(x) * request.draws, (x.shape[2], x.shape[3]), config):
-        drawn = sampling.complete(
+    condition, masks = conditioned(network, part, rows)[1], np.broadcast_to(known, x.shape)
+    several = request.particles > 1 and config.temperature > 0
+    order = named_order(config.order)
+    walkers = several and needs_walkers(network, torch.from_numpy(masks.copy()), order)
+    with _enough_memory(x, request, config, request.particles if walkers else 1):
+        found = completed(
             network,
             torch.from_numpy(x),
             torch.from_numpy(known),
-            draws=request.draws,
-            condition=conditioned(network, part, rows)[1],
-            temperature=config.temperature,
-            guidance=config.guidance,
-            generator=torch.Generator().manual_seed(config.seed),
-            batch_size=config.batch_size,
-            progress=progress,
+            request.draws,
+            request.particles,
+            condition,
+            order,
+            config.temperature,
+            config.guidance,
+            torch.Generator().manual_seed(config.seed),
+            config.batch_size,
+            progress,
         )
+        model_itself = config.temperature == config.guidance == 1
+        nats = evidence(network, found) if walkers and model_itself else None
+    drawn = found.completion.images
     hidden = np.where(known, x, network.levels // 2)
     pieces = [] if request.only_result else [x[:, None], hidden[:, None]]
     labels = classes_given(network, part, rows)
-    return beside_images(trained, chosen, pieces, drawn.cpu().numpy(), labels)
+    shown = beside_images(trained, chosen, pieces, drawn.cpu().numpy(), labels)
+    return replace(
+        shown,
+        effective=found.completion.effective.numpy() if walkers else None,
+        log_evidence=None if nats is None else nats.numpy(),
+    )
+
+
+def _enough_memory(
+    x: NDArray[np.int64], request: CompletionRequest, config: SampleConfig, walkers: int
+) -> AbstractContextManager[None]:
+    """A block that ends in a sentence if so many images, or walkers, cannot be drawn at once."""
+    shape, at_once = (x.shape[2], x.shape[3]), max(1, config.batch_size // walkers)
+    if walkers == 1 or min(at_once, len(x) * request.draws) > 1:
+        return enough_memory(len(x) * request.draws * walkers, shape, config)
+    return in_memory(
+        f"{walkers} walkers of an image of {shape[0]}×{shape[1]} do not fit into memory; use fewer:"
+        f" ‹particles={max(1, walkers // 4)}›"
+    )

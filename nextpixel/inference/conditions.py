@@ -77,7 +77,8 @@ def conditions_of_request(
         data = replace(data, maps=None)
     if getattr(model, "variational", False) and data.data is None and not chosen:
         width = next(iter(of_kind(model.conditions, VectorCondition).values())).size
-        return (torch.randn(n, width, generator=torch.Generator().manual_seed(seed)),)
+        generator = torch.Generator().manual_seed(seed)
+        return (torch.randn(n, width, generator=generator, dtype=torch.float32),)
     missing = tuple(part for part in model.conditions if part.annotation not in chosen)
     if missing:
         found = _of_images(trained, n, data, missing, progress)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel import sampling
+from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.data.image_output import write_images
@@ -28,6 +29,7 @@ from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.orders import named_order
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 from nextpixel.training.memory import in_memory
@@ -69,6 +71,9 @@ class Drawn:
         source: the name of the source of the images that they belong to; "" for samples.
         given: what was given, such as "the class"; "" for nothing.
         preparation: how stored values became levels; None if levels are the stored values.
+        effective, log_evidence: of completions that particles informed, (n, draws): see
+            `particles.Completion`; None of others, and the evidence also at another temperature or
+            guidance than 1.
     """
 
     images: NDArray[np.integer[Any]]
@@ -81,6 +86,8 @@ class Drawn:
     source: str = ""
     given: str = ""
     preparation: Preparation | None = None
+    effective: NDArray[np.float64] | None = None
+    log_evidence: NDArray[np.float64] | None = None
 
     @property
     def values(self) -> NDArray[Any]:
@@ -163,6 +170,8 @@ def draw_images(
         >>> draw_images("fashion-mnist", request, device="cpu").images.shape
         (2, 1, 4, 3)
     """
+    request = record_of("request", request, SampleRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, n, class_ = trained.distribution, request.n or 1, request.class_
     shape = request.shape or trained.card.shape
@@ -243,6 +252,7 @@ def drawn_images(
             n,
             shape,
             condition=condition,
+            order=named_order(config.order),
             temperature=config.temperature,
             guidance=config.guidance,
             generator=torch.Generator().manual_seed(config.seed),

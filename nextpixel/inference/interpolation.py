@@ -4,14 +4,18 @@ Conditional Image Generation with PixelCNN Decoders, section 3.3 and figure 5: l
 between the embeddings of two portraits.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nextpixel.arguments import whole_number
+from nextpixel.border import ConditionGiven, admit_condition, checked_shape, model_of
 from nextpixel.conditions.kinds import VectorCondition, of_kind
-from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import Order
 from nextpixel.sampling import Progress, sample
 
 __all__ = ["between", "interpolate"]
@@ -36,8 +40,7 @@ def between(
     Raises:
         ValueError: there are fewer than two steps.
     """
-    if steps < 2:
-        raise ValueError(f"steps (={steps}) must be at least 2, for the two ends")
+    steps = whole_number("steps", steps, 2)
     share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
     line = (1 - share) * first + share * last
     if keep_length:
@@ -48,12 +51,13 @@ def between(
 
 def interpolate(
     model: ImageModel,
-    first: ValuesLike,
-    last: ValuesLike,
-    shape: tuple[int, int],
+    first: ConditionGiven,
+    last: ConditionGiven,
+    shape: Sequence[int],
     *,
     steps: int = 8,
     keep_length: bool = False,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -71,32 +75,35 @@ def interpolate(
             conditions. Only vectors change on the way; all else is that of `first`.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
-        temperature, guidance, generator, batch_size, progress: as for `sample`.
+        order, temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Raises:
         UsageError: the model is not conditioned on vectors, or the conditions do not fit.
     """
+    model, size = model_of(model), checked_shape(shape)
+    steps = whole_number("steps", steps, 2)
     vectors = of_kind(model.conditions, VectorCondition)
     if not vectors:
         raise UsageError("interpolation is between vectors; this model is not conditioned on any")
-    ends = as_values(first), as_values(last)
-    for name, values in zip(("first", "last"), ends, strict=True):
-        if len(values) != len(model.conditions):
+    for name, end in (("first", first), ("last", last)):
+        if (count := len(end) if isinstance(end, tuple) else 1) != len(model.conditions):
             raise UsageError(
-                f"{name} has {len(values)} tensors, but this model has {len(model.conditions)}"
+                f"{name} has {count} tensors, but this model has {len(model.conditions)}"
                 f" conditions; give one tensor for each in ‹{name}›"
             )
+    ends = (admit_condition(model, end, 1, size) for end in (first, last))
     on_the_way = tuple(
-        between(a.to(model.device), b.to(model.device), steps, keep_length=keep_length)
+        between(a[0], b[0], steps, keep_length=keep_length)
         if place in vectors
-        else a[None].expand(steps, *a.shape)
+        else a.expand(steps, *a.shape[1:])
         for place, (a, b) in enumerate(zip(*ends, strict=True))
     )
     return sample(
         model,
         steps,
-        shape,
+        size,
         condition=on_the_way,
+        order=order,
         temperature=temperature,
         guidance=guidance,
         generator=generator,

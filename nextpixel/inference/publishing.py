@@ -10,7 +10,7 @@ from pathlib import Path
 from nextpixel.checkpoint import open_checkpoint, save
 from nextpixel.files.card import ModelCard, Training
 
-__all__ = ["Published", "publish"]
+__all__ = ["Published", "publish", "without_names"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def publish(
         CheckpointError: as for `nextpixel.load`.
     """
     model, card = open_checkpoint(path_or_name)
-    clean, dropped = _without_names(card, keep_classes=keep_classes, keep_words=keep_words)
+    clean, dropped = without_names(card, keep_classes=keep_classes, keep_words=keep_words)
     save(model, out, card=clean)
     kept = [f"the weights and the configuration of the {card.model}"]
     if clean.classes:
@@ -71,7 +71,7 @@ def publish(
     return Published(card=clean, dropped=tuple(dropped), kept=tuple(kept))
 
 
-def _without_names(
+def without_names(
     card: ModelCard, *, keep_classes: bool, keep_words: bool
 ) -> tuple[ModelCard, list[str]]:
     """The card without private names, and what was dropped."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nextpixel import sampling
+from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import index, map_values
 from nextpixel.errors import UsageError
@@ -28,6 +29,7 @@ from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import named_order
 from nextpixel.settings.requests import (
     DataRequest,
     InterpolationRequest,
@@ -66,6 +68,8 @@ def reconstruct_images(
     Raises:
         UsageError: the model is unconditional, or something does not fit it.
     """
+    request = record_of("request", request, ReconstructionRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network = trained.model
     other = None if request.beside is None else open_trained(request.beside, device=device).model
@@ -127,6 +131,8 @@ def interpolate_images(
     Raises:
         UsageError: the model is not conditioned on a vector, or there is no such image.
     """
+    request = record_of("request", request, InterpolationRequest)
+    config = record_of("config", config, SampleConfig)
     trained = open_trained(model, device=device)
     network, source = trained.distribution, trained.card.source
     if not of_kind(network.conditions, VectorCondition):
@@ -153,6 +159,7 @@ def interpolate_images(
             (x.shape[2], x.shape[3]),
             steps=request.steps,
             keep_length=keep_length,
+            order=named_order(config.order),
             temperature=config.temperature,
             guidance=config.guidance,
             generator=torch.Generator().manual_seed(config.seed),

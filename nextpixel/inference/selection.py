@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nextpixel.arguments import shown
 from nextpixel.checkpoint import pretrained
 from nextpixel.conditions.kinds import ClassCondition, Condition, of_kind
 from nextpixel.data.again import load_again
@@ -75,6 +76,11 @@ def data_of(
         UsageError: the data are unknown or not there, the split is empty, it lacks what the model
             is conditioned on, or a class is not one of the model.
     """
+    if not isinstance(request, DataRequest):
+        raise UsageError(
+            f"images are chosen by a DataRequest, not by {shown(request)}; give"
+            " DataRequest(data=…) for other images than the training data"
+        )
     needed = trained.model.given_by_data if needed is None else needed
     labelled = bool(of_kind(needed, ClassCondition))
     card, preparation = trained.card, trained.card.preparation or Preparation()

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from nextpixel.arguments import path_of
 from nextpixel.checkpoint import load_trainable, open_checkpoint
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
@@ -92,6 +93,7 @@ def open_trained(model: str | Path | Trained, *, device: str | torch.device = "a
     """
     if isinstance(model, Trained):
         return model
+    model = path_of("model", model, "functions such as nextpixel.score take a model itself")
     network = load_trainable(model, device=pick_device(device))
     return Trained(name=str(model), model=network, card=own_card(model))
 

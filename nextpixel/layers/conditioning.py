@@ -20,6 +20,8 @@ from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.layers.arithmetic import Arithmetic, rounded, value
 from nextpixel.layers.constants import constant
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d
+from nextpixel.orders import Order
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -28,7 +30,7 @@ _LEAST_SPREAD = 1e-30
 
 
 class Encoded(NamedTuple):
-    """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1, P, H, W)."""
+    """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1 or B, P, H, W)."""
 
     vector: Tensor | None
     maps: Tensor | None
@@ -43,6 +45,11 @@ class Encoded(NamedTuple):
             return maps[:, :, rows.start : rows.stop, columns.start : columns.stop]
 
         return Encoded(self.vector, cut(self.maps), cut(self.positions))
+
+    def replace(self, places: Tensor, sources: Tensor) -> None:
+        """Puts the maps of some images in the places of others."""
+        if self.maps is not None:
+            self.maps[places] = self.maps[sources]
 
 
 class Widths(NamedTuple):
@@ -65,15 +72,22 @@ class ConditionEncoder(nn.Module):
         position_waves: K: a position is encoded by cos(πiy)·cos(πjx) for i, j = 0 … K without the
             constant; (x, y) is the middle of the pixel in the unit square, whatever the size of the
             image.
+        orders: to which images may be turned. If there are several, the last condition is the
+            number of the order, less one, and a position is that before turning.
     """
 
     offset: Tensor
     factor: Tensor
     arithmetic: Arithmetic | None = None
 
-    def __init__(self, conditions: tuple[Condition, ...], position_waves: int) -> None:
+    def __init__(
+        self,
+        conditions: tuple[Condition, ...],
+        position_waves: int,
+        orders: tuple[Order, ...] = (Order(),),
+    ) -> None:
         super().__init__()
-        self.conditions, self.position_waves = conditions, position_waves
+        self.conditions, self.position_waves, self.orders = conditions, position_waves, orders
         maps = of_kind(conditions, MapCondition).values()
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
@@ -135,12 +149,19 @@ class ConditionEncoder(nn.Module):
             centred = value(self.arithmetic, centred)
             vectors.append(torch.where(known[:, None], torch.cat([centred, rest], dim=1), 0))
             begin = end
-        waves, device = self.position_waves, self.offset.device
-        positions = _positions if self.arithmetic is None else self.arithmetic.positions
+        waves, device, positions = self.position_waves, self.offset.device, None
+        if waves:
+            locate = _positions if self.arithmetic is None else self.arithmetic.positions
+            positions = locate(waves, height, width, device, dtype)
+            if len(self.orders) > 1:
+                places, signs = _turned_waves(waves, self.orders, device)
+                number = values[-1].long() + 1
+                signed = signs[number][:, :, None, None].to(dtype)
+                positions = positions[0][places[number]] * signed
         return Encoded(
             torch.cat(vectors, dim=1) if vectors else None,
             torch.cat(maps, dim=1) if maps else None,
-            positions(waves, height, width, device, dtype) if waves else None,
+            positions,
         )
 
 
@@ -160,9 +181,9 @@ class ConditionBias(nn.Module):
         super().__init__()
         self.widths, self.features = widths, features
         self.of_vector = nn.Linear(widths.vector, features, bias=False) if widths.vector else None
-        self.of_maps = nn.Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
+        self.of_maps = Conv2d(widths.maps, features, 1, bias=False) if widths.maps else None
         self.of_positions = (
-            nn.Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
+            Conv2d(widths.positions, features, 1, bias=False) if widths.positions else None
         )
         self.reset_parameters()
 
@@ -180,7 +201,7 @@ class ConditionBias(nn.Module):
     def forward(self, encoded: Encoded, rows: range | None = None) -> Tensor:
         """The bias, (B, features, 1, 1); with maps or positions (B, features, rows, W).
 
-        B is 1 if there are only positions, which all images share.
+        B is 1 if there are only positions, and all images share them.
         """
         biases: list[Tensor] = []
         if self.of_vector is not None:
@@ -239,17 +260,35 @@ def _positions(
     return products.flatten(0, 1)[None, 1:].to(dtype).to(device)
 
 
+@constant
+def _turned_waves(
+    waves: int, orders: tuple[Order, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which wave in a turned image each wave of the image is, and its sign: (orders, P) each.
+
+    As cos(πi(1 - y)) = (-1)^i cos(πiy), turning only permutes waves and changes their signs.
+    """
+    i, j = torch.meshgrid(torch.arange(waves + 1), torch.arange(waves + 1), indexing="ij")
+    places, signs = [], []
+    for order in orders:
+        first, second = (j, i) if order.transpose else (i, j)
+        places.append((first * (waves + 1) + second).flatten()[1:] - 1)
+        odd = (i * order.flip_rows + j * order.flip_columns) % 2
+        signs.append(1 - 2 * odd.flatten()[1:])
+    return torch.stack(places).to(device), torch.stack(signs).to(device)
+
+
 def _upsampling(condition: MapCondition) -> nn.Sequential:
     features = condition.features
     one_hot = condition.levels if condition.categorical else None
     inputs = condition.maps * (one_hot or 1)
-    layers: list[nn.Module] = [nn.Conv2d(inputs, features, 3, padding=1)]
+    layers: list[nn.Module] = [Conv2d(inputs, features, 3, padding=1)]
     for factor in _prime_factors(condition.scale):
         # Neighbouring kernels overlap by half a stride; the padding centres them.
         kernel, padding = 2 * factor - factor % 2, factor // 2
         layers += [
             nn.ReLU(),
-            nn.ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
+            ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
         ]
     return nn.Sequential(*layers)
 

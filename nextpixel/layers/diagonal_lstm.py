@@ -22,6 +22,7 @@ from nextpixel.cache import Cache
 from nextpixel.front.place import Front, total
 from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
+from nextpixel.layers.layout import Conv2d
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
 from nextpixel.layers.scan import diagonal_fronts, lstm_cell, lstm_scan
@@ -63,7 +64,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.reset_parameters()
         self.condition_bias = ConditionBias(widths, 8 * features) if widths is not None else None
         self.image_to_state = (
-            nn.Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
+            Conv2d(image_channels, 4 * features, 1, bias=False) if image_channels else None
         )
 
     @torch.no_grad()
@@ -210,7 +211,17 @@ class DiagonalBiLSTMLayer(nn.Module):
                 finish(front.row - 1)
                 enter()
 
+        def replace(places: Tensor, sources: Tensor) -> None:
+            for maps in (row.inputs, row.above, row.right, row.h, row.c):
+                maps[places] = maps[sources]
+            left, right = state.above
+            state.above = (
+                left.index_copy(0, places, left[sources]),
+                right.index_copy(0, places, right[sources]),
+            )
+
         enter()
+        front.at_replacements(replace)
         front.at_blocks(next_row)
         if front.keep:
             front.at_end(lambda: finish(front.row))

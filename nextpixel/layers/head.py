@@ -12,7 +12,7 @@ from torch import Tensor
 from nextpixel.cache import Cache
 from nextpixel.front.place import relu
 from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
-from nextpixel.layers.heads import HEADS, Distribution
+from nextpixel.layers.heads import HEADS, Checked
 from nextpixel.layers.masked_conv import MaskedConv2d
 
 __all__ = ["Head"]
@@ -57,7 +57,7 @@ class Head:
         with torch.autocast(y.device.type, enabled=False):
             return out(y.to(out.weight.dtype), cache)  # type: ignore[no-any-return]
 
-    def distribution(self, outputs: Tensor) -> Distribution:
+    def distribution(self, outputs: Tensor) -> Checked:
         """The distribution over rows, (B, outputs, rows, W), or at a front, (lanes, outputs)."""
         kind = HEADS[self.name]
         if outputs.ndim == 2:

@@ -11,15 +11,28 @@ probabilities.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["HEADS", "Bernoulli", "Categorical", "Distribution", "LogisticMixture"]
+from nextpixel.conditions.kinds import Condition
+from nextpixel.errors import UsageError
+from nextpixel.layers.integers import check_integers, check_range
+
+__all__ = [
+    "HEADS",
+    "Bernoulli",
+    "Categorical",
+    "Checked",
+    "Distribution",
+    "LogisticMixture",
+    "nats_of",
+]
 
 
 @runtime_checkable
@@ -29,7 +42,7 @@ class Distribution(Protocol):
     def log_prob(self, x: Tensor) -> Tensor:
         """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats.
 
-        x holds integers 0 … levels-1; `nextpixel.score` checks that, this does not.
+        x holds integers 0 … levels-1; the distributions of this library refuse anything else.
         """
         ...
 
@@ -50,6 +63,51 @@ class Distribution(Protocol):
         ...
 
 
+class Checked(Distribution):
+    """A distribution that refuses what is no integer 0 … levels-1.
+
+    Everybody's training loop passes `log_prob`, so it also checks the values of the conditions
+    that the caller gave. Both together are one transfer from the device.
+
+    Attributes:
+        levels: number of values.
+        shape: of the block of sub-pixels, (B, C, H, W).
+        given: what the distribution is conditioned on, with the caller's values.
+    """
+
+    given: tuple[tuple[Condition, Tensor], ...] = ()
+
+    def __init__(self, levels: int, shape: tuple[int, ...]) -> None:
+        self.levels, self.shape = levels, shape
+
+    @final
+    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Log-probability of each sub-pixel of x in nats.
+
+        Raises:
+            TypeError: x does not hold integers. Reals pass if derivatives with respect to them are
+                taken; they must be whole, too.
+            UsageError: x has another shape or a value out of range, or a condition has.
+        """
+        check_integers(x, self.levels)
+        if x.shape != self.shape:
+            raise UsageError(
+                f"‹x› has shape {tuple(x.shape)}, but the distribution is of {tuple(self.shape)};"
+                " give the images that the model was called with"
+            )
+        check_range(x, self.levels, self.given)
+        return self.nats(x)
+
+    @abstractmethod
+    def nats(self, x: Tensor) -> Tensor:
+        """What `log_prob` gives, of values that are checked already."""
+
+
+def nats_of(distribution: Distribution, x: Tensor) -> Tensor:
+    """`log_prob` of values that are checked already."""
+    return distribution.nats(x) if isinstance(distribution, Checked) else distribution.log_prob(x)
+
+
 # The target that cross_entropy ignores; with its default, -100, a wrong value would cost nothing.
 _NO_VALUE = torch.iinfo(torch.int64).min
 
@@ -59,7 +117,7 @@ def _full_precision(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-class Categorical:
+class Categorical(Checked):
     """A softmax over the values 0 … levels-1 of each sub-pixel.
 
     Args:
@@ -75,6 +133,7 @@ class Categorical:
     """Whether a distribution follows when its outputs are overwritten."""
 
     def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int, levels: int) -> None:
+        super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
         self.logits = torch.unflatten(outputs, 1, (channels, levels))
 
     @staticmethod
@@ -82,7 +141,7 @@ class Categorical:
         """One logit per colour and value."""
         return channels * levels
 
-    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
         # Values last: with channels-last maps they lie side by side already, and the softmax is
         # several times faster.
@@ -104,10 +163,10 @@ class Categorical:
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""
-        return self.log_prob(y.floor())
+        return _constant_density(self, y)
 
 
-class Bernoulli:
+class Bernoulli(Checked):
     """One logit for the value 1 of each sub-pixel: the sigmoid of the binary MNIST experiments.
 
     Args:
@@ -120,6 +179,7 @@ class Bernoulli:
 
     def __init__(self, outputs: Float[Tensor, "B C H W"], channels: int, levels: int) -> None:
         assert outputs.shape[1] == channels and levels == 2
+        super().__init__(levels, outputs.shape)
         self.logits = _full_precision(outputs)
 
     @staticmethod
@@ -131,7 +191,7 @@ class Bernoulli:
             )
         return channels
 
-    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
         return -functional.binary_cross_entropy_with_logits(
             self.logits, x.detach().to(self.logits.dtype), reduction="none"
@@ -144,7 +204,7 @@ class Bernoulli:
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""
-        return self.log_prob(y.floor())
+        return _constant_density(self, y)
 
 
 _COMPONENTS = 10
@@ -153,7 +213,7 @@ _COMPONENTS = 10
 _LOG_SCALES = -7.0, 7.0
 
 
-class LogisticMixture:
+class LogisticMixture(Checked):
     """A discretised mixture of logistics over all colours of a pixel.
 
     PixelCNN++, sections 2.1 and 2.2. Each component is a product of logistics, one per colour; the
@@ -174,7 +234,8 @@ class LogisticMixture:
     half_precision, lasting = False, False  # a mixture's locations are finer
 
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
-        self.channels, self.levels = channels, levels
+        super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
+        self.channels = channels
         self.parts = parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
         self.means, log_scales = (
@@ -190,7 +251,7 @@ class LogisticMixture:
         """For each component a logit, and for each colour a mean, a log-scale and coefficients."""
         return _COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
 
-    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
         return self._chain(x, lambda channel: self._mass(x, x[:, channel, None].detach(), channel))
 
@@ -257,6 +318,12 @@ class LogisticMixture:
             - log_scale
             + math.log(2 / (self.levels - 1))
         )
+
+
+def _constant_density(distribution: Checked, y: Tensor) -> Tensor:
+    """The log-density that is constant on [v, v+1)."""
+    check_range(y.floor(), distribution.levels, distribution.given)
+    return distribution.nats(y.floor())
 
 
 def _colour(logits: Tensor, channel: int) -> Tensor:

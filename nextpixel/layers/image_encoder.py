@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nextpixel.errors import UsageError
+from nextpixel.layers.integers import check_integers
+from nextpixel.layers.layout import Conv2d
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between
 
 __all__ = ["ImageEncoder", "check_encoder"]
@@ -34,9 +36,9 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
         height, width = self.size
-        layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1), nn.ReLU()]
+        layers: list[nn.Module] = [Conv2d(channels, features, 3, padding=1), nn.ReLU()]
         while max(height, width) > _SMALLEST:
-            layers += [nn.Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
+            layers += [Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
             features, height, width = 2 * features, -(-height // 2), -(-width // 2)
         self.convolutions = nn.Sequential(*layers)
         self.inner = features, height, width
@@ -50,8 +52,10 @@ class ImageEncoder(nn.Module):
         """Integers (B, C, H, W) to (B, outputs).
 
         Raises:
+            TypeError: x does not hold integers.
             UsageError: the images are not of the size that the encoder was made for.
         """
+        check_integers(x, self.levels)
         if x.ndim != 4 or x.shape[1:] != (self.channels, *self.size):
             wanted = f"(B, {self.channels}, {self.size[0]}, {self.size[1]})"
             raise UsageError(f"‹x› has shape {tuple(x.shape)}; this model takes {wanted}")

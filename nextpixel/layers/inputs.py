@@ -52,6 +52,10 @@ class ImageInput(nn.Module, ABC):
         Feature by feature, all colours of each: channel k belongs to colour k mod c.
         """
 
+    @abstractmethod
+    def inside(self, x: Tensor) -> Tensor:
+        """Images of any integers, as images that `forward` can read."""
+
     def rows(self, x: Tensor, cache: Cache | None) -> Tensor:
         """The rows that a pass works on: (B, maps, rows, W)."""
         return self(x if cache is None else x[:, :, cache.rows.start : cache.rows.stop])  # type: ignore[no-any-return]
@@ -116,6 +120,10 @@ class OrdinalInput(ImageInput):
         y = torch.add(_minus_one(self.like), values, alpha=2 / (self.levels - 1))
         return rounded(self.arithmetic, y, places=LOCATIONS)
 
+    def inside(self, x: Tensor) -> Tensor:
+        """They can all be scaled."""
+        return x
+
     def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:  # noqa: ARG002
         """-1 … 1."""
         front.run(into.copy_, values.view(into.shape))
@@ -158,6 +166,10 @@ class CategoricalInput(ImageInput):
         first = torch.arange(channel, channel + x.shape[1], device=x.device) * self.levels
         features = functional.embedding(x.long() + first[:, None, None], self.weight)
         return features.permute(0, 4, 1, 2, 3).flatten(1, 2)
+
+    def inside(self, x: Tensor) -> Tensor:
+        """No colour reads the table of another; `log_prob` refuses values out of range."""
+        return x.clamp(0, self.levels - 1)
 
     def write(self, front: Front, values: Tensor, channel: int, into: Tensor) -> None:
         """Rows of the tables."""

@@ -22,6 +22,7 @@ from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import Ring
 from nextpixel.layers.arithmetic import FEATURES, Arithmetic, convolved, rounded
 from nextpixel.layers.constants import constant
+from nextpixel.layers.layout import laid_out
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.vertical_conv import (
     UpperRows,
@@ -65,6 +66,7 @@ class MaskedConv2d(nn.Module):
 
     arithmetic: Arithmetic | None = None
     places: int | None
+    channels_last = True
 
     def __init__(
         self,
@@ -153,7 +155,8 @@ class MaskedConv2d(nn.Module):
             x = below_past_rows(self, x, self.rows_above, cache)
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
-        y = convolved(self.arithmetic, x, self.masked_weight(), self.bias)
+        weight = laid_out(self.masked_weight(), self.channels_last)
+        y = convolved(self.arithmetic, x, weight, self.bias)
         return rounded(self.arithmetic, y if onto is None else onto + y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
 from nextpixel.layers.arithmetic import Arithmetic, convolved, rounded
+from nextpixel.layers.layout import laid_out
 from nextpixel.settings.sizes import check_kernel_size
 
 __all__ = [
@@ -41,6 +42,7 @@ class VerticalConv2d(nn.Module):
     """
 
     arithmetic: Arithmetic | None = None
+    channels_last = True
 
     def __init__(
         self,
@@ -90,7 +92,8 @@ class VerticalConv2d(nn.Module):
             return self._at_front(x, cache, cache.front, colours, into)
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = below_past_rows(self, x, self.rows_above, cache)
-        y = convolved(self.arithmetic, x, self.weight, self.bias, self.columns_beside)
+        weight = laid_out(self.weight, self.channels_last)
+        y = convolved(self.arithmetic, x, weight, self.bias, self.columns_beside)
         return rounded(self.arithmetic, y)
 
     def _at_front(

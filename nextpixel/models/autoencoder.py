@@ -22,8 +22,10 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.heads import Checked, Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
+from nextpixel.layers.integers import check_integers, check_range
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import (
     EXACT,
@@ -33,6 +35,7 @@ from nextpixel.models.trainable import (
     Trainable,
     config_of,
 )
+from nextpixel.orders import turn_each
 
 __all__ = ["ConvolutionalAutoencoder", "PixelCNNAutoencoder"]
 
@@ -78,7 +81,7 @@ class PixelCNNAutoencoder(ImageModel):
         variational: bool = False,
         free_bits: float = 0.0,
     ) -> None:
-        super().__init__(channels=decoder.channels, levels=decoder.levels)
+        super().__init__(channels=decoder.channels, levels=decoder.levels, orders=decoder.orders)
         codes = of_kind(decoder.conditions, VectorCondition)
         if not codes or len(decoder.conditions) > 1:
             raise UsageError(
@@ -165,18 +168,37 @@ class PixelCNNAutoencoder(ImageModel):
         For a variational model without a given code, a code is drawn from q(h | x). Each
         log-probability is then reduced by its share of the Kullback-Leibler divergence, so that
         their sum is the lower bound of log p(x).
+
+        The decoder goes through turned images in their orders, and the encoder sees them upright.
         """
         values = as_values(condition)
+        told = tuple(value for value in values if value.dtype == torch.int64)
+        values = values[: len(values) - len(told)]
         if values or not self.variational:
-            return self.decoder(x, self.infer(x, values), cache)  # type: ignore[no-any-return]
-        mean, log_deviation = self.posterior(x)
+            codes = self.infer(self._upright(x, told), values)
+            return self._decoded(x, (*codes, *told), values, cache)
+        mean, log_deviation = self.posterior(self._upright(x, told))
         code = mean + log_deviation.exp() * torch.randn_like(mean)
         divergence = gaussian_divergence(mean, log_deviation)
         if self.training:
             divergence = (
                 divergence.mean(dim=0).clamp(min=self.free_bits * math.log(2)).expand_as(divergence)
             )
-        return _Bound(self.decoder(x, code, cache), divergence.sum(dim=1))
+        return _Bound(self._decoded(x, (code, *told), (), cache), divergence.sum(dim=1))
+
+    def _upright(self, x: Tensor, told: Values) -> Tensor:
+        """Images before they were turned."""
+        backs = [self.orders[number + 1].back for value in told for number in value.tolist()]
+        return turn_each(backs, x) if told else x
+
+    def _decoded(
+        self, x: Tensor, codes: Values, given: Values, cache: Cache | None
+    ) -> Distribution:
+        """The decoder's distribution; codes of the encoder are no mistake of the caller."""
+        distribution: Distribution = self.decoder(x, codes, cache)
+        if isinstance(distribution, Checked) and not (given and given[0].is_floating_point()):
+            distribution.given = ()
+        return distribution
 
 
 def gaussian_divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
@@ -251,11 +273,11 @@ class ConvolutionalAutoencoder(Trainable):
         while features > encoder_features:
             layers += [
                 nn.ReLU(),
-                nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
+                ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
             ]
             features //= 2
         self.deconvolutions = nn.Sequential(
-            *layers, nn.ReLU(), nn.Conv2d(features, channels, 3, padding=1)
+            *layers, nn.ReLU(), Conv2d(features, channels, 3, padding=1)
         )
 
     def config(self) -> dict[str, Any]:
@@ -314,5 +336,7 @@ class _Gaussian:
         self._mean, self._levels = _precise(mean), levels
 
     def log_prob(self, x: Tensor) -> Tensor:
+        check_integers(x, self._levels)
+        check_range(x, self._levels)
         centred = x.to(self._mean.dtype) * (2 / (self._levels - 1)) - 1
         return -0.5 * (centred - self._mean) ** 2 - 0.5 * math.log(2 * math.pi)

@@ -8,43 +8,41 @@ it; models have no such methods.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from copy import copy
 from dataclasses import fields
 from functools import partial
-from types import MethodType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nextpixel.cache import Cache, Site, raster_order
+from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import (
+    ClassCondition,
     Condition,
     MapCondition,
     as_conditions,
     conditions_to_json,
     of_kind,
 )
-from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
-from nextpixel.errors import UsageError
+from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.head import Head
 from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
+from nextpixel.layers.integers import check_images
 from nextpixel.models.trainable import EXACT, Figure, Trainable
+from nextpixel.orders import ORDERS, Order
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
     "AutoregressiveModel",
     "ImageModel",
+    "RasterModel",
     "Scale",
-    "check_values",
-    "evaluating",
     "rows_per_pass",
-    "visiting_order",
 ]
 
 
@@ -56,7 +54,7 @@ class Scale(NamedTuple):
     counted again; None for the first.
     """
 
-    network: "AutoregressiveModel"
+    network: "RasterModel"
     step: int
     coarser: int | None
 
@@ -65,7 +63,9 @@ class Scale(NamedTuple):
         if self.coarser is None:
             return values
         small = x[:, :, :: self.coarser, :: self.coarser]
-        return (small,) if len(self.network.conditions) == 1 else (small, *values)
+        if len(self.network.conditions) > 1:
+            return small, *values
+        return small, *values[len(values) - len(self.network.told) :]
 
     def counts(self, row: int, column: int) -> bool:
         """Whether a pixel, by its row and column in this scale, is not one of the scale before."""
@@ -80,15 +80,18 @@ class ImageModel(Trainable):
     Args:
         channels: number of colours C.
         levels: number of values of a sub-pixel.
+        orders: in which the model goes through images.
 
     Attributes:
-        channels, levels: as given.
+        channels, levels, orders: as given.
         conditions: what the distribution is conditioned on; () for nothing.
     """
 
-    def __init__(self, *, channels: int, levels: int) -> None:
+    def __init__(
+        self, *, channels: int, levels: int, orders: tuple[Order, ...] = ORDERS[:1]
+    ) -> None:
         super().__init__()
-        self.channels, self.levels = channels, levels
+        self.channels, self.levels, self.orders = channels, levels, orders
 
     @abstractmethod
     def forward(
@@ -114,34 +117,69 @@ class ImageModel(Trainable):
         """The values that the data gives."""
         return values
 
+    @property
+    def told(self) -> tuple[Condition, ...]:
+        """What a model of several orders is told beside its conditions, as their last value.
+
+        It is the number of the image's order, less one: the first order is an unknown class, which
+        adds nothing. See `turning.turned`.
+        """
+        return (ClassCondition(len(self.orders) - 1),) if len(self.orders) > 1 else ()
+
+    def with_told(self, x: Tensor, values: Values) -> Values:
+        """Values that say that images are in the first order, unless they say in which."""
+        if len(values) > len(self.conditions):
+            return values
+        first = unknown(self.told, len(x), (x.shape[2], x.shape[3]))
+        return (*values, *(value.to(x.device) for value in first))
+
     def check(self, x: Tensor, condition: ValuesLike) -> None:
-        """Raises UsageError if x or the condition has a wrong shape. It reads no values."""
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise UsageError(
-                f"‹x› has shape {tuple(x.shape)}; this model takes (B, {self.channels}, H, W)"
-            )
-        size = x.shape[2], x.shape[3]
-        check_shapes(self.conditions, as_values(condition), x.shape[0], size)
+        """Raises if x or the condition has a wrong type or shape. It reads no values.
+
+        Raises:
+            TypeError: x does not hold integers, or the condition no tensors.
+            UsageError: a shape does not fit.
+        """
+        check_images(x, self.channels, self.levels)
+        values, size = as_values(condition), (x.shape[2], x.shape[3])
+        told = self.told if len(values) > len(self.conditions) else ()
+        check_shapes((*self.conditions, *told), values, x.shape[0], size)
 
 
-def visiting_order(model: ImageModel, height: int, width: int) -> list[Site]:
-    """All sites in the order of the model's factorisation: raster order, scale by scale."""
-    return [
-        Site(channel, row * scale.step, column * scale.step)
-        for scale in model.scales()
-        for channel, row, column in raster_order(
-            model.channels, -(-height // scale.step), -(-width // scale.step)
-        )
-        if scale.counts(row, column)
-    ]
+class RasterModel(ImageModel):
+    """A model of one scale, which goes through the sub-pixels of an image in raster order.
+
+    Attributes:
+        colours: how many colours of a pixel are predicted one after another.
+        encoder: of what biases every layer, or None.
+        steps_are_passes: whether every step of a walk is a full pass over whole images.
+    """
+
+    colours: int
+    encoder: ConditionEncoder | None
+    steps_are_passes = False
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How far the layers see."""
+
+    @property
+    @abstractmethod
+    def floats_per_pixel(self) -> int:
+        """How many numbers a pass over rows holds at once for each pixel."""
+
+    def scales(self) -> Iterator[Scale]:
+        """Itself."""
+        yield Scale(self, 1, None)
 
 
 Run = Callable[..., Any]
 """Calls a function with arguments: how one layer's part of a pass is computed."""
 
 
-class AutoregressiveModel(ImageModel):
-    """A model that goes through the sub-pixels of an image in raster order.
+class AutoregressiveModel(RasterModel):
+    """A model whose layers keep what later steps of a walk look at: see `nextpixel.cache`.
 
     It is composed of three parts::
 
@@ -173,25 +211,20 @@ class AutoregressiveModel(ImageModel):
         settings: NetworkSettings,
         layers: Callable[[int, Widths | None], dict[str, nn.Module]],
     ) -> None:
-        super().__init__(channels=settings.channels, levels=settings.levels)
+        orders = ORDERS[: settings.orders]
+        super().__init__(channels=settings.channels, levels=settings.levels, orders=orders)
         self.settings, self.colours = settings, settings.colours
         self.conditions = as_conditions(settings.condition)
         self.values, waves = _input(settings), settings.position_waves
-        conditioned = bool(self.conditions) or waves > 0
-        self.encoder = ConditionEncoder(self.conditions, waves) if conditioned else None
+        seen = *self.conditions, *self.told
+        encoded = bool(seen) or waves > 0
+        self.encoder = ConditionEncoder(seen, waves, orders) if encoded else None
         widths = None if self.encoder is None else self.encoder.widths
         for name, layer in layers(self.values.maps, widths).items():
             self.add_module(name, layer)
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
-        # Weights decide the layout of the maps: channels last makes all passes over rows faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @property
-    @abstractmethod
-    def reach(self) -> Reach:
-        """How far the layers see."""
 
     @abstractmethod
     def features(
@@ -218,16 +251,20 @@ class AutoregressiveModel(ImageModel):
             x: integers (B, C, H, W).
             condition: a value of each condition for each image: for classes integers (B,), for
                 vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉, ⌈W / scale⌉); one tensor,
-                or a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown.
+                or a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown. Of
+                images that are turned to another order, a last value says to which one: see
+                `turning.turned`.
             cache: None for all sites in one pass. Otherwise the result covers only the place where
                 the cache is, while x is still the whole image, of which nothing later than that
                 place is read.
         """
         if cache is None:
             self.check(x, condition)
+            x = self.values.inside(x)
         encoded: Encoded | None = None
         if self.encoder is not None:  # once in a walk
-            encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
+            values = self.with_told(x, as_values(condition))
+            encode = partial(self.encoder, values, x.shape[2], x.shape[3])
             encoded = encode() if cache is None else cache.state(self.encoder, encode)
         again = self.recompute and self.training and torch.is_grad_enabled()
         run = _recomputed if again else _called
@@ -236,7 +273,10 @@ class AutoregressiveModel(ImageModel):
         if front is not None:
             lasting = HEADS[self._head.name].lasting
             return front.first(outputs, self._head.distribution, lasting=lasting)
-        return self._head.distribution(outputs())
+        distribution = self._head.distribution(outputs())
+        if cache is None:
+            distribution.given = tuple(zip(self.conditions, as_values(condition), strict=False))
+        return distribution
 
     def _outputs(
         self, x: Tensor, condition: Encoded | None, cache: Cache | None, run: Run
@@ -253,14 +293,20 @@ class AutoregressiveModel(ImageModel):
         }
         return keywords | {"condition": conditions_to_json(self.conditions)}
 
+    @property
+    def floats_per_pixel(self) -> int:
+        """The widest maps, all that biases the layers, and three copies of the outputs."""
+        settings, maps = self.settings, of_kind(self.conditions, MapCondition).values()
+        one_hot = sum(3 * part.maps * (part.levels or 0) // part.scale**2 for part in maps)
+        widths = self.encoder.widths if self.encoder is not None else None
+        biases = 0 if widths is None else 3 * (widths.maps + widths.positions) + 2 * settings.maps
+        outputs = self.head_out.weight.shape[0]
+        return max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
+
     def extra_repr(self) -> str:
         """The keywords of the model that are not None."""
         given = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
         return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
-
-    def scales(self) -> Iterator[Scale]:
-        """Itself."""
-        yield Scale(self, 1, None)
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -283,72 +329,11 @@ def _input(settings: NetworkSettings) -> ImageInput:
     return CategoricalInput(**shared, features=settings.value_features)
 
 
-def check_values(model: ImageModel, x: Tensor) -> None:
-    """Raises unless x holds integers that the model knows."""
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise TypeError(f"x has type {x.dtype}; give integers 0 … {model.levels - 1}")
-    if x.numel():
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= model.levels:
-            wrong = low if low < 0 else high
-            raise ValueError(
-                f"x contains the value {wrong}; this model knows 0 … {model.levels - 1}"
-            )
-
-
 _BYTES_PER_PASS = 1 << 29
 """What a pass may hold at once. Smaller passes are slower only below a tenth of it."""
 
 
-def rows_per_pass(model: AutoregressiveModel, batch: int, width: int) -> int:
-    """How many rows of a batch can be computed at once in half a gigabyte; at least one.
-
-    Counted are the widest maps of the network, all that biases its layers, and three copies of the
-    outputs.
-    """
-    settings, maps = model.settings, of_kind(model.conditions, MapCondition).values()
-    one_hot = sum(3 * part.maps * (part.levels or 0) // part.scale**2 for part in maps)
-    widths = model.encoder.widths if model.encoder is not None else None
-    biases = 0 if widths is None else 3 * (widths.maps + widths.positions) + 2 * settings.maps
-    outputs = model.head_out.weight.shape[0]
-    floats = max(settings.maps_at_once + one_hot + biases, settings.maps + 3 * outputs)
-    return max(1, _BYTES_PER_PASS // (batch * width * floats * model.dtype.itemsize))
-
-
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def evaluating(model: Module) -> Module:
-    """The model in evaluation mode, whatever mode it is in: a view that shares all of its tensors.
-
-    Dropout is off in the view and in all of its sub-modules, while the model, which another thread
-    may train meanwhile, stays as it is: evaluation belongs to a call, not to a module. The view's
-    modules are other objects with the same parameters, buffers and hooks. What a `forward` writes
-    to plain attributes of its module stays in the view.
-    """
-    views: dict[int, nn.Module] = {}
-    parts = list(model.modules())
-    for part in parts:
-        if isinstance(part, torch.jit.ScriptModule):  # its mode is in its compiled code
-            views[id(part)] = part
-            continue
-        view = views[id(part)] = object.__new__(type(part))
-        vars(view).update(vars(part), training=False, _compiled_call_impl=None)
-    for part in parts:
-        if (view := views[id(part)]) is not part:
-            attributes = {name: _seen_from(views, value) for name, value in vars(view).items()}
-            vars(view).update(attributes)
-    return views[id(model)]  # type: ignore[return-value]
-
-
-def _seen_from(views: dict[int, nn.Module], value: Any) -> Any:
-    """An attribute of a module with views in the place of modules."""
-    if isinstance(value, MethodType) and id(value.__self__) in views:
-        return MethodType(value.__func__, views[id(value.__self__)])
-    if isinstance(value, dict) and any(id(part) in views for part in value.values()):
-        seen = copy(value)
-        seen.update({name: views.get(id(part), part) for name, part in value.items()})
-        return seen
-    if type(value) in (list, tuple) and any(id(part) in views for part in value):
-        return type(value)(views.get(id(part), part) for part in value)
-    return views.get(id(value), value)
+def rows_per_pass(model: RasterModel, batch: int, width: int) -> int:
+    """How many rows of a batch can be computed at once in half a gigabyte; at least one."""
+    bytes_per_row = batch * width * model.floats_per_pixel * model.dtype.itemsize
+    return max(1, _BYTES_PER_PASS // bytes_per_row)

@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from nextpixel.arguments import instance_of, whole_number
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
-from nextpixel.models.core import evaluating
+from nextpixel.layers.integers import check_images, check_range
+from nextpixel.models.evaluation import evaluating
 
 __all__ = ["Embedding", "embed"]
 
@@ -82,6 +84,10 @@ def embed(
     model: Embedding, x: Shaped[Tensor, "B C H W"], *, batch_size: int = 256
 ) -> Float[Tensor, "B outputs"]:
     """The vectors of images, with dropout off: float32, on the CPU."""
+    instance_of("model", model, Embedding)
+    check_images(x, model.channels, model.levels)
+    check_range(x, model.levels)
+    batch_size = whole_number("batch_size", batch_size, 1)
     device, view = next(model.parameters()).device, evaluating(model)
     with full_precision(device):
         batches = (

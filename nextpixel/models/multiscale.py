@@ -19,7 +19,7 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.heads import Checked, Distribution, nats_of
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import config_of
 
@@ -54,7 +54,7 @@ class MultiScale(ImageModel):
     """
 
     def __init__(self, *, small: ImageModel, large: ImageModel) -> None:
-        super().__init__(channels=small.channels, levels=small.levels)
+        super().__init__(channels=small.channels, levels=small.levels, orders=small.orders)
         first = of_kind(large.conditions, MapCondition).get(0)
         if not isinstance(large, AutoregressiveModel) or first is None:
             raise UsageError(
@@ -65,6 +65,7 @@ class MultiScale(ImageModel):
             ("levels", large.levels, small.levels),
             ("condition.maps", first.maps, small.channels),
             ("condition.levels", first.levels, small.levels),
+            ("orders", len(large.orders), len(small.orders)),
         ):
             if given != wanted:
                 raise UsageError(
@@ -108,19 +109,33 @@ class MultiScale(ImageModel):
             raise UsageError(
                 "a multi-scale model has no rows or sites of its own; walk each of its scales()"
             )
-        values, few = as_values(condition), x[:, :, :: self.scale, :: self.scale]
+        self.check(x, condition)
+        values = self.with_told(x, as_values(condition))
+        few = x[:, :, :: self.scale, :: self.scale]
         given = Scale(self.large, 1, self.scale).given(x, values)
-        return _TwoScales(self.small(few, values), self.large(x, given), self.scale)
+        parts = self.small(few, values), self.large(x, given)
+        both = _TwoScales(*parts, self.scale, levels=self.levels, shape=x.shape)
+        both.given = tuple(zip(self.conditions, values, strict=False))
+        return both
 
 
-class _TwoScales:
+class _TwoScales(Checked):
     """The small image's distribution where its pixels are, the large one's elsewhere."""
 
-    def __init__(self, small: Distribution, large: Distribution, scale: int) -> None:
+    def __init__(
+        self,
+        small: Distribution,
+        large: Distribution,
+        scale: int,
+        *,
+        levels: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        super().__init__(levels, shape)
         self._small, self._large, self._scale = small, large, scale
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        return self._merged(x, lambda distribution, values: distribution.log_prob(values))
+    def nats(self, x: Tensor) -> Tensor:
+        return self._merged(x, nats_of)
 
     def log_pmf(self, x: Tensor, channel: int) -> Tensor:
         return self._merged(x, lambda distribution, values: distribution.log_pmf(values, channel))

@@ -4,12 +4,14 @@ Each field is an option of the command line and its only home: name, type, defau
 docstring under it) and check. Reading this module does not load torch.
 """
 
-import math
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
+from nextpixel.arguments import drawing_factor, shown
 from nextpixel.errors import UsageError
+from nextpixel.orders import Order, OrderName
 from nextpixel.settings.source import Annotations
 
 __all__ = [
@@ -30,7 +32,11 @@ _USUAL_COUNT = 64
 def check_at_least(least: int, **values: int | None) -> None:
     """Raise UsageError if one of these values is smaller; None is not checked."""
     for name, value in values.items():
-        if value is not None and not value >= least:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise UsageError(f"‹{name}={shown(value)}› must be an integer")
+        if value < least:
             raise UsageError(f"‹{name}={value}› must be at least {least}")
 
 
@@ -72,6 +78,11 @@ class SampleConfig:
     condition, 0 ignores it. Values other than 1 need a model trained with ``--condition-dropout``,
     and take twice the time."""
 
+    order: OrderName | None = None
+    """The order in which pixels are drawn, for a model trained with ``--orders``: the corner where
+    it begins, ``-columns`` for column by column. By default drawn at random for each sample, and
+    for a completion the order in which the most that is known comes first."""
+
     seed: int = 0
     """The seed of all random numbers. The same seed gives the same images."""
 
@@ -80,13 +91,11 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
-            if not 0 <= value < math.inf:
-                raise UsageError(
-                    f"‹{name}={value}› must be a finite number of at least 0; 1 draws from the"
-                    " model itself"
-                )
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"‹seed={self.seed}› must be from 0 to 2^63 - 1")
+            drawing_factor(name, value)
+        if not (isinstance(self.seed, Integral) and 0 <= int(self.seed) < 2**63):
+            raise UsageError(f"‹seed={shown(self.seed)}› must be from 0 to 2^63 - 1")
+        if self.order is not None:
+            Order.named(self.order)
         check_at_least(1, batch_size=self.batch_size)
 
 
@@ -159,11 +168,16 @@ class CompletionRequest:
     draws: int = 4
     """The number of completions of each image."""
 
+    particles: int = 32
+    """The number of walkers of each completion, which known pixels below or to the right of a
+    hidden one choose among. They take so much more time, where there are such pixels. With 1,
+    these inform nothing."""
+
     only_result: bool = False
     """Save only the finished images, without the original and what the model was given."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, n=self.n, draws=self.draws)
+        check_at_least(1, n=self.n, draws=self.draws, particles=self.particles)
         if self.class_ == "all":
             raise UsageError(
                 "‹class_=all› is for samples; give the one class of the images to complete"
@@ -232,6 +246,12 @@ class InspectionRequest:
     """ROWxCOLUMN of the pixel whose effective receptive field is drawn. By default the middle of
     the last row but one."""
 
+    order: OrderName | None = None
+    """The order in which the model goes through the image, for a model trained with ``--orders``.
+    By default ``top-left``, row by row."""
+
     def __post_init__(self) -> None:
         check_at_least(0, image=self.image)
         check_at_least(1, images=self.images)
+        if self.order is not None:
+            Order.named(self.order)

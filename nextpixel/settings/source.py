@@ -126,7 +126,7 @@ class Source(Annotations):
     """A folder of pictures, whose sub-folders are classes, or ``train``, ``valid`` and ``test``; a
     ``.zip`` or ``.tar`` of such a folder; one picture; an ``.npz``, ``.npy`` or ``.h5`` file, also
     one data set of it, ``file.h5:train/data``; ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a Hugging
-    Face data set; ``digits`` (scikit-learn's handwritten digits: 8×8, 17 levels, 10 classes).
+    Face data set; ``digits`` (1797 handwritten digits: 8×8, 17 levels, 10 classes).
     Pictures are PNG, JPEG, TIFF, DICOM and others. A folder called digits is ``./digits``."""
 
     def __post_init__(self) -> None:

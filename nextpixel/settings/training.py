@@ -8,8 +8,10 @@ options, on the command line and in a TOML file.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, get_args, get_type_hints
 
+from nextpixel.arguments import is_number, shown
 from nextpixel.errors import UsageError
 
 __all__ = [
@@ -121,8 +123,8 @@ class TrainConfig:
         _check_positive(self, ("minutes", "learning_rate", "clip_norm"))
         _check_shares(self, ("ema_decay", "condition_dropout"))
         _check_choices(self)
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError(f"‹weight_decay={self.weight_decay}› must not be negative")
+        if not (is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf):
+            raise UsageError(f"‹weight_decay={shown(self.weight_decay)}› must not be negative")
         if self.minutes is not None and self.minutes > _MOST:
             raise UsageError(f"‹minutes={self.minutes:g}› must be at most {_MOST:,}")
         if self.accumulate > self.batch_size:
@@ -167,8 +169,8 @@ class EmbeddingConfig:
         _check_positive(self, ("margin", "learning_rate"))
         if self.margin > 4:
             raise UsageError(f"‹margin={self.margin}› must be at most 4")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError(f"‹weight_decay={self.weight_decay}› must not be negative")
+        if not (is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf):
+            raise UsageError(f"‹weight_decay={shown(self.weight_decay)}› must not be negative")
 
 
 def total_steps(config: TrainConfig, images: int) -> int | None:
@@ -198,22 +200,25 @@ def _check_whole(config: Any, names: Iterable[str], *, least: int, most: int = _
         value = getattr(config, name)
         if value is None:
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UsageError(f"‹{name}={value}› must be a whole number of at least {least}")
+        if not (isinstance(value, Integral) and is_number(value)) or int(value) < least:
+            raise UsageError(f"‹{name}={shown(value)}› must be a whole number of at least {least}")
+        object.__setattr__(config, name, int(value))  # an integer of numpy is not JSON
         if value > most:
             raise UsageError(f"‹{name}={value}› must be at most {most:,}")
 
 
 def _check_positive(config: Any, names: Iterable[str]) -> None:
     for name in names:
-        if _is_set(config, name) and not 0 < (value := getattr(config, name)) < math.inf:
-            raise UsageError(f"‹{name}={value}› must be more than 0 and finite")
+        if not _is_set(config, name):
+            continue
+        if not (is_number(value := getattr(config, name)) and 0 < value < math.inf):
+            raise UsageError(f"‹{name}={shown(value)}› must be more than 0 and finite")
 
 
 def _check_shares(config: Any, names: Iterable[str]) -> None:
     for name in names:
-        if not 0 <= (value := getattr(config, name)) < 1:
-            raise UsageError(f"‹{name}={value}› must be at least 0 and less than 1")
+        if not (is_number(value := getattr(config, name)) and 0 <= value < 1):
+            raise UsageError(f"‹{name}={shown(value)}› must be at least 0 and less than 1")
 
 
 def _check_choices(config: Any) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from nextpixel.arguments import instance_of
 from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
@@ -16,6 +17,8 @@ __all__ = ["check_fit"]
 
 def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes: int) -> None:
     """Raises UsageError unless model, data and configuration fit together."""
+    instance_of("data", data, ImageData, "load_data(…) reads one")
+    instance_of("config", config, TrainConfig)
     for name in ("channels", "levels"):
         if getattr(model, name) != getattr(data, name):
             has, found = getattr(model, name), getattr(data, name)

@@ -4,7 +4,7 @@ Some classes are held out of training. They measure how well the embedding tells
 it never saw.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nextpixel.arguments import record_of
 from nextpixel.checkpoint import save
 from nextpixel.data.load import load_data
 from nextpixel.data.splits import Split, joined, subset
@@ -91,7 +92,7 @@ class EmbeddingResult:
 
 def learn_embedding(
     source: Any,
-    training: EmbeddingConfig | None = None,
+    training: EmbeddingConfig | Mapping[str, Any] | None = None,
     *,
     out: str | Path | None = None,
     preparation: Preparation = Preparation(size="auto"),  # noqa: B008
@@ -122,7 +123,7 @@ def learn_embedding(
         UsageError: the images have no classes or differ in size, too few classes remain, or a value
             is out of range.
     """
-    training = training or EmbeddingConfig()
+    training = record_of("training", training, EmbeddingConfig)
     data = load_data(source, preparation, progress=reading)
     if not data.classes or data.shape is None:
         raise UsageError(

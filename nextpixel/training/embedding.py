@@ -95,9 +95,9 @@ def train_embedding(
         with training_mode(model), seeded(int(generator.integers(2**62))):
             loss, active = triplet_loss(model(x), labels, margin=config.margin)
             loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
         yield EmbeddingStep(step=step + 1, loss=float(loss.detach()), active=active)
 
 

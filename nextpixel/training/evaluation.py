@@ -9,6 +9,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.arguments import instance_of, whole_number
 from nextpixel.autoencoding import likelihood_of
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
@@ -87,6 +88,9 @@ def _scored(
     processes: int,
 ) -> Iterator[tuple[NDArray[np.intp], list[float]]]:
     """Batches of images of one size, of a process's share: their rows, and what each has."""
+    instance_of("model", model, Trainable)
+    instance_of("split", split, Split, "such as load_data(…).test")
+    batch_size = whole_number("batch_size", batch_size, 1)
     nats_of = nats_of or likelihood_of(model)
     if not len(split):
         raise UsageError(

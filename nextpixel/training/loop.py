@@ -7,11 +7,11 @@
         print(step.step, step.bits_per_dim)
 
 The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. Everything random, which is the
-order of images, windows, mirrors and dropout, is a pure function of (seed, step, rank). So only
-`TrainState` has to be saved, and on the CPU a run that is stopped and resumed gives bitwise the
-weights of one that never stopped. torch's own random state does not change. With several processes
-(torchrun), each takes its share of every batch; DistributedDataParallel averages the gradients,
-weighted so that the result is that of one process with the whole batch.
+order of images, windows, mirrors, orders and dropout, is a pure function of (seed, step, rank). So
+only `TrainState` has to be saved, and on the CPU a run that is stopped and resumed gives bitwise
+the weights of one that never stopped. torch's own random state does not change. With several
+processes (torchrun), each takes its share of every batch; DistributedDataParallel averages the
+gradients, weighted so that the result is that of one process with the whole batch.
 """
 
 import copy
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 import torch.distributed as dist
@@ -28,12 +28,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from nextpixel.arguments import instance_of
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import multiplies_bf16, seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionEncoder
+from nextpixel.layers.layout import laid_out, lay_out
 from nextpixel.models.trainable import Trainable
+from nextpixel.models.wrapping import trainable
 from nextpixel.scoring import dequantised
 from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
@@ -54,8 +57,7 @@ __all__ = [
 
 Model = TypeVar("Model", bound=Trainable)
 
-_EVALUATIONS = 20
-_LEVELS_OF_BF16 = 256  # eight bits of mantissa
+_EVALUATIONS, _LEVELS_OF_BF16 = 20, 256  # bfloat16 has eight bits of mantissa
 
 
 class TrainingError(UsageError):
@@ -115,10 +117,14 @@ class TrainState(Generic[Model]):
     next_evaluation: float = 0.0
 
 
-def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]:
-    """The state before the first step. `model` itself is trained, on the device where it is."""
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
+@overload
+def initial_state(model: Model, config: TrainConfig) -> TrainState[Model]: ...
+@overload
+def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]: ...
+def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]:
+    """The state before the first step of a model, or of a module as for `as_model`."""
+    model = trainable(instance_of("model", model, nn.Module))
+    instance_of("config", config, TrainConfig)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
 
@@ -152,6 +158,7 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
         ValueError: the data, the model and the configuration do not fit together.
         TrainingError: the loss or its gradient is not finite; the update is not applied.
     """
+    instance_of("state", state, TrainState, "initial_state(model, config) makes one")
     rank, processes = rank_and_processes()
     check_fit(state.model, data, config, processes)
     total = total_steps(config, len(data.train))
@@ -159,18 +166,20 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
     for part in state.model.modules():
         if isinstance(part, Trainable):
             part.recompute = config.recompute
+    for model in (state.model, state.average):
+        lay_out(model, channels_last=config.channels_last)
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
+    turns = state.model if len(state.model.orders) > 1 else None
     autocast = torch.autocast(
         device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model)
     )
     started = time.monotonic() - state.seconds
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
-        parts = training_parts(
-            data.train, config, state.step, rank, processes, device, state.model.given_by_data
-        )
+        given, step = state.model.given_by_data, state.step
+        parts = training_parts(data.train, config, step, rank, processes, device, given, turns)
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
         with training_mode(state.model), seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)
@@ -185,9 +194,10 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        _update_average(state, config.ema_decay)
+        with torch.inference_mode(False):  # moments outlast the caller's mode
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            _update_average(state, config.ema_decay)
         state.step += 1
         state.seconds = _agreed(time.monotonic() - started, config, device)
         valid, improved = None, False
@@ -273,17 +283,19 @@ def _gradient(
     total = torch.stack(losses).sum()
     if replicated:
         dist.all_reduce(total)
-    norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
+    parameters = list(network.parameters())
+    # Summed in the order of passes, in which earlier versions kept the kernels.
+    ordered = [laid_out(p.grad, config.channels_last) for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(ordered)
+    nn.utils.clip_grads_with_norm_(parameters, config.clip_norm or math.inf, norm)
     loss_value, norm_value = torch.stack([total, norm.to(total.dtype)]).tolist()
     return loss_value, norm_value
 
 
 def _update_average(state: TrainState[Any], ema_decay: float) -> None:
     decay = min(ema_decay, (1 + state.step) / (10 + state.step))
-    averages, weights = (
-        list(state.average.parameters()),
-        [p.detach() for p in state.model.parameters()],
-    )
+    averages = list(state.average.parameters())
+    weights = [p.detach() for p in state.model.parameters()]
     get_ema_multi_avg_fn(decay)(averages, weights, 0)  # type: ignore[no-untyped-call]
 
 
@@ -306,14 +318,9 @@ def _validate(state: TrainState[Any], valid: Split) -> tuple[float | None, bool]
 
 def _progress(state: TrainState[Any], config: TrainConfig, total: int | None) -> float:
     """The share of the run that is done."""
-    return min(
-        1.0,
-        (
-            state.step / total
-            if total is not None
-            else state.seconds / (60 * (config.minutes or math.inf))
-        ),
-    )
+    if total is not None:
+        return min(1.0, state.step / total)
+    return min(1.0, state.seconds / (60 * (config.minutes or math.inf)))
 
 
 def _finished(state: TrainState[Any], config: TrainConfig, total: int | None) -> bool:

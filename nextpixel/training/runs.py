@@ -24,7 +24,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nextpixel.checkpoint import BEST, build, save
+from nextpixel.arguments import instance_of, path_of, whole_number
+from nextpixel.checkpoint import BEST, build, named, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
@@ -109,7 +110,8 @@ def run(
 
     Raises:
         ValueError: the folder holds a run already, or (resuming) one that was asked for
-            differently; another process trains in it, or there is no space for the run.
+            differently; another process trains in it, or there is no space for the run; or the
+            model's class is none that a checkpoint can name.
         OSError: the disk is full, or the like; the folder holds the last good state.
         FileNotFoundError: there is no run to resume.
         CheckpointError: the state is damaged.
@@ -118,9 +120,11 @@ def run(
             says how to go on.
         ModuleNotFoundError: TensorBoard is not installed.
     """
-    folder = Path(folder).expanduser()
-    if log_every < 1:
-        raise ValueError(f"log_every (={log_every}) must be at least 1")
+    folder = Path(path_of("folder", folder)).expanduser()
+    instance_of("data", data, ImageData, "load_data(…) reads one")
+    instance_of("config", config, TrainConfig)
+    named(instance_of("model", model, Trainable))  # A class that no checkpoint can name.
+    log_every = whole_number("log_every", log_every, 1)
     writer = summary_writer() if tensorboard else None
     asked = asked_of(model, data, config)
     if start is not None:

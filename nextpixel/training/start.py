@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from nextpixel.arguments import instance_of, path_of, record_of
 from nextpixel.checkpoint import load_trainable, read_card
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.load import load_data
@@ -86,8 +87,8 @@ Evaluating = Callable[[int, int, float], None]
 
 def train_model(
     source: Any,
-    model: ModelChoice | None = None,
-    training: TrainConfig | None = None,
+    model: ModelChoice | Mapping[str, Any] | None = None,
+    training: TrainConfig | Mapping[str, Any] | None = None,
     *,
     preparation: Preparation | Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
@@ -106,8 +107,9 @@ def train_model(
     Args:
         source: the images, and what belongs to them: anything that
             `nextpixel.data.load.load_data` takes, also images in memory.
-        model: which model; what it leaves open is chosen to suit the images.
-        training: how; None trains for ten minutes.
+        model: which model: a `ModelChoice`, or some of its fields; what it leaves open is chosen to
+            suit the images. For a model of your own, see `nextpixel.train`.
+        training: how: a `TrainConfig`, or some of its fields; None trains for ten minutes.
         preparation: how the images are prepared: a `Preparation`, or some of its fields. With
             fields or None, large images and images of several sizes become squares of 32 pixels, or
             keep their sizes if `training` has a crop, unless the fields say otherwise.
@@ -131,7 +133,11 @@ def train_model(
         UsageError: something does not fit together, or the training diverged.
         FileNotFoundError: there is no such source.
     """
-    model, training = model or ModelChoice(), training or TrainConfig()
+    model = record_of("model", model, ModelChoice)
+    training = record_of("training", training, TrainConfig)
+    if preparation is not None:
+        record_of("preparation", preparation, Preparation)
+    out = None if out is None else path_of("out", out)
     given = None if isinstance(preparation, Preparation) else dict(preparation or {})
     start, updates = None, None
     if start_from is not None:
@@ -226,7 +232,8 @@ def resume_model(
         UsageError: a change is not possible, or the training diverged.
         FileNotFoundError: there is no such run.
     """
-    changes = dict(changes or {})
+    folder = path_of("folder", folder)
+    changes = dict(instance_of("changes", changes or {}, Mapping))
     if fixed := [name for name in changes if name not in MAY_CHANGE]:
         raise UsageError(f"‹{fixed[0]}› cannot change when a run is resumed; leave it out")
     network, data, config = reopen(
@@ -312,7 +319,9 @@ def _start(
     **arguments: Any,
 ) -> Start:
     """The checkpoint and the data, if the model is not chosen anew."""
-    chosen = [*model.network, *(n for n in ("scale", "variational") if getattr(model, n))]
+    network = dict(model.network)
+    orders = network.pop("orders", None)
+    chosen = [*network, *(n for n in ("scale", "variational") if getattr(model, n))]
     if model.model != ModelChoice().model:
         chosen.append("model")
     if model.kind != ModelChoice().kind:
@@ -322,7 +331,9 @@ def _start(
     source = Source(source) if isinstance(source, str | Path) else source
     if isinstance(preparation, Preparation):
         preparation = asdict(preparation)
-    return start_from_checkpoint(start_from, source, preparation or {}, training, **arguments)
+    return start_from_checkpoint(
+        start_from, source, preparation or {}, training, orders=orders, **arguments
+    )
 
 
 def _free_folder(source: str) -> Path:
