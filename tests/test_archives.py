@@ -211,3 +211,29 @@ def test_memory_is_bounded_whatever_a_header_claims(model: ImageModel) -> None:
         with pytest.raises(CodecError):
             coder.decode(kind, body)
     writer.finish()
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "wanted"),
+    [
+        ("compress", ["--together", "3"], CompressConfig(together=3)),
+        ("compress", ["--class", "4"], CompressConfig(class_="4")),
+        ("compress", ["--overwrite"], CompressConfig(overwrite=True)),
+        ("decompress", ["--only", "a.png", "--only", "b"], DecompressConfig(only=("a.png", "b"))),
+        ("decompress", ["--overwrite"], DecompressConfig(overwrite=True)),
+    ],
+)
+def test_an_option_reaches_the_library(
+    command: str, typed: list[str], wanted: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[object] = []
+
+    def called(*arguments: object, **_: object) -> None:
+        got.extend(arguments)
+        raise SystemExit(7)
+
+    monkeypatch.setattr(f"nextpixel.inference.archives.{command}_pictures", called)
+    given = ["--model", "mnist"] if command == "compress" else []
+    with pytest.raises(SystemExit):
+        main([command, "a", "-o", "b", *given, *typed])
+    assert wanted in got
