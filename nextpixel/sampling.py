@@ -19,6 +19,7 @@ from nextpixel.border import (
     Images,
     Mask,
     admit_condition,
+    checked_generator,
     checked_shape,
     model_of,
 )
@@ -141,6 +142,7 @@ def sample(
             f" {guidance}: other images are not drawn from the model; score them instead"
         )
     values = admit_condition(model, condition, n, (height, width))
+    generator = checked_generator(generator)
     count, orders = 1 if common_noise and n else n, [known_order(model.orders, order)] * n
     mixture = order is None and len(model.orders) > 1
     if not mixture:

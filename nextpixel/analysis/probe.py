@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nextpixel.arguments import instance_of
+from nextpixel.arguments import instance_of, whole_number
 from nextpixel.border import ConditionGiven, admit_condition, checked_generator, tensor_of
 from nextpixel.cache import Site, raster_order
 from nextpixel.conditions.kinds import ClassCondition, of_kind
@@ -245,7 +245,13 @@ class Probe:
 
 def as_probed(model: nn.Module, channels: int | None, levels: int | None) -> ImageModel:
     """The model that a caller means, who may say how many channels and levels a module has."""
-    model = unwrap(model)
-    if isinstance(model, ImageModel):
-        return model_of(model)
-    return as_model(model, channels=channels, levels=levels)
+    for name, given in (("channels", channels), ("levels", levels)):
+        if given is not None:
+            whole_number(name, given, 1 if name == "channels" else 2)
+    model = unwrap(instance_of("model", model, nn.Module))
+    if not isinstance(model, ImageModel):
+        return as_model(model, channels=channels, levels=levels)
+    for name, given in (("channels", channels), ("levels", levels)):
+        if given is not None and given != (has := getattr(model, name)):
+            raise UsageError(f"‹{name}={given}› was given, but this model has {has}; leave it out")
+    return model_of(model)

@@ -67,7 +67,7 @@ def receptive_field(
     probe = Probe(model, None, None, condition, None, order)
     if pixel is not None:
         pixel = probe.order.pixel(*_checked_pixel(model, shape, pixel), shape)
-    shape = probe.order.size(*shape)
+    shape = probe.order.size(*checked_shape(shape))
     row, column = _checked_pixel(model, shape, pixel)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
@@ -88,7 +88,7 @@ def receptive_field_picture(
     """
     model = as_probed(model, None, None)
     probe = Probe(model, None, None, None, None, order)
-    turned_shape = probe.order.size(*shape)
+    turned_shape = probe.order.size(*checked_shape(shape))
     default = Site(0, *_checked_pixel(model, turned_shape, None))
     _, row, column = probe.upright(default, turned_shape)
     seen = receptive_field(model, shape, pixel=(row, column), order=order).numpy()
