@@ -17,6 +17,7 @@ __all__ = ["archive"]
 def archive(
     action: Literal["list", "verify"],
     file: Path,
+    /,
     *,
     model: ArchiveModel = None,
     device: Device = "auto",

@@ -24,6 +24,7 @@ ArchiveModel = Annotated[
 
 def decompress(
     archive: Path,
+    /,
     *,
     out: Annotated[Path, Parameter(alias="-o")],
     model: ArchiveModel = None,

@@ -112,6 +112,8 @@ def check_new(out: Path, overwrite: bool) -> None:
 
 def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
     """The files by their names in the archive."""
+    if not sources:
+        raise CodecError("there is nothing to compress; give pictures, or folders of pictures")
     files: dict[str, Path] = {}
     folded: dict[str, Path] = {}
     for source in map(Path, sources):

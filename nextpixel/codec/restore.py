@@ -122,7 +122,7 @@ def decompress_files(
     """
     folder, written = Path(folder), []
     with new_folder(folder):
-        for name, data in _files(model, Path(archive), config.only, folder, config, progress):
+        for name, data in _files(model, Path(archive), config.only or (), folder, config, progress):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace_file(path, to_disk=False) as temporary:

@@ -40,7 +40,7 @@ class CompressConfig:
 class DecompressConfig:
     """What is restored of an archive."""
 
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
     """The name of a picture to restore; repeat the option for several. By default all."""
 
     overwrite: bool = False
