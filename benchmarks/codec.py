@@ -3,7 +3,7 @@
     python benchmarks/codec.py [--threads 1] [--photograph 512x768] [--only mnist]
 
 Images are drawn from the models themselves, except for the photograph, which is smooth with a
-little noise: the time does not depend on the values. Seconds are those of the process's processor time, so that a busy
+little noise: the time does not depend on the values. Seconds are processor time, so that a busy
 machine changes them little; MB are of the images at one byte a sub-pixel.
 """
 
