@@ -73,8 +73,9 @@ class Calibration:
     def quantiles(self, column: str, scores: Scores) -> NDArray[np.float64]:
         """The share of the normal images whose score is lower, 0 … 1."""
         known = self._column(column)
-        lower: NDArray[np.intp] = np.searchsorted(known, _numbers(column, scores), side="left")
-        return lower / len(known)
+        lower = np.searchsorted(known, _numbers(column, scores), side="left")
+        share: NDArray[np.float64] = lower / len(known)
+        return share
 
     def combined(self, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
         """The p-value of each image by several columns: the smallest, times their number.
