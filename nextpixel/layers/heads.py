@@ -13,7 +13,6 @@ probabilities.
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -258,9 +257,11 @@ class LogisticMixture(Checked):
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
         """Log-probability of every value of one colour, given the earlier colours in x."""
+        weights = self.logits
+        for earlier in range(channel):
+            weights = weights + self._mass(x, x[:, earlier, None].detach(), earlier)
         values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
         mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
-        weights, _ = next(islice(self.chain(x), channel, None))
         normalised = functional.log_softmax(weights, dim=1)
         return torch.logsumexp(normalised + mass, dim=2).transpose(0, 1)
 

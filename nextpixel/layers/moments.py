@@ -37,7 +37,8 @@ def moments(distribution: Distribution, x: Tensor) -> Float[Tensor, "3 B C H W"]
         log_pmf = distribution.log_pmf(x, channel).movedim(1, 3)
         every = log_pmf.reshape(-1, log_pmf.shape[3])
         parts = [
-            _spread(every[some], every[some].exp()) for some in _pieces(*every.shape, every.device)
+            _spread(every[some], every[some].exp())
+            for some in _pieces(every.shape[0], every.shape[1], every.device)
         ]
         spreads.append(torch.cat(parts, dim=1).view(2, *log_pmf.shape[:3]))
     return torch.cat([-nats_of(distribution, x)[None], torch.stack(spreads, dim=2)])
@@ -50,7 +51,7 @@ def _of_categorical(distribution: Categorical, x: Tensor) -> Tensor:
     every, truth = logits.flatten(0, 3), values.reshape(-1, 1)
     precision = torch.promote_types(every.dtype, torch.float32)
     found = torch.empty(3, len(every), dtype=precision, device=every.device)
-    for some in _pieces(*every.shape, every.device):
+    for some in _pieces(every.shape[0], every.shape[1], every.device):
         log_pmf = functional.log_softmax(every[some], dim=1, dtype=precision)
         found[0, some] = -log_pmf.gather(1, truth[some].long())[:, 0]
         found[1:, some] = _spread(log_pmf, log_pmf.exp())
