@@ -38,8 +38,10 @@ from nextpixel import (
     train,
     train_model,
 )
+from nextpixel.analysis.anomaly import anomaly_map, surprise_map
 from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
 from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
+from nextpixel.analysis.typicality import hidden_statistics
 from nextpixel.autoencoding import divergence, log_weights, reconstruct
 from nextpixel.errors import UsageError
 from nextpixel.inference.interpolation import interpolate
@@ -299,6 +301,9 @@ ENTRIES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]
     "bits_per_dim": (bits_per_dim, {"model": GREY, "x": X}, SCORED | {"x": [*IMAGES, X[:0]]}),
     "log_prob_map": (log_prob_map, {"model": GREY, "x": X}, SCORED),
     "entropy_map": (entropy_map, {"model": GREY, "x": X}, SCORED),
+    "surprise_map": (surprise_map, {"model": GREY, "x": X}, SCORED),
+    "anomaly_map": (anomaly_map, {"model": GREY, "x": X}, SCORED | {"windows": [3, (), (0,), "a"]}),
+    "hidden_statistics": (hidden_statistics, {"model": GREY, "x": X}, SCORED),
     "dequantised": (dequantised, {"x": X}, {"x": ["a", X / 4, None], "generator": GENERATORS}),
     "dequantised_score": (
         dequantised_score, {"model": GREY, "x": X}, SCORED | {"generator": GENERATORS},
