@@ -276,6 +276,7 @@ def _gradient(
                     if config.objective == "probability"
                     else -distribution.log_density(dequantised(x))
                 )
+            torch.clear_autocast_cache()  # in a caller's autocast, it would keep old weights
             loss = nats.sum() / (config.batch_size * nats[0].numel() * math.log(2))
             # The processes' gradients are averaged, but their losses add up.
             (loss * processes).backward()
