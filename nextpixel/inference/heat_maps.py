@@ -112,8 +112,8 @@ def strange_sheet(
         )
         pair = [_fitted(plain), _fitted(overlay(x, z, levels))]
         value = row.get(column)
-        text = f"{value:.3g}" if isinstance(value, float) else ""
-        tiles.append(_captioned(np.concatenate(pair, axis=2), f"{text} {row['name']}".strip()))
+        text = f"{row['name']} ({column} {value:.3g})" if isinstance(value, float) else row["name"]
+        tiles.append(_captioned(np.concatenate(pair, axis=2), text))
     sheet = grid(np.stack(tiles), columns=max(1, round(len(tiles) ** 0.5 / 1.4)), padding=4)
     bar = _bar(min(sheet.shape[1], 2 * _TILE))
     whole = np.full((3, sheet.shape[1], bar.shape[2]), 255, np.uint8)

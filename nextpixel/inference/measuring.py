@@ -191,15 +191,15 @@ def png_bits(x: NDArray[np.integer[Any]], levels: int) -> NDArray[np.float64]:
     return np.array(sizes)
 
 
-def seen_in_training(trained: Trained, split: Split) -> NDArray[np.str_]:
+def seen_in_training(trained: Trained, split: Split) -> list[str]:
     """For each picture "train" or "valid" if it was used so in training; otherwise ""."""
-    seen = np.full(len(split), "", dtype="<U5")
     if trained.card.digest is None or split.fingerprints is None:
-        return seen
+        return [""] * len(split)
     digest = DataDigest.from_json(trained.card.digest)
-    for name in ("valid", "train"):
-        seen[np.isin(split.fingerprints, digest.kept[name], kind="sort")] = name
-    return seen
+    train, valid = (
+        np.isin(split.fingerprints, digest.kept[name], kind="sort") for name in ("train", "valid")
+    )
+    return ["train" if t else "valid" if v else "" for t, v in zip(train, valid, strict=True)]
 
 
 def _of_unknown_class(network: ImageModel, split: Split) -> tuple[Tensor, Values]:

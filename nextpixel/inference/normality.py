@@ -156,9 +156,9 @@ def fit_normal(
     typicality = fit_typicality(trained.distribution, batches())
     found = []
     for split in splits(*second):
-        known = seen_in_training(trained, split) == "train"
-        if (rows := np.flatnonzero(~known)).size:
-            part = subset(split, rows)
+        seen = seen_in_training(trained, split)
+        if new := [row for row, name in enumerate(seen) if name != "train"]:
+            part = subset(split, np.array(new))
             found.append(measured(trained, part, request, typicality=typicality))
     columns = {
         name: np.concatenate([one.columns[name] for one in found] or [np.zeros(0)])

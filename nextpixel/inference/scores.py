@@ -272,7 +272,7 @@ def _rows(
     seen = seen_in_training(trained, part.split)
     rows: list[dict[str, Any]] = []
     for k, (name, label) in enumerate(named):
-        row: dict[str, Any] = {"name": name, "label": label, "reason": "", "seen": str(seen[k])}
+        row: dict[str, Any] = {"name": name, "label": label, "reason": "", "seen": seen[k]}
         row |= {"height": found.x.shape[2], "width": found.x.shape[3]}
         row |= {column: float(values[k]) for column, values in numbers.items()}
         if found.log_classes is not None:
