@@ -20,6 +20,7 @@ from nextpixel.devices import draw_noise, full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.integers import check_integers
+from nextpixel.layers.moments import moments
 from nextpixel.models.core import (
     RasterModel,
     rows_per_pass,
@@ -33,6 +34,8 @@ __all__ = [
     "dequantised_score",
     "entropy_map",
     "log_prob_map",
+    "moment_maps",
+    "passes",
     "scale_scores",
     "score",
 ]
@@ -86,7 +89,8 @@ def log_prob_map(
 
     Arguments as for `bits_per_dim`. The map has the shape of x.
     """
-    return _map(admit(model, x, condition), _log_prob)
+    given = admit(model, x, condition)
+    return given.result(_map(given, _log_prob))
 
 
 def entropy_map(
@@ -96,25 +100,37 @@ def entropy_map(
 
     Arguments as for `bits_per_dim`. The map has the shape of x.
     """
-    # A mixture holds all its components at every level, so that one row is enough at once.
-    return _map(admit(model, x, condition), _entropy, most_rows=1)
+    return moment_maps(model, x, condition)[1]
+
+
+def moment_maps(
+    model: nn.Module, x: Images, condition: ConditionGiven = None
+) -> tuple[Float[Tensor, "*B C H W"], Float[Tensor, "*B C H W"], Float[Tensor, "*B C H W"]]:
+    """Surprises -log p(x), their expectations and their variances, in one pass.
+
+    They are in nats and nats², float64, on the CPU; see `layers.moments`. Arguments as for
+    `bits_per_dim`. Each map has the shape of x.
+    """
+    given = admit(model, x, condition)
+    surprise, entropy, variance = map(given.result, _map(given, moments, (3,)))
+    return surprise, entropy, variance
 
 
 def _by_scale(given: Admitted) -> Tensor:
     """The log-likelihood of each image by scale, (B, scales)."""
     steps = [scale.step for scale in given.model.scales()]
     nats = torch.zeros(len(given.x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in _passes(given):
+    for images, rows, _, log_prob in passes(given):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 
-def _map(given: Admitted, ask: "Ask", *, most_rows: int | None = None) -> Tensor:
-    """What is asked for each sub-pixel."""
-    nats = torch.zeros(given.x.shape, dtype=torch.float64, device="cpu")
-    for images, rows, columns, answer in _passes(given, ask=ask, most_rows=most_rows):
-        nats[images, :, rows, columns] += answer
-    return given.result(nats)
+def _map(given: Admitted, ask: "Ask", parts: tuple[int, ...] = ()) -> Tensor:
+    """What is asked for each sub-pixel, of so many parts."""
+    found = torch.zeros(*parts, *given.x.shape, dtype=torch.float64, device="cpu")
+    for images, rows, columns, answer in passes(given, ask=ask):
+        found[..., images, :, rows, columns] += answer
+    return found
 
 
 def _mean_bits(given: Admitted, nats: Tensor) -> float:
@@ -122,12 +138,6 @@ def _mean_bits(given: Admitted, nats: Tensor) -> float:
     if not len(given.x):
         raise UsageError(f"‹x› has shape {tuple(given.x.shape)}: there is nothing to score")
     return -float(nats.sum()) / (given.x.numel() * math.log(2))
-
-
-def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
-    colours = range(values.shape[1])
-    pmf = (distribution.log_pmf(values, channel).exp() for channel in colours)
-    return torch.stack([torch.special.entr(p).sum(dim=1) for p in pmf], dim=1)
 
 
 def dequantised_bits_per_dim(
@@ -176,7 +186,7 @@ def _densities(given: Admitted, generator: torch.Generator | None) -> Tensor:
     """The log-density of each image plus noise, (B,)."""
     nats = torch.zeros(len(given.x), dtype=torch.float64, device="cpu")
     noisy = dequantised(given.x, generator)
-    for images, _, _, log_density in _passes(given, noisy, ask=_log_density):
+    for images, _, _, log_density in passes(given, noisy, ask=_log_density):
         nats[images] += log_density.sum(dim=(1, 2, 3))
     return nats
 
@@ -208,15 +218,14 @@ def _log_density(distribution: Distribution, values: Tensor) -> Tensor:
 
 
 Ask = Callable[[Distribution, Tensor], Tensor]
-"""What to take from a distribution for each sub-pixel, given values: (B, C, rows, W)."""
+"""What to take from a distribution for each sub-pixel, given values: (…, B, C, rows, W)."""
 
 
-def _passes(
+def passes(
     given: Admitted,
     values: Tensor | None = None,
     *,
     ask: Ask = _log_prob,
-    most_rows: int | None = None,
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
 
@@ -230,11 +239,11 @@ def _passes(
         theirs = scale.given(x, conditions)
         asked = x if values is None else values
         for images, rows, answer in _raster_passes(
-            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
+            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask
         ):
             if coarser is not None:
                 apart = coarser // step
-                answer[:, :, -rows.start % apart :: apart, ::apart] = 0
+                answer[..., -rows.start % apart :: apart, ::apart] = 0
             yield images, slice(rows.start * step, rows.stop * step, step), every, answer
 
 
@@ -244,10 +253,9 @@ def _raster_passes(
     given: Values,
     values: Tensor,
     ask: Ask,
-    most_rows: int | None,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
-    rows_of_one = min(rows_per_pass(model, 1, width), most_rows or batch * height)
+    rows_of_one = min(rows_per_pass(model, 1, width), batch * height)
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))

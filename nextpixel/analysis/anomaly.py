@@ -22,12 +22,21 @@ rows and columns and then spoils the context to its right and below, the mirrore
 looked at, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from nextpixel.border import ConditionGiven, Images, Mask
+from nextpixel.arguments import shown, whole_number
+from nextpixel.border import ConditionGiven, Images, Mask, admit, tensor_of
+from nextpixel.conditions.kinds import MapCondition
+from nextpixel.conditions.values import Values
+from nextpixel.errors import UsageError
+from nextpixel.models.core import ImageModel
+from nextpixel.scoring import moment_maps
 
 __all__ = ["WINDOWS", "AnomalyMap", "SurpriseMap", "anomaly_map", "anomaly_score", "surprise_map"]
 
@@ -54,33 +63,61 @@ class SurpriseMap:
 
     @property
     def excess(self) -> Float[Tensor, "*B C H W"]:
-        """s - H: of mean 0 and variance V under the model."""
+        """Surprise beyond expectation, s - H: of mean 0 and variance V under the model."""
         return self.surprise - self.expectation
 
     @property
     def z(self) -> Float[Tensor, " *B"]:
-        """Σ(s - H) / √ΣV of each image."""
-        raise NotImplementedError
+        """Σ(s - H) / √ΣV of each image.
+
+        To ΣV of n sub-pixels (n·10⁻⁶ nats)² is added, here and everywhere: where a model is nearly
+        certain, the rounding of float32 would otherwise look surprising.
+        """
+        return _ratio(*(maps.sum(dim=(-3, -2, -1)) for maps in self._terms))
 
     def z_of(self, region: Mask) -> Float[Tensor, " *B"]:
-        """z of the sub-pixels of each image that are in a region.
+        """The z of the sub-pixels of each image that lie in a region.
 
         Args:
             region: booleans that broadcast to the maps, such as (H, W); chosen without looking at
                 the image.
+
+        Raises:
+            TypeError: they are no booleans.
+            UsageError: they do not broadcast to the maps.
         """
-        raise NotImplementedError
+        inside = tensor_of("region", region).to("cpu")
+        if inside.dtype != torch.bool:
+            raise TypeError(f"region has type {inside.dtype}; give booleans, True inside it")
+        try:
+            inside = inside.expand(self.surprise.shape)
+        except RuntimeError:
+            raise UsageError(
+                f"the shape of ‹region›, {tuple(inside.shape)}, does not broadcast to that of the"
+                f" maps, {tuple(self.surprise.shape)}; give for example (H, W)"
+            ) from None
+        return _ratio(*(maps.where(inside, 0).sum(dim=(-3, -2, -1)) for maps in self._terms))
 
     def window_z(self, *windows: int) -> Float[Tensor, "*B K H W"]:
-        """z of the window around each pixel, for each of K sides of windows.
+        """The z of the window around each pixel, for each of K sides of windows.
 
         A window of side k has k×k pixels with all their colours; for even k it reaches one further
         up and left. Windows are cut at the border of the image, where they have fewer pixels.
 
         Args:
             windows: sides in pixels; none takes `WINDOWS`.
+
+        Raises:
+            UsageError: a side is no positive integer.
         """
-        raise NotImplementedError
+        sides = _checked(windows or WINDOWS)
+        terms = [maps.sum(dim=-3) for maps in self._terms]
+        return torch.stack([_ratio(*(_in_windows(maps, k) for maps in terms)) for k in sides], -3)
+
+    @property
+    def _terms(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What is summed over a region, and ones."""
+        return self.excess, self.variance, torch.ones_like(self.variance)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,9 +146,7 @@ class AnomalyMap:
         return self.z.amax(dim=(-2, -1)).mean(dim=-1)
 
 
-def surprise_map(
-    model: nn.Module, x: Images, condition: ConditionGiven = None
-) -> SurpriseMap:
+def surprise_map(model: nn.Module, x: Images, condition: ConditionGiven = None) -> SurpriseMap:
     """Surprise, expectation and variance of every sub-pixel, in one pass.
 
     Exact for every model; costs less than one and a half times what `score` does. Arguments and
@@ -127,7 +162,8 @@ def surprise_map(
         >>> maps.excess.shape, maps.z.shape, maps.window_z(3, 5).shape
         (torch.Size([2, 1, 6, 5]), torch.Size([2]), torch.Size([2, 2, 6, 5]))
     """
-    raise NotImplementedError
+    surprise, expectation, variance = moment_maps(model, x, condition)
+    return SurpriseMap(surprise=surprise, expectation=expectation, variance=variance)
 
 
 def anomaly_map(
@@ -152,7 +188,17 @@ def anomaly_map(
             which the model is conditioned cannot be mirrored with the image, as its scale does not
             divide the width.
     """
-    raise NotImplementedError
+    sides = _checked(windows)
+    given = admit(model, x, condition)
+    maps = surprise_map(given.model, given.x, given.values)
+    z = maps.window_z(*sides)
+    if mirrored:
+        turned = _mirrored_values(given.model, given.values, given.x.shape[3])
+        z = (z + surprise_map(given.model, given.x.flip(3), turned).window_z(*sides).flip(3)) / 2
+    parts = (given.result(part) for part in (maps.surprise, maps.expectation, maps.variance))
+    surprise, expectation, variance = parts
+    own = SurpriseMap(surprise=surprise, expectation=expectation, variance=variance)
+    return AnomalyMap(surprise=own, windows=sides, z=given.result(z))
 
 
 def anomaly_score(
@@ -169,3 +215,46 @@ def anomaly_score(
     has to be tuned on defects. Arguments are those of `anomaly_map`. Result: float64, on the CPU.
     """
     return anomaly_map(model, x, condition, windows=windows, mirrored=mirrored).score
+
+
+_ROUNDING = 1e-6
+"""Nats by which the surprise of a sub-pixel may be wrong in float32."""
+
+
+def _ratio(excess: Tensor, variance: Tensor, count: Tensor) -> Tensor:
+    """The z of sums over so many sub-pixels, of which none counts as more certain than rounding."""
+    least = torch.finfo(torch.float64).tiny
+    return excess / (variance + (count * _ROUNDING) ** 2).clamp(min=least).sqrt()
+
+
+def _in_windows(maps: Tensor, side: int) -> Tensor:
+    """Sums over the window around each pixel, (…, H, W).
+
+    Differences of integral images would cost less for wide windows, but lose the variance of a flat
+    region beside a textured one.
+    """
+    height, width = maps.shape[-2:]
+    side = min(side, 2 * max(height, width) + 1)  # which covers the image from every pixel
+    before = side // 2
+    sums = functional.pad(maps.reshape(-1, height, width), (before, side - 1 - before) * 2)
+    for kernel in ((side, 1), (1, side)):
+        sums = functional.avg_pool2d(sums, kernel, stride=1) * side
+    return sums.view(maps.shape)
+
+
+def _checked(windows: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(windows, Sequence) or isinstance(windows, str) or not windows:
+        raise UsageError(f"‹windows› must be sides in pixels such as (3, 9), not {shown(windows)}")
+    return tuple(whole_number("windows", side, 1) for side in windows)
+
+
+def _mirrored_values(model: ImageModel, values: Values, width: int) -> Values:
+    """Values of the conditions for mirrored images."""
+    for part in model.conditions:
+        if isinstance(part, MapCondition) and width % part.scale:
+            raise UsageError(
+                f"images of width {width} cannot be mirrored together with a map of scale"
+                f" {part.scale}; crop them to a multiple of it, or leave out ‹mirrored›"
+            )
+    pairs = zip(model.conditions, values, strict=True)
+    return tuple(value.flip(3) if part.per_pixel else value for part, value in pairs)

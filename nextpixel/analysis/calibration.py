@@ -14,14 +14,22 @@ Several scores are combined by the smallest p, times their number (Bonferroni), 
 guarantee and, unlike sums of ranks, lets one telling score decide.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from nextpixel.arguments import instance_of, is_number, path_of, shown, whole_number
+from nextpixel.border import tensor_of
+from nextpixel.errors import UsageError
+from nextpixel.files.fields import CheckpointError
+from nextpixel.files.tensors import read_tensors, write_tensors
 
 __all__ = [
     "Calibration",
@@ -57,11 +65,16 @@ class Calibration:
         Raises:
             UsageError: the column is unknown, or a score is NaN.
         """
-        raise NotImplementedError
+        known, given = self._column(column), _numbers(column, scores)
+        higher = len(known) - np.searchsorted(known, given, side="left")
+        p: NDArray[np.float64] = (1 + higher) / (len(known) + 1)
+        return p
 
     def quantiles(self, column: str, scores: Scores) -> NDArray[np.float64]:
         """The share of the normal images whose score is lower, 0 … 1."""
-        raise NotImplementedError
+        known = self._column(column)
+        lower: NDArray[np.intp] = np.searchsorted(known, _numbers(column, scores), side="left")
+        return lower / len(known)
 
     def combined(self, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
         """The p-value of each image by several columns: the smallest, times their number.
@@ -69,7 +82,11 @@ class Calibration:
         Raises:
             UsageError: as `p_values`; or no column is given, or their lengths differ.
         """
-        raise NotImplementedError
+        if not scores:
+            raise UsageError("‹scores› has no columns; give at least one of those calibrated")
+        every = [self.p_values(column, values) for column, values in scores.items()]
+        _check_lengths(dict(zip(scores, every, strict=True)))
+        return np.minimum(1, len(every) * np.min(every, axis=0))
 
     def threshold(self, column: str, alarm_rate: float) -> float:
         """The score from which on p ≤ alarm_rate, so that an image raises an alarm above it.
@@ -80,7 +97,8 @@ class Calibration:
             UsageError: the rate is out of range, or the images are too few for it: see
                 `images_needed`.
         """
-        raise NotImplementedError
+        known = self._column(column)
+        return float(known[len(known) - self._alarms_among(alarm_rate, 1)])
 
     def alarms(self, scores: Mapping[str, Scores], alarm_rate: float) -> NDArray[np.bool_]:
         """Which images raise an alarm: combined p ≤ alarm_rate.
@@ -88,9 +106,26 @@ class Calibration:
         Of normal images at most this share does, in expectation.
 
         Raises:
-            UsageError: as `combined` and `threshold`.
+            UsageError: as `combined` and `threshold`; c columns need c times as many images.
         """
-        raise NotImplementedError
+        self._alarms_among(alarm_rate, len(scores))
+        return self.combined(scores) <= alarm_rate * (1 + 1e-12)
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        if name not in self.scores:
+            known = ", ".join(self.scores)
+            raise UsageError(f"‹column={shown(name)}› is not calibrated; there are: {known}")
+        return self.scores[name]
+
+    def _alarms_among(self, alarm_rate: float, columns: int) -> int:
+        """How many of the normal images, at most, are as strange as to raise an alarm."""
+        most = _rank(_rate(alarm_rate) / columns, self.images)
+        if most < 1:
+            raise UsageError(
+                f"‹alarm_rate={alarm_rate}› needs at least {images_needed(alarm_rate, columns):,}"
+                f" normal images, but there are {self.images:,}; score more, or allow more alarms"
+            )
+        return most
 
 
 def calibrate(scores: Mapping[str, Scores]) -> Calibration:
@@ -101,7 +136,13 @@ def calibrate(scores: Mapping[str, Scores]) -> Calibration:
     Raises:
         UsageError: there are no scores, their lengths differ, or one is NaN.
     """
-    raise NotImplementedError
+    if not isinstance(scores, Mapping) or not scores:
+        raise UsageError(f"‹scores› must map names of columns to scores, not {shown(scores)}")
+    columns = {name: np.sort(_numbers(name, values)) for name, values in scores.items()}
+    _check_lengths(columns)
+    if not len(next(iter(columns.values()))):
+        raise UsageError("‹scores› are of no image; give those of at least one normal image")
+    return Calibration(scores=columns)
 
 
 def images_needed(alarm_rate: float, columns: int = 1) -> int:
@@ -109,7 +150,7 @@ def images_needed(alarm_rate: float, columns: int = 1) -> int:
 
     The smallest p is columns / (n + 1), so n ≥ columns / alarm_rate - 1.
     """
-    raise NotImplementedError
+    return max(1, math.ceil(whole_number("columns", columns, 1) / _rate(alarm_rate) - 1 - 1e-9))
 
 
 def false_alarm_bound(images: int, alarm_rate: float, confidence: float = 0.95) -> float:
@@ -118,12 +159,25 @@ def false_alarm_bound(images: int, alarm_rate: float, confidence: float = 0.95) 
     Of n images the ⌊α(n + 1)⌋-th highest score is the threshold. For continuous scores the rate
     of false alarms is then distributed as Beta(k, n + 1 - k), k = ⌊α(n + 1)⌋; this is its quantile.
     """
-    raise NotImplementedError
+    n = whole_number("images", images, 1)
+    if not (is_number(confidence) and 0 < confidence < 1):
+        raise UsageError(f"‹confidence={shown(confidence)}› must be between 0 and 1")
+    k = _rank(alarm_rate, n)
+    if k == 0:
+        return 0.0  # no alarm is ever raised
+    low, high = 0.0, 1.0
+    for _ in range(60):  # P(Beta(k, n+1-k) ≤ r) = P(Binomial(n, r) ≥ k) grows with r
+        middle = (low + high) / 2
+        low, high = (low, middle) if _at_least(k, n, middle) >= confidence else (middle, high)
+    return high
 
 
 def save_calibration(calibration: Calibration, path: str | Path) -> None:
     """Writes it to a safetensors file, with digests."""
-    raise NotImplementedError
+    instance_of("calibration", calibration, Calibration, "calibrate makes one")
+    # Columns have numbers in the file, as their names may hold anything.
+    tensors = {f"{k}": torch.from_numpy(v) for k, v in enumerate(calibration.scores.values())}
+    write_tensors(path_of("path", path), tensors, {"calibration": list(calibration.scores)})
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -132,4 +186,51 @@ def load_calibration(path: str | Path) -> Calibration:
     Raises:
         CheckpointError: the file is missing, damaged or foreign.
     """
-    raise NotImplementedError
+    tensors, header = read_tensors(path_of("path", path))
+    names = header.metadata.get("calibration")
+    if not isinstance(names, list) or set(tensors) != {f"{k}" for k in range(len(names))}:
+        raise CheckpointError(f"{path} is a file of nextpixel, but not a calibration")
+    try:
+        return calibrate({f"{name}": tensors[f"{k}"] for k, name in enumerate(names)})
+    except UsageError as error:
+        raise CheckpointError(f"{path} is no calibration that calibrate made: {error}") from error
+
+
+def _numbers(name: str, scores: Scores) -> NDArray[np.float64]:
+    numbers = tensor_of(name, scores).detach().cpu().double().numpy()
+    if numbers.ndim != 1 or np.isnan(numbers).any():
+        what = "a NaN" if numbers.ndim == 1 else f"the shape {numbers.shape}"
+        raise UsageError(f"the scores ‹{name}› have {what}; give one number for each image")
+    return numbers
+
+
+def _check_lengths(columns: Mapping[str, NDArray[np.float64]]) -> None:
+    if len(lengths := {len(values): name for name, values in columns.items()}) > 1:
+        (first, one), (second, other), *_ = lengths.items()
+        raise UsageError(
+            f"‹scores› has {first} scores of {one} but {second} of {other}; give one of each image"
+        )
+
+
+def _rate(alarm_rate: float) -> float:
+    if not (is_number(alarm_rate) and 0 < alarm_rate < 1):
+        raise UsageError(
+            f"‹alarm_rate={shown(alarm_rate)}› must be between 0 and 1; 0.01 allows one false alarm"
+            " among a hundred normal images"
+        )
+    return alarm_rate
+
+
+def _rank(alarm_rate: float, images: int) -> int:
+    """⌊α(n + 1)⌋, so that p ≤ α exactly for as many ranks."""
+    return math.floor(_rate(alarm_rate) * (images + 1) + 1e-9)
+
+
+def _at_least(k: int, n: int, rate: float) -> float:
+    """P(Binomial(n, rate) ≥ k)."""
+    if rate in (0, 1):
+        return rate
+    below = np.arange(k)
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in below]
+    terms = np.array(logs) + below * math.log(rate) + (n - below) * math.log1p(-rate)
+    return 1 - float(np.exp(terms).sum())

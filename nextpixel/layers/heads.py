@@ -257,13 +257,16 @@ class LogisticMixture(Checked):
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
         """Log-probability of every value of one colour, given the earlier colours in x."""
+        values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
+        mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
+        return torch.logsumexp(self.weights(x, channel) + mass, dim=2).transpose(0, 1)
+
+    def weights(self, x: Tensor, channel: int) -> Float[Tensor, "B K H W"]:
+        """Logarithms of the components' weights for one colour, given the earlier colours in x."""
         weights = self.logits
         for earlier in range(channel):
             weights = weights + self._mass(x, x[:, earlier, None].detach(), earlier)
-        values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
-        mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
-        normalised = functional.log_softmax(weights, dim=1)
-        return torch.logsumexp(normalised + mass, dim=2).transpose(0, 1)
+        return functional.log_softmax(weights, dim=1)
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density of each sub-pixel of y in nats."""
@@ -285,8 +288,8 @@ class LogisticMixture(Checked):
     def _centre(self, values: Tensor) -> Tensor:
         return values.to(self.means.dtype) * (2 / (self.levels - 1)) - 1
 
-    def _mean(self, x: Tensor, channel: int) -> Tensor:
-        """The components' means of one colour, given the earlier ones: (B, K, H, W)."""
+    def mean(self, x: Tensor, channel: int) -> Float[Tensor, "B K H W"]:
+        """The components' means of one colour, given the earlier ones, on the scale -1 … 1."""
         mean: Tensor = self.means[:, channel]
         first = channel * (channel - 1) // 2
         for earlier in range(channel):
@@ -300,7 +303,7 @@ class LogisticMixture(Checked):
         """
         log_scale = self.log_scales[:, channel]
         half = 1 / (self.levels - 1)
-        offset, inverse = self._centre(values) - self._mean(x, channel), torch.exp(-log_scale)
+        offset, inverse = self._centre(values) - self.mean(x, channel), torch.exp(-log_scale)
         upper, lower = (offset + half) * inverse, (offset - half) * inverse
         # σ(u) - σ(l) = σ(u) σ(-l) (1 - e^(l-u)), without cancellation anywhere.
         log_upper, log_lower = functional.logsigmoid(upper), functional.logsigmoid(-lower)
@@ -311,7 +314,7 @@ class LogisticMixture(Checked):
     def _density(self, x: Tensor, y: Tensor, channel: int) -> Tensor:
         """Log-density of y under each component, per unit of the values."""
         log_scale: Tensor = self.log_scales[:, channel]
-        z: Tensor = (self._centre(y - 0.5) - self._mean(x, channel)) * torch.exp(-log_scale)
+        z: Tensor = (self._centre(y - 0.5) - self.mean(x, channel)) * torch.exp(-log_scale)
         return (
             functional.logsigmoid(z)
             + functional.logsigmoid(-z)
