@@ -1,7 +1,7 @@
 """Defects of KolektorSDD: trained on good parts alone, how well do scores find the defective ones?
 
     python experiments/anomaly.py train KOLEKTOR.npz     trains, or goes on where it stopped
-    python experiments/anomaly.py score KOLEKTOR.npz     scores, compares, writes results/anomaly.json
+    python experiments/anomaly.py score KOLEKTOR.npz     scores, writes results/anomaly.json
 
 The file has `train_images`, good parts of some items; `test_images`, good parts of other items and
 all defective parts; `test_labels`, 1 for a defect; `test_masks`; and `train_ids`, item and part.
@@ -13,10 +13,18 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from common import trained
+from common import description, trained, write
 
 from nextpixel import TrainConfig
+from nextpixel.analysis.anomaly import WINDOWS
+from nextpixel.data.splits import Split
+from nextpixel.files.replacing import replace_file
+from nextpixel.inference.measuring import CALIBRATED, COMBINED, measured
+from nextpixel.inference.normality import fit_normal, load_normal
+from nextpixel.inference.trained import open_trained
 from nextpixel.settings.choice import ModelChoice
+from nextpixel.settings.requests import DataRequest
+from nextpixel.settings.scores import ScoreRequest
 
 RUN = "kolektor"
 MODEL = ModelChoice(
@@ -37,9 +45,7 @@ def good_parts(data: Path) -> Path:
             images, items = arrays["train_images"], arrays["train_ids"][:, 0]
         held_out = np.isin(items, np.unique(items)[-HELD_OUT_ITEMS:])
         place.parent.mkdir(exist_ok=True)
-        np.savez_compressed(
-            place, train_images=images[~held_out], valid_images=images[held_out]
-        )
+        np.savez_compressed(place, train_images=images[~held_out], valid_images=images[held_out])
     return place
 
 
@@ -48,12 +54,120 @@ def train(data: Path) -> Path:
     return trained(RUN, str(good_parts(data)), MODEL, TRAINING, levels=256)
 
 
+def scored(data: Path, run: Path) -> dict[str, np.ndarray]:
+    """The library's scores of the test images, and their heat maps; kept image by image."""
+    with np.load(data) as arrays:
+        images = arrays["test_images"]
+    request = ScoreRequest(mirrored=True)  # as the model was trained with flip
+    trained_model = open_trained(run, device="cpu")
+    place = Path("runs") / "kolektor_scores" / trained_model.digest[:12]
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / "normal").exists():
+        fit_normal(trained_model, request, DataRequest()).save(place / "normal")
+    normal = load_normal(place / "normal")
+    for k, image in enumerate(images):
+        if (place / f"{k}.npz").exists():
+            continue
+        one = Split(images=image[None, None])
+        found = measured(trained_model, one, request, typicality=normal.typicality)
+        with replace_file(place / f"{k}.npz") as file:
+            np.savez_compressed(file, heat=found.heat[0].astype(np.float32), **found.columns)
+        print(f"{k + 1} of {len(images)}", flush=True)
+    kept = [np.load(place / f"{k}.npz") for k in range(len(images))]
+    columns = {
+        name: np.concatenate([one[name] for one in kept]) for name in (*CALIBRATED, "bits_per_dim")
+    }
+    p = normal.calibration.combined({name: columns[name] for name in COMBINED})
+    # Few validation images give few different p-values: the anomaly score breaks ties.
+    ranks = np.lexsort((columns["anomaly"], -p)).argsort()
+    return columns | {"combined": ranks.astype(float), "heat": np.stack([o["heat"] for o in kept])}
+
+
+def baselines(data: Path) -> dict[str, np.ndarray]:
+    """Maps of squared errors of an independent Gaussian for each pixel, and of PCA."""
+    with np.load(good_parts(data)) as arrays:
+        good = arrays["train_images"].astype(np.float32)
+    with np.load(data) as arrays:
+        test = arrays["test_images"].astype(np.float32)
+    mean, deviation = good.mean(axis=0), good.std(axis=0) + 1.0
+    flat = (good - mean).reshape(len(good), -1)
+    _, values, axes = np.linalg.svd(flat, full_matrices=False)
+    kept = np.searchsorted(np.cumsum(values**2) / (values**2).sum(), 0.9) + 1
+    centred = (test - mean).reshape(len(test), -1)
+    rest = (centred - centred @ axes[:kept].T @ axes[:kept]).reshape(test.shape)
+    return {"pixel Gaussian": ((test - mean) / deviation) ** 2, "PCA": rest**2}
+
+
+def window_maximum(maps: np.ndarray) -> np.ndarray:
+    """The mean over the library's windows of the largest mean in a window, of maps (N, H, W)."""
+    found = []
+    for side in WINDOWS:
+        padded = np.pad(maps.astype(float), ((0, 0), (side, side - 1), (side, side - 1)))
+        sums = padded.cumsum(axis=1).cumsum(axis=2)
+        inner = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side]
+        inner = (inner + sums[:, :-side, :-side]) / side**2
+        found.append(inner.max(axis=(1, 2)))
+    return np.mean(found, axis=0)
+
+
+def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """P(a defect scores higher than a good one) + P(equal) / 2."""
+    values, inverse = np.unique(scores, return_inverse=True)
+    bad = np.bincount(inverse[labels == 1], minlength=len(values))
+    good = np.bincount(inverse[labels == 0], minlength=len(values))
+    below = np.cumsum(good) - good
+    return float((bad * (below + good / 2)).sum() / (bad.sum() * good.sum()))
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The mean over defects of the precision at their score."""
+    values, inverse = np.unique(-scores, return_inverse=True)
+    bad = np.bincount(inverse[labels == 1], minlength=len(values))
+    precision = np.cumsum(bad) / np.cumsum(np.bincount(inverse, minlength=len(values)))
+    return float((bad * precision).sum() / bad.sum())
+
+
+def checked(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Both figures, compared with scikit-learn's where it is installed."""
+    found = {"auroc": auroc(scores, labels), "ap": average_precision(scores, labels)}
+    try:
+        from sklearn.metrics import average_precision_score, roc_auc_score
+    except ImportError:
+        return found
+    theirs = roc_auc_score(labels, scores), average_precision_score(labels, scores)
+    assert np.allclose(theirs, list(found.values())), (theirs, found)
+    return found
+
+
+def score(data: Path) -> None:
+    """Writes results/anomaly.json."""
+    run = train(data)
+    with np.load(data) as arrays:
+        labels, masks = arrays["test_labels"], arrays["test_masks"].astype(int).ravel()
+    found = scored(data, run)
+    names = ("bits_per_dim", "z", "typicality", "anomaly", "combined")
+    results = {name: checked(found[name], labels) for name in names}
+    results["anomaly"]["pixel_auroc"] = auroc(found["heat"].ravel(), masks)
+    for name, maps in baselines(data).items():
+        results[f"{name}, mean"] = checked(maps.mean(axis=(1, 2)), labels)
+        results[f"{name}, windows"] = checked(window_maximum(maps), labels)
+        results[f"{name}, windows"]["pixel_auroc"] = auroc(maps.ravel(), masks)
+    write(
+        "anomaly",
+        {"command": "python experiments/anomaly.py score KOLEKTOR.npz"}
+        | description(run)
+        | {"kolektor": results},
+    )
+    for name, figures in results.items():
+        print(f"{name:24}", *(f"{key} {value:.3f}" for key, value in figures.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("do", choices=("train", "score"))
     parser.add_argument("data", type=Path)
     asked = parser.parse_args()
-    train(asked.data)
+    {"train": train, "score": score}[asked.do](asked.data)
 
 
 if __name__ == "__main__":

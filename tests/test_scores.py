@@ -1,7 +1,7 @@
 """Tables of scores: one row for every picture, whatever it is, and the same rows after a stop."""
 
 import csv
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,47 @@ def test_nothing_of_others_is_replaced_and_colours_do_not_depend_on_the_picture(
         ScoreTable(place, ("name", "z", "reason"), {})
         place.write_text("name,y,reason\na,1,\n")
         ScoreTable(place, ("name", "z", "reason"), {})
+
+
+def test_every_option_reaches_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "out": "a.parquet",
+        "sort": "z",
+        "fit": True,
+        "fitted": "f",
+        "normal": "n",
+        "alarm_rate": 0.25,
+        "fail_on_alarm": True,
+        "background": "b",
+        "classes": False,
+        "mirrored": True,
+        "maps": "m",
+        "top": 3,
+        "sheet": "s.png",
+    }
+    assert given.keys() == {field.name for field in fields(ScoreRequest)}
+    tokens = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        tokens += (
+            [flag if value else flag.replace("--", "--no-")]
+            if value in (True, False)
+            else [
+                flag,
+                str(value),
+            ]
+        )
+    got: dict[str, Any] = {}
+
+    def called(model: str, request: ScoreRequest, **keywords: Any) -> None:
+        got.update(keywords, model=model, request=request)
+        raise UsageError("reached")
+
+    monkeypatch.setattr(scores, "score_images", called)
+    with pytest.raises(SystemExit):
+        main(["score", "x", "--model", "y", *tokens, "--condition-maps", "c", "--split", "valid"])
+    assert got["request"] == ScoreRequest(**given) != ScoreRequest()
+    assert (got["model"], got["data"].data, got["data"].maps) == ("y", "x", "c")
 
 
 def test_two_samples_of_one_distribution_have_uniform_p_values() -> None:

@@ -82,6 +82,11 @@ class ScoreTable:
                 # A picture that could not be used is tried again.
                 self.rows |= {row["name"]: row for row in self._read(place) if not row["reason"]}
         else:
+            if self._record.exists() and self._known().get("format") != self._about["format"]:
+                raise UsageError(
+                    f"{self._record} would be replaced, but is no record of scores; give another"
+                    " ‹out›, or move it away"
+                )
             with replace_file(self._record) as place:
                 place.write_text(json.dumps(self._about, indent=1) + "\n", encoding="utf-8")
 
@@ -109,7 +114,9 @@ class ScoreTable:
         found = order_of(self.rows.values(), sort)
         for row in found if alarm_rate is not None else ():
             p = row.get("p_value")
-            row["alarm"] = "" if p is None else "yes" if p <= (alarm_rate or 0.0) else "no"
+            row["alarm"] = (
+                "" if p is None else "yes" if p <= (alarm_rate or 0) * (1 + 1e-12) else "no"
+            )
         with replace_file(self.path) as place:
             if self.path.suffix == ".parquet":
                 self._write_parquet(place, found)
@@ -129,15 +136,20 @@ class ScoreTable:
         columns = {name: [row.get(name) for row in rows] for name in self._columns}
         parquet.write_table(arrow.table(columns, schema=schema), place)
 
-    def _check_same(self, place: Path) -> None:
+    def _known(self) -> dict[str, Any]:
+        """What the file beside the table says; nothing if it is none of ours."""
         try:
-            there = json.loads(self._record.read_text(encoding="utf-8"))
-            known = dict(there)
+            return dict(json.loads(self._record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
+            return {}
+
+    def _check_same(self, place: Path) -> None:
+        known = self._known()
+        if known.get("format") != self._about["format"]:
             raise UsageError(
                 f"{place} exists, but {self._record.name} beside it does not say what its scores"
                 " are of; give another ‹out›, or move it away"
-            ) from None
+            )
         if other := next((key for key in self._about if known.get(key) != self._about[key]), None):
             raise UsageError(
                 f"{place} was begun with other options: {other} was {_short(known.get(other))}, and"

@@ -77,10 +77,10 @@ class Scored:
         """What an alarm means, in one sentence; "" without alarms."""
         if self.alarm_rate is None or self.normal is None:
             return ""
-        n = self.normal.calibration.images
-        k = int(self.alarm_rate * (n + 1) / len(COMBINED) + 1e-9)
-        # Either of the columns raises an alarm, each at its share of the rate.
-        most = min(1.0, len(COMBINED) * false_alarm_bound(n, k / (n + 1), 1 - 0.05 / len(COMBINED)))
+        n, columns = self.normal.calibration.images, len(COMBINED)
+        # Each column raises alarms at its share of the rate, and has its share of the confidence.
+        each = false_alarm_bound(n, self.alarm_rate / columns, 1 - 0.05 / columns)
+        most = min(1.0, columns * each)
         return (
             f"of normal pictures like the {n:,} held-out ones, at most {self.alarm_rate:.3g} raise"
             f" an alarm in expectation; with these {n:,}, fewer than {most:.3g} with 95 %"
@@ -120,10 +120,12 @@ def score_images(
 
     Example:
         >>> import tempfile
-        >>> from nextpixel import sample, load
         >>> folder = Path(tempfile.mkdtemp())
-        >>> np.save(folder / "x.npy", sample(load("mnist"), 2, (8, 8)).numpy().astype(np.uint8))
-        >>> request = ScoreRequest(out=folder / "scores.csv", classes=False)
+        >>> np.save(folder / "flat.npy", np.zeros((2, 28, 28), np.uint8))
+        >>> request = ScoreRequest(out=folder / "scores.csv")
+        >>> found = score_images("mnist", request, data=DataRequest(data=folder / "flat.npy"))
+        >>> [row["name"] for row in found.rows], found.columns[4:7]
+        (['0', '1'], ('nats', 'bits_per_dim', 'expected_bits_per_dim'))
     """
     request = record_of("request", request, ScoreRequest)
     data = record_of("data", data, DataRequest)
@@ -140,6 +142,7 @@ def score_images(
     if sort not in columns:
         raise UsageError(f"‹sort={sort}› is no column of this table; use {', '.join(columns)}")
     stream = stream_of(trained, data, reading=reading)
+    _check_maps_apart(request, data)
     about = {
         "model": trained.digest,
         "background": None if background is None else background.digest,
@@ -221,6 +224,18 @@ def normal_of(
                 f" ‹{name}={value}›; give the same, or fit again with ‹fit=True›"
             )
     return normal
+
+
+def _check_maps_apart(request: ScoreRequest, data: DataRequest) -> None:
+    """Raises UsageError if heat maps would be pictures of the source the next time."""
+    if request.maps is None or data.data is None:
+        return
+    source, maps = (Path(place).expanduser().resolve() for place in (data.data, request.maps))
+    if source.is_dir() and maps.is_relative_to(source):
+        raise UsageError(
+            f"‹maps={request.maps}› lies in the folder of pictures, {data.data}; give a folder"
+            " elsewhere"
+        )
 
 
 def _check_enough(normal: Normal | None, alarm_rate: float) -> None:
