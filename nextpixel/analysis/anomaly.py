@@ -149,9 +149,13 @@ class AnomalyMap:
 def surprise_map(model: nn.Module, x: Images, condition: ConditionGiven = None) -> SurpriseMap:
     """Surprise, expectation and variance of every sub-pixel, in one pass.
 
-    Exact for every model; costs less than one and a half times what `score` does. Arguments and
-    errors are those of `bits_per_dim`. Large images are taken a few rows at a time. A `MultiScale`
-    expects each pixel in the scale that counts it.
+    Arguments and errors are those of `bits_per_dim`. Large images are taken a few rows at a time. A
+    `MultiScale` expects each pixel in the scale that counts it. A module of a user's own whose
+    distribution has no `log_pmf` is asked for each value in turn.
+
+    Expectations are sums over all values. Only for mixtures of logistics of more than 64 levels is
+    log p interpolated where it is nearly straight: H is then exact to some 10⁻⁴ nats and V to some
+    10⁻³ (mean errors are a hundredth of it), see `layers.moments`.
 
     Example:
         >>> import torch

@@ -66,15 +66,14 @@ class Calibration:
             UsageError: the column is unknown, or a score is NaN.
         """
         known, given = self._column(column), _numbers(column, scores)
-        higher = len(known) - np.searchsorted(known, given, side="left")
-        p: NDArray[np.float64] = (1 + higher) / (len(known) + 1)
-        return p
+        lower: NDArray[np.intp] = np.searchsorted(known, given, side="left")
+        return np.divide(1 + len(known) - lower, len(known) + 1, dtype=np.float64)
 
     def quantiles(self, column: str, scores: Scores) -> NDArray[np.float64]:
         """The share of the normal images whose score is lower, 0 … 1."""
         known = self._column(column)
         lower: NDArray[np.intp] = np.searchsorted(known, _numbers(column, scores), side="left")
-        return lower / len(known)
+        return np.divide(lower, len(known), dtype=np.float64)
 
     def combined(self, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
         """The p-value of each image by several columns: the smallest, times their number.

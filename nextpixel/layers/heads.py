@@ -12,7 +12,7 @@ probabilities.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -253,37 +253,43 @@ class LogisticMixture(Checked):
 
     def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
-        return self._chain(x, lambda channel: self._mass(x, x[:, channel, None].detach(), channel))
+        return torch.stack([nats for _, nats in self.chain(x)], dim=1)
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
         """Log-probability of every value of one colour, given the earlier colours in x."""
-        values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
-        mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
-        return torch.logsumexp(self.weights(x, channel) + mass, dim=2).transpose(0, 1)
-
-    def weights(self, x: Tensor, channel: int) -> Float[Tensor, "B K H W"]:
-        """Logarithms of the components' weights for one colour, given the earlier colours in x."""
         weights = self.logits
         for earlier in range(channel):
             weights = weights + self._mass(x, x[:, earlier, None].detach(), earlier)
-        return functional.log_softmax(weights, dim=1)
+        values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
+        mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
+        normalised = functional.log_softmax(weights, dim=1)
+        return torch.logsumexp(normalised + mass, dim=2).transpose(0, 1)
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density of each sub-pixel of y in nats."""
-        return self._chain(
+        steps = self._steps(
             y, lambda channel: self._density(y.floor(), y[:, channel, None], channel)
         )
+        return torch.stack([nats for _, nats in steps], dim=1)
 
-    def _chain(self, x: Tensor, component: Callable[[int], Tensor]) -> Tensor:
-        """Log p(x_c | earlier colours) of all colours, from that of each component (B, K, H, W)."""
-        weights, nats = self.logits, []
+    def chain(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each colour what the earlier ones of x leave of the components, and its nats.
+
+        The former are logarithms of weights (B, K, H, W) that do not sum to one, the latter the
+        log-probability of the colour in x, (B, H, W).
+        """
+        return self._steps(x, lambda channel: self._mass(x, x[:, channel, None].detach(), channel))
+
+    def _steps(
+        self, x: Tensor, component: Callable[[int], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        weights = self.logits
         total = torch.zeros_like(x[:, 0], dtype=weights.dtype)
         for channel in range(self.channels):
-            weights = weights + component(channel)
+            before, weights = weights, weights + component(channel)
             joint = torch.logsumexp(weights, dim=1)
-            nats.append(joint - total)
+            yield before, joint - total
             total = joint
-        return torch.stack(nats, dim=1)
 
     def _centre(self, values: Tensor) -> Tensor:
         return values.to(self.means.dtype) * (2 / (self.levels - 1)) - 1
