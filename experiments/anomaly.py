@@ -13,18 +13,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from common import description, trained, write
 
-from nextpixel import TrainConfig
+from nextpixel import TrainConfig, anomaly_map, calibrate, fit_typicality, load
 from nextpixel.analysis.anomaly import WINDOWS
-from nextpixel.data.splits import Split
+from nextpixel.checkpoint import read_card
 from nextpixel.files.replacing import replace_file
-from nextpixel.inference.measuring import CALIBRATED, COMBINED, measured
-from nextpixel.inference.normality import fit_normal, load_normal
-from nextpixel.inference.trained import open_trained
 from nextpixel.settings.choice import ModelChoice
-from nextpixel.settings.requests import DataRequest
-from nextpixel.settings.scores import ScoreRequest
 
 RUN = "kolektor"
 MODEL = ModelChoice(
@@ -54,33 +50,37 @@ def train(data: Path) -> Path:
     return trained(RUN, str(good_parts(data)), MODEL, TRAINING, levels=256)
 
 
-def scored(data: Path, run: Path) -> dict[str, np.ndarray]:
-    """The library's scores of the test images, and their heat maps; kept image by image."""
-    with np.load(data) as arrays:
-        images = arrays["test_images"]
-    request = ScoreRequest(mirrored=True)  # as the model was trained with flip
-    trained_model = open_trained(run, device="cpu")
-    place = Path("runs") / "kolektor_scores" / trained_model.digest[:12]
+def surprises(run: Path, name: str, images: np.ndarray, mirrored: bool) -> dict[str, np.ndarray]:
+    """Bits per dimension, z, anomaly score and heat map of images; kept image by image."""
+    model, kept = load(run), []
+    digest = read_card(run).weights_sha256 or ""
+    place = Path("runs") / "kolektor_scores" / f"{digest[:12]}_{name}{'_mirrored' * mirrored}"
     place.mkdir(parents=True, exist_ok=True)
-    if not (place / "normal").exists():
-        fit_normal(trained_model, request, DataRequest()).save(place / "normal")
-    normal = load_normal(place / "normal")
     for k, image in enumerate(images):
-        if (place / f"{k}.npz").exists():
-            continue
-        one = Split(images=image[None, None])
-        found = measured(trained_model, one, request, typicality=normal.typicality)
-        with replace_file(place / f"{k}.npz") as file:
-            np.savez_compressed(file, heat=found.heat[0].astype(np.float32), **found.columns)
-        print(f"{k + 1} of {len(images)}", flush=True)
-    kept = [np.load(place / f"{k}.npz") for k in range(len(images))]
-    columns = {
-        name: np.concatenate([one[name] for one in kept]) for name in (*CALIBRATED, "bits_per_dim")
-    }
-    p = normal.calibration.combined({name: columns[name] for name in COMBINED})
-    # Few validation images give few different p-values: the anomaly score breaks ties.
-    ranks = np.lexsort((columns["anomaly"], -p)).argsort()
-    return columns | {"combined": ranks.astype(float), "heat": np.stack([o["heat"] for o in kept])}
+        if not (place / f"{k}.npz").exists():
+            found = anomaly_map(model, image[None], mirrored=mirrored)
+            nats = float(found.surprise.surprise.sum())
+            with replace_file(place / f"{k}.npz") as file:
+                np.savez_compressed(
+                    file,
+                    bits_per_dim=nats / (image.size * np.log(2)),
+                    z=float(found.surprise.z),
+                    anomaly=float(found.score),
+                    heat=found.heat.numpy().astype(np.float32),
+                )
+        with np.load(place / f"{k}.npz") as one:
+            kept.append(dict(one))
+    return {column: np.stack([one[column] for one in kept]) for column in kept[0]}
+
+
+def typical(run: Path, good: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Distances of images from what is typical of good ones."""
+    model = load(run)
+    fitted = fit_typicality(model, (image[None, None] for image in good))
+    return [
+        np.concatenate([fitted.distance(model, image[None, None]).numpy() for image in images])
+        for images in others
+    ]
 
 
 def baselines(data: Path) -> dict[str, np.ndarray]:
@@ -139,35 +139,50 @@ def checked(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return found
 
 
-def score(data: Path) -> None:
+def score(data: Path, mirrored: bool) -> None:
     """Writes results/anomaly.json."""
     run = train(data)
     with np.load(data) as arrays:
-        labels, masks = arrays["test_labels"], arrays["test_masks"].astype(int).ravel()
-    found = scored(data, run)
-    names = ("bits_per_dim", "z", "typicality", "anomaly", "combined")
-    results = {name: checked(found[name], labels) for name in names}
-    results["anomaly"]["pixel_auroc"] = auroc(found["heat"].ravel(), masks)
+        images, labels = arrays["test_images"], arrays["test_labels"]
+        masks = arrays["test_masks"].astype(int).ravel()
+    with np.load(good_parts(data)) as arrays:
+        good, held_out = arrays["train_images"], arrays["valid_images"]
+    results = {}
     for name, maps in baselines(data).items():
         results[f"{name}, mean"] = checked(maps.mean(axis=(1, 2)), labels)
         results[f"{name}, windows"] = checked(window_maximum(maps), labels)
         results[f"{name}, windows"]["pixel_auroc"] = auroc(maps.ravel(), masks)
-    write(
-        "anomaly",
-        {"command": "python experiments/anomaly.py score KOLEKTOR.npz"}
-        | description(run)
-        | {"kolektor": results},
-    )
+    test = surprises(run, "test", images, mirrored)
+    results |= {name: checked(test[name], labels) for name in ("bits_per_dim", "z", "anomaly")}
+    results["anomaly"]["pixel_auroc"] = auroc(test["heat"].ravel(), masks)
+    show(results)
+    normal = {"anomaly": surprises(run, "valid", held_out, mirrored)["anomaly"]}
+    normal["typicality"], test["typicality"] = typical(run, good, held_out, images)
+    results["typicality"] = checked(test["typicality"], labels)
+    p = calibrate(normal).combined({name: test[name] for name in normal})
+    # Few validation images give few different p-values: the anomaly score breaks ties.
+    results["p-value"] = checked(np.lexsort((test["anomaly"], -p)).argsort().astype(float), labels)
+    about = {"command": "python experiments/anomaly.py score KOLEKTOR.npz", "mirrored": mirrored}
+    write("anomaly", about | description(run) | {"kolektor": results})
+    show(results)
+
+
+def show(results: dict[str, dict[str, float]]) -> None:
     for name, figures in results.items():
-        print(f"{name:24}", *(f"{key} {value:.3f}" for key, value in figures.items()))
+        print(f"{name:24}", *(f"{key} {value:.3f}" for key, value in figures.items()), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("do", choices=("train", "score"))
     parser.add_argument("data", type=Path)
+    parser.add_argument("--mirrored", action="store_true", help="look at mirror images, too")
     asked = parser.parse_args()
-    {"train": train, "score": score}[asked.do](asked.data)
+    torch.set_num_threads(1)
+    if asked.do == "train":
+        train(asked.data)
+    else:
+        score(asked.data, asked.mirrored)
 
 
 if __name__ == "__main__":
