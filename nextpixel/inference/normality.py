@@ -4,6 +4,7 @@ Two sets of pictures are needed. Typicality is fitted on the first, which may be
 pictures. The scores of the second, which took no part in training, turn a score into a p-value.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -174,6 +175,7 @@ def fit_normal(
         "pictures": words,
         "fitted_on": typicality.images,
         "calibrated_on": len(columns["z"]),
+        "scores": hashlib.sha256(b"".join(one.tobytes() for one in columns.values())).hexdigest(),
         **how_scored(request),
     }
     return Normal(typicality=typicality, calibration=calibrate(columns), about=about)

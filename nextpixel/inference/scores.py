@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nextpixel.analysis.calibration import false_alarm_bound, images_needed
 from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.data.image_output import check_output
 from nextpixel.errors import UsageError
 from nextpixel.inference.heat_maps import HeatMaps, strange_sheet
 from nextpixel.inference.measuring import (
@@ -129,6 +130,7 @@ def score_images(
     """
     request = record_of("request", request, ScoreRequest)
     data = record_of("data", data, DataRequest)
+    maps = _checked_places(request, data)
     trained = open_trained(model, device=device)
     background = None
     if request.background is not None:
@@ -142,7 +144,6 @@ def score_images(
     if sort not in columns:
         raise UsageError(f"‹sort={sort}› is no column of this table; use {', '.join(columns)}")
     stream = stream_of(trained, data, reading=reading)
-    _check_maps_apart(request, data)
     about = {
         "model": trained.digest,
         "background": None if background is None else background.digest,
@@ -152,7 +153,6 @@ def score_images(
         **how_scored(request),
     }
     table = ScoreTable(request.out, columns, about)
-    maps = None if request.maps is None else HeatMaps(request.maps)
     done = dict.fromkeys(table.rows)
     if maps is not None:
         done = {name: None for name in done if maps.has(name)}
@@ -226,16 +226,25 @@ def normal_of(
     return normal
 
 
-def _check_maps_apart(request: ScoreRequest, data: DataRequest) -> None:
-    """Raises UsageError if heat maps would be pictures of the source the next time."""
-    if request.maps is None or data.data is None:
-        return
-    source, maps = (Path(place).expanduser().resolve() for place in (data.data, request.maps))
-    if source.is_dir() and maps.is_relative_to(source):
-        raise UsageError(
-            f"‹maps={request.maps}› lies in the folder of pictures, {data.data}; give a folder"
-            " elsewhere"
-        )
+def _checked_places(request: ScoreRequest, data: DataRequest) -> HeatMaps | None:
+    """The folder for heat maps, after a look at whether everything can be written.
+
+    Raises:
+        UsageError: something cannot be written, or heat maps would lie among the pictures.
+    """
+    check_output(request.out, (".csv", ".parquet"))
+    if request.sheet is not None:
+        check_output(request.sheet, (".png",), option="sheet")
+    if request.maps is None:
+        return None
+    if data.data is not None:
+        source, maps = (Path(place).expanduser().resolve() for place in (data.data, request.maps))
+        if source.is_dir() and maps.is_relative_to(source):
+            raise UsageError(
+                f"‹maps={request.maps}› lies in the folder of pictures, {data.data}; give a folder"
+                " elsewhere"
+            )
+    return HeatMaps(request.maps)
 
 
 def _check_enough(normal: Normal | None, alarm_rate: float) -> None:
