@@ -45,11 +45,14 @@ from nextpixel.errors import UsageError
 from nextpixel.inference.interpolation import interpolate
 from nextpixel.layers.heads import Categorical
 from nextpixel.scoring import (
+    anomaly_map,
     dequantised,
     dequantised_score,
     entropy_map,
+    hidden_statistics,
     log_prob_map,
     scale_scores,
+    surprise_map,
 )
 from nextpixel.settings.requests import SampleConfig, SampleRequest
 from nextpixel.walk import fronts, walk
@@ -299,6 +302,9 @@ ENTRIES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]
     "bits_per_dim": (bits_per_dim, {"model": GREY, "x": X}, SCORED | {"x": [*IMAGES, X[:0]]}),
     "log_prob_map": (log_prob_map, {"model": GREY, "x": X}, SCORED),
     "entropy_map": (entropy_map, {"model": GREY, "x": X}, SCORED),
+    "surprise_map": (surprise_map, {"model": GREY, "x": X}, SCORED),
+    "anomaly_map": (anomaly_map, {"model": GREY, "x": X}, SCORED | {"windows": [3, (), (0,), "a"]}),
+    "hidden_statistics": (hidden_statistics, {"model": GREY, "x": X}, SCORED),
     "dequantised": (dequantised, {"x": X}, {"x": ["a", X / 4, None], "generator": GENERATORS}),
     "dequantised_score": (
         dequantised_score, {"model": GREY, "x": X}, SCORED | {"generator": GENERATORS},
