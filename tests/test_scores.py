@@ -127,6 +127,19 @@ def test_a_table_is_gone_on_with_and_another_model_is_refused(
         score_images(other, ScoreRequest(out=out), data=data)
 
 
+def test_a_value_that_the_model_does_not_know_costs_one_row_of_an_array(
+    model: Path, tmp_path: Path
+) -> None:
+    x = np.full((3, 5, 5), 9, np.int64)
+    x[1, 2, 2] = 256
+    np.save(tmp_path / "x.npy", x)
+    found = score_images(
+        model, ScoreRequest(out=tmp_path / "s.csv"), data=DataRequest(data=tmp_path / "x.npy")
+    )
+    assert [row["name"] for row in found.rows] == ["0", "2", "1"]
+    assert "256" in found.failures["1"] and "the model takes" in found.failures["1"]
+
+
 def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.conditions.kinds import ClassCondition
-from nextpixel.data.again import load_again
+from nextpixel.data.again import load_again, settled
 from nextpixel.data.errors import DataError
 from nextpixel.data.folders import Seen, files_below, listing
 from nextpixel.data.pictures import FolderTree
@@ -92,19 +92,17 @@ def stream_of(
     if (root := _folder_alone(trained, request)) is not None:
         return _of_files(trained, request, root, most)
     needed = tuple(p for p in trained.model.given_by_data if not isinstance(p, ClassCondition))
-    labels = (
-        request.data is not None or not (trained.card.preparation or Preparation()).ignore_labels
+    how = trained.card.preparation or Preparation()
+    labels = request.data is not None or not how.ignore_labels
+    chosen = data_of(
+        trained, request, needed=needed, with_labels=labels, hold=False, progress=reading
     )
-    chosen = data_of(trained, request, needed=needed, with_labels=labels, progress=reading)
     _check_taken(trained, chosen.data)
     split, classes = chosen.split, chosen.data.classes
 
     def taken(wanted: Wanted) -> Iterator[Taken]:
         for rows in _rows(split, wanted, most):
-            part = subset(split, rows)
-            names = tuple(_name(split, row) for row in rows.tolist())
-            done = int(rows[-1]) + 1
-            yield Taken(names=names, labels=_labels(part, classes), split=part, files=done)
+            yield from _prepared(split, rows, classes, how)
 
     names = [_name(split, row) for row in range(len(split))]
     return Stream(source=chosen.source, names=names, taken=taken)
@@ -241,14 +239,31 @@ def _rows(split: Split, wanted: Wanted, most: int) -> Iterator[NDArray[np.int64]
         yield np.array(held)
 
 
+def _prepared(
+    split: Split, rows: NDArray[np.int64], classes: tuple[str, ...], how: Preparation
+) -> Iterator[Taken]:
+    """Some pictures together; one by one if the values of one of them do not fit."""
+    names = tuple(_name(split, row) for row in rows.tolist())
+    files = int(rows[-1]) + 1
+    labels = ("",) * len(rows)
+    if split.labels is not None and classes:
+        known = split.labels[rows].tolist()
+        labels = tuple(_text(classes[k]) if k >= 0 else "" for k in known)
+    try:
+        part = subset(split, rows)
+    except DataError as error:
+        if len(rows) == 1:
+            reason = settled(error.sentence, how)
+            yield Taken(names=names, labels=labels, reason=reason, files=files)
+        else:
+            for row in rows:
+                yield from _prepared(split, row[None], classes, how)
+        return
+    yield Taken(names=names, labels=labels, split=part, files=files)
+
+
 def _name(split: Split, row: int) -> str:
     return _text(split.names[row]) if split.names else str(row)
-
-
-def _labels(part: Split, classes: tuple[str, ...]) -> tuple[str, ...]:
-    if part.labels is None or not classes:
-        return ("",) * len(part)
-    return tuple(_text(classes[k]) if k >= 0 else "" for k in part.labels.tolist())
 
 
 def _text(name: str) -> str:
