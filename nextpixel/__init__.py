@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
+    from nextpixel.codec.compress import compress, decompress
     from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.annotations import BagOfWords
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.models.wrapping import as_model
+    from nextpixel.orders import Order
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import (
         bits_per_dim,
@@ -82,6 +84,7 @@ __all__ = [
     "MapCondition",
     "ModelChoice",
     "MultiScale",
+    "Order",
     "PixelCNN",
     "PixelCNNAutoencoder",
     "Preparation",
@@ -102,7 +105,9 @@ __all__ = [
     "complete",
     "complete_images",
     "complete_with_evidence",
+    "compress",
     "condition_worth",
+    "decompress",
     "dequantised_bits_per_dim",
     "dequantised_score",
     "draw_images",
@@ -148,6 +153,7 @@ _HOMES = {
     "MapCondition": "conditions.kinds",
     "ModelChoice": "settings.choice",
     "MultiScale": "models.multiscale",
+    "Order": "orders",
     "PixelCNN": "models.pixel_rnn",
     "PixelCNNAutoencoder": "models.autoencoder",
     "Preparation": "settings.preparation",
@@ -169,6 +175,8 @@ _HOMES = {
     "complete_images": "inference.completion",
     "complete_with_evidence": "completing",
     "condition_worth": "analysis.condition_worth",
+    "compress": "codec.compress",
+    "decompress": "codec.compress",
     "dequantised_bits_per_dim": "scoring",
     "dequantised_score": "scoring",
     "draw_images": "inference.drawing",

@@ -38,21 +38,20 @@ from nextpixel import (
     train,
     train_model,
 )
+from nextpixel.analysis.anomaly import anomaly_map, surprise_map
 from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
 from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
+from nextpixel.analysis.typicality import hidden_statistics
 from nextpixel.autoencoding import divergence, log_weights, reconstruct
 from nextpixel.errors import UsageError
 from nextpixel.inference.interpolation import interpolate
 from nextpixel.layers.heads import Categorical
 from nextpixel.scoring import (
-    anomaly_map,
     dequantised,
     dequantised_score,
     entropy_map,
-    hidden_statistics,
     log_prob_map,
     scale_scores,
-    surprise_map,
 )
 from nextpixel.settings.requests import SampleConfig, SampleRequest
 from nextpixel.walk import fronts, walk
@@ -178,7 +177,7 @@ def test_pictures_lists_and_single_images_are_images() -> None:
     expected = score(GREY, x)
     for given in (PICTURE, x[0, 0], x[0], np.asarray(PICTURE).tolist()):
         assert score(GREY, given).shape == () and score(GREY, given) == expected[0]
-    assert torch.equal(score(GREY, [PICTURE, x[0].numpy()]), expected.expand(2))
+    assert torch.allclose(score(GREY, [PICTURE, x[0].numpy()]), expected.expand(2))
     assert entropy_map(GREY, PICTURE).shape == (1, 2, 3) and score(GREY, x[:0]).shape == (0,)
     colours = GatedPixelCNN(channels=3, features=6, layers=1)
     assert torch.equal(

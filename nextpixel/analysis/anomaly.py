@@ -31,11 +31,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.arguments import shown, whole_number
-from nextpixel.border import ConditionGiven, Images, Mask, admit, tensor_of
+from nextpixel.border import Admitted, ConditionGiven, Images, Mask, admit, tensor_of
 from nextpixel.conditions.kinds import MapCondition
-from nextpixel.conditions.values import Values
 from nextpixel.errors import UsageError
-from nextpixel.models.core import ImageModel
+from nextpixel.orders import Order
 from nextpixel.scoring import moment_maps
 
 __all__ = ["WINDOWS", "AnomalyMap", "SurpriseMap", "anomaly_map", "anomaly_score", "surprise_map"]
@@ -146,10 +145,16 @@ class AnomalyMap:
         return self.z.amax(dim=(-2, -1)).mean(dim=-1)
 
 
-def surprise_map(model: nn.Module, x: Images, condition: ConditionGiven = None) -> SurpriseMap:
+def surprise_map(
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> SurpriseMap:
     """Surprise, expectation and variance of every sub-pixel, in one pass.
 
-    Arguments and errors are those of `bits_per_dim`. Large images are taken a few rows at a time. A
+    Arguments and errors are those of `log_prob_map`. Large images are taken a few rows at a time. A
     `MultiScale` expects each pixel in the scale that counts it. A module of a user's own whose
     distribution has no `log_pmf` is asked for each value in turn.
 
@@ -166,7 +171,7 @@ def surprise_map(model: nn.Module, x: Images, condition: ConditionGiven = None) 
         >>> maps.excess.shape, maps.z.shape, maps.window_z(3, 5).shape
         (torch.Size([2, 1, 6, 5]), torch.Size([2]), torch.Size([2, 2, 6, 5]))
     """
-    surprise, expectation, variance = moment_maps(model, x, condition)
+    surprise, expectation, variance = moment_maps(model, x, condition, order=order)
     return SurpriseMap(surprise=surprise, expectation=expectation, variance=variance)
 
 
@@ -185,7 +190,8 @@ def anomaly_map(
         windows: sides in pixels.
         mirrored: whether to look at the left-right mirror image as well, which costs twice as much,
             and to take the mean of both maps: the mirror image shows what lies right of a defect
-            before the defect.
+            before the defect. A model that knows the order "top-right" goes through the image
+            itself in that order instead.
 
     Raises:
         UsageError, TypeError: as `surprise_map`; or a window is no positive integer; or a map on
@@ -197,8 +203,7 @@ def anomaly_map(
     maps = surprise_map(given.model, given.x, given.values)
     z = maps.window_z(*sides)
     if mirrored:
-        turned = _mirrored_values(given.model, given.values, given.x.shape[3])
-        z = (z + surprise_map(given.model, given.x.flip(3), turned).window_z(*sides).flip(3)) / 2
+        z = (z + _mirrored(given, sides)) / 2
     parts = (given.result(part) for part in (maps.surprise, maps.expectation, maps.variance))
     surprise, expectation, variance = parts
     own = SurpriseMap(surprise=surprise, expectation=expectation, variance=variance)
@@ -252,13 +257,20 @@ def _checked(windows: Sequence[int]) -> tuple[int, ...]:
     return tuple(whole_number("windows", side, 1) for side in windows)
 
 
-def _mirrored_values(model: ImageModel, values: Values, width: int) -> Values:
-    """Values of the conditions for mirrored images."""
+_MIRRORED = Order(flip_columns=True)
+
+
+def _mirrored(given: Admitted, sides: tuple[int, ...]) -> Tensor:
+    """The z maps from right to left: in an order that the model knows, or of the mirror image."""
+    model, x, values = given.model, given.x, given.values
+    if _MIRRORED in model.orders:
+        return surprise_map(model, x, values, order=_MIRRORED).window_z(*sides)
     for part in model.conditions:
-        if isinstance(part, MapCondition) and width % part.scale:
+        if isinstance(part, MapCondition) and x.shape[3] % part.scale:
             raise UsageError(
-                f"images of width {width} cannot be mirrored together with a map of scale"
+                f"images of width {x.shape[3]} cannot be mirrored together with a map of scale"
                 f" {part.scale}; crop them to a multiple of it, or leave out ‹mirrored›"
             )
     pairs = zip(model.conditions, values, strict=True)
-    return tuple(value.flip(3) if part.per_pixel else value for part, value in pairs)
+    turned = tuple(_MIRRORED.turn(value) if part.per_pixel else value for part, value in pairs)
+    return _MIRRORED.turn_back(surprise_map(model, _MIRRORED.turn(x), turned).window_z(*sides))

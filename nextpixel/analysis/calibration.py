@@ -66,14 +66,14 @@ class Calibration:
             UsageError: the column is unknown, or a score is NaN.
         """
         known, given = self._column(column), _numbers(column, scores)
-        lower: NDArray[np.intp] = np.searchsorted(known, given, side="left")
-        return np.divide(1 + len(known) - lower, len(known) + 1, dtype=np.float64)
+        lower = np.searchsorted(known, given, side="left")
+        return ((1 + len(known) - lower) / (len(known) + 1)).astype(np.float64)
 
     def quantiles(self, column: str, scores: Scores) -> NDArray[np.float64]:
         """The share of the normal images whose score is lower, 0 … 1."""
         known = self._column(column)
-        lower: NDArray[np.intp] = np.searchsorted(known, _numbers(column, scores), side="left")
-        return np.divide(lower, len(known), dtype=np.float64)
+        lower = np.searchsorted(known, _numbers(column, scores), side="left")
+        return (lower / len(known)).astype(np.float64)
 
     def combined(self, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
         """The p-value of each image by several columns: the smallest, times their number.
@@ -85,7 +85,8 @@ class Calibration:
             raise UsageError("‹scores› has no columns; give at least one of those calibrated")
         every = [self.p_values(column, values) for column, values in scores.items()]
         _check_lengths(dict(zip(scores, every, strict=True)))
-        return np.minimum(1, len(every) * np.min(every, axis=0))
+        least: NDArray[np.float64] = np.min(every, axis=0)
+        return np.minimum(1, len(every) * least)
 
     def threshold(self, column: str, alarm_rate: float) -> float:
         """The score from which on p ≤ alarm_rate, so that an image raises an alarm above it.

@@ -217,7 +217,7 @@ def _statistics(given: Admitted) -> Tensor:
     hidden, found = _Hidden(given.model), {}
     height, width = given.x.shape[2:]
     seen = given._replace(model=hidden.view)
-    for images, rows, _, answer in passes(seen, ask=hidden):
+    for images, rows, _, answer in passes(seen, None, ask=hidden):
         first, behind = rows.start // rows.step, rows.stop // rows.step
         if answer.shape[2] != behind - first:
             answer = answer[:, :, first:behind]
