@@ -31,7 +31,7 @@ _SOFTWARE = "nextpixel heat map"
 _UNUSUAL = re.compile(r"[^\w.-]+")
 _LONGEST = 60
 _SMALLEST_SIDE = 96
-_TILE = 128
+_TILE = 192
 _TEXT = 11
 
 

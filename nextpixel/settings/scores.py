@@ -85,9 +85,9 @@ class ScoreRequest:
     Pictures are scored given their most probable class; without this, given an unknown class."""
 
     mirrored: bool = False
-    """Look at the mirror image of each picture as well, for a model that was trained with --flip.
-    It takes twice as long, and finds defects better, whose right sides the model sees first
-    there."""
+    """Look at each picture from right to left as well: at its mirror image, for a model that was
+    trained with ``--flip``, or in the order top-right, for one that was trained with it. It takes
+    twice as long, and shows what lies right of a defect, too."""
 
     maps: str | Path | None = None
     """A folder for a heat map of each picture. Colours mean the same z everywhere: in all maps, of
