@@ -23,12 +23,8 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.analysis.condition_worth import class_log_probabilities
-from nextpixel.conditions.kinds import (
-    Condition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
+from nextpixel.conditions.kinds import Condition, of_kind
+from nextpixel.conditions.notation import as_conditions, conditions_to_json
 from nextpixel.conditions.values import (
     Values,
     as_values,
