@@ -12,7 +12,6 @@ each model.
 """
 
 import argparse
-import copy
 import itertools
 import json
 import time
@@ -24,7 +23,16 @@ import torch
 from common import RESULTS, write
 from numpy.typing import NDArray
 
-from nextpixel import GatedPixelCNN, MapCondition, MultiScale, TrainConfig, load, sample, train
+from nextpixel import (
+    GatedPixelCNN,
+    MapCondition,
+    MultiScale,
+    TrainConfig,
+    initial_state,
+    load,
+    sample,
+    train,
+)
 from nextpixel.analysis.receptive_fields import receptive_field
 from nextpixel.data.image_files import grid, write_image
 from nextpixel.data.load import ImageData, load_data
@@ -62,7 +70,7 @@ def build(name: str) -> ImageModel:
 def updates_of(data: ImageData) -> dict[str, int]:
     """How many updates of each model `SECONDS` allow."""
     config = TrainConfig(steps=100, evaluate_every=100)
-    loops = {name: train(copy.deepcopy(build(name)), data, config) for name in MODELS}
+    loops = {name: train(initial_state(build(name), config), data, config) for name in MODELS}
     taken: dict[str, list[float]] = {name: [] for name in MODELS}
     for turn, name in itertools.product(range(13), MODELS):
         begin = time.process_time()
