@@ -7,15 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.analysis.condition_worth import ConditionWorth, condition_worth
 from nextpixel.autoencoding import divergence, log_weights
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
 from nextpixel.data.statistics import histogram_bits_per_dim, one_histogram_bits_per_dim
 from nextpixel.errors import UsageError
+from nextpixel.inference.comparison import clusters_of, for_model, standard_error
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
@@ -23,18 +25,11 @@ from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.scoring import dequantised_score, scale_scores
 from nextpixel.settings.requests import DataRequest, check_at_least
-from nextpixel.training.evaluation import evaluate
+from nextpixel.training.evaluation import evaluate, log_probabilities
 from nextpixel.training.memory import in_memory
 from nextpixel.training.pace import seconds_per_image
 
-__all__ = [
-    "Evaluation",
-    "MeasuredWorth",
-    "ReconstructionError",
-    "ScaleShare",
-    "evaluate_model",
-    "measure_condition",
-]
+__all__ = ["Evaluation", "ReconstructionError", "ScaleShare", "evaluate_model"]
 
 Progress = Callable[[int, int], None]
 
@@ -63,6 +58,9 @@ class Evaluation:
         kind: an exact likelihood, or a bound: the negative log-likelihood is at most this.
         given: what it is conditional on, such as "the class"; "" for nothing.
         bits_per_dim, nats_per_image: the mean of -log2 p over sub-pixels, of -log p over images.
+        standard_error: of nats_per_image, over images or clusters of them; it covers neither the
+            seed nor the recipe of the model. None for a single image or cluster.
+        clusters: how many groups of images that belong together, if the request named them.
         uniform_bits_per_dim: that of uniform values, to compare with.
         one_histogram_bits_per_dim: that of one histogram of all values, fitted to the training
             images; of other data, to these images themselves.
@@ -83,6 +81,8 @@ class Evaluation:
     bits_per_dim: float
     nats_per_image: float
     uniform_bits_per_dim: float
+    standard_error: float | None = None
+    clusters: int | None = None
     one_histogram_bits_per_dim: float | None = None
     histogram_bits_per_dim: float | None = None
     dequantised_bits_per_dim: float | None = None
@@ -123,31 +123,12 @@ class ReconstructionError:
         return of_what | {self.name: self.value}
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeasuredWorth:
-    """How many bits the condition saves on the images of a split.
-
-    Attributes:
-        source, split: as in `Evaluation`.
-        given: the condition in words, such as "the class".
-        worth: the figures.
-    """
-
-    source: str
-    split: str
-    given: str
-    worth: ConditionWorth
-
-    def to_json(self) -> dict[str, Any]:
-        """The figures, with the source and the split."""
-        return {"source": self.source, "split": self.split} | asdict(self.worth)
-
-
 def evaluate_model(
     model: str | Path | Trained,
     request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
     *,
     importance_samples: int = 0,
+    cluster: str | None = None,
     device: str | torch.device = "auto",
     reading: Progress | None = None,
     progress: Progress | None = None,
@@ -160,6 +141,8 @@ def evaluate_model(
         request: the images; by default the test split of the training data.
         importance_samples: for a variational auto-encoder: also the bound with this number of codes
             for each image, which is tighter.
+        cluster: what says which images belong together, for the standard error; see
+            `nextpixel.inference.comparison.clusters_of`.
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
         progress: called with how many images are scored, and of how many.
@@ -183,7 +166,8 @@ def evaluate_model(
     """
     check_at_least(0, importance_samples=importance_samples)
     trained = open_trained(model, device=device)
-    network, chosen = trained.model, data_of(trained, request, progress=reading)
+    network = trained.model
+    chosen = data_of(trained, for_model(trained, request, cluster), progress=reading)
     if chosen.data.channels != network.channels:
         raise UsageError(
             f"{chosen.source} has {chosen.data.channels} channels and the model"
@@ -194,11 +178,16 @@ def evaluate_model(
         "split": chosen.name,
         "images": len(chosen.split),
     }
+    groups = clusters_of(trained, chosen, request, cluster)
+    if groups is not None and not isinstance(network, ImageModel):
+        raise UsageError("‹cluster› is for likelihoods, which this model has not; leave it out")
     with in_memory(
         "there is not enough memory to score these images with this model; close other programs,"
         " or use another ‹device›"
     ):
-        return _evaluation(trained, request, chosen, of_what, importance_samples, progress, working)
+        return _evaluation(
+            trained, request, chosen, of_what, groups, importance_samples, progress, working
+        )
 
 
 def _evaluation(
@@ -206,6 +195,7 @@ def _evaluation(
     request: DataRequest,
     chosen: Selection,
     of_what: dict[str, Any],
+    groups: NDArray[np.int64] | None,
     importance_samples: int,
     progress: Progress | None,
     working: Callable[[int, int, float], None] | None,
@@ -216,7 +206,8 @@ def _evaluation(
     if working is not None:
         seconds = len(chosen.split) * seconds_per_image(network, chosen.split)
         working(len(chosen.split), sub_pixels, seconds * max(1, importance_samples))
-    bits, tighter = _bits(network, chosen.split, importance_samples, progress)
+    each, tighter = _nats(network, chosen.split, importance_samples, progress)
+    bits = math.fsum(each) / (sub_pixels * math.log(2))
     if not isinstance(network, ImageModel):
         figure, value = network.figure, network.figure.value(bits)
         scaled = value / ((network.levels - 1) / 2) ** 2
@@ -224,7 +215,7 @@ def _evaluation(
             **of_what, name=figure.name, value=value, unit=figure.unit, scaled=scaled
         )
     nats = math.log(2) * sub_pixels / len(chosen.split)
-    bound = isinstance(network, PixelCNNAutoencoder) and network.figure.kind == "bound"
+    bound, error = _is_bound(network), standard_error(each, groups)
     return Evaluation(
         **of_what,
         kind="bound" if bound else "likelihood",
@@ -232,6 +223,8 @@ def _evaluation(
         bits_per_dim=bits,
         nats_per_image=bits * nats,
         uniform_bits_per_dim=math.log2(network.levels),
+        standard_error=error if math.isfinite(error) else None,
+        clusters=None if groups is None else len(np.unique(groups)),
         one_histogram_bits_per_dim=_one_histogram(request, chosen),
         histogram_bits_per_dim=_histogram(request, chosen),
         dequantised_bits_per_dim=_density(network, chosen.split, progress),
@@ -243,69 +236,31 @@ def _evaluation(
     )
 
 
-def measure_condition(
-    model: str | Path | Trained,
-    request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
-    *,
-    images: int = 1000,
-    seed: int = 0,
-    device: str | torch.device = "auto",
-    reading: Progress | None = None,
-    progress: Progress | None = None,
-) -> MeasuredWorth:
-    """Measure how many bits a trained model's condition saves, and classify with it.
-
-    Args:
-        model: a run folder, a checkpoint, or the name of a pretrained model.
-        request: the images; by default the test split of the training data.
-        images: the number of images, drawn at random.
-        seed: of the choice of images, and of whose conditions are exchanged.
-        device: "auto", "cpu", "cuda", "cuda:1" …
-        reading: called with how many images are read, and of how many.
-        progress: called with how many images are scored, and of how many.
-
-    Raises:
-        UsageError: the model is unconditional, or there are fewer than two images.
-    """
-    check_at_least(2, images=images)
-    check_at_least(0, seed=seed)
-    trained = open_trained(model, device=device)
-    network, chosen = trained.distribution, data_of(trained, request, progress=reading)
-    worth = condition_worth(
-        network,
-        chosen.split,
-        images=images,
-        seed=seed,
-        with_nothing=trained.card.condition_dropout > 0,
-        progress=progress,
-    )
-    given = trained.given or "its mean code"
-    return MeasuredWorth(source=chosen.source, split=chosen.name, given=given, worth=worth)
-
-
-def _bits(
+def _nats(
     network: Trainable, part: Split, importance_samples: int, progress: Progress | None
-) -> tuple[float, float | None]:
-    """Bits per dimension, and those of the tighter bound.
+) -> tuple[NDArray[np.float64], float | None]:
+    """-log p of each image, and the bits per dimension of the tighter bound.
 
     Both bounds are of the same codes: with one code each, noise could put the first one below the
     tighter one.
     """
-    if not (isinstance(network, PixelCNNAutoencoder) and network.figure.kind == "bound"):
-        return evaluate(network, part, progress=progress), None
-    if not importance_samples:
-        return evaluate(network, part, progress=progress), None
+    if not (importance_samples and _is_bound(network)):
+        return -log_probabilities(network, part, progress=progress), None
     lower: list[Tensor] = []
 
     def tighter(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         weights = log_weights(model, x, samples=importance_samples, generator=generator)
-        lower.append(weights.mean(dim=0).sum())
+        lower.append(weights.mean(dim=0))
         return weights.logsumexp(dim=0) - math.log(importance_samples)
 
     bits = evaluate(network, part, nats_of=tighter, progress=progress)
-    sub_pixels = int(part.sizes.prod(axis=1).sum()) * network.channels
-    return -float(torch.stack(lower).sum()) / (sub_pixels * math.log(2)), bits
+    # Images of an auto-encoder have one size, and are scored in order.
+    return -torch.cat(lower).double().cpu().numpy(), bits
+
+
+def _is_bound(network: Trainable) -> bool:
+    return isinstance(network, PixelCNNAutoencoder) and network.figure.kind == "bound"
 
 
 def _code_cost(network: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
