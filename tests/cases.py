@@ -237,7 +237,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
             levels=2,
             features=12,
             layers=1,
-            condition=MapCondition(3, levels=2, context=True),
+            condition=MapCondition(3, levels=2),
         ),
     ),
     "multi-scale-conditions-for-both": lambda: MultiScale(
@@ -249,7 +249,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
             features=6,
             layers=1,
             condition=(
-                MapCondition(1, levels=3),
+                MapCondition(1, levels=3, context=True),
                 ClassCondition(2),
                 MapCondition(1, scale=4, levels=2),
             ),
