@@ -7,8 +7,8 @@ colour: one scale, two scales whose large model sees only the nearby small pixel
 large model sees the whole small image (`MapCondition.context`). Each is trained for the same
 processor time, `SECONDS`: a few updates of each, in turns, say how many updates that is. Runs go on
 where they stopped. Writes experiments/results/multi_scale.json (nats per image of the validation
-split, and paired differences) and multi_scale_NAME.png: samples with seed 0, not chosen, a row for
-each model.
+split, and paired differences) and docs/figures/multi_scale_NAME.png: samples with seed 0, not
+chosen, a row for each model.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, write
+from common import write
 from numpy.typing import NDArray
 
 from nextpixel import (
@@ -52,6 +52,7 @@ NETWORK: dict[str, Any] = {
     "first_kernel_size": 7,
 }
 SECONDS = 150.0
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 VALIDATION = 256
 MODELS = ("one scale", "two scales, near", "two scales, context")
 
@@ -125,7 +126,7 @@ def compared(source: Path) -> dict[str, Any]:
         rows.append(sample(best, 10, (32, 32), generator=torch.Generator().manual_seed(0)))
         print(name, kind, json.dumps(found[kind]), flush=True)
     picture = grid(torch.cat(rows).numpy(), columns=10, levels=LEVELS, scale=2)
-    write_image(RESULTS / f"multi_scale_{name}.png", picture)
+    write_image(FIGURES / f"multi_scale_{name}.png", picture)
     return {"training_images": len(data.train), "valid_images": len(data.valid), "models": found}
 
 
