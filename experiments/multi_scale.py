@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from common import write
 from numpy.typing import NDArray
+from plots import framed
 
 from nextpixel import (
     GatedPixelCNN,
@@ -34,7 +35,7 @@ from nextpixel import (
     train,
 )
 from nextpixel.analysis.receptive_fields import receptive_field
-from nextpixel.data.image_files import grid, write_image
+from nextpixel.data.image_files import grid
 from nextpixel.data.load import ImageData, load_data
 from nextpixel.inference.comparison import standard_error
 from nextpixel.models.core import ImageModel
@@ -125,8 +126,8 @@ def compared(source: Path) -> dict[str, Any]:
             found[kind]["small_pixels_seen_of_256"] = seen(best)
         rows.append(sample(best, 10, (32, 32), generator=torch.Generator().manual_seed(0)))
         print(name, kind, json.dumps(found[kind]), flush=True)
-    picture = grid(torch.cat(rows).numpy(), columns=10, levels=LEVELS, scale=2)
-    write_image(FIGURES / f"multi_scale_{name}.png", picture)
+    sheet = grid(torch.cat(rows).numpy(), columns=10, levels=LEVELS, scale=2)
+    framed(sheet, FIGURES / f"multi_scale_{name}.png", rows=MODELS)
     return {"training_images": len(data.train), "valid_images": len(data.valid), "models": found}
 
 
