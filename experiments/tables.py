@@ -352,7 +352,8 @@ def passes() -> str:
         [name, *(f"{cost:g}" if cost >= 10 else f"{cost:.1f}" for cost in by_batch.values())]
         for name, by_batch in r["models"].items()
     ]
-    return table(["forward passes", "1 image", "16 images", "64 images"], rows)
+    how = f"`{r['command']}`, {r.get('recorded') or 'commit ' + (r['commit'] or 'unknown')[:7]}."
+    return f"{table(['forward passes', '1 image', '16 images', '64 images'], rows)}\n\n{how}"
 
 
 def seconds() -> str:
