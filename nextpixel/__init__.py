@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
     from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
+    from nextpixel.codec.compress import compress, decompress
     from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.annotations import BagOfWords
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nextpixel.models.multiscale import MultiScale
     from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
     from nextpixel.models.wrapping import as_model
+    from nextpixel.orders import Order
     from nextpixel.sampling import complete, sample
     from nextpixel.scoring import (
         bits_per_dim,
@@ -65,6 +67,7 @@ __all__ = [
     "MapCondition",
     "ModelChoice",
     "MultiScale",
+    "Order",
     "PixelCNN",
     "PixelCNNAutoencoder",
     "Preparation",
@@ -80,7 +83,9 @@ __all__ = [
     "complete",
     "complete_images",
     "complete_with_evidence",
+    "compress",
     "condition_worth",
+    "decompress",
     "dequantised_bits_per_dim",
     "dequantised_score",
     "draw_images",
@@ -119,6 +124,7 @@ _HOMES = {
     "MapCondition": "conditions.kinds",
     "ModelChoice": "settings.choice",
     "MultiScale": "models.multiscale",
+    "Order": "orders",
     "PixelCNN": "models.pixel_rnn",
     "PixelCNNAutoencoder": "models.autoencoder",
     "Preparation": "settings.preparation",
@@ -135,6 +141,8 @@ _HOMES = {
     "complete_images": "inference.completion",
     "complete_with_evidence": "completing",
     "condition_worth": "analysis.condition_worth",
+    "compress": "codec.compress",
+    "decompress": "codec.compress",
     "dequantised_bits_per_dim": "scoring",
     "dequantised_score": "scoring",
     "draw_images": "inference.drawing",

@@ -21,8 +21,10 @@ from nextpixel.border import (
 from nextpixel.conditions.values import Values, index
 from nextpixel.filling import Crowd, Progress, fill
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import Order, known_order
 from nextpixel.particles import Completion, informative, seeds, uniform
 from nextpixel.scoring import log_prob_map
+from nextpixel.turning import best_order, turned
 
 __all__ = ["Completed", "complete_with_evidence", "completed", "evidence", "needs_walkers"]
 
@@ -37,6 +39,7 @@ def complete_with_evidence(
     draws: int = 1,
     particles: int = 32,
     condition: ConditionGiven = None,
+    order: Order | None = None,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
@@ -47,7 +50,7 @@ def complete_with_evidence(
     more full pass for each draw.
 
     Args:
-        model, x, known, draws, particles, condition, generator, batch_size, progress: as for
+        model, x, known, draws, particles, condition, order, generator, batch_size, progress: as for
             `complete`.
 
     Returns:
@@ -67,20 +70,21 @@ def complete_with_evidence(
         (torch.Size([1, 3, 1, 4, 5]), torch.Size([1, 3]), torch.Size([1, 3]))
     """
     drawing = 1.0, 1.0, generator, batch_size, progress
-    found = completed(model, x, known, draws, particles, condition, *drawing)
+    found = completed(model, x, known, draws, particles, condition, order, *drawing)
     return found.of_one(replace(found.completion, log_evidence=evidence(model, found)))
 
 
 class Completed(NamedTuple):
     """Completions; the evidence is of the known sites by which walkers were weighed.
 
-    `rest` are the other known sites, (B, C, H, W); `values` those of the conditions; `single` says
-    that one image without a batch dimension was given.
+    `rest` are the other known sites, (B, C, H, W); `values` those of the conditions; `orders` those
+    of the images; `single` says that one image without a batch dimension was given.
     """
 
     completion: Completion
     rest: Tensor
     values: Values
+    orders: list[Order]
     single: bool
 
     def of_one(self, batched: Completion) -> Completion:
@@ -97,14 +101,36 @@ class Completed(NamedTuple):
 def evidence(model: nn.Module, found: Completed) -> Float[Tensor, "B draws"]:
     """Estimates of log p(known) in nats, of completions at temperature and guidance 1."""
     images, rest = found.completion.images, found.rest[:, None].cpu()
-    rows = torch.arange(len(images), device=images.device).repeat_interleave(images.shape[1])
-    nats = log_prob_map(model, images.flatten(0, 1), index(found.values, rows)).view(images.shape)
+    nats = torch.zeros(images.shape, dtype=torch.float64, device="cpu")
+    for order, part in _by_order(found.orders):
+        rows = torch.tensor(part, device=images.device).repeat_interleave(images.shape[1])
+        values, x = index(found.values, rows), images[part].flatten(0, 1)
+        nats[part] = log_prob_map(model, x, values, order=order).view(nats[part].shape)
     return found.completion.log_evidence + nats.masked_fill(~rest, 0).sum(dim=(2, 3, 4))
 
 
-def needs_walkers(model: ImageModel, known: Tensor) -> bool:
+def needs_walkers(model: ImageModel, known: Tensor, order: Order | None = None) -> bool:
     """Whether known sites (B, C, H, W) of some image depend on unknown ones before them."""
-    return any(share.weighed is not None for share in _shares(model, known, several=True))
+    return any(
+        share.weighed is not None
+        for one, images in _by_order(_orders(model, known, order))
+        for share in _shares(model, one.turn(known[images]).contiguous(), several=True)
+    )
+
+
+def _orders(model: ImageModel, known: Tensor, order: Order | None) -> list[Order]:
+    """The order in which each image is drawn."""
+    if order is not None or len(model.orders) == 1:
+        return [known_order(model.orders, order)] * len(known)
+    return [best_order(model, mask) for mask in known]
+
+
+def _by_order(orders: list[Order]) -> list[tuple[Order, list[int]]]:
+    """The images of each order."""
+    images: dict[Order, list[int]] = {}
+    for image, order in enumerate(orders):
+        images.setdefault(order, []).append(image)
+    return list(images.items())
 
 
 def completed(
@@ -114,6 +140,7 @@ def completed(
     draws: int,
     particles: int,
     condition: ConditionGiven,
+    order: Order | None,
     temperature: float,
     guidance: float,
     generator: torch.Generator | None,
@@ -130,13 +157,55 @@ def completed(
     )
     values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
     several = particles > 1 and temperature > 0  # at temperature 0 all walkers are alike
+    own = seeds(len(x) * draws, generator) if several else []
+    noise = uniform((len(x) * draws, *x.shape[1:]), generator).view(len(x), draws, *x.shape[1:])
+    filled, rest, orders = x.new_zeros(noise.shape), known.clone(), _orders(model, known, order)
+    nats = torch.zeros(len(x), draws, dtype=torch.float64)
+    effective = torch.full_like(nats, particles)
+    for one, part in _by_order(orders):
+        seen, given = turned(model, [one] * len(part), x[part], index(values, part))
+        of_part = [seed for k in part for seed in own[k * draws : (k + 1) * draws]]
+        found = _completed(
+            model,
+            seen.contiguous(),
+            one.turn(known[part]).contiguous(),
+            given,
+            one.turn(noise[part]).to(x.device),
+            of_part,
+            particles,
+            (temperature, guidance, batch_size, progress),
+        )
+        filled[part], rest[part] = one.turn_back(found[0]), one.turn_back(found[1])
+        nats[part], effective[part] = found[2:]
+    _warn_of_collapse(effective, particles)
+    completion = Completion(images=filled, log_evidence=nats, effective=effective)
+    return Completed(completion, rest, values, orders, single)
+
+
+def _completed(
+    model: ImageModel,
+    x: Tensor,
+    known: Tensor,
+    values: Values,
+    noise: Tensor,
+    own: list[int],
+    particles: int,
+    options: tuple[float, float, int, Progress | None],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Completions of images that are turned to one order, with noise (B, draws, C, H, W).
+
+    Returns:
+        The images (B, draws, C, H, W), the known sites by which no walkers were weighed (B, C, H,
+        W), and the evidence and the effective number of walkers, (B, draws) each.
+    """
+    temperature, guidance, batch_size, progress = options
+    draws, several = noise.shape[1], bool(own)
     shares = list(_shares(model, known.cpu(), several=several))
     # Images with one mask follow each other, those that need no walkers first.
     order = torch.tensor([image for share in shares for image in share.images], dtype=torch.int64)
     rows = order.to(x.device).repeat_interleave(draws)
     runs = (order[:, None] * draws + torch.arange(draws)).flatten()
-    own = seeds(len(runs), generator) if several else []
-    noise = uniform((len(runs), *x.shape[1:]), generator)[runs].to(x.device)
+    noise = noise.flatten(0, 1)[runs.to(x.device)]
     filled, crowds, begin = x.masked_fill(~known, 0)[rows], [], 0
     for share in shares:
         end = begin + len(share.images) * draws
@@ -155,14 +224,12 @@ def completed(
         nats[part], effective[part] = crowd.log_evidence, crowd.effective
     back = runs.argsort()
     nats, effective = (y[back].view(len(x), draws) for y in (nats, effective))
-    _warn_of_collapse(effective, particles)
     rest = known.clone()
     for share in shares:
         if share.weighed is not None:
             rest[share.images] &= ~share.weighed.to(rest.device)
     images = filled[back.to(x.device)].view(len(x), draws, *x.shape[1:])
-    completion = Completion(images=images, log_evidence=nats, effective=effective)
-    return Completed(completion, rest, values, single)
+    return images, rest, nats, effective
 
 
 class _Share(NamedTuple):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nextpixel.arguments import drawing_factor, whole_number
-from nextpixel.border import ConditionGiven, admit_condition, watched
+from nextpixel.border import watched
 from nextpixel.conditions.values import Values, index, unknown
 from nextpixel.devices import OwnThreads, full_precision, widest
 from nextpixel.errors import UsageError
@@ -61,7 +61,7 @@ def fill(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
-    condition: ConditionGiven,
+    values: Values,
     temperature: float,
     guidance: float,
     noise: Tensor,
@@ -73,7 +73,8 @@ def fill(
 ) -> Tensor:
     """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,).
 
-    Each of the crowds fills some images; no crowd those before the first of them.
+    Each of the crowds fills some images; no crowd those before the first of them. Images may be
+    turned; values then end in what the model is told of it. Noise is laid out in memory as x is.
     """
     temperature = drawing_factor("temperature", temperature)
     guidance = drawing_factor("guidance", guidance)
@@ -82,7 +83,6 @@ def fill(
         raise UsageError(
             f"‹guidance={guidance}› is towards a condition, but this model has none; leave it at 1"
         )
-    values = admit_condition(model, condition, len(x), (x.shape[2], x.shape[3]))
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
     missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
@@ -144,7 +144,8 @@ class Batch:
         self._halves = 1 if guidance == 1 else 2
         if guidance != 1:
             nothing = unknown(model.conditions, len(x), (x.shape[2], x.shape[3]))
-            pairs = zip(values, nothing, strict=True)
+            # The order that images are turned to is known to both.
+            pairs = zip(values, (*nothing, *values[len(nothing) :]), strict=True)
             values = tuple(torch.cat([given, no.to(given)]) for given, no in pairs)
             self._images = torch.cat([x, x])
         self._noise = noise

@@ -14,12 +14,24 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nextpixel.arguments import whole_number
-from nextpixel.border import ConditionGiven, Images, Mask, checked_shape, model_of
+from nextpixel.border import (
+    ConditionGiven,
+    Images,
+    Mask,
+    admit_condition,
+    checked_generator,
+    checked_shape,
+    model_of,
+)
 from nextpixel.completing import completed
+from nextpixel.conditions.values import index
 from nextpixel.devices import widest
 from nextpixel.errors import UsageError
 from nextpixel.filling import Progress, fill
+from nextpixel.orders import Order, known_order, turn_each
 from nextpixel.particles import uniform
+from nextpixel.scoring import score
+from nextpixel.turning import side_by_side, turned
 
 __all__ = ["Progress", "complete", "sample"]
 
@@ -31,6 +43,7 @@ def sample(
     shape: Sequence[int],
     *,
     condition: ConditionGiven = None,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -46,6 +59,7 @@ def sample(
     shape: Sequence[int],
     *,
     condition: ConditionGiven = None,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -60,6 +74,7 @@ def sample(
     shape: Sequence[int],
     *,
     condition: ConditionGiven = None,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -79,6 +94,8 @@ def sample(
         shape: (H, W), any size.
         condition: a value for each of the n images, or one for all; several conditions are a tuple;
             None for an unconditional model.
+        order: in which to draw, one that the model knows. None draws one for each image, which
+            together are draws from the mixture that `score` gives.
         temperature: divides the log-probabilities; 1 draws from the model, less gives likelier and
             more uniform pictures, 0 takes the likeliest value every time. The model's likelihood
             describes samples at temperature 1 only.
@@ -105,7 +122,7 @@ def sample(
         also the log-likelihoods in nats, (n,), float64, on the CPU: those of `score`.
 
     Raises:
-        ValueError: n, shape, temperature, guidance or condition is out of range, the model's
+        ValueError: n, shape, order, temperature, guidance or condition is out of range, the model's
             weights are NaN, or the log-probability is asked for at another temperature or guidance
             than 1, where images are not drawn from the model.
         TypeError: condition holds no numbers.
@@ -124,13 +141,31 @@ def sample(
             f"‹return_log_prob› needs ‹temperature› and ‹guidance› of 1, not {temperature} and"
             f" {guidance}: other images are not drawn from the model; score them instead"
         )
-    noise = uniform(x[:1].shape if common_noise and n else x.shape, generator).to(x.device)
-    noise = noise.expand(x.shape)
-    options = condition, temperature, guidance, noise, batch_size, progress
-    if not return_log_prob:
-        return fill(model, x, None, *options)
-    nats = torch.zeros(n, dtype=widest(x.device), device=x.device)
-    return fill(model, x, None, *options, nats=nats), nats.cpu().double()
+    values = admit_condition(model, condition, n, (height, width))
+    generator = checked_generator(generator)
+    count, orders = 1 if common_noise and n else n, [known_order(model.orders, order)] * n
+    mixture = order is None and len(model.orders) > 1
+    if not mixture:
+        noise = uniform((count, *x.shape[1:]), generator).to(x.device).expand(x.shape)
+    else:  # One number more for each image, so that they do not depend on n.
+        numbers = uniform((count, x.shape[1:].numel() + 1), generator).expand(n, -1)
+        noise = numbers[:, :-1].reshape(x.shape).to(x.device)
+        orders = [model.orders[int(number * len(model.orders))] for number in numbers[:, -1]]
+    nats = torch.zeros(n, dtype=widest(x.device), device=x.device) if return_log_prob else None
+    for images in side_by_side(orders, (height, width)):
+        own, part = [orders[k] for k in images], torch.tensor(images, device=x.device)
+        seen, given = turned(model, own, x[part], index(values, part))
+        seen = seen.contiguous()  # laid out as the noise is
+        sums = None if nats is None else nats[part]
+        turned_noise = turn_each(own, noise[part])
+        options = temperature, guidance, turned_noise, batch_size, progress
+        fill(model, seen, None, given, *options, nats=sums)
+        x[part] = turn_each([order.back for order in own], seen)
+        if nats is not None and sums is not None:
+            nats[part] = sums
+    if nats is None:
+        return x
+    return x, score(model, x, values) if mixture else nats.cpu().double()
 
 
 def complete(
@@ -141,6 +176,7 @@ def complete(
     draws: int = 1,
     particles: int = 32,
     condition: ConditionGiven = None,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -149,8 +185,8 @@ def complete(
 ) -> Int[Tensor, "*B draws C H W"]:
     """Fills in the unknown sub-pixels of images, several times each.
 
-    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. If the known
-    sub-pixels come first in raster order (say, the upper half), that is the **exact** conditional
+    Every unknown sub-pixel is drawn given all earlier ones, known or drawn. If the known sub-pixels
+    come first in the order (in raster order, the upper half), that is the **exact** conditional
     p(unknown | known). Known sub-pixels *after* an unknown one inform it by **particles**: so many
     walkers draw side by side, are weighed by the probability that they give to each known value on
     their way, and the better ones are copied in the place of the others; one is kept. This is exact
@@ -161,8 +197,10 @@ def complete(
     With ``particles=1``, known sub-pixels after an unknown one are kept, but inform nothing: draws
     above or left of them need not agree with them.
 
-    A `MultiScale` goes through the whole small image first (`models.core.visiting_order`): its
-    completions are exact if the whole small image is known, and not if an upper half is.
+    A model of several orders completes each image in the one that suits its mask, see
+    `turning.best_order`. A `MultiScale` goes through the whole small image first
+    (`turning.visiting_order`): its completions are exact if the whole small image is known, and not
+    if an upper half is.
 
     Args:
         model: any model, or a module as for `as_model`.
@@ -175,6 +213,7 @@ def complete(
             image that they go through. Images whose known sub-pixels come first have no need of
             them, and have one walker; so have all images at temperature 0.
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
+        order: in which to draw, one that the model knows; None chooses it for each image.
         temperature, guidance, generator: as for `sample`. Walkers are weighed by the distributions
             that temperature and guidance make.
         batch_size: images walked at once, where each walker is one; but at least those of a draw.
@@ -186,9 +225,10 @@ def complete(
         known sub-pixels are.
 
     Raises:
-        ValueError: x, known, draws, particles, temperature, guidance or condition does not fit.
+        ValueError: x, known, draws, particles, order, temperature, guidance or condition does not
+            fit.
         TypeError: known does not hold booleans or x no integers, or condition no numbers.
     """
     drawing = temperature, guidance, generator, batch_size, progress
-    found = completed(model, x, known, draws, particles, condition, *drawing)
+    found = completed(model, x, known, draws, particles, condition, order, *drawing)
     return found.of_one(found.completion).images

@@ -25,6 +25,8 @@ from nextpixel.models.core import (
     rows_per_pass,
 )
 from nextpixel.models.evaluation import evaluating
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import turned
 
 __all__ = [
     "bits_per_dim",
@@ -33,12 +35,21 @@ __all__ = [
     "dequantised_score",
     "entropy_map",
     "log_prob_map",
+    "mixed",
+    "order_scores",
+    "passes",
     "scale_scores",
     "score",
 ]
 
 
-def bits_per_dim(model: nn.Module, x: Images, condition: ConditionGiven = None) -> float:
+def bits_per_dim(
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> float:
     """Mean negative log2-likelihood per sub-pixel, over all images: nats / (B·C·H·W·ln 2).
 
     Args:
@@ -48,73 +59,123 @@ def bits_per_dim(model: nn.Module, x: Images, condition: ConditionGiven = None) 
         condition: a value for each of the B images, or one for all; several conditions are a tuple.
             The result is then that of NLL(x | condition), which does not compare with that of an
             unconditional model.
+        order: one of the orders that the model knows; None takes the mixture of all, see `score`.
 
     Raises:
-        ValueError: x is empty, or x or condition does not fit the model.
+        ValueError: x is empty, or x, condition or order does not fit the model.
         TypeError: x does not hold integers.
     """
     given = admit(model, x, condition)
-    return _mean_bits(given, _by_scale(given))
+    return _mean_bits(given, mixed(_by_order(given, order)))
 
 
-def score(model: nn.Module, x: Images, condition: ConditionGiven = None) -> Float[Tensor, " *B"]:
+def score(
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> Float[Tensor, " *B"]:
     """The log-likelihood of each image in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`. Of one image (C, H, W) it is one number, ().
+    A model of n orders is the mixture p(x) = 1/n Σ_o p_o(x) of n distributions: a distribution
+    again, whose log-likelihood is never less than the mean of theirs, and for which all n are
+    computed. `order` asks for one of them. Arguments as for `bits_per_dim`. Of one image (C, H, W)
+    it is one number, ().
     """
     given = admit(model, x, condition)
-    return given.result(_by_scale(given).sum(dim=1))
+    return given.result(mixed(_by_order(given, order)))
+
+
+def order_scores(
+    model: nn.Module, x: Images, condition: ConditionGiven = None
+) -> Float[Tensor, "*B orders"]:
+    """The log-likelihood of each image in each of the model's orders, in nats, float64, on the CPU.
+
+    Arguments as for `bits_per_dim`.
+    """
+    given = admit(model, x, condition)
+    return given.result(_by_order(given, None))
+
+
+def mixed(nats: Float[Tensor, "*B n"]) -> Float[Tensor, "*B"]:
+    """The log-likelihood of an even mixture, from those of its n members."""
+    return nats.logsumexp(dim=-1) - math.log(nats.shape[-1])
 
 
 def scale_scores(
-    model: nn.Module, x: Images, condition: ConditionGiven = None
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, "*B scales"]:
-    """The log-likelihood of each image by scale, in nats, float64, on the CPU.
+    """The log-likelihood of each image by scale in one order, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`. A `MultiScale` has log p(small), log p(rest | small), and so
-    on; other models have one scale. Each sub-pixel counts in one scale: see
-    `models.core.Scale.counts`.
+    Arguments as for `bits_per_dim`, but None is the first order. A `MultiScale` has log p(small),
+    log p(rest | small), and so on; other models have one scale. Each sub-pixel counts in one scale:
+    see `models.core.Scale.counts`.
     """
     given = admit(model, x, condition)
-    return given.result(_by_scale(given))
+    return given.result(_by_scale(given, order))
 
 
 def log_prob_map(
-    model: nn.Module, x: Images, condition: ConditionGiven = None
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, "*B C H W"]:
     """Log-probabilities of sub-pixels given their past, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`. The map has the shape of x.
+    They are those of one order, and add up to `score(model, x, condition, order=order)`: a mixture
+    of orders has no past of its own. Arguments as for `bits_per_dim`, but None is the first order.
+    The map has the shape of x.
     """
-    return _map(admit(model, x, condition), _log_prob)
+    return _map(admit(model, x, condition), order, _log_prob)
 
 
 def entropy_map(
-    model: nn.Module, x: Images, condition: ConditionGiven = None
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
 ) -> Float[Tensor, "*B C H W"]:
     """Entropies of the distributions of sub-pixels given their past, in nats, float64, on the CPU.
 
-    Arguments as for `bits_per_dim`. The map has the shape of x.
+    Arguments as for `log_prob_map`.
     """
     # A mixture holds all its components at every level, so that one row is enough at once.
-    return _map(admit(model, x, condition), _entropy, most_rows=1)
+    return _map(admit(model, x, condition), order, _entropy, most_rows=1)
 
 
-def _by_scale(given: Admitted) -> Tensor:
+def _by_order(given: Admitted, order: Order | None) -> Tensor:
+    """The log-likelihood of each image in one order or in all, (B, orders)."""
+    orders = given.model.orders if order is None else (order,)
+    return torch.stack([_by_scale(given, one).sum(dim=1) for one in orders], dim=1)
+
+
+def _by_scale(given: Admitted, order: Order | None) -> Tensor:
     """The log-likelihood of each image by scale, (B, scales)."""
     steps = [scale.step for scale in given.model.scales()]
     nats = torch.zeros(len(given.x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in _passes(given):
+    for images, rows, _, log_prob in passes(given, order):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
 
-def _map(given: Admitted, ask: "Ask", *, most_rows: int | None = None) -> Tensor:
+def _map(
+    given: Admitted, order: Order | None, ask: "Ask", *, most_rows: int | None = None
+) -> Tensor:
     """What is asked for each sub-pixel."""
+    order = known_order(given.model.orders, order)
     nats = torch.zeros(given.x.shape, dtype=torch.float64, device="cpu")
-    for images, rows, columns, answer in _passes(given, ask=ask, most_rows=most_rows):
-        nats[images, :, rows, columns] += answer
-    return given.result(nats)
+    seen = order.turn(nats)
+    for images, rows, columns, answer in passes(given, order, ask=ask, most_rows=most_rows):
+        seen[images, :, rows, columns] += answer
+    return given.result(order.turn_back(seen))
 
 
 def _mean_bits(given: Admitted, nats: Tensor) -> float:
@@ -136,6 +197,7 @@ def dequantised_bits_per_dim(
     condition: ConditionGiven = None,
     *,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> float:
     """Mean negative log2-density per sub-pixel of x + u, with u uniform on [0, 1).
 
@@ -147,14 +209,14 @@ def dequantised_bits_per_dim(
     never higher.
 
     Args:
-        model, x, condition: as for `bits_per_dim`.
+        model, x, condition, order: as for `bits_per_dim`.
         generator: source of the noise; None takes torch's default generator.
 
     Raises:
         ValueError, TypeError: as `bits_per_dim`.
     """
     given = admit(model, x, condition)
-    return _mean_bits(given, _densities(given, generator))
+    return _mean_bits(given, _densities(given, generator, order))
 
 
 def dequantised_score(
@@ -163,22 +225,25 @@ def dequantised_score(
     condition: ConditionGiven = None,
     *,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> Float[Tensor, " *B"]:
     """The log-density of each image plus noise in nats, float64, on the CPU.
 
     Arguments as for `dequantised_bits_per_dim`.
     """
     given = admit(model, x, condition)
-    return given.result(_densities(given, generator))
+    return given.result(_densities(given, generator, order))
 
 
-def _densities(given: Admitted, generator: torch.Generator | None) -> Tensor:
+def _densities(given: Admitted, generator: torch.Generator | None, order: Order | None) -> Tensor:
     """The log-density of each image plus noise, (B,)."""
-    nats = torch.zeros(len(given.x), dtype=torch.float64, device="cpu")
+    orders = given.model.orders if order is None else (order,)
+    nats = torch.zeros(len(given.x), len(orders), dtype=torch.float64, device="cpu")
     noisy = dequantised(given.x, generator)
-    for images, _, _, log_density in _passes(given, noisy, ask=_log_density):
-        nats[images] += log_density.sum(dim=(1, 2, 3))
-    return nats
+    for k, one in enumerate(orders):
+        for images, _, _, log_density in passes(given, one, noisy, ask=_log_density):
+            nats[images, k] += log_density.sum(dim=(1, 2, 3))
+    return mixed(nats)
 
 
 def dequantised(x: Images, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
@@ -211,8 +276,9 @@ Ask = Callable[[Distribution, Tensor], Tensor]
 """What to take from a distribution for each sub-pixel, given values: (B, C, rows, W)."""
 
 
-def _passes(
+def passes(
     given: Admitted,
+    order: Order | None,
     values: Tensor | None = None,
     *,
     ask: Ask = _log_prob,
@@ -220,15 +286,20 @@ def _passes(
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
 
+    `ask` is given the distribution of some rows and the values there, and answers with (B, …,
+    rows, W): by default their log-probabilities.
+
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
-    where the scale before counts a pixel.
+    where the scale before counts a pixel. Rows and columns are those of images that are turned to
+    the order; None is the first one.
     """
-    model, x, conditions, _ = given
+    model, order = given.model, known_order(given.model.orders, order)
+    x, conditions = turned(model, [order] * len(given.x), given.x, given.values)
+    asked = x if values is None else order.turn(values)
     for scale in evaluating(model).scales():
         network, step, coarser = scale
         every = slice(None, None, step)
         theirs = scale.given(x, conditions)
-        asked = x if values is None else values
         for images, rows, answer in _raster_passes(
             network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
         ):

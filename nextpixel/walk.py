@@ -21,7 +21,9 @@ from nextpixel.border import ConditionGiven, Mask, admit, checked_rows, shares_m
 from nextpixel.cache import Site
 from nextpixel.errors import UsageError
 from nextpixel.models.evaluation import evaluating
+from nextpixel.orders import Order, known_order
 from nextpixel.plan import Plan, Step, apart
+from nextpixel.turning import turned
 
 __all__ = ["Sites", "fronts", "walk"]
 
@@ -32,6 +34,7 @@ def walk(
     condition: ConditionGiven = None,
     *,
     rows: Mask | None = None,
+    order: Order | None = None,
 ) -> Iterator[tuple[Site, Tensor]]:
     """Visits the sites of x in the model's order, each with the distribution of its value.
 
@@ -47,24 +50,25 @@ def walk(
         condition: a value for each image; several conditions are a tuple.
         rows: which rows to visit; the others are taken from x as they stand, many at a time. None
             visits all.
+        order: in which to visit the sites, one that the model knows; None takes the first.
 
     Raises:
-        ValueError: x or the condition does not fit the model.
+        ValueError: x, the condition or the order does not fit the model.
         TypeError: x does not hold integers.
 
     Yields:
         The site and its log-probabilities (B, levels) in nats. Write the chosen values into x
         before going on.
     """
-    single, steps = _checked_steps(model, x, condition, rows, raster=True)
+    images, steps = _checked_steps(model, x, condition, rows, order, raster=True)
     for step, log_pmf in steps:
         part, skew = step.part, step.front.skew
         row, column = divmod(step.front.time, skew.lag)  # of one slot
         row, column = row + skew.rows.start + part.rows.start, column + part.columns.start
-        yield (
-            Site(step.channel, row * part.step, column * part.step),
-            log_pmf[0] if single else log_pmf,
-        )
+        row, column = row * part.step, column * part.step
+        site = Site(step.channel, *images.upright(row, column))
+        yield site, log_pmf[0] if images.single else log_pmf
+        images.take_in(step.channel, row, column)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def fronts(
     condition: ConditionGiven = None,
     *,
     rows: Mask | None = None,
+    order: Order | None = None,
 ) -> Iterator[tuple[Sites, Tensor]]:
     """Visits the sites of x, as many at once as do not depend on each other.
 
@@ -95,7 +100,7 @@ def fronts(
     rows above. A model that sees all of them, such as `DiagonalBiLSTM`, has one site a step.
 
     Args:
-        model, x, condition, rows: as for `walk`.
+        model, x, condition, rows, order: as for `walk`.
 
     Raises:
         ValueError, TypeError: as `walk`.
@@ -106,33 +111,67 @@ def fronts(
 
             x[:, sites.channel, sites.rows, sites.columns] = ...
     """
-    single, steps = _checked_steps(model, x, condition, rows, raster=False)
+    images, steps = _checked_steps(model, x, condition, rows, order, raster=False)
     for step, log_pmf in steps:
         lanes = torch.unflatten(log_pmf, 0, (step.front.skew.slots, -1))[step.slots].transpose(0, 1)
-        yield _sites(step), lanes[0] if single else lanes
+        row, column = _places(step)
+        yield (
+            Sites(step.channel, *images.upright(row, column)),
+            lanes[0] if images.single else lanes,
+        )
+        images.take_in(step.channel, row, column)
+
+
+@dataclass(frozen=True, eq=False)
+class _Turned:
+    """The images that a caller writes into, and those that a walk goes through: views, or copies.
+
+    Attributes:
+        x: as the caller has them.
+        seen: turned to the order.
+        order: in which they are gone through.
+        single: whether one image without a batch dimension was given.
+    """
+
+    x: Tensor
+    seen: Tensor
+    order: Order
+    single: bool
+
+    def upright(self, row: Any, column: Any) -> tuple[Any, Any]:
+        """Where sites of the turned images are in x."""
+        return self.order.back.pixel(row, column, (self.seen.shape[2], self.seen.shape[3]))
+
+    def take_in(self, channel: int, row: Any, column: Any) -> None:
+        """Copies what the caller has written at sites of the turned images."""
+        if self.order.flips:
+            above, left = self.upright(row, column)
+            self.seen[:, channel, row, column] = self.x[:, channel, above, left]
 
 
 def _checked_steps(
-    model: nn.Module, x: Any, condition: Any, rows: Any, *, raster: bool
-) -> tuple[bool, Iterator[tuple[Step, Tensor]]]:
-    """Whether x is one image, and the steps."""
+    model: nn.Module, x: Any, condition: Any, rows: Any, order: Order | None, *, raster: bool
+) -> tuple[_Turned, Iterator[tuple[Step, Tensor]]]:
+    """The images, and the steps through them."""
     given = admit(model, x, condition)
     if not shares_memory(x, given.x):
         raise UsageError(
             "‹x› must be a tensor or an array of a type that torch computes with: a walk reads the"
             " values that are written into it"
         )
-    x = given.x
-    unknown = checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:])
-    plan = Plan(evaluating(given.model), x, given.values, unknown, raster=raster)
-    return given.single, apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
+    x, order = given.x, known_order(given.model.orders, order)
+    unknown = order.turn(checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:]))
+    seen, values = turned(given.model, [order] * len(x), x, given.values)
+    plan = Plan(evaluating(given.model), seen, values, unknown, raster=raster)
+    steps = apart(((step, step.log_pmf()) for step in plan.steps()), x.device)
+    return _Turned(x, seen, order, given.single), steps
 
 
-def _sites(step: Step) -> Sites:
-    """The unknown sites, by their rows and columns in the whole image."""
+def _places(step: Step) -> tuple[Tensor, Tensor]:
+    """The rows and columns of the unknown sites in the whole turned images."""
     rows, columns, _ = step.front.skew.pixels(torch.tensor([step.front.time]))
     slots, part = step.slots.cpu(), step.part
     rows, columns = rows[0][slots] + part.rows.start, columns[0][slots] + part.columns.start
     device = step.front.x.device
     apart = part.step
-    return Sites(step.channel, (rows * apart).to(device), (columns * apart).to(device))
+    return (rows * apart).to(device), (columns * apart).to(device)

@@ -123,6 +123,9 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         position_waves=1,
         condition=(ClassCondition(2), MapCondition(1, scale=2, levels=3, context=True)),
     ),
+    "gated-orders": lambda: GatedPixelCNN(
+        levels=3, features=8, layers=3, kernel_size=3, orders=2, position_waves=1
+    ),
     "pixel-cnn": lambda: PixelCNN(levels=4, features=8, layers=3),
     "pixel-cnn-rgb-positions": lambda: PixelCNN(
         channels=3, levels=2, features=18, layers=2, position_waves=2

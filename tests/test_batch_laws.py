@@ -163,5 +163,5 @@ def test_progress_counts_what_it_says(name: str, batch_size: int) -> None:
     shared = {"condition": values, "batch_size": batch_size, "progress": progress}
     sample(model, 5, SHAPE, **shared)  # type: ignore[arg-type]
     known = torch.tensor([True, False, False])[:, None].expand(SHAPE)
-    complete(model, x, known, **shared)  # type: ignore[arg-type]
+    complete(model, x, known, particles=1, **shared)  # type: ignore[arg-type]
     assert announced == counted and counted[0] > counted[1] > 0

@@ -86,7 +86,9 @@ def _both(
         drawn = inverse_cdf(log_pmf, noise[here])
         plain[here] = torch.where(known[here], plain[here], drawn)
     generator = torch.Generator().manual_seed(9)
-    drawn = complete(model, x, known, particles=1, condition=condition, generator=generator)
+    order = model.orders[0]
+    options = {"particles": 1, "condition": condition, "order": order, "generator": generator}
+    drawn = complete(model, x, known, **options)
     return drawn[:, 0], plain
 
 

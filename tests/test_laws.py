@@ -20,15 +20,16 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.cache import raster_order
-from nextpixel.conditions.values import Values, forget, index, unknown
+from nextpixel.conditions.values import Values, forget, index, random_values, unknown
 from nextpixel.errors import UsageError
 from nextpixel.layers.conditioning import ConditionBias
 from nextpixel.layers.heads import HEADS
 from nextpixel.models import registry
-from nextpixel.models.core import AutoregressiveModel, ImageModel, visiting_order
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.pixel_rnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from nextpixel.scoring import log_prob_map
 from nextpixel.testing import check_model, chi_squared_z
+from nextpixel.turning import visiting_order
 from nextpixel.walk import walk
 
 every_case = pytest.mark.parametrize("name", CASES)
@@ -75,7 +76,7 @@ def test_causality_is_two_sided(
         for name in CASES
         if not any(
             other in name
-            for other in ("map", "conditions", "logistic", "multi-scale", "autoencoder")
+            for other in ("map", "conditions", "logistic", "multi-scale", "autoencoder", "orders")
         )
     ],
 )
@@ -166,6 +167,7 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
         n,
         (1, 1),
         condition=condition,
+        order=model.orders[0],
         temperature=temperature,
         generator=generator,
         batch_size=n,
@@ -179,7 +181,8 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
 @every_case
 def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
     model = trained(name)
-    x = sample(model, 1, (3, 3), condition=_first(model, (3, 3)), temperature=0.0)
+    condition, first = _first(model, (3, 3)), model.orders[0]
+    x = sample(model, 1, (3, 3), condition=condition, order=first, temperature=0.0)
     law = model(x, _first(model, (3, 3)))
     for channel in range(model.channels):
         assert torch.equal(law.log_pmf(x, channel).argmax(1), x[:, channel])
@@ -224,7 +227,7 @@ def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: st
     ends = torch.tensor(list(itertools.product(range(model.levels), repeat=model.channels)))
     both = x.repeat(len(ends), 1, 1, 1)
     both[:, :, 0, 1] = ends
-    joint = score(model, both, condition).exp()
+    joint = score(model, both, condition, order=model.orders[0]).exp()
     place = model.levels ** torch.arange(model.channels).flip(0)
     observed = (drawn[0, :, :, 0, 1] * place).sum(1).bincount(minlength=len(ends)).double()
     assert _chi_squared_ok(observed, joint / joint.sum() * n)
@@ -250,7 +253,9 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     encoding = model.conditions and not model.given_by_data
     shape = (6, 6) if encoding else (8, 8)
     x = images(model, 16, shape)
-    (-model(x, None if encoding else conditions(model, 16, shape)).log_prob(x).mean()).backward()
+    given = () if encoding else conditions(model, 16, shape)
+    told = random_values(model.told, 16, shape)
+    (-model(x, (*given, *told)).log_prob(x).mean()).backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), parameter_name
 
@@ -395,8 +400,10 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(name)
     x, condition = images(model, 5, (4, 3)), conditions(model, 5, (4, 3))
     per_site = log_prob_map(model, x, condition)
-    torch.testing.assert_close(per_site.sum((1, 2, 3)), score(model, x, condition))
-    assert bits_per_dim(model, x, condition) == pytest.approx(
+    first = model.orders[0]
+    of_one = score(model, x, condition, order=first)
+    torch.testing.assert_close(per_site.sum((1, 2, 3)), of_one)
+    assert bits_per_dim(model, x, condition, order=first) == pytest.approx(
         -float(per_site.mean()) / math.log(2), rel=1e-12
     )
     with small_passes(2, monkeypatch):

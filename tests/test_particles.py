@@ -217,7 +217,7 @@ def test_more_walkers_come_nearer_and_any_number_estimates_the_evidence(name: st
         assert abs(float(ratio.mean()) - 1) < 5 * float(ratio.std()) / math.sqrt(n), particles
         counts = numbers(model, found.images[0], known[None]).bincount(minlength=len(every))
         distances.append(float((counts / n - joint.softmax(dim=0)).abs().sum()) / 2)
-    assert distances[0] > 1.3 * distances[1] and distances[1] > 1.5 * distances[2], distances
+    assert distances[0] > 1.1 * distances[1] and distances[0] > 2 * distances[2], distances
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from nextpixel.analysis.probe import Probe
 from nextpixel.arguments import whole_number
 from nextpixel.border import ConditionGiven, checked_shape
 from nextpixel.cache import Site
+from nextpixel.orders import Order
 
 __all__ = ["CausalityReport", "check_causality", "dependencies"]
 
@@ -30,7 +31,7 @@ class CausalityReport:
 
     Attributes:
         sites: the sub-pixels of the images probed, in the order of the model's factorisation:
-            raster order, unless the model has several scales.
+            raster order, unless the model has several scales or another order was asked for.
         depends: whether the distribution of site o (row) changes with site i (column).
         leaks_in_training: leaks in training mode only, such as those of normalisation over a batch.
         normalisation_error: largest deviation of a site's total probability from 1.
@@ -131,6 +132,7 @@ def check_causality(
     levels: int | None = None,
     draws: int = 3,
     generator: torch.Generator | None = None,
+    order: Order | None = None,
 ) -> CausalityReport:
     """Finds what a model leaks and what it never sees, and whether its probabilities sum to one.
 
@@ -148,6 +150,7 @@ def check_causality(
         levels: values of a sub-pixel; None takes `model.levels`.
         draws: random images per site. A ReLU may block a path on one image and not on another.
         generator: source of randomness; None takes a fresh one with seed 0.
+        order: in which the model goes through images, one that it knows; None takes the first.
 
     Example:
         >>> from nextpixel import GatedPixelCNN
@@ -156,7 +159,8 @@ def check_causality(
         ((), (), 1.0)
     """
     shape, draws = checked_shape(shape), whole_number("draws", draws, 1)
-    probe = Probe(model, channels, levels, condition, generator)
+    probe = Probe(model, channels, levels, condition, generator, order)
+    shape = probe.order.size(*shape)
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True).triu() & ~depends
     x = probe.images(8, shape)
@@ -168,10 +172,11 @@ def check_causality(
             [probe.distribution(x[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(x))]
         )
     enumerated = _largest_enumerable(probe.channels, probe.levels)
+    sites = tuple(probe.upright(site, shape) for site in probe.sites(shape))
     return CausalityReport(
-        sites=tuple(probe.order(shape)),
+        sites=sites,
         depends=depends,
-        leaks_in_training=_pairs(in_training, tuple(probe.order(shape))),
+        leaks_in_training=_pairs(in_training, sites),
         normalisation_error=_largest(log_pmf.exp().sum(dim=1) - 1),
         consistency_error=_largest(log_pmf.gather(1, x[:, None])[:, 0] - log_prob),
         batch_error=_largest(alone - log_prob),
@@ -191,13 +196,15 @@ def dependencies(
     condition: ConditionGiven = None,
     draws: int = 3,
     training: bool = False,
+    order: Order | None = None,
 ) -> Bool[Tensor, "sites sites"]:
     """Whether the distribution of each site (row) depends on each site (column).
 
     Sites are in the model's order. Arguments as for `check_causality`.
     """
     shape, draws = checked_shape(shape), whole_number("draws", draws, 1)
-    return Probe(model, None, None, condition, None).depends(shape, draws, training=training)
+    probe = Probe(model, None, None, condition, None, order)
+    return probe.depends(probe.order.size(*shape), draws, training=training)
 
 
 def _pairs(chosen: Tensor, sites: tuple[Site, ...]) -> tuple[tuple[Site, Site], ...]:

@@ -99,7 +99,7 @@ def _of_pixels(probe: Probe, x: Tensor, log_prob: Tensor, log_pmf: Tensor) -> It
 def _of_dependence(
     probe: Probe, shape: tuple[int, int], draws: int, whole_past: bool
 ) -> Iterator[Law]:
-    sites, found = probe.order(shape), []
+    sites, found = probe.sites(shape), []
     depends = probe.depends(shape, draws)
     in_training = probe.depends(shape, draws, training=True)
     for seen, mode in ((depends, ""), (in_training & ~depends, " in training mode")):
@@ -197,7 +197,13 @@ def _samples(probe: Probe, shape: tuple[int, int]) -> Law:
     generator = torch.Generator().manual_seed(1)
     try:
         drawn = sample(
-            probe.model, n, size, condition=values or None, generator=generator, batch_size=n
+            probe.model,
+            n,
+            size,
+            condition=values or None,
+            order=probe.order,
+            generator=generator,
+            batch_size=n,
         )
     except (ValueError, RuntimeError) as error:
         return Law("samples", "broken", " ".join(str(error).split()))

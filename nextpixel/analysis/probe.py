@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nextpixel.arguments import instance_of
+from nextpixel.arguments import instance_of, whole_number
 from nextpixel.border import ConditionGiven, admit_condition, checked_generator, tensor_of
 from nextpixel.cache import Site, raster_order
 from nextpixel.conditions.kinds import ClassCondition, of_kind
@@ -15,8 +15,10 @@ from nextpixel.conditions.values import Values, map_values, random_values
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
-from nextpixel.models.core import ImageModel, visiting_order
+from nextpixel.models.core import ImageModel
 from nextpixel.models.wrapping import FullPassModel, as_model, model_of, unwrap
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import told, visiting_order
 from nextpixel.walk import walk
 
 __all__ = ["Probe", "as_probed"]
@@ -33,10 +35,12 @@ class Probe:
     A module that casts to float32 itself is asked in that precision.
 
     Args:
-        model, channels, levels, condition, generator: as for `check_causality`.
+        model, channels, levels, condition, generator, order: as for `check_causality`.
 
     Attributes:
         tolerance: the error that sums of probabilities may have by rounding.
+        order: in which the model goes through images. Images, shapes and sites are those of turned
+            images, unless something else is said.
     """
 
     def __init__(
@@ -46,16 +50,18 @@ class Probe:
         levels: int | None,
         condition: ConditionGiven,
         generator: torch.Generator | None,
+        order: Order | None = None,
     ) -> None:
         instance_of("model", model, nn.Module)
         whole = as_probed(model, channels, levels)
+        self.order = known_order(whole.orders, order)
         self.channels, self.levels = whole.channels, whole.levels
         self._whole, self._dtype, self._begun = whole, torch.float64, False
         self.model = copy.deepcopy(whole).cpu().double()
         given = condition if isinstance(condition, tuple) else (condition,)
         self._given: Values = ()
         if condition is not None:
-            self._given = tuple(tensor_of("condition", value).cpu() for value in given)
+            self._given = tuple(self._turned(tensor_of("condition", value)) for value in given)
         # The conditions whose values are drawn, because none were given.
         self._drawn = whole.conditions if condition is None else ()
         self._classes = of_kind(self._drawn, ClassCondition)
@@ -72,6 +78,12 @@ class Probe:
         if isinstance(self.model, ImageModel):
             return admit_condition(self.model, given, len(x), (x.shape[2], x.shape[3]))
         return map_values(lambda value: value.expand(len(x), *value.shape[1:]), given)
+
+    def _turned(self, value: Tensor) -> Tensor:
+        return self.order.turn(value.cpu()) if value.ndim == 4 else value.cpu()
+
+    def _upright(self, value: Tensor) -> Tensor:
+        return self.order.turn_back(value) if value.ndim == 4 else value
 
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """Random images."""
@@ -104,15 +116,20 @@ class Probe:
         # A condition may be given of which the module does not tell the kind.
         if isinstance(self.model, FullPassModel):
             return self.model.full_pass(x, self.values(x))
-        return self.model(x, self.values(x))  # type: ignore[no-any-return]
+        values = (*self.values(x), *told(self.model, [self.order] * len(x), x.device))
+        return self.model(x, values)  # type: ignore[no-any-return]
 
     def log_pmf(self, distribution: Distribution, x: Tensor) -> Tensor:
         """The distribution of every sub-pixel, (B, levels, C, H, W)."""
         return torch.stack([distribution.log_pmf(x, c) for c in range(self.channels)], dim=2)
 
-    def order(self, shape: tuple[int, int]) -> list[Site]:
+    def sites(self, shape: tuple[int, int]) -> list[Site]:
         """The sites in the order of the model's factorisation."""
         return visiting_order(self.model, *shape)
+
+    def upright(self, site: Site, shape: tuple[int, int]) -> Site:
+        """The site of an image that a site of the turned image is."""
+        return Site(site.channel, *self.order.back.pixel(site.row, site.column, shape))
 
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
         """The dependency matrix in the model's order, found on several random images."""
@@ -130,7 +147,7 @@ class Probe:
             found |= self.changes(shape, one_by_one=training)
         self.model.eval()
         number = {site: k for k, site in enumerate(sites)}
-        order = torch.tensor([number[site] for site in self.order(shape)])
+        order = torch.tensor([number[site] for site in self.sites(shape)])
         return found[order][:, order]
 
     def derivatives(self, shape: tuple[int, int], outputs: list[Site]) -> Tensor | None:
@@ -187,7 +204,9 @@ class Probe:
         """Largest difference between a walk over x and the full pass; infinite without steps."""
         if isinstance(self.model, FullPassModel):
             return None
-        steps = walk(self.model, x, self.values(x))
+        x, log_pmf = self.order.turn_back(x), self.order.turn_back(log_pmf)
+        values = map_values(self._upright, self.values(self.order.turn(x)))
+        steps = walk(self.model, x, values, order=self.order)
         try:
             return max(float((step - log_pmf[:, :, *site]).abs().max()) for site, step in steps)
         except UsageError:  # the walk compared them first
@@ -226,7 +245,13 @@ class Probe:
 
 def as_probed(model: nn.Module, channels: int | None, levels: int | None) -> ImageModel:
     """The model that a caller means, who may say how many channels and levels a module has."""
-    model = unwrap(model)
-    if isinstance(model, ImageModel):
-        return model_of(model)
-    return as_model(model, channels=channels, levels=levels)
+    for name, given in (("channels", channels), ("levels", levels)):
+        if given is not None:
+            whole_number(name, given, 1 if name == "channels" else 2)
+    model = unwrap(instance_of("model", model, nn.Module))
+    if not isinstance(model, ImageModel):
+        return as_model(model, channels=channels, levels=levels)
+    for name, given in (("channels", channels), ("levels", levels)):
+        if given is not None and given != (has := getattr(model, name)):
+            raise UsageError(f"‹{name}={given}› was given, but this model has {has}; leave it out")
+    return model_of(model)

@@ -22,6 +22,8 @@ from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
+from nextpixel.orders import Order, known_order
+from nextpixel.turning import turned
 
 __all__ = [
     "EffectiveField",
@@ -41,6 +43,7 @@ def receptive_field(
     condition: ConditionGiven = None,
     channels: int | None = None,
     levels: int | None = None,
+    order: Order | None = None,
 ) -> Bool[Tensor, "C C H W"]:
     """What the distributions of one pixel's colours depend on.
 
@@ -50,7 +53,8 @@ def receptive_field(
         pixel: (row, column); None takes the middle of the last row but one, which has most of the
             image above it; in a multi-scale model the pixel beside it that is not in the small
             image.
-        condition, channels, levels: as for `check_causality`.
+        condition, channels, levels, order: as for `check_causality`. In another order than the
+            first, the default pixel is the one that it turns to.
 
     Returns:
         For each colour of the pixel (first axis), whether it depends on each sub-pixel of the
@@ -60,18 +64,22 @@ def receptive_field(
         ValueError: the pixel is outside the image, or the shape is empty.
     """
     model = as_probed(model, channels, levels)
+    probe = Probe(model, None, None, condition, None, order)
+    if pixel is not None:
+        pixel = probe.order.pixel(*_checked_pixel(model, shape, pixel), shape)
+    shape = probe.order.size(*checked_shape(shape))
     row, column = _checked_pixel(model, shape, pixel)
-    probe = Probe(model, None, None, condition, None)
     outputs = [Site(channel, row, column) for channel in range(probe.channels)]
     found = [probe.derivatives(shape, outputs) for _ in range(3)]
     seen = torch.stack(
         [f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]]
     )
-    return seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+    seen = seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
+    return probe.order.turn_back(seen)
 
 
 def receptive_field_picture(
-    model: nn.Module, shape: tuple[int, int]
+    model: nn.Module, shape: tuple[int, int], *, order: Order | None = None
 ) -> UInt8[np.ndarray, "3 height width"]:
     """Draws `receptive_field`: a panel for each colour that sees (down) and that is seen (across).
 
@@ -79,15 +87,18 @@ def receptive_field_picture(
     white.
     """
     model = as_probed(model, None, None)
-    row, column = _checked_pixel(model, shape, None)
-    seen = receptive_field(model, shape, pixel=(row, column)).numpy()
-    order = np.empty((len(seen), *shape), dtype=int)
-    for number, site in enumerate(Probe(model, None, None, None, None).order(shape)):
-        order[site] = number
+    probe = Probe(model, None, None, None, None, order)
+    turned_shape = probe.order.size(*checked_shape(shape))
+    default = Site(0, *_checked_pixel(model, turned_shape, None))
+    _, row, column = probe.upright(default, turned_shape)
+    seen = receptive_field(model, shape, pixel=(row, column), order=order).numpy()
+    number_of = np.empty((len(seen), *shape), dtype=int)
+    for number, site in enumerate(probe.sites(turned_shape)):
+        number_of[probe.upright(site, turned_shape)] = number
     panels = []
     for reader, source in itertools.product(range(len(seen)), repeat=2):
-        here = order[reader, row, column]
-        past, own, sees = order[source] < here, order[source] == here, seen[reader, source]
+        here, there = number_of[reader, row, column], number_of[source]
+        past, own, sees = there < here, there == here, seen[reader, source]
         colours = np.select(
             [past & sees, past, own & ~sees, sees],
             [[[[76]], [[175]], [[80]]], 200, 0, [[[220]], [[40]], [[40]]]],
@@ -132,6 +143,7 @@ def effective_receptive_field(
     *,
     pixel: tuple[int, int] | None = None,
     condition: ConditionGiven = None,
+    order: Order | None = None,
 ) -> EffectiveField:
     """How strongly a model's distribution of one pixel depends on the others (Luo et al., 2016).
 
@@ -143,6 +155,7 @@ def effective_receptive_field(
         x: images, integers; some tens are enough.
         pixel: as for `receptive_field`.
         condition: a value for each image, or one for all; several conditions are a tuple.
+        order: as for `receptive_field`.
 
     Raises:
         ValueError: x, pixel or condition does not fit; or the model's values are categories, which
@@ -159,14 +172,19 @@ def effective_receptive_field(
             " to a category"
         )
     height, width = size
-    row, column = _checked_pixel(model, size, pixel)
+    order = known_order(model.orders, order)
+    if pixel is not None:
+        pixel = order.pixel(*_checked_pixel(model, size, pixel), size)
+    there = _checked_pixel(model, order.size(*size), pixel)
+    row, column = order.back.pixel(*there, order.size(*size))
     strength = torch.zeros(height, width, dtype=torch.float64)
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
         with full_precision(model.device):
-            log_prob = evaluating(model)(real, index(values, slice(k, k + 1))).log_prob(real)
+            seen, given = turned(model, [order], real, index(values, slice(k, k + 1)))
+            log_prob = evaluating(model)(seen, given).log_prob(seen)
             for channel in range(model.channels):
-                total = log_prob[:, channel, row, column].sum()
+                total = log_prob[(slice(None), channel, *there)].sum()
                 (gradient,) = torch.autograd.grad(total, real, retain_graph=True)
                 strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
     strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)

@@ -3,12 +3,19 @@
 from pathlib import Path
 
 from nextpixel.cli.readers import Model, Whole, parse_size
+from nextpixel.orders import OrderName
 
 __all__ = ["check"]
 
 
 def check(
-    model: Model, /, *, size: str = "4x5", picture: Path | None = None, field: Whole = 15
+    model: Model,
+    /,
+    *,
+    size: str = "4x5",
+    order: OrderName | None = None,
+    picture: Path | None = None,
+    field: Whole = 15,
 ) -> None:
     """Check a model for leaks, blind spots and normalisation.
 
@@ -20,6 +27,8 @@ def check(
     size
         A side, or HEIGHTxWIDTH, of the images that are probed. The cost grows with the square of
         the number of sub-pixels.
+    order
+        For a model trained with `--orders`: the order to check, by default `top-left`.
     picture
         A .png to draw the receptive field of one pixel: green is seen, grey is past but never seen,
         black is the pixel, red is a leak, white is the future. There is a panel for each colour
@@ -29,7 +38,7 @@ def check(
     """
     from nextpixel.inference.checking import check_model
 
-    report = check_model(model, parse_size(size), picture=picture, field=field)
+    report = check_model(model, parse_size(size), order=order, picture=picture, field=field)
     print(report)
     if picture is not None:
         print(f"receptive field: {picture}")

@@ -8,6 +8,7 @@ from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
 from nextpixel.cli.work import say_evaluation
+from nextpixel.orders import OrderName
 from nextpixel.settings.requests import DataRequest
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def evaluate(
     against: Model | None = None,
     cluster: str | None = None,
     importance_samples: Whole = 0,
+    order: OrderName | None = None,
     json: Json = False,
     device: Device = "auto",
 ) -> None:
@@ -43,6 +45,9 @@ def evaluate(
     importance_samples
         For a variational auto-encoder: also measure the bound with this number of codes for each
         image, which is tighter.
+    order
+        For a model trained with `--orders`: evaluate this order alone. By default the mixture of
+        all, and the mean of its members.
     """
     from nextpixel.inference.evaluation import ReconstructionError, evaluate_model
 
@@ -55,6 +60,7 @@ def evaluate(
             DataRequest(**request.values()),
             importance_samples=importance_samples,
             cluster=cluster,
+            order=order,
             device=device,
             reading=reading,
             progress=progress,
@@ -118,6 +124,7 @@ def _print_table(found: "Evaluation", importance_samples: int, *, own_values: bo
     for name, bits in (
         (f"the model{given}", found.bits_per_dim),
         (f"at most, with {importance_samples} codes each", found.importance_weighted_bits_per_dim),
+        ("one of its orders, on average", found.members_bits_per_dim),
         ("as a density, of dequantised images", found.dequantised_bits_per_dim),
         (f"one histogram of {whose} values", found.one_histogram_bits_per_dim),
         ("a histogram per pixel", found.histogram_bits_per_dim),

@@ -104,6 +104,8 @@ def _model_words(model: "Trainable") -> str:
     parts = ", ".join(f"{name} {value}" for name, value in last.config().items() if name in _SHOWN)
     if len(networks) > 1:
         parts = f"{len(networks)} scales of {type(last).__name__}, each {parts}"
+    if len(model.orders) > 1:
+        parts += f", in {len(model.orders)} orders"
     parameters = sum(p.numel() for p in model.parameters())
     given = " and ".join(part.describe() for part in model.given_by_data)
     conditions = f", conditioned on {given}" if given else ""

@@ -7,6 +7,7 @@ from nextpixel.analysis.receptive_fields import receptive_field_picture
 from nextpixel.data.image_files import write_image
 from nextpixel.data.image_output import check_output
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.orders import OrderName, named_order
 from nextpixel.settings.requests import check_at_least
 
 __all__ = ["check_model"]
@@ -16,6 +17,7 @@ def check_model(
     model: str | Path | Trained,
     shape: tuple[int, int] = (4, 5),
     *,
+    order: OrderName | None = None,
     picture: str | Path | None = None,
     field: int = 15,
 ) -> CausalityReport:
@@ -24,6 +26,7 @@ def check_model(
     Args:
         model: a run folder, a checkpoint, or the name of a pretrained model.
         shape: (H, W) of the images that are probed; see `nextpixel.check_causality`.
+        order: in which the model goes through images; None takes the first.
         picture: a .png to draw the receptive field of a pixel, or None.
         field: the side of the image in that picture.
 
@@ -35,7 +38,8 @@ def check_model(
         check_output(picture, (".png",))
     network = open_trained(model, device="cpu").distribution
     network.scales()  # raises for an auto-encoder without a likelihood
-    report = check_causality(network, shape=shape)
+    one = named_order(order)
+    report = check_causality(network, shape=shape, order=one)
     if picture is not None:
-        write_image(picture, receptive_field_picture(network, (field, field)))
+        write_image(picture, receptive_field_picture(network, (field, field), order=one))
     return report

@@ -26,6 +26,7 @@ from nextpixel.inference.drawing import (
 from nextpixel.inference.masks import known_pixels
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.orders import named_order
 from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
 from nextpixel.training.batches import conditioned
 from nextpixel.training.memory import in_memory
@@ -87,7 +88,8 @@ def complete_images(
         working(request.draws * int((~np.broadcast_to(known, x.shape)).sum()))
     condition, masks = conditioned(network, part, rows)[1], np.broadcast_to(known, x.shape)
     several = request.particles > 1 and config.temperature > 0
-    walkers = several and needs_walkers(network, torch.from_numpy(masks.copy()))
+    order = named_order(config.order)
+    walkers = several and needs_walkers(network, torch.from_numpy(masks.copy()), order)
     with _enough_memory(x, request, config, request.particles if walkers else 1):
         found = completed(
             network,
@@ -96,6 +98,7 @@ def complete_images(
             request.draws,
             request.particles,
             condition,
+            order,
             config.temperature,
             config.guidance,
             torch.Generator().manual_seed(config.seed),

@@ -29,6 +29,7 @@ from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.orders import named_order
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest
 from nextpixel.training.memory import in_memory
@@ -251,6 +252,7 @@ def drawn_images(
             n,
             shape,
             condition=condition,
+            order=named_order(config.order),
             temperature=config.temperature,
             guidance=config.guidance,
             generator=torch.Generator().manual_seed(config.seed),

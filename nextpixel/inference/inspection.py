@@ -20,6 +20,7 @@ from nextpixel.errors import UsageError
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import Order, named_order
 from nextpixel.scoring import entropy_map
 from nextpixel.settings.requests import DataRequest, InspectionRequest
 from nextpixel.training.batches import conditioned
@@ -105,7 +106,8 @@ def inspect_model(
             f" {len(part) - 1}"
         )
     x, condition = conditioned(network, part, np.array([image]))
-    entropy = (entropy_map(network, x, condition)[0].sum(dim=0) / math.log(2)).numpy()
+    order = named_order(request.order)
+    entropy = (entropy_map(network, x, condition, order=order)[0].sum(dim=0) / math.log(2)).numpy()
     for name, pixels in (("pixels", request.pixels or ()), ("field_pixel", (request.field_pixel,))):
         for pixel in pixels:
             if pixel is not None:
@@ -117,7 +119,7 @@ def inspect_model(
         same = np.flatnonzero((part.sizes == part.sizes[image]).all(axis=1))[: request.images]
         several, given = conditioned(network, part, same)
         field = effective_receptive_field(
-            network, several, pixel=request.field_pixel, condition=given
+            network, several, pixel=request.field_pixel, condition=given, order=order
         )
     return Inspection(
         source=chosen.source,
@@ -126,20 +128,24 @@ def inspect_model(
         x=x[0].cpu().numpy(),
         levels=network.levels,
         pixels=chosen_pixels,
-        probabilities=_probabilities(network, x, condition, chosen_pixels),
+        probabilities=_probabilities(network, x, condition, chosen_pixels, order),
         entropy_bits=tuple(float(entropy[pixel]) for pixel in chosen_pixels),
         field=field,
     )
 
 
 def _probabilities(
-    network: ImageModel, x: Tensor, condition: Values, pixels: Sequence[tuple[int, int]]
+    network: ImageModel,
+    x: Tensor,
+    condition: Values,
+    pixels: Sequence[tuple[int, int]],
+    order: Order | None,
 ) -> NDArray[np.float64]:
     """The distributions of some pixels of one image, (pixels, C, levels), given those before."""
     rows = torch.zeros(x.shape[2], dtype=torch.bool)
     rows[[row for row, _ in pixels]] = True
     found = np.zeros((len(pixels), network.channels, network.levels))
-    for site, log_pmf in walk(network, x, condition, rows=rows):
+    for site, log_pmf in walk(network, x, condition, rows=rows, order=order):
         for number, pixel in enumerate(pixels):
             if pixel == (site.row, site.column):
                 found[number, site.channel] = log_pmf[0].exp().cpu().double().numpy()

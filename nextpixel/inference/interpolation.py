@@ -15,6 +15,7 @@ from nextpixel.border import ConditionGiven, admit_condition, checked_shape, mod
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import Order
 from nextpixel.sampling import Progress, sample
 
 __all__ = ["between", "interpolate"]
@@ -56,6 +57,7 @@ def interpolate(
     *,
     steps: int = 8,
     keep_length: bool = False,
+    order: Order | None = None,
     temperature: float = 1.0,
     guidance: float = 1.0,
     generator: torch.Generator | None = None,
@@ -73,7 +75,7 @@ def interpolate(
             conditions. Only vectors change on the way; all else is that of `first`.
         shape: (H, W) of the images.
         steps, keep_length: see `between`.
-        temperature, guidance, generator, batch_size, progress: as for `sample`.
+        order, temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Raises:
         UsageError: the model is not conditioned on vectors, or the conditions do not fit.
@@ -101,6 +103,7 @@ def interpolate(
         steps,
         size,
         condition=on_the_way,
+        order=order,
         temperature=temperature,
         guidance=guidance,
         generator=generator,

@@ -29,6 +29,7 @@ from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder
 from nextpixel.models.core import ImageModel
+from nextpixel.orders import named_order
 from nextpixel.settings.requests import (
     DataRequest,
     InterpolationRequest,
@@ -158,6 +159,7 @@ def interpolate_images(
             (x.shape[2], x.shape[3]),
             steps=request.steps,
             keep_length=keep_length,
+            order=named_order(config.order),
             temperature=config.temperature,
             guidance=config.guidance,
             generator=torch.Generator().manual_seed(config.seed),

@@ -1,13 +1,12 @@
 """How many bits a trained model's condition saves, as `nextpixel condition-worth` prints it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from nextpixel.analysis.condition_worth import ConditionWorth, condition_worth
+from nextpixel.analysis.condition_worth import condition_worth
+from nextpixel.inference.figures import MeasuredWorth
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.settings.requests import DataRequest, check_at_least
@@ -15,26 +14,6 @@ from nextpixel.settings.requests import DataRequest, check_at_least
 __all__ = ["MeasuredWorth", "measure_condition"]
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredWorth:
-    """How many bits the condition saves on the images of a split.
-
-    Attributes:
-        source, split: as in `Evaluation`.
-        given: the condition in words, such as "the class".
-        worth: the figures.
-    """
-
-    source: str
-    split: str
-    given: str
-    worth: ConditionWorth
-
-    def to_json(self) -> dict[str, Any]:
-        """The figures, with the source and the split."""
-        return {"source": self.source, "split": self.split} | asdict(self.worth)
 
 
 def measure_condition(

@@ -18,17 +18,19 @@ from torch.nn import functional
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
+from nextpixel.layers.arithmetic import Arithmetic, rounded, value
 from nextpixel.layers.constants import constant
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d
+from nextpixel.orders import Order
 
-__all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
+__all__ = ["ConditionBias", "ConditionEncoder", "Context", "Encoded", "Widths"]
 
 
 _LEAST_SPREAD = 1e-30
 
 
 class Encoded(NamedTuple):
-    """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1, P, H, W)."""
+    """What biases all layers: vector (B, V), maps (B, M, H, W), and positions (1 or B, P, H, W)."""
 
     vector: Tensor | None
     maps: Tensor | None
@@ -65,21 +67,29 @@ class ConditionEncoder(nn.Module):
     known. The papers leave the deconvolutional network m(h) of maps open. Here: a 3×3 convolution,
     then for each prime factor of the scale a ReLU and a transposed convolution with that stride.
     So a pixel sees few pixels of the map, around its own place; with `MapCondition.context`, a
-    pyramid (`_Context`) after the first convolution shows it all of them.
+    pyramid (`Context`) after the first convolution shows it all of them.
 
     Args:
         conditions: what the model is conditioned on.
         position_waves: K: a position is encoded by cos(πiy)·cos(πjx) for i, j = 0 … K without the
             constant; (x, y) is the middle of the pixel in the unit square, whatever the size of the
             image.
+        orders: to which images may be turned. If there are several, the last condition is the
+            number of the order, less one, and a position is that before turning.
     """
 
     offset: Tensor
     factor: Tensor
+    arithmetic: Arithmetic | None = None
 
-    def __init__(self, conditions: tuple[Condition, ...], position_waves: int) -> None:
+    def __init__(
+        self,
+        conditions: tuple[Condition, ...],
+        position_waves: int,
+        orders: tuple[Order, ...] = (Order(),),
+    ) -> None:
         super().__init__()
-        self.conditions, self.position_waves = conditions, position_waves
+        self.conditions, self.position_waves, self.orders = conditions, position_waves, orders
         maps = of_kind(conditions, MapCondition).values()
         self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
@@ -126,22 +136,34 @@ class ConditionEncoder(nn.Module):
         """The values of a batch, encoded for images of a size."""
         vectors, maps, begin = [], [], 0
         upsampling, dtype = iter(self.upsampling), self.offset.dtype
-        for part, value in zip(self.conditions, values, strict=True):
-            known, features = part.known(value), part.features_of(value, dtype)
+        for part, given in zip(self.conditions, values, strict=True):
+            known, features = part.known(given), part.features_of(given, dtype)
             if part.per_pixel:
-                features = next(upsampling)(features)[:, :, :height, :width]
+                features = value(self.arithmetic, features)
+                for layer in next(upsampling).children():
+                    features = rounded(self.arithmetic, layer(features))
+                features = features[:, :, :height, :width]
                 maps.append(torch.where(known[:, None, None, None], features, 0))
                 continue
             end = begin + part.standardised
             real, rest = features[:, : part.standardised], features[:, part.standardised :]
             centred = (real - self.offset[begin:end]) * self.factor[begin:end]
+            centred = value(self.arithmetic, centred)
             vectors.append(torch.where(known[:, None], torch.cat([centred, rest], dim=1), 0))
             begin = end
-        waves, device = self.position_waves, self.offset.device
+        waves, device, positions = self.position_waves, self.offset.device, None
+        if waves:
+            locate = _positions if self.arithmetic is None else self.arithmetic.positions
+            positions = locate(waves, height, width, device, dtype)
+            if len(self.orders) > 1:
+                places, signs = _turned_waves(waves, self.orders, device)
+                number = values[-1].long() + 1
+                signed = signs[number][:, :, None, None].to(dtype)
+                positions = positions[0][places[number]] * signed
         return Encoded(
             torch.cat(vectors, dim=1) if vectors else None,
             torch.cat(maps, dim=1) if maps else None,
-            _positions(waves, height, width, device, dtype) if waves else None,
+            positions,
         )
 
 
@@ -154,6 +176,8 @@ class ConditionBias(nn.Module):
         widths: of the output of the encoder, see `ConditionEncoder.widths`.
         features: how many feature maps to bias.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(self, widths: Widths, features: int) -> None:
         super().__init__()
@@ -179,7 +203,7 @@ class ConditionBias(nn.Module):
     def forward(self, encoded: Encoded, rows: range | None = None) -> Tensor:
         """The bias, (B, features, 1, 1); with maps or positions (B, features, rows, W).
 
-        B is 1 if there are only positions, which all images share.
+        B is 1 if there are only positions, and all images share them.
         """
         biases: list[Tensor] = []
         if self.of_vector is not None:
@@ -188,7 +212,7 @@ class ConditionBias(nn.Module):
             if layer is not None:
                 assert maps is not None
                 biases.append(layer(maps if rows is None else maps[:, :, rows.start : rows.stop]))
-        return sum(biases[1:], biases[0])
+        return rounded(self.arithmetic, sum(biases[1:], biases[0]))
 
     def at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
         """The bias of the pixels that are `front.ahead`, (lanes, features), colour by colour."""
@@ -202,7 +226,7 @@ class ConditionBias(nn.Module):
             y = front.empty((self, name), weight.shape[1])
             front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
             start = y
-        return start
+        return rounded(self.arithmetic, start, front) if weights else start
 
     def _front_state(
         self, encoded: Encoded, front: Front, colours: int
@@ -219,6 +243,8 @@ class ConditionBias(nn.Module):
         assert encoded.vector is not None
         weight, _ = front.folded(self, self.of_vector.weight.detach(), None)
         constant = functional.linear(encoded.vector, weight[order])
+        if not weights:
+            constant = rounded(self.arithmetic, constant)
         return constant.repeat(front.skew.slots, 1), weights
 
 
@@ -236,13 +262,31 @@ def _positions(
     return products.flatten(0, 1)[None, 1:].to(dtype).to(device)
 
 
+@constant
+def _turned_waves(
+    waves: int, orders: tuple[Order, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which wave in a turned image each wave of the image is, and its sign: (orders, P) each.
+
+    As cos(πi(1 - y)) = (-1)^i cos(πiy), turning only permutes waves and changes their signs.
+    """
+    i, j = torch.meshgrid(torch.arange(waves + 1), torch.arange(waves + 1), indexing="ij")
+    places, signs = [], []
+    for order in orders:
+        first, second = (j, i) if order.transpose else (i, j)
+        places.append((first * (waves + 1) + second).flatten()[1:] - 1)
+        odd = (i * order.flip_rows + j * order.flip_columns) % 2
+        signs.append(1 - 2 * odd.flatten()[1:])
+    return torch.stack(places).to(device), torch.stack(signs).to(device)
+
+
 def _upsampling(condition: MapCondition) -> nn.Sequential:
     features = condition.features
     one_hot = condition.levels if condition.categorical else None
     inputs = condition.maps * (one_hot or 1)
     layers: list[nn.Module] = [Conv2d(inputs, features, 3, padding=1)]
     if condition.context:
-        layers.append(_Context(features))
+        layers.append(Context(features))
     for factor in _prime_factors(condition.scale):
         # Neighbouring kernels overlap by half a stride; the padding centres them.
         kernel, padding = 2 * factor - factor % 2, factor // 2
@@ -253,13 +297,15 @@ def _upsampling(condition: MapCondition) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class _Context(nn.Module):
+class Context(nn.Module):
     """Adds to each pixel of a map what the whole map holds, near pixels finely, far ones coarsely.
 
     Means of 2×2 pixels, again and again, until one pixel is left; then back to the first size, each
-    coarser map added to the finer one. Both ways have one 3×3 convolution, the same for all
-    resolutions, so that maps may have any size. It costs 8/3 of a 3×3 convolution of the map.
+    coarser map added to the finer one. Both ways have one residual 3×3 convolution, the same for
+    all resolutions, so that maps may have any size. It costs 8/3 of a 3×3 convolution of the map.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -271,13 +317,14 @@ class _Context(nn.Module):
         pyramid = [maps]
         while max(pyramid[-1].shape[-2:]) > 1:
             fine = pyramid[-1]
-            fine = fine + functional.silu(self.coarser(fine))
-            pyramid.append(functional.avg_pool2d(fine, 2, ceil_mode=True))
+            fine = fine + rounded(self.arithmetic, self.coarser(fine)).relu()
+            means = functional.avg_pool2d(fine, 2, ceil_mode=True)
+            pyramid.append(rounded(self.arithmetic, means))
         above = pyramid.pop()
         for fine in reversed(pyramid):
             above = functional.interpolate(above, scale_factor=2.0, mode="nearest")
-            above = functional.silu(above[:, :, : fine.shape[-2], : fine.shape[-1]])
-            above = fine + self.finer(above)
+            above = above[:, :, : fine.shape[-2], : fine.shape[-1]]
+            above = rounded(self.arithmetic, fine + above + self.finer(above.relu()))
         return above
 
 

@@ -35,6 +35,7 @@ from nextpixel.models.trainable import (
     Trainable,
     config_of,
 )
+from nextpixel.orders import turn_each
 
 __all__ = ["ConvolutionalAutoencoder", "PixelCNNAutoencoder"]
 
@@ -80,7 +81,7 @@ class PixelCNNAutoencoder(ImageModel):
         variational: bool = False,
         free_bits: float = 0.0,
     ) -> None:
-        super().__init__(channels=decoder.channels, levels=decoder.levels)
+        super().__init__(channels=decoder.channels, levels=decoder.levels, orders=decoder.orders)
         codes = of_kind(decoder.conditions, VectorCondition)
         if not codes or len(decoder.conditions) > 1:
             raise UsageError(
@@ -167,18 +168,28 @@ class PixelCNNAutoencoder(ImageModel):
         For a variational model without a given code, a code is drawn from q(h | x). Each
         log-probability is then reduced by its share of the Kullback-Leibler divergence, so that
         their sum is the lower bound of log p(x).
+
+        The decoder goes through turned images in their orders, and the encoder sees them upright.
         """
         values = as_values(condition)
+        told = tuple(value for value in values if value.dtype == torch.int64)
+        values = values[: len(values) - len(told)]
         if values or not self.variational:
-            return self._decoded(x, self.infer(x, values), values, cache)
-        mean, log_deviation = self.posterior(x)
+            codes = self.infer(self._upright(x, told), values)
+            return self._decoded(x, (*codes, *told), values, cache)
+        mean, log_deviation = self.posterior(self._upright(x, told))
         code = mean + log_deviation.exp() * torch.randn_like(mean)
         divergence = gaussian_divergence(mean, log_deviation)
         if self.training:
             divergence = (
                 divergence.mean(dim=0).clamp(min=self.free_bits * math.log(2)).expand_as(divergence)
             )
-        return _Bound(self._decoded(x, (code,), (), cache), divergence.sum(dim=1))
+        return _Bound(self._decoded(x, (code, *told), (), cache), divergence.sum(dim=1))
+
+    def _upright(self, x: Tensor, told: Values) -> Tensor:
+        """Images before they were turned."""
+        backs = [self.orders[number + 1].back for value in told for number in value.tolist()]
+        return turn_each(backs, x) if told else x
 
     def _decoded(
         self, x: Tensor, codes: Values, given: Values, cache: Cache | None

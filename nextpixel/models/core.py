@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nextpixel.cache import Cache, Site, raster_order
-from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
+from nextpixel.cache import Cache
+from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, of_kind
 from nextpixel.conditions.notation import as_conditions, conditions_to_json
-from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes
+from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
@@ -28,6 +28,7 @@ from nextpixel.layers.heads import HEADS, Distribution
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.layers.integers import check_images
 from nextpixel.models.trainable import EXACT, Figure, Trainable
+from nextpixel.orders import ORDERS, Order
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "RasterModel",
     "Scale",
     "rows_per_pass",
-    "visiting_order",
 ]
 
 
@@ -57,7 +57,9 @@ class Scale(NamedTuple):
         if self.coarser is None:
             return values
         small = x[:, :, :: self.coarser, :: self.coarser]
-        return (small,) if len(self.network.conditions) == 1 else (small, *values)
+        if len(self.network.conditions) > 1:
+            return small, *values
+        return small, *values[len(values) - len(self.network.told) :]
 
     def counts(self, row: int, column: int) -> bool:
         """Whether a pixel, by its row and column in this scale, is not one of the scale before."""
@@ -72,15 +74,18 @@ class ImageModel(Trainable):
     Args:
         channels: number of colours C.
         levels: number of values of a sub-pixel.
+        orders: in which the model goes through images.
 
     Attributes:
-        channels, levels: as given.
+        channels, levels, orders: as given.
         conditions: what the distribution is conditioned on; () for nothing.
     """
 
-    def __init__(self, *, channels: int, levels: int) -> None:
+    def __init__(
+        self, *, channels: int, levels: int, orders: tuple[Order, ...] = ORDERS[:1]
+    ) -> None:
         super().__init__()
-        self.channels, self.levels = channels, levels
+        self.channels, self.levels, self.orders = channels, levels, orders
 
     @abstractmethod
     def forward(
@@ -106,6 +111,22 @@ class ImageModel(Trainable):
         """The values that the data gives."""
         return values
 
+    @property
+    def told(self) -> tuple[Condition, ...]:
+        """What a model of several orders is told beside its conditions, as their last value.
+
+        It is the number of the image's order, less one: the first order is an unknown class, which
+        adds nothing. See `turning.turned`.
+        """
+        return (ClassCondition(len(self.orders) - 1),) if len(self.orders) > 1 else ()
+
+    def with_told(self, x: Tensor, values: Values) -> Values:
+        """Values that say that images are in the first order, unless they say in which."""
+        if len(values) > len(self.conditions):
+            return values
+        first = unknown(self.told, len(x), (x.shape[2], x.shape[3]))
+        return (*values, *(value.to(x.device) for value in first))
+
     def check(self, x: Tensor, condition: ValuesLike) -> None:
         """Raises if x or the condition has a wrong type or shape. It reads no values.
 
@@ -114,20 +135,9 @@ class ImageModel(Trainable):
             UsageError: a shape does not fit.
         """
         check_images(x, self.channels, self.levels)
-        size = x.shape[2], x.shape[3]
-        check_shapes(self.conditions, as_values(condition), x.shape[0], size)
-
-
-def visiting_order(model: ImageModel, height: int, width: int) -> list[Site]:
-    """All sites in the order of the model's factorisation: raster order, scale by scale."""
-    return [
-        Site(channel, row * scale.step, column * scale.step)
-        for scale in model.scales()
-        for channel, row, column in raster_order(
-            model.channels, -(-height // scale.step), -(-width // scale.step)
-        )
-        if scale.counts(row, column)
-    ]
+        values, size = as_values(condition), (x.shape[2], x.shape[3])
+        told = self.told if len(values) > len(self.conditions) else ()
+        check_shapes((*self.conditions, *told), values, x.shape[0], size)
 
 
 class RasterModel(ImageModel):
@@ -195,12 +205,14 @@ class AutoregressiveModel(RasterModel):
         settings: NetworkSettings,
         layers: Callable[[int, Widths | None], dict[str, nn.Module]],
     ) -> None:
-        super().__init__(channels=settings.channels, levels=settings.levels)
+        orders = ORDERS[: settings.orders]
+        super().__init__(channels=settings.channels, levels=settings.levels, orders=orders)
         self.settings, self.colours = settings, settings.colours
         self.conditions = as_conditions(settings.condition)
         self.values, waves = _input(settings), settings.position_waves
-        conditioned = bool(self.conditions) or waves > 0
-        self.encoder = ConditionEncoder(self.conditions, waves) if conditioned else None
+        seen = *self.conditions, *self.told
+        encoded = bool(seen) or waves > 0
+        self.encoder = ConditionEncoder(seen, waves, orders) if encoded else None
         widths = None if self.encoder is None else self.encoder.widths
         for name, layer in layers(self.values.maps, widths).items():
             self.add_module(name, layer)
@@ -233,7 +245,9 @@ class AutoregressiveModel(RasterModel):
             x: integers (B, C, H, W).
             condition: a value of each condition for each image: for classes integers (B,), for
                 vectors floats (B, size), for maps (B, maps, ⌈H / scale⌉, ⌈W / scale⌉); one tensor,
-                or a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown.
+                or a tuple. Classes of -1, vectors of NaN and maps of -1 or NaN are unknown. Of
+                images that are turned to another order, a last value says to which one: see
+                `turning.turned`.
             cache: None for all sites in one pass. Otherwise the result covers only the place where
                 the cache is, while x is still the whole image, of which nothing later than that
                 place is read.
@@ -243,7 +257,8 @@ class AutoregressiveModel(RasterModel):
             x = self.values.inside(x)
         encoded: Encoded | None = None
         if self.encoder is not None:  # once in a walk
-            encode = partial(self.encoder, as_values(condition), x.shape[2], x.shape[3])
+            values = self.with_told(x, as_values(condition))
+            encode = partial(self.encoder, values, x.shape[2], x.shape[3])
             encoded = encode() if cache is None else cache.state(self.encoder, encode)
         again = self.recompute and self.training and torch.is_grad_enabled()
         run = _recomputed if again else _called
@@ -254,7 +269,7 @@ class AutoregressiveModel(RasterModel):
             return front.first(outputs, self._head.distribution, lasting=lasting)
         distribution = self._head.distribution(outputs())
         if cache is None:
-            distribution.given = tuple(zip(self.conditions, as_values(condition), strict=True))
+            distribution.given = tuple(zip(self.conditions, as_values(condition), strict=False))
         return distribution
 
     def _outputs(

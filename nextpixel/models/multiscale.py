@@ -54,7 +54,7 @@ class MultiScale(ImageModel):
     """
 
     def __init__(self, *, small: ImageModel, large: ImageModel) -> None:
-        super().__init__(channels=small.channels, levels=small.levels)
+        super().__init__(channels=small.channels, levels=small.levels, orders=small.orders)
         first = of_kind(large.conditions, MapCondition).get(0)
         if not isinstance(large, AutoregressiveModel) or first is None:
             raise UsageError(
@@ -65,6 +65,7 @@ class MultiScale(ImageModel):
             ("levels", large.levels, small.levels),
             ("condition.maps", first.maps, small.channels),
             ("condition.levels", first.levels, small.levels),
+            ("orders", len(large.orders), len(small.orders)),
         ):
             if given != wanted:
                 raise UsageError(
@@ -109,11 +110,12 @@ class MultiScale(ImageModel):
                 "a multi-scale model has no rows or sites of its own; walk each of its scales()"
             )
         self.check(x, condition)
-        values, few = as_values(condition), x[:, :, :: self.scale, :: self.scale]
+        values = self.with_told(x, as_values(condition))
+        few = x[:, :, :: self.scale, :: self.scale]
         given = Scale(self.large, 1, self.scale).given(x, values)
         parts = self.small(few, values), self.large(x, given)
         both = _TwoScales(*parts, self.scale, levels=self.levels, shape=x.shape)
-        both.given = tuple(zip(self.conditions, values, strict=True))
+        both.given = tuple(zip(self.conditions, values, strict=False))
         return both
 
 

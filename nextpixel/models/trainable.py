@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nextpixel.conditions.kinds import Condition
 from nextpixel.conditions.values import Values, ValuesLike
 from nextpixel.layers.inputs import CategoricalInput
+from nextpixel.orders import Order
 
 __all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "config_of"]
 
@@ -61,12 +62,14 @@ class Trainable(nn.Module, ABC):
         levels: number of values of a sub-pixel.
         conditions: what the model is conditioned on; () for nothing.
         size: (H, W) of the images that the model takes; None for any.
+        orders: in which it goes through images, the first one being raster order.
     """
 
     channels: int
     levels: int
     conditions: tuple[Condition, ...]
     size: tuple[int, int] | None = None
+    orders: tuple[Order, ...] = (Order(),)
     recompute: bool = False
     """Whether training computes each layer's maps again in the backward pass, to save memory."""
 

@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from nextpixel.errors import UsageError
+from nextpixel.orders import ORDERS
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class NetworkSettings(ABC):
     value_features: int | None = None
     """For categorical values, such as codes: how many learned features each value becomes. By
     default values are ordinal, such as brightness."""
+    orders: int = 1
+    """Number of orders in which one model goes through images, 1, 2, 4 or 8: raster order, from the
+    opposite corner, from the other corners, and the same column by column. Likelihoods are those of
+    their mixture, and completions are drawn in the order that suits the mask."""
 
     @property
     @abstractmethod
@@ -233,6 +238,8 @@ def _complete(settings: Any, **sides: int | None) -> None:
         if value is not None:
             least = {"levels": 2, "position_waves": 0}.get(name, 1)
             check_between(name, value, least, LARGEST[name])
+    if settings.orders not in (1, 2, 4, len(ORDERS)):
+        raise UsageError(f"‹orders› must be 1, 2, 4 or 8, not {settings.orders}")
     if not 0 <= settings.dropout < 1:
         raise UsageError(f"‹dropout› must be at least 0 and less than 1, not {settings.dropout}")
     head = settings.head

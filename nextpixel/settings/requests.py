@@ -11,6 +11,7 @@ from typing import Literal
 
 from nextpixel.arguments import drawing_factor, shown
 from nextpixel.errors import UsageError
+from nextpixel.orders import Order, OrderName
 from nextpixel.settings.source import Annotations
 
 __all__ = [
@@ -77,6 +78,11 @@ class SampleConfig:
     condition, 0 ignores it. Values other than 1 need a model trained with ``--condition-dropout``,
     and take twice the time."""
 
+    order: OrderName | None = None
+    """The order in which pixels are drawn, for a model trained with ``--orders``: the corner where
+    it begins, ``-columns`` for column by column. By default drawn at random for each sample, and
+    for a completion the order in which the most that is known comes first."""
+
     seed: int = 0
     """The seed of all random numbers. The same seed gives the same images."""
 
@@ -88,6 +94,8 @@ class SampleConfig:
             drawing_factor(name, value)
         if not (isinstance(self.seed, Integral) and 0 <= int(self.seed) < 2**63):
             raise UsageError(f"‹seed={shown(self.seed)}› must be from 0 to 2^63 - 1")
+        if self.order is not None:
+            Order.named(self.order)
         check_at_least(1, batch_size=self.batch_size)
 
 
@@ -238,6 +246,12 @@ class InspectionRequest:
     """ROWxCOLUMN of the pixel whose effective receptive field is drawn. By default the middle of
     the last row but one."""
 
+    order: OrderName | None = None
+    """The order in which the model goes through the image, for a model trained with ``--orders``.
+    By default ``top-left``, row by row."""
+
     def __post_init__(self) -> None:
         check_at_least(0, image=self.image)
         check_at_least(1, images=self.images)
+        if self.order is not None:
+            Order.named(self.order)

@@ -50,7 +50,7 @@ def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         default = asdict(TrainConfig()) if part == "training" else {}
         old, new = _flat(default | before.get(part, {})), _flat(now[part])
         for key in sorted(old.keys() | new.keys()):
-            if key not in old and not new[key]:
+            if key not in old and (not new[key] or (key.endswith(".orders") and new[key] == 1)):
                 continue
             may_change = key in MAY_CHANGE if part == "training" else (part, key) in _MAY_MOVE
             if old.get(key) != new.get(key) and not may_change:

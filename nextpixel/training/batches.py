@@ -19,9 +19,12 @@ from nextpixel.data.maps import fraction
 from nextpixel.data.splits import ImageData, Split, crop_offsets
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
+from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.models.trainable import Trainable
+from nextpixel.orders import Order
 from nextpixel.settings.training import TrainConfig
+from nextpixel.turning import turned
 
 __all__ = [
     "batch_indices",
@@ -101,11 +104,14 @@ def training_parts(
     processes: int,
     device: torch.device,
     conditions: tuple[Condition, ...],
+    turns: ImageModel | None = None,
 ) -> Iterator[tuple[Tensor, Values]]:
     """This process's share of a batch, in `config.accumulate` parts.
 
     If the data give no conditions, but some are to be dropped, booleans say which: see
-    `PixelCNNAutoencoder.infer`.
+    `PixelCNNAutoencoder.infer`. For a model of several orders, `turns`, every image is turned to an
+    order by chance. Whether orders go by columns is drawn for the batch, so that its images keep
+    one size.
     """
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
     generator = np.random.default_rng((config.seed, _AUGMENTATION, step))
@@ -115,6 +121,7 @@ def training_parts(
     )
     mirrored = generator.random(len(rows)) < 0.5 if config.flip else None
     forgotten = _forgotten(len(conditions) or 1, len(rows), config.condition_dropout, generator)
+    orders = [] if turns is None else _drawn_orders(turns.orders, len(rows), generator)
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
         x, values = tensors(
             split, rows[part], device, conditions, crop, None if offsets is None else offsets[part]
@@ -126,7 +133,19 @@ def training_parts(
         if forgotten is not None:
             dropped = _sent(forgotten[part], device)
             values = forget(values, dropped) if values else (dropped[:, 0],)
+        if turns is not None:
+            x, values = turned(turns, [orders[k] for k in part], x, values)
         yield (x.to(memory_format=torch.channels_last) if config.channels_last else x), values
+
+
+def _drawn_orders(
+    orders: tuple[Order, ...], images: int, generator: np.random.Generator
+) -> list[Order]:
+    by_columns = [order for order in orders if order.transpose]
+    by_rows = [order for order in orders if not order.transpose]
+    numbers = generator.integers(len(by_rows), size=images)
+    chosen = by_columns if by_columns and generator.integers(2) else by_rows
+    return [chosen[number] for number in numbers]
 
 
 def _mirrored_maps(flips: Tensor, value: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.files.card import Ancestor, ModelCard, place_name
 from nextpixel.models import registry
-from nextpixel.models.core import AutoregressiveModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.training import TrainConfig
@@ -59,6 +59,7 @@ def start_from_checkpoint(
     *,
     text_encoder: TextEncoder | str | None = None,
     conditional: bool | None = None,
+    orders: int | None = None,
     progress: Any = None,
 ) -> Start:
     """Open a checkpoint, and read other data for it.
@@ -70,6 +71,7 @@ def start_from_checkpoint(
         training: how the model will be trained.
         text_encoder: the function that makes vectors of captions, if the checkpoint names one.
         conditional: None or what the model is: an unconditional model stays so.
+        orders: in how many orders the model is to go through images; None for as many as it knows.
         progress: called with how many images have been decoded, and of how many.
 
     Raises:
@@ -118,6 +120,9 @@ def start_from_checkpoint(
             )
         model, said = _with_classes(model, card.classes, data.classes)
         notes += said
+    if orders not in (None, len(model.orders)):
+        notes.append(f"learns {orders} orders, each of which begins as the first of the checkpoint")
+        model = _with_orders(model, orders, start_from)
     record = _trained_on(card)
     if record is None:
         notes.append(
@@ -183,6 +188,41 @@ def _trained_on(card: ModelCard) -> Mapping[str, Any] | None:
     if card.ancestors_digest is not None:
         digest = digest.joined(DataDigest.from_json(card.ancestors_digest))
     return digest.to_json()
+
+
+def _with_orders(model: Trainable, orders: int, start_from: str | Path) -> Trainable:
+    """The model of more orders. What it is told of the new ones adds nothing yet."""
+    if orders < len(model.orders):
+        raise UsageError(
+            f"‹start_from={start_from}› holds a model of {len(model.orders)} orders, and it stays"
+            f" so; leave out ‹orders={orders}›, or give more"
+        )
+    if not isinstance(model, ImageModel):
+        raise UsageError(
+            f"‹start_from={start_from}› holds a {type(model).__name__}, which goes through images"
+            f" in no order; leave out ‹orders={orders}›"
+        )
+    other = registry.build(type(model).__name__, _ordered(model.config(), orders)).to(model.dtype)
+    weights, start = model.state_dict(), other.state_dict()
+    for key, value in start.items():
+        before = weights.get(key)
+        if key.endswith("of_vector.weight"):  # what is told of the order comes last
+            value.zero_()
+            value[:, : 0 if before is None else before.shape[1]] = 0 if before is None else before
+        elif before is not None:
+            value.copy_(before)
+    assert isinstance(other, Trainable)
+    return other
+
+
+def _ordered(config: Any, orders: int) -> Any:
+    """A configuration with another number of orders, of each network in it."""
+    if not isinstance(config, Mapping):
+        return config
+    return {
+        name: orders if name == "orders" else _ordered(value, orders)
+        for name, value in config.items()
+    }
 
 
 def _with_classes(

@@ -7,11 +7,11 @@
         print(step.step, step.bits_per_dim)
 
 The loss is the mean of -log2 p(sub-pixel | past), in bits/dim. Everything random, which is the
-order of images, windows, mirrors and dropout, is a pure function of (seed, step, rank). So only
-`TrainState` has to be saved, and on the CPU a run that is stopped and resumed gives bitwise the
-weights of one that never stopped. torch's own random state does not change. With several processes
-(torchrun), each takes its share of every batch; DistributedDataParallel averages the gradients,
-weighted so that the result is that of one process with the whole batch.
+order of images, windows, mirrors, orders and dropout, is a pure function of (seed, step, rank). So
+only `TrainState` has to be saved, and on the CPU a run that is stopped and resumed gives bitwise
+the weights of one that never stopped. torch's own random state does not change. With several
+processes (torchrun), each takes its share of every batch; DistributedDataParallel averages the
+gradients, weighted so that the result is that of one process with the whole batch.
 """
 
 import copy
@@ -171,15 +171,15 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
     if state.step == 0:
         _standardise(state, data)
     network = _replicate(state) if processes > 1 else state.model
+    turns = state.model if len(state.model.orders) > 1 else None
     autocast = torch.autocast(
         device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model)
     )
     started = time.monotonic() - state.seconds
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
-        parts = training_parts(
-            data.train, config, state.step, rank, processes, device, state.model.given_by_data
-        )
+        given, step = state.model.given_by_data, state.step
+        parts = training_parts(data.train, config, step, rank, processes, device, given, turns)
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
         with training_mode(state.model), seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)

@@ -319,7 +319,9 @@ def _start(
     **arguments: Any,
 ) -> Start:
     """The checkpoint and the data, if the model is not chosen anew."""
-    chosen = [*model.network, *(n for n in ("scale", "variational") if getattr(model, n))]
+    network = dict(model.network)
+    orders = network.pop("orders", None)
+    chosen = [*network, *(n for n in ("scale", "variational") if getattr(model, n))]
     if model.model != ModelChoice().model:
         chosen.append("model")
     if model.kind != ModelChoice().kind:
@@ -329,7 +331,9 @@ def _start(
     source = Source(source) if isinstance(source, str | Path) else source
     if isinstance(preparation, Preparation):
         preparation = asdict(preparation)
-    return start_from_checkpoint(start_from, source, preparation or {}, training, **arguments)
+    return start_from_checkpoint(
+        start_from, source, preparation or {}, training, orders=orders, **arguments
+    )
 
 
 def _free_folder(source: str) -> Path:
