@@ -384,7 +384,7 @@ def speed() -> str:
                     row.append(f"{of[figure]:.3g}")
                 else:
                     ratio = f"{ours[figure] / of[figure]:.{1 if figure == 'training' else 0}f}"
-                    row.append(f"{_rate(of[figure])} ({ratio}× slower)")
+                    row.append(f"{_rate(of[figure])} (nextpixel: {ratio}×)")
             rows.append(row)
     return f"{table(['images per second', 'training', 'sampling'], rows)}\n\n{measured(r)}"
 
