@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
     from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
+    from nextpixel.codec.compress import compress, decompress
     from nextpixel.completing import complete_with_evidence
     from nextpixel.conditions.kinds import ClassCondition, MapCondition, VectorCondition
     from nextpixel.data.annotations import BagOfWords
@@ -82,7 +83,9 @@ __all__ = [
     "complete",
     "complete_images",
     "complete_with_evidence",
+    "compress",
     "condition_worth",
+    "decompress",
     "dequantised_bits_per_dim",
     "dequantised_score",
     "draw_images",
@@ -138,6 +141,8 @@ _HOMES = {
     "complete_images": "inference.completion",
     "complete_with_evidence": "completing",
     "condition_worth": "analysis.condition_worth",
+    "compress": "codec.compress",
+    "decompress": "codec.compress",
     "dequantised_bits_per_dim": "scoring",
     "dequantised_score": "scoring",
     "draw_images": "inference.drawing",

@@ -5,7 +5,7 @@ taken in many at a time; the others are gone through by fronts (`nextpixel.front
 raster order, and their unknown sites are visited.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -84,13 +84,17 @@ class Step(NamedTuple):
 
     def log_pmf(self) -> Tensor:
         """The log-probabilities of all values in every lane, (lanes, levels)."""
+        return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
+
+    def given(self) -> Tensor:
+        """What the distribution depends on: earlier colours of each lane, or x if it needs none."""
         front, x = self.front, self.front.x
         # What colours of a pixel that are predicted at once depend on.
         if front.colours == 1 and self.channel:
             earlier = range(self.channel)
             values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
             x = torch.stack(values, dim=1)[:, :, None, None]
-        return self.distribution.log_pmf(x, self.channel).flatten(1)
+        return x
 
     @property
     def slots(self) -> Tensor:
@@ -136,6 +140,8 @@ class Plan:
         raster: whether to visit one site at a time, in the model's order.
         weighed: known sites to visit, too; None for none.
         copies: how many copies of each image, side by side, go through each group instead of it.
+        lags: for every scale's step how many columns a row is to be behind the one above it; all
+            rows are then gone through together. None decides by what is unknown.
     """
 
     def __init__(
@@ -148,11 +154,12 @@ class Plan:
         raster: bool,
         weighed: Tensor | None = None,
         copies: int = 1,
+        lags: Mapping[int, int] | None = None,
     ) -> None:
         self._model, self._x, self._values = model, x, model.with_told(x, values)
         self._unknown, self._weighed, self._raster = unknown, weighed, raster
         self._visited = unknown if weighed is None else unknown | weighed
-        self._copies = copies
+        self._copies, self._lags = copies, lags
 
     def __len__(self) -> int:
         """How many steps there are."""
@@ -269,6 +276,9 @@ class Plan:
         """Parts that hold unknown sites and their fields; none needs what a later one draws."""
         height, width = (len(range(0, n, scale.step)) for n in self._x.shape[2:])
         whole = Part(scale.step, range(height), range(width))
+        if self._lags is not None:
+            yield whole
+            return
         unknown = self._of_scale(self._visited, scale, whole).any(dim=0).any(dim=0)
         field = scale.network.reach.field
         if field is None:
@@ -288,6 +298,9 @@ class Plan:
     def _skews(self, scale: Scale, part: Part) -> Iterator[Skew]:
         """How to go through the rows with unknown sites."""
         reach, width = scale.network.reach, len(part.columns)
+        if self._lags is not None:
+            yield Skew.behind(reach, part.rows, width, self._lags[scale.step])
+            return
         # With copies, fronts are as for one image: what is drawn must not depend on the others.
         batch = self._copies if self._copies > 1 else len(self._x)
         unknown = self._of_scale(self._visited, scale, part).flatten(0, 1).any(dim=0).any(dim=1)

@@ -37,6 +37,7 @@ __all__ = [
     "log_prob_map",
     "mixed",
     "order_scores",
+    "passes",
     "scale_scores",
     "score",
 ]
@@ -160,7 +161,7 @@ def _by_scale(given: Admitted, order: Order | None) -> Tensor:
     """The log-likelihood of each image by scale, (B, scales)."""
     steps = [scale.step for scale in given.model.scales()]
     nats = torch.zeros(len(given.x), len(steps), dtype=torch.float64, device="cpu")
-    for images, rows, _, log_prob in _passes(given, order):
+    for images, rows, _, log_prob in passes(given, order):
         nats[images, steps.index(rows.step)] += log_prob.sum(dim=(1, 2, 3))
     return nats
 
@@ -172,7 +173,7 @@ def _map(
     order = known_order(given.model.orders, order)
     nats = torch.zeros(given.x.shape, dtype=torch.float64, device="cpu")
     seen = order.turn(nats)
-    for images, rows, columns, answer in _passes(given, order, ask=ask, most_rows=most_rows):
+    for images, rows, columns, answer in passes(given, order, ask=ask, most_rows=most_rows):
         seen[images, :, rows, columns] += answer
     return given.result(order.turn_back(seen))
 
@@ -240,7 +241,7 @@ def _densities(given: Admitted, generator: torch.Generator | None, order: Order 
     nats = torch.zeros(len(given.x), len(orders), dtype=torch.float64, device="cpu")
     noisy = dequantised(given.x, generator)
     for k, one in enumerate(orders):
-        for images, _, _, log_density in _passes(given, one, noisy, ask=_log_density):
+        for images, _, _, log_density in passes(given, one, noisy, ask=_log_density):
             nats[images, k] += log_density.sum(dim=(1, 2, 3))
     return mixed(nats)
 
@@ -275,7 +276,7 @@ Ask = Callable[[Distribution, Tensor], Tensor]
 """What to take from a distribution for each sub-pixel, given values: (B, C, rows, W)."""
 
 
-def _passes(
+def passes(
     given: Admitted,
     order: Order | None,
     values: Tensor | None = None,
@@ -284,6 +285,9 @@ def _passes(
     most_rows: int | None = None,
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
+
+    `ask` is given the distribution of some rows and the values there, and answers with (B, …,
+    rows, W): by default their log-probabilities.
 
     Values are x, or reals whose integer parts are x. The result is float64, on the CPU, and zero
     where the scale before counts a pixel. Rows and columns are those of images that are turned to

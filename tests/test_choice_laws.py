@@ -27,6 +27,7 @@ OTHER: dict[str, Any] = {
     "head": "logistic",
     "position_waves": 2,
     "value_features": 2,
+    "orders": 2,
 }
 
 

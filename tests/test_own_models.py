@@ -27,10 +27,11 @@ from nextpixel import (
 )
 from nextpixel.cache import Cache
 from nextpixel.layers.heads import Categorical
-from nextpixel.models.core import ImageModel, Scale, visiting_order
+from nextpixel.models.core import ImageModel, Scale
 from nextpixel.models.wrapping import FullPassModel, as_model, unwrap
 from nextpixel.scoring import dequantised_score, entropy_map, log_prob_map
 from nextpixel.training import runs
+from nextpixel.turning import visiting_order
 from nextpixel.walk import fronts, walk
 
 slow_steps = pytest.mark.filterwarnings("ignore:this module keeps nothing")

@@ -37,6 +37,7 @@ ORDER = [
     ["completing"],
     ["sampling", "autoencoding"],
     ["data"],
+    ["codec"],
     ["training"],
     ["analysis"],
     ["testing"],

@@ -49,6 +49,9 @@ _NAMES = (
     "cache",
     "reproduce",
     "check",
+    "compress",
+    "decompress",
+    "archive",
 )
 for _name in _NAMES:
     _function = _name.replace("-", "_")

@@ -90,6 +90,7 @@ _GROUPS = {
         (2, "Model", ("ModelChoice", "NetworkSettings")),
         (3, "Training", ("EmbeddingConfig", "TrainConfig")),
         (3, "Drawing", ("SampleConfig",)),
+        (0, "Archive", ("CompressConfig", "DecompressConfig")),
         (0, "Images", ("SampleRequest", "CompletionRequest", "ReconstructionRequest")),
         (0, "Images", ("InterpolationRequest", "InspectionRequest")),
     )

@@ -100,6 +100,7 @@ READERS: dict[Any, tuple[Any, Callable[[str], Any] | None]] = {
     "values": (str, _table),
     "missing": (str, _number),
     "pixels": (Several, _pixel),
+    "only": (Several, str),
     "field_pixel": (str, _pixel),
     "validation": (float, _share_or_number),
     "test": (float, _share_or_number),

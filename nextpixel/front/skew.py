@@ -68,6 +68,12 @@ class Skew:
         choices = [cls(rows, width, slots, lag, reach.lead) for slots, lag in enumerate(lags, 1)]
         return min(choices, key=lambda skew: len(skew.times) * (_OVERHEAD + skew.slots * batch))
 
+    @classmethod
+    def behind(cls, reach: Reach, rows: range, width: int, lag: int) -> "Skew":
+        """The arrangement in which each row is `lag` columns behind the one above it."""
+        period = max(width + reach.beside, reach.lead + 1)
+        return cls(rows, width, min(len(rows), -(-period // lag)), lag, reach.lead)
+
     @property
     def times(self) -> range:
         """All times, from the first at which something is computed."""

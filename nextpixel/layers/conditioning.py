@@ -18,6 +18,7 @@ from torch.nn import functional
 from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.values import Values
 from nextpixel.front.place import Front, colour_blocks
+from nextpixel.layers.arithmetic import Arithmetic, rounded, value
 from nextpixel.layers.constants import constant
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.orders import Order
@@ -77,6 +78,7 @@ class ConditionEncoder(nn.Module):
 
     offset: Tensor
     factor: Tensor
+    arithmetic: Arithmetic | None = None
 
     def __init__(
         self,
@@ -132,20 +134,25 @@ class ConditionEncoder(nn.Module):
         """The values of a batch, encoded for images of a size."""
         vectors, maps, begin = [], [], 0
         upsampling, dtype = iter(self.upsampling), self.offset.dtype
-        for part, value in zip(self.conditions, values, strict=True):
-            known, features = part.known(value), part.features_of(value, dtype)
+        for part, given in zip(self.conditions, values, strict=True):
+            known, features = part.known(given), part.features_of(given, dtype)
             if part.per_pixel:
-                features = next(upsampling)(features)[:, :, :height, :width]
+                features = value(self.arithmetic, features)
+                for layer in next(upsampling).children():
+                    features = rounded(self.arithmetic, layer(features))
+                features = features[:, :, :height, :width]
                 maps.append(torch.where(known[:, None, None, None], features, 0))
                 continue
             end = begin + part.standardised
             real, rest = features[:, : part.standardised], features[:, part.standardised :]
             centred = (real - self.offset[begin:end]) * self.factor[begin:end]
+            centred = value(self.arithmetic, centred)
             vectors.append(torch.where(known[:, None], torch.cat([centred, rest], dim=1), 0))
             begin = end
         waves, device, positions = self.position_waves, self.offset.device, None
         if waves:
-            positions = _positions(waves, height, width, device, dtype)
+            locate = _positions if self.arithmetic is None else self.arithmetic.positions
+            positions = locate(waves, height, width, device, dtype)
             if len(self.orders) > 1:
                 places, signs = _turned_waves(waves, self.orders, device)
                 number = values[-1].long() + 1
@@ -167,6 +174,8 @@ class ConditionBias(nn.Module):
         widths: of the output of the encoder, see `ConditionEncoder.widths`.
         features: how many feature maps to bias.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(self, widths: Widths, features: int) -> None:
         super().__init__()
@@ -201,7 +210,7 @@ class ConditionBias(nn.Module):
             if layer is not None:
                 assert maps is not None
                 biases.append(layer(maps if rows is None else maps[:, :, rows.start : rows.stop]))
-        return sum(biases[1:], biases[0])
+        return rounded(self.arithmetic, sum(biases[1:], biases[0]))
 
     def at_front(self, encoded: Encoded, front: Front, colours: int) -> Tensor:
         """The bias of the pixels that are `front.ahead`, (lanes, features), colour by colour."""
@@ -215,7 +224,7 @@ class ConditionBias(nn.Module):
             y = front.empty((self, name), weight.shape[1])
             front.run(torch.addmm, start, front.look_up(name, maps), weight, out=y)
             start = y
-        return start
+        return rounded(self.arithmetic, start, front) if weights else start
 
     def _front_state(
         self, encoded: Encoded, front: Front, colours: int
@@ -232,6 +241,8 @@ class ConditionBias(nn.Module):
         assert encoded.vector is not None
         weight, _ = front.folded(self, self.of_vector.weight.detach(), None)
         constant = functional.linear(encoded.vector, weight[order])
+        if not weights:
+            constant = rounded(self.arithmetic, constant)
         return constant.repeat(front.skew.slots, 1), weights
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, total
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.layout import Conv2d
 from nextpixel.layers.masked_conv import MaskedConv2d
@@ -42,6 +43,8 @@ class DiagonalBiLSTMLayer(nn.Module):
         image_channels: channels of the image that the second direction also reads; 0 for none, as
             published.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(
         self, features: int, *, channels: int, widths: Widths | None, image_channels: int = 0
@@ -115,7 +118,12 @@ class DiagonalBiLSTMLayer(nn.Module):
             )
         border_h = torch.cat([above.to(first_h.dtype), first_h], dim=1)
         (left, right), _ = lstm_scan(
-            z, self.state_to_state, border_h, first_c, diagonal_fronts(height, width)
+            z,
+            self.state_to_state,
+            border_h,
+            first_c,
+            diagonal_fronts(height, width),
+            self.arithmetic,
         )
         first_row = (
             left.new_zeros(batch, self.features, 1, width) if state is None else state.shifted(left)
@@ -157,7 +165,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         before = row.h[:, column].flatten(1)
         front.run(torch.addmm, gates, before, row.matrices[channel], out=gates)
         h, c = row.h[:, column + 1, channel], row.c[:, column + 1, channel]
-        lstm_cell(front, gates, row.c[:, column, channel], h, c)
+        lstm_cell(front, gates, row.c[:, column, channel], h, c, self.arithmetic)
         return total(h, row.right[:, column, channel], front, self)
 
     def _begin(

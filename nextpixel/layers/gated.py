@@ -22,6 +22,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front
 from nextpixel.front.ring import Ring
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.vertical_conv import VerticalConv2d
@@ -76,6 +77,8 @@ class GatedBlock(nn.Module):
         skip: whether the layer also sends a 1×1 convolution of its gated maps to the output.
         dropout: share of gated features that are dropped in training.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(
         self,
@@ -161,7 +164,8 @@ class GatedBlock(nn.Module):
     ) -> tuple[Tensor | None, Tensor]:
         """From a column ahead of the front; the link waits until the front is there."""
         colours = self.horizontal_conv.channels
-        front.state((self, "folded"), lambda: self._fold(front))
+        if self.arithmetic is None:
+            front.state((self, "folded"), lambda: self._fold(front))
         y = self.vertical_conv(v, cache)
         width, ahead = y.shape[1], front.ahead
         waiting = front.state((self, "link"), lambda: Ring(front, 1, width, after=ahead))
@@ -173,7 +177,7 @@ class GatedBlock(nn.Module):
             return None, link
         if self.vertical_bias is not None and condition is not None:
             front.run(y.add_, self.vertical_bias.at_front(condition, front, 1))
-        return _folded_gate(y, front.empty((self, "gate"), width // 2), front), link
+        return self._gate_at_front(y, front.empty((self, "gate"), width // 2), front), link
 
     def _fold(self, front: Front) -> bool:
         """Prepares weights for `_folded_gate`: see there."""
@@ -190,7 +194,15 @@ class GatedBlock(nn.Module):
                 front.fold(layer, outputs=factors)
         return True
 
+    def _gate_at_front(self, y: Tensor, into: Tensor, front: Front) -> Tensor:
+        if self.arithmetic is None:
+            return _folded_gate(y, into, front)
+        front.run(self.arithmetic.gate, y, into)
+        return into
+
     def _gate(self, y: Tensor) -> Tensor:
+        if self.arithmetic is not None:
+            return self.arithmetic.gate(y)
         return (
             functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
         )
@@ -203,7 +215,7 @@ class GatedBlock(nn.Module):
         if front is None:
             gated = self._gate(y)
         else:
-            gated = _folded_gate(y, front.pixel((self, "gate"), y.shape[1] // 2), front)
+            gated = self._gate_at_front(y, front.pixel((self, "gate"), y.shape[1] // 2), front)
         if self.skip is not None:
             skips = self.skip(gated, cache, onto=skips)
         return self.out(gated, cache, onto=h if self.residual else None), skips

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.front.place import relu
+from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
 from nextpixel.layers.heads import HEADS, Checked
 from nextpixel.layers.masked_conv import MaskedConv2d
 
@@ -40,6 +41,7 @@ class Head:
         out = MaskedConv2d(
             features, outputs, 1, channels=self.colours, mask_type="B", output_blocks=True
         )
+        out.places = FEATURES if HEADS[self.name].half_precision else LOCATIONS
         return hidden, out
 
     def outputs(

@@ -236,7 +236,7 @@ class LogisticMixture(Checked):
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
         super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
         self.channels = channels
-        parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
+        self.parts = parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
         self.means, log_scales = (
             parts[:, 1 : 1 + channels],

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front
+from nextpixel.layers.arithmetic import LOCATIONS, Arithmetic, rounded
 from nextpixel.layers.constants import constant
 
 __all__ = ["CategoricalInput", "ImageInput", "OrdinalInput"]
@@ -32,6 +33,8 @@ class ImageInput(nn.Module, ABC):
     Attributes:
         maps: channels of an image as the first layer reads it, C · features.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(self, *, channels: int, levels: int, features: int, colours: int) -> None:
         super().__init__()
@@ -114,7 +117,8 @@ class OrdinalInput(ImageInput):
     def forward(self, x: Tensor, channel: int = 0) -> Tensor:  # noqa: ARG002
         """Integers to -1 … 1."""
         values = x.to(self.like.dtype)
-        return torch.add(_minus_one(self.like), values, alpha=2 / (self.levels - 1))
+        y = torch.add(_minus_one(self.like), values, alpha=2 / (self.levels - 1))
+        return rounded(self.arithmetic, y, places=LOCATIONS)
 
     def inside(self, x: Tensor) -> Tensor:
         """They can all be scaled."""
@@ -124,6 +128,7 @@ class OrdinalInput(ImageInput):
         """-1 … 1."""
         front.run(into.copy_, values.view(into.shape))
         front.run(torch.add, _minus_one(into), into, alpha=2 / (self.levels - 1), out=into)
+        rounded(self.arithmetic, into, front, LOCATIONS)
 
 
 def _minus_one(like: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import Ring
+from nextpixel.layers.arithmetic import FEATURES, Arithmetic, convolved, rounded
 from nextpixel.layers.constants import constant
 from nextpixel.layers.layout import laid_out
 from nextpixel.layers.masks import MaskType, colour_mask
@@ -57,8 +58,14 @@ class MaskedConv2d(nn.Module):
         gates: whether the outputs are the gates o, f, i, g of an LSTM. Memory then lasts at first:
             the bias of f starts at one. The papers do not say how it starts.
         share: of the output's initial variance that is this layer's.
+
+    Attributes:
+        places: to how many binary places another `arithmetic` rounds the result; None for gates,
+            to which more is added first.
     """
 
+    arithmetic: Arithmetic | None = None
+    places: int | None
     channels_last = True
 
     def __init__(
@@ -82,6 +89,7 @@ class MaskedConv2d(nn.Module):
         check_width("outputs", outputs, channels)
         check_width("inputs", inputs, channels)
         self.gates, self.share = gates, share
+        self.places = None if gates else FEATURES
         self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
         self.reach, self.rows_above = kernel_size // 2, rows_above
         # In the pixel's own row: the pixels to the left, and the pixel itself if it may be read at
@@ -148,8 +156,8 @@ class MaskedConv2d(nn.Module):
         if self.reach:
             x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
         weight = laid_out(self.masked_weight(), self.channels_last)
-        y = functional.conv2d(x, weight, self.bias)
-        return y if onto is None else onto + y
+        y = convolved(self.arithmetic, x, weight, self.bias)
+        return rounded(self.arithmetic, y if onto is None else onto + y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))
@@ -185,7 +193,7 @@ class MaskedConv2d(nn.Module):
         else:
             front.run(torch.addmm, bias, x, weight, out=y)
             front.run(y.add_, onto)
-        return y
+        return rounded(self.arithmetic, y, front, self.places)
 
     def _above(self, front: Front, upper: "UpperRows | None") -> Tensor:
         """What the rows above add, and the bias: (lanes, C, outputs / C)."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nextpixel.layers.arithmetic import Arithmetic
+
 __all__ = ["Fronts", "gradients", "recurrence"]
 
 
@@ -43,12 +45,17 @@ class Fronts:
 
 
 def recurrence(
-    weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts, z: Sequence[Tensor]
+    weight: Tensor,
+    border_h: Tensor,
+    border_c: Tensor,
+    fronts: Fronts,
+    z: Sequence[Tensor],
+    arithmetic: Arithmetic | None = None,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Runs the recurrence over all cells of a map: see `scan.lstm_scan`.
 
     Args:
-        weight, border_h, border_c, fronts: as there.
+        weight, border_h, border_c, fronts, arithmetic: as there.
         z: for each direction the input-to-state values, as rows (B·H·W, 4F).
 
     Returns:
@@ -68,10 +75,16 @@ def recurrence(
         for tap, matrix in enumerate(matrices):
             a = a + torch.einsum("dnbf,dfg->dnbg", seen[:, tap : tap + n], matrix).to(a.dtype)
         a = a.to(weight.dtype)
-        o, f, i, g = a.chunk(4, dim=3)
-        c = f.sigmoid() * _seen(before_c, c, own, carry, carry + n) + i.sigmoid() * g.tanh()
-        h, own = (o.sigmoid() * c.tanh()).to(product), place
+        carried = _seen(before_c, c, own, carry, carry + n)
+        if arithmetic is None:
+            o, f, i, g = a.chunk(4, dim=3)
+            c = f.sigmoid() * carried + i.sigmoid() * g.tanh()
+            h = (o.sigmoid() * c.tanh()).to(product)
+        else:
+            h, c = torch.empty_like(carried), torch.empty_like(carried)
+            arithmetic.cell(a, carried, h, c)
         all_h.append(h)
+        own = place
     states = _unpacked(torch.cat(all_h, dim=1), cells)
     return tuple(states), c.detach()
 

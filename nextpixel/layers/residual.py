@@ -14,7 +14,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.front.place import relu
+from nextpixel.front.place import Front, relu
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d
@@ -93,6 +94,8 @@ class ConvolutionalLayer(nn.Module):
             instead of a ReLU.
     """
 
+    arithmetic: Arithmetic | None = None
+
     def __init__(
         self,
         features: int,
@@ -130,7 +133,16 @@ class ConvolutionalLayer(nn.Module):
         if self.condition_bias is not None and condition is not None:
             bias = self._bias(self.condition_bias, condition, cache)
         y = self.conv(y, cache, onto=bias)
-        return gate(y, front, self) if self.gated else relu(y, front)
+        return self._gate(y, front) if self.gated else relu(y, front)
+
+    def _gate(self, y: Tensor, front: Front | None) -> Tensor:
+        if self.arithmetic is None:
+            return gate(y, front, self)
+        if front is None:
+            return self.arithmetic.gate(y)
+        gated = front.pixel((self, "gate"), y.shape[1] // 2)
+        front.run(self.arithmetic.gate, y, gated)
+        return gated
 
     def _bias(self, bias: ConditionBias, condition: Encoded, cache: Cache | None) -> Tensor:
         if cache is not None and cache.front is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
@@ -33,6 +34,8 @@ class RowLSTMLayer(nn.Module):
         channels: number of colours C that are predicted one after another.
         widths: of what the model is conditioned on, or None.
     """
+
+    arithmetic: Arithmetic | None = None
 
     def __init__(
         self, features: int, kernel_size: int, *, channels: int, widths: Widths | None
@@ -81,7 +84,9 @@ class RowLSTMLayer(nn.Module):
             above = self._above(x, cache)
             h, c = (v.rows[:, :, 0].permute(2, 0, 1) for v in above)
         fronts = row_fronts(height, width, self.kernel_size)
-        (y,), last = lstm_scan([z], self.state_to_state[None], h[None], c[None], fronts)
+        (y,), last = lstm_scan(
+            [z], self.state_to_state[None], h[None], c[None], fronts, self.arithmetic
+        )
         if cache is not None:
             above[0].rows, above[1].rows = y[:, :, -1:], last[0].permute(1, 2, 0)[:, :, None]
         return y
@@ -115,7 +120,7 @@ class RowLSTMLayer(nn.Module):
         gates = self.input_to_state(x, cache, onto=front.of_colour(above))
         carried = front.of_colour(state.c.window(1, 0, 0))
         h, c = (front.pixel((self, name), x.shape[1] // 2) for name in ("h", "c"))
-        lstm_cell(front, gates, carried, h, c)
+        lstm_cell(front, gates, carried, h, c, self.arithmetic)
         state.h.put(h, channel)
         state.c.put(c, channel)
         return h

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from nextpixel.front.place import Front
+from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.constants import constant
 from nextpixel.layers.recurrence import Fronts, gradients, recurrence
 from nextpixel.tracing import transformed
@@ -84,11 +85,21 @@ def diagonal_fronts(height: int, width: int) -> Fronts:
     return Fronts(cells, tuple(spans), position, places, border, taps=2, carry=1)
 
 
-def lstm_cell(front: Front, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
+def lstm_cell(
+    front: Front,
+    gates: Tensor,
+    carried: Tensor,
+    h: Tensor,
+    c: Tensor,
+    arithmetic: Arithmetic | None = None,
+) -> None:
     """One step at a front: gates o, f, i, g (lanes, 4F) and cell states (lanes, F) to h and c.
 
     It overwrites the gates.
     """
+    if arithmetic is not None:
+        front.run(arithmetic.cell, gates, carried, h, c)
+        return
     o, f, i, g = gates.chunk(4, dim=1)
     front.run(gates[:, : 3 * c.shape[1]].sigmoid_)
     front.run(g.tanh_)
@@ -99,7 +110,12 @@ def lstm_cell(front: Front, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor
 
 
 def lstm_scan(
-    z: Sequence[Tensor], weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts
+    z: Sequence[Tensor],
+    weight: Tensor,
+    border_h: Tensor,
+    border_c: Tensor,
+    fronts: Fronts,
+    arithmetic: Arithmetic | None = None,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Runs the recurrence over all cells of a map.
 
@@ -109,6 +125,7 @@ def lstm_scan(
         border_h: states of the border cells, (D, borders, B, F).
         border_c: their cell states, same shape; read where the carry is a border.
         fronts: the order of the cells.
+        arithmetic: None for floating point; no other has a backward pass.
 
     Returns:
         For each direction the states h, (B, F, H, W), channels last in memory; and the cell states
@@ -118,8 +135,8 @@ def lstm_scan(
     directions, _, width, _ = weight.shape
     assert len(z) == directions == len(fronts.cells)
     rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width) for m in z]
-    if transformed():
-        h, c = recurrence(weight, border_h, border_c, fronts, rows)
+    if arithmetic is not None or transformed():
+        h, c = recurrence(weight, border_h, border_c, fronts, rows, arithmetic)
     else:
         found = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
         h, c = found[:directions], found[directions]

@@ -13,6 +13,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
+from nextpixel.layers.arithmetic import Arithmetic, convolved, rounded
 from nextpixel.layers.layout import laid_out
 from nextpixel.settings.sizes import check_kernel_size
 
@@ -40,6 +41,7 @@ class VerticalConv2d(nn.Module):
         share: of the output's initial variance that is this layer's.
     """
 
+    arithmetic: Arithmetic | None = None
     channels_last = True
 
     def __init__(
@@ -91,7 +93,8 @@ class VerticalConv2d(nn.Module):
         if self.rows_above:  # otherwise padding would copy the map, and there is no past to keep
             x = below_past_rows(self, x, self.rows_above, cache)
         weight = laid_out(self.weight, self.channels_last)
-        return functional.conv2d(x, weight, self.bias, padding=(0, self.columns_beside))
+        y = convolved(self.arithmetic, x, weight, self.bias, self.columns_beside)
+        return rounded(self.arithmetic, y)
 
     def _at_front(
         self, x: Tensor, cache: Cache, front: Front, colours: int, into: Tensor | None
@@ -104,7 +107,7 @@ class VerticalConv2d(nn.Module):
             x = state.ring.window(0, -self.columns_beside, self.columns_beside)
         front.run(torch.addmm, state.bias, x, state.weights[0], out=y)
         add_rows_above(front, y, state, self.columns_beside)
-        return y
+        return rounded(self.arithmetic, y, front)
 
     def _front_state(self, cache: Cache, front: Front, colours: int) -> "UpperRows":
         order = colour_blocks(len(self.bias), colours, self.bias.device)

@@ -1,0 +1,1 @@
+"""Lossless compression of images by a model: exact on every machine."""

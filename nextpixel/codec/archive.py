@@ -1,0 +1,201 @@
+"""From files to an archive.
+
+Pictures of one size are coded in blocks, and so memory is bounded by the blocks in progress. The
+archive is written whole or not at all.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from nextpixel.codec.compress import Coder, images_together
+from nextpixel.codec.container import FILE, Writer
+from nextpixel.codec.entries import Entry, check_name
+from nextpixel.codec.errors import CodecError
+from nextpixel.codec.pictures import AS_IT_IS, SUFFIXES, FilePicture, read_picture
+from nextpixel.conditions.values import Values, broadcast
+from nextpixel.data.folders import files_below
+from nextpixel.files.replacing import replace_file
+from nextpixel.models.core import ImageModel
+from nextpixel.settings.codec import CompressConfig
+
+__all__ = ["Packed", "check_new", "compress_files"]
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
+
+_MOST_PENDING = 1 << 25  # sub-pixels that wait for others of their size
+
+
+@dataclass
+class Packed:
+    """What became of the files of an archive.
+
+    Attributes:
+        pictures: how many were coded.
+        sub_pixels: of these.
+        coded_bytes: of these, in the archive.
+        png_bytes: of the same pictures as PNG files.
+        kept: the files that are kept as they are, by the reason.
+        left_out: the files of a folder that are no pictures.
+        source_bytes: of all files.
+        archive_bytes: of the archive.
+    """
+
+    pictures: int = 0
+    sub_pixels: int = 0
+    coded_bytes: int = 0
+    png_bytes: int = 0
+    kept: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    left_out: list[str] = field(default_factory=list)
+    source_bytes: int = 0
+    archive_bytes: int = 0
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Of the pictures that were coded, with all that the archive says about them."""
+        return 8 * self.coded_bytes / self.sub_pixels if self.sub_pixels else math.nan
+
+
+def compress_files(
+    model: ImageModel,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    config: CompressConfig = CompressConfig(),  # noqa: B008
+    *,
+    name: str = "",
+    condition: Values = (),
+    progress: Progress | None = None,
+) -> Packed:
+    """Puts pictures into an archive.
+
+    Args:
+        model: any model of nextpixel.
+        sources: files, and folders of which all pictures are taken, with their sub-folders.
+        out: the archive.
+        config: how.
+        name: what the model is called, for whoever restores the pictures.
+        condition: one value of each of the model's conditions; () for unknown.
+        progress: told how many files are done.
+
+    Raises:
+        CodecError: a file is no picture, a name occurs twice, or the archive exists.
+        UsageError: the model's arithmetic cannot be made exact.
+        OSError: the disk is full, or the like.
+    """
+    out, packed = Path(out), Packed()
+    check_new(out, config.overwrite)
+    files = _named(sources, packed)
+    coder = Coder(model)
+    with replace_file(out) as temporary, temporary.open("wb") as file:
+        writer = Writer(file, coder.header(name))
+        work = _Packing(writer, coder, config, condition, packed)
+        for done, (entry, path) in enumerate(files.items(), start=1):
+            work.add(entry, read_picture(path, model.channels, model.levels))
+            if progress is not None:
+                progress(done, len(files))
+        work.finish()
+        writer.finish()
+        packed.archive_bytes = writer.size
+    return packed
+
+
+def check_new(out: Path, overwrite: bool) -> None:
+    """Raises CodecError if a file exists that must not be replaced."""
+    if out.exists() and not overwrite:
+        raise CodecError(f"{out} exists; give another name, or ‹overwrite=True›")
+
+
+def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
+    """The files by their names in the archive."""
+    if not sources:
+        raise CodecError("there is nothing to compress; give pictures, or folders of pictures")
+    files: dict[str, Path] = {}
+    folded: dict[str, Path] = {}
+    for source in map(Path, sources):
+        if not source.exists():
+            raise CodecError(f"{source} does not exist")
+        found = [(source.name, source)]
+        if source.is_dir():
+            every = list(files_below(source, source, lambda _: True))
+            packed.left_out += [str(p) for p in every if p.suffix.lower() not in SUFFIXES]
+            every = [path for path in every if path.suffix.lower() in SUFFIXES]
+            found = [(path.relative_to(source).as_posix(), path) for path in every]
+        for entry, path in found:
+            check_name(entry)
+            other = folded.setdefault(entry.casefold(), path)
+            if other is not path:
+                raise CodecError(
+                    f"{path} and {other} would have the same name in the archive, {entry}; compress"
+                    " the folder that holds both"
+                )
+            files[entry] = path
+    if not files:
+        raise CodecError(f"there are no pictures in {', '.join(map(str, sources))}")
+    return files
+
+
+class _Packing:
+    """Blocks in progress: pictures that wait for others of their size."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        coder: Coder,
+        config: CompressConfig,
+        condition: Values,
+        packed: Packed,
+    ) -> None:
+        self._writer, self._coder, self._config = writer, coder, config
+        self._condition, self._packed = condition, packed
+        self._waiting: dict[tuple[int, ...], list[tuple[str, FilePicture]]] = defaultdict(list)
+        self._pending = 0
+
+    def add(self, name: str, picture: FilePicture) -> None:
+        """Takes a picture in."""
+        self._packed.source_bytes += len(picture.data)
+        if picture.values is None:
+            self._keep(name, picture, picture.reason)
+            return
+        shape = tuple(picture.values.shape)
+        self._waiting[shape].append((name, picture))
+        self._pending += picture.values.numel()
+        if len(self._waiting[shape]) == (
+            self._config.together or images_together(picture.values.numel())
+        ):
+            self._write(shape)
+        elif self._pending > _MOST_PENDING:
+            self.finish()
+
+    def finish(self) -> None:
+        """Writes all that wait."""
+        for shape in list(self._waiting):
+            self._write(shape)
+
+    def _write(self, shape: tuple[int, ...]) -> None:
+        waiting = self._waiting.pop(shape)
+        x = torch.stack([picture.values for _, picture in waiting if picture.values is not None])
+        self._pending -= x.numel()
+        model, size = self._coder.model, (shape[1], shape[2])
+        given = self._condition or tuple(part.unknown(1, size) for part in model.conditions)
+        values = broadcast(model.conditions, given, len(x), size, torch.device("cpu"))
+        kind, body = self._coder.encode(x, values)
+        if len(body) >= sum(len(picture.data) for _, picture in waiting):
+            for name, picture in waiting:
+                self._keep(name, picture, "the file is smaller than what the model makes of it")
+            return
+        before = self._writer.size
+        entries = [Entry(name, picture.note) for name, picture in waiting]
+        self._writer.add(kind, body, entries)
+        self._packed.pictures += len(x)
+        self._packed.sub_pixels += x.numel()
+        self._packed.coded_bytes += self._writer.size - before
+        self._packed.png_bytes += sum(picture.png_bytes for _, picture in waiting)
+
+    def _keep(self, name: str, picture: FilePicture, reason: str) -> None:
+        self._packed.kept[reason].append(name)
+        self._writer.add(FILE, picture.data, [Entry(name, AS_IT_IS)])

@@ -1,0 +1,195 @@
+"""The file format of compressed images: see docs/reference/format.md.
+
+A file is a header, blocks, and an index at its end::
+
+    header   magic, version, fingerprint of the model, channels, levels, name of the model, CRC-32
+    block    kind, length, body, CRC-32                              any number of them
+    index    a block: the length of every block, how many entries it has, and their names and notes
+    footer   where the index begins, magic
+
+Whatever a file claims, memory is bounded by its own size, and by `MOST_SITES` values of the images
+of a block.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import BinaryIO
+
+from nextpixel.codec.entries import Entry, pack_entries, unpack_entries
+from nextpixel.codec.errors import CodecError
+from nextpixel.codec.fields import Fields, text, varint
+
+__all__ = ["CODED", "FILE", "MOST_SITES", "PLAIN", "Header", "Reader", "Writer"]
+
+MOST_SITES = 1 << 26
+"""Values of all images of a block: 22 megapixels in RGB."""
+
+_MAGIC, _END = b"\x89npx\r\n\x1a\n", b"npx\n"
+_VERSION = 1
+_INDEX, CODED, PLAIN, FILE = range(4)
+_FINGERPRINT = 16
+_FOOTER = struct.Struct("<Q4s")
+_LONGEST_HEADER = 1 << 16
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file was compressed with.
+
+    Attributes:
+        fingerprint: of the exact model, its first 16 bytes.
+        channels, levels: of the images.
+        model: what the model was called.
+    """
+
+    fingerprint: bytes
+    channels: int
+    levels: int
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", self.fingerprint[:_FINGERPRINT])
+
+
+def _damaged(what: str = "data") -> str:
+    return f"the compressed {what} is damaged"
+
+
+@dataclass
+class Writer:
+    """Writes a file block by block.
+
+    Attributes:
+        file: where to; it is only appended to.
+        size: bytes written so far.
+    """
+
+    file: BinaryIO
+    header: Header
+    size: int = 0
+    _lengths: list[int] = field(default_factory=list)
+    _counts: list[int] = field(default_factory=list)
+    _entries: list[Entry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        numbers = map(varint, (self.header.channels, self.header.levels))
+        model = text(self.header.model)
+        start = b"".join([_MAGIC, varint(_VERSION), self.header.fingerprint, *numbers, model])
+        self._write(start + _checksum(start))
+
+    def add(self, kind: int, body: bytes, entries: Sequence[Entry]) -> None:
+        """Writes a block of entries."""
+        before = self.size
+        self._block(kind, body)
+        self._lengths.append(self.size - before)
+        self._counts.append(len(entries))
+        self._entries += entries
+
+    def finish(self) -> None:
+        """Writes the index and the footer."""
+        start = self.size
+        numbers = map(varint, [len(self._lengths), *self._lengths, *self._counts])
+        self._block(_INDEX, b"".join(numbers) + pack_entries(self._entries))
+        self._write(_FOOTER.pack(start, _END))
+
+    def _block(self, kind: int, body: bytes) -> None:
+        head = varint(kind) + varint(len(body))
+        self._write(head)
+        self._write(body)
+        self._write(_checksum(head, body))
+
+    def _write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.size += len(data)
+
+
+def _checksum(*parts: bytes) -> bytes:
+    value = 0
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return struct.pack("<I", value)
+
+
+class Reader:
+    """Reads a file, any block at a time.
+
+    Args:
+        file: one that can be sought in.
+
+    Attributes:
+        header: what it was compressed with.
+        entries: the entries of each block.
+
+    Raises:
+        CodecError: it is no such file, of a newer version, damaged or truncated.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        self.header, start = self._header()
+        if self._size < start + _FOOTER.size:
+            raise CodecError("the compressed data is truncated: its end is missing")
+        at, end = _FOOTER.unpack(self._at(self._size - _FOOTER.size, _FOOTER.size))
+        if end != _END:
+            raise CodecError("the compressed data is truncated: its end is missing")
+        if not start <= at <= self._size - _FOOTER.size:
+            raise CodecError(_damaged("data's index"))
+        kind, body = self._block(at, self._size - _FOOTER.size - at)
+        if kind != _INDEX:
+            raise CodecError(_damaged("data's index"))
+        index = Fields(body)
+        blocks = index.varint()
+        if blocks > len(body):
+            raise CodecError(_damaged("data's index"))
+        self._lengths = [index.varint() for _ in range(blocks)]
+        self._starts = list(accumulate(self._lengths, initial=start))
+        counts = [index.varint() for _ in range(blocks)]
+        entries = unpack_entries(index, sum(counts), self._size)
+        if self._starts[-1] != at or index.bytes():
+            raise CodecError(_damaged("data's index"))
+        ends = list(accumulate(counts, initial=0))
+        self.entries = [entries[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+    def block(self, number: int) -> tuple[int, bytes]:
+        """Kind and body of a block."""
+        return self._block(self._starts[number], self._lengths[number])
+
+    def length(self, number: int) -> int:
+        """The bytes of a block."""
+        return self._lengths[number]
+
+    def _header(self) -> tuple[Header, int]:
+        fields = Fields(self._at(0, min(self._size, _LONGEST_HEADER)))
+        if self._size < len(_MAGIC) or fields.bytes(len(_MAGIC)) != _MAGIC:
+            raise CodecError("this is not a file that nextpixel compressed")
+        version = fields.varint()
+        if version != _VERSION:
+            raise CodecError(
+                f"this was compressed by a newer nextpixel, in version {version} of the format;"
+                " install it"
+            )
+        fingerprint = fields.bytes(_FINGERPRINT)
+        header = Header(fingerprint, fields.varint(), fields.varint(), fields.text())
+        read = self._at(0, fields.at)
+        if fields.bytes(4) != _checksum(read):
+            raise CodecError(_damaged("data's header"))
+        return header, fields.at
+
+    def _block(self, start: int, length: int) -> tuple[int, bytes]:
+        if start + length > self._size:
+            raise CodecError(_damaged())
+        data = self._at(start, length)
+        fields = Fields(data)
+        kind, body = fields.varint(), fields.bytes(fields.varint())
+        if fields.bytes() != _checksum(data[:-4]):
+            raise CodecError(_damaged())
+        return kind, body
+
+    def _at(self, start: int, length: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(length)

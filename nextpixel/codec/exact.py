@@ -1,0 +1,282 @@
+"""A model in exact arithmetic: the same network, whose results are the same on every machine.
+
+In floating point a sum depends on the order of its terms, and so on the batch, the threads, the
+layout of memory and the device. Here every factor of a product is a multiple of a power of two, and
+so small that all partial sums of products fit into the 53 bits of float64. No sum is rounded before
+it is complete, and so it is the mathematical value, whatever the order:
+
+================================================  ======================
+weights and biases                                multiples of 2^-12
+images, vectors, maps, positions                  multiples of 2^-16
+features, gates, logits, states and cell states   multiples of 2^-10
+outputs of a logistic mixture                     multiples of 2^-16
+tanh and σ, of multiples of 2^-10 up to ±12       multiples of 2^-12
+================================================  ======================
+
+All but the weights are held in ±2^11. With Σ|w| ≤ 512 for every output of every layer, which is
+checked, a product is at most 2^21 and what is added up for one number less than 2^25: in units of
+2^-28, the finest grid of a product, less than 2^53.
+"""
+
+import copy
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nextpixel.codec.tables import STEPS, WIDEST, squashing
+from nextpixel.conditions.kinds import conditions_to_json
+from nextpixel.errors import UsageError
+from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
+from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
+from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
+from nextpixel.layers.gated import GatedBlock
+from nextpixel.layers.inputs import CategoricalInput, OrdinalInput
+from nextpixel.layers.layout import Conv2d, ConvTranspose2d, lay_out
+from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
+from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
+from nextpixel.layers.row_lstm import RowLSTMLayer
+from nextpixel.layers.vertical_conv import VerticalConv2d
+from nextpixel.models.autoencoder import PixelCNNAutoencoder
+from nextpixel.models.core import AutoregressiveModel, ImageModel
+from nextpixel.models.registry import MODELS
+from nextpixel.models.wrapping import unwrap
+
+__all__ = ["Dyadic", "exact", "fingerprint"]
+
+_LARGEST = 2.0**11
+_WEIGHTS = 12
+_MOST_WEIGHT = 512
+_FEW_INPUTS = 20  # torch's own convolution is faster up to about so many features
+
+
+class Dyadic:
+    """The arithmetic of multiples of powers of two: see the top of this file."""
+
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int) -> Tensor:
+        """A convolution, tap by tap: sums have no order, and torch has no fast one in float64."""
+        outputs, inputs, rows, columns = weight.shape
+        if rows * columns == 1 or inputs < _FEW_INPUTS:
+            return functional.conv2d(x, weight, bias, padding=(0, beside))
+        x = functional.pad(x, (beside, beside))
+        batch, _, height, width = x.shape
+        # A tap is a slice of the rows laid end to end; where it runs over an end is cut off.
+        ends, length = x.flatten(2), (height - rows) * width + width - columns + 1
+        y = x.new_zeros(batch, outputs, (height - rows + 1) * width)
+        if bias is not None:
+            y += bias[:, None]
+        for row, column in itertools.product(range(rows), range(columns)):
+            tap, start = weight[:, :, row, column], row * width + column
+            if tap.any():
+                y[:, :, :length].baddbmm_(
+                    tap.contiguous().expand(batch, -1, -1), ends[:, :, start : start + length]
+                )
+        found = y.view(batch, outputs, -1, width)
+        return found[:, :, :, : width - columns + 1].contiguous()
+
+    def rounded(self, y: Tensor, places: int) -> Tensor:
+        """To the nearest multiple of 2^-places, ties to even, within ±2^11; in place."""
+        # In the binade of `shift`, float64 holds the multiples of 2^-places and no others.
+        shift = 1.5 * 2.0 ** (52 - places)
+        return y.clamp_(-_LARGEST, _LARGEST).add_(shift).sub_(shift)
+
+    def gate(self, y: Tensor, into: Tensor | None = None) -> Tensor:
+        """tanh(a) ⊙ σ(b) of the halves of y, multiples of 2^-10 (B, 2F, …)."""
+        found = _looked_up(
+            y, _places("tσ", y.shape[1] // 2, y.device).view(-1, *[1] * (y.ndim - 2))
+        )
+        a, b = found.chunk(2, dim=1)
+        return self.rounded(torch.mul(a, b, out=into), FEATURES)
+
+    def cell(self, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
+        """One step of an LSTM; it overwrites the gates, sums that are rounded first."""
+        width = c.shape[-1]
+        found = _looked_up(self.rounded(gates, FEATURES), _places("σσσt", width, gates.device))
+        o, f, i, g = found.chunk(4, dim=-1)
+        self.rounded(torch.mul(f, carried, out=c).addcmul_(i, g), FEATURES)
+        tanh = _looked_up(c, _places("t", width, c.device))
+        self.rounded(torch.mul(o, tanh, out=h), FEATURES)
+
+    def positions(
+        self, waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
+    ) -> Tensor:
+        """Waves at every pixel, of cosines that are themselves multiples of 2^-16."""
+        of_rows, of_columns = (
+            torch.tensor(
+                [
+                    [_cosine(k * (2 * n + 1), 2 * side) for n in range(side)]
+                    for k in range(waves + 1)
+                ],
+                dtype=dtype,
+                device="cpu",
+            )
+            for side in (height, width)
+        )
+        products = (of_rows[:, None, :, None] * of_columns[None, :, None, :]).flatten(0, 1)
+        return self.rounded(products, LOCATIONS)[None, 1:].to(device)
+
+
+def _looked_up(y: Tensor, zeros: Tensor) -> Tensor:
+    """Values of tanh or σ of multiples of 2^-10; `zeros` are the places of those of zero."""
+    places = torch.add(zeros, y.clamp(-WIDEST / STEPS, WIDEST / STEPS), alpha=STEPS).int()
+    return squashing(y.device).index_select(0, places.flatten()).view(y.shape)
+
+
+@lru_cache(maxsize=64)
+def _places(functions: str, width: int, device: torch.device) -> Tensor:
+    """Where tanh ("t") or σ of zero is in the tables, for so many features of each function."""
+    zeros = [WIDEST if function == "t" else 3 * WIDEST + 1 for function in functions]
+    places = torch.tensor(zeros, dtype=torch.float64, device=device)
+    return places.repeat_interleave(width)
+
+
+_PI = 0x3243F6A8885A308D313198A2E03707344  # times 2^128
+
+
+def _cosine(numerator: int, denominator: int) -> float:
+    """cos(π · numerator / denominator), rounded to a multiple of 2^-16, in integers alone."""
+    angle = abs(numerator) % (2 * denominator)
+    angle = min(angle, 2 * denominator - angle) * _PI // denominator
+    square, term, total, k = angle * angle >> 128, 1 << 128, 0, 0
+    while term:
+        total += term
+        term = -(term * square >> 128) // ((k + 1) * (k + 2))
+        k += 2
+    half = 1 << (127 - LOCATIONS)
+    return (total + half >> (128 - LOCATIONS)) / (1 << LOCATIONS)
+
+
+_DYADIC = Dyadic()
+
+# For every layer with weights, over which axes a number of its output adds them up.
+_SUMS: dict[type[nn.Module], tuple[int, ...]] = {
+    MaskedConv2d: (1, 2, 3),
+    VerticalConv2d: (1, 2, 3),
+    Conv2d: (1, 2, 3),
+    ConvTranspose2d: (0, 2, 3),
+    nn.Conv2d: (1, 2, 3),
+    nn.ConvTranspose2d: (0, 2, 3),
+    nn.Linear: (1,),
+    RowLSTMLayer: (0, 1),
+    DiagonalBiLSTMLayer: (1, 2),
+}
+_OTHERS: tuple[type[nn.Module], ...] = (
+    CategoricalInput,
+    ConditionBias,
+    ConditionEncoder,
+    ConvolutionalLayer,
+    FirstConv2d,
+    GatedBlock,
+    OrdinalInput,
+    ResidualBlock,
+    nn.Dropout,
+    nn.ModuleList,
+    nn.ReLU,
+    nn.Sequential,
+)
+
+
+def exact(model: ImageModel) -> ImageModel:
+    """A copy of a model that computes exactly: the same distribution to about a thousandth.
+
+    Its logits are the same integers in units of 2^-10, whatever the batch, the order, the threads,
+    the layout and the machine. It is called like any model, `exact(model)(x, condition, cache)`,
+    but cannot be trained. Of an auto-encoder it is the decoder, which takes codes.
+
+    Args:
+        model: a model of nextpixel, in float32 or any other precision.
+
+    Raises:
+        UsageError: a part of the model is not nextpixel's own, or its weights are too large for
+            the guarantee, or not finite.
+    """
+    inside = unwrap(model)
+    if isinstance(inside, PixelCNNAutoencoder):
+        inside = inside.decoder
+    made = copy.deepcopy(inside).double().eval().requires_grad_(False)
+    lay_out(made, channels_last=False)
+    known = (*_SUMS, *_OTHERS, *MODELS.values())
+    for name, part in made.named_modules():
+        _check_code(name, part, known)
+        if hasattr(type(part), "arithmetic"):
+            part.arithmetic = _DYADIC
+        axes = _SUMS.get(type(part))
+        for key, parameter in part.named_parameters(recurse=False):
+            if not parameter.isfinite().all():
+                raise UsageError(f"{name}.{key} of the model is not finite; train the model again")
+            initial = key.startswith("initial")
+            places = LOCATIONS if axes is None else FEATURES if initial else _WEIGHTS
+            _DYADIC.rounded(parameter, places)
+        if axes is not None:
+            _check_sums(name, part, axes)
+    assert isinstance(made, ImageModel)
+    return made
+
+
+def _check_code(name: str, part: nn.Module, known: tuple[type[nn.Module], ...]) -> None:
+    """Raises unless all code of a part is known to be exact."""
+    if type(part) not in known:
+        raise UsageError(
+            f"{name or 'the model'} is of the class {type(part).__name__}, whose arithmetic is not"
+            " known to be exact; compress with a model of nextpixel's own classes"
+        )
+    if "forward" in vars(part) or part._forward_hooks or part._forward_pre_hooks:
+        raise UsageError(
+            f"{name or 'the model'} has a hook or a forward of its own, whose arithmetic is not"
+            " known to be exact; remove it"
+        )
+
+
+def _check_sums(name: str, part: nn.Module, axes: tuple[int, ...]) -> None:
+    """Raises unless no sum of products of a layer can need more than 53 bits."""
+    if isinstance(part, MaskedConv2d):
+        weight = part.masked_weight()
+    else:
+        weight = next(
+            value for key, value in part.named_parameters() if key in ("weight", "state_to_state")
+        )
+    total = weight.abs().sum(dim=axes).flatten()
+    bias = getattr(part, "bias", None)
+    if bias is not None:
+        total = total + bias.abs()
+    largest = float(total.max())
+    if largest > _MOST_WEIGHT:
+        raise UsageError(
+            f"the absolute weights of an output of the layer {name} add up to {largest:,.1f}, and"
+            f" exact sums are guaranteed up to {_MOST_WEIGHT}; compress with another model"
+        )
+
+
+def fingerprint(model: ImageModel) -> bytes:
+    """SHA-256 of an exact model: of its integers, and of the settings that are no defaults.
+
+    Two models with one fingerprint compress to the same bytes, whatever files they come from.
+    """
+    digest = hashlib.sha256(json.dumps(list(_settings(model)), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        values = tensor.detach().cpu().double().contiguous().numpy()
+        digest.update(np.array(values.shape, dtype="<i8").tobytes())
+        digest.update(values.astype("<f8").tobytes())
+    return digest.digest()
+
+
+def _settings(model: ImageModel) -> Iterator[tuple[str, int, dict[str, object]]]:
+    """Of each scale the class, the step, and what a later version cannot give another meaning."""
+    for scale in model.scales():
+        assert isinstance(scale.network, AutoregressiveModel)
+        settings = scale.network.settings
+        told = {
+            field.name: getattr(settings, field.name)
+            for field in fields(settings)
+            if field.default is MISSING or getattr(settings, field.name) != field.default
+        }
+        told["condition"] = conditions_to_json(scale.network.conditions)
+        yield type(scale.network).__name__, scale.step, told

@@ -1,0 +1,204 @@
+"""From an archive to files: all of them, or some by name.
+
+What is damaged does not keep the others from being restored.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nextpixel.codec.archive import check_new
+from nextpixel.codec.compress import Coder
+from nextpixel.codec.container import CODED, FILE, Reader
+from nextpixel.codec.entries import Entry, check_name
+from nextpixel.codec.errors import CodecError
+from nextpixel.codec.fields import Fields
+from nextpixel.codec.pictures import restored_file
+from nextpixel.files.replacing import new_folder, replace_file
+from nextpixel.models.core import ImageModel
+from nextpixel.settings.codec import DecompressConfig
+
+__all__ = ["Listed", "archive_model", "decompress_files", "list_archive", "verify_archive"]
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry of an archive.
+
+    Attributes:
+        name: its relative path.
+        size: (H, W), or None if it is a file that is kept as it is.
+        bytes: its share of the bytes of its block.
+        how: "coded", "plain" or "file".
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    bytes: float
+    how: str
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Reader]:
+    with path.open("rb") as file:
+        try:
+            reader = Reader(file)
+        except CodecError as error:
+            raise CodecError(f"{path}: {error.sentence}") from None
+        yield reader
+
+
+def archive_model(archive: str | Path) -> str:
+    """What the model of an archive is called; "" if nothing is known.
+
+    Raises:
+        CodecError: it is no archive, or damaged.
+    """
+    with _opened(Path(archive)) as reader:
+        return reader.header.model
+
+
+def list_archive(archive: str | Path) -> list[Listed]:
+    """The entries of an archive, by name. It needs no model.
+
+    Raises:
+        CodecError: it is no archive, or damaged.
+    """
+    listed = []
+    with _opened(Path(archive)) as reader:
+        for number, entries in enumerate(reader.entries):
+            kind, body = reader.block(number)
+            how = {CODED: "coded", FILE: "file"}.get(kind, "plain")
+            size = None
+            if kind != FILE:
+                _, height, width = _dimensions(body)
+                size = height, width
+            share = reader.length(number) / max(1, len(entries))
+            for place, entry in enumerate(entries):
+                listed.append(Listed(_name(entry, number, place), size, share, how))
+    return sorted(listed, key=lambda entry: entry.name)
+
+
+def _dimensions(body: bytes) -> tuple[int, int, int]:
+    fields = Fields(body)
+    return fields.varint(), fields.varint(), fields.varint()
+
+
+def _name(entry: Entry, block: int, place: int) -> str:
+    """The name of an entry; one that came from an array gets numbers."""
+    return entry.name or f"{block:06}-{place:02}.png"
+
+
+def decompress_files(
+    model: ImageModel,
+    archive: str | Path,
+    folder: str | Path,
+    config: DecompressConfig = DecompressConfig(),  # noqa: B008
+    *,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Restores the pictures of an archive into a folder.
+
+    What is damaged is named at the end, when all others are restored.
+
+    Args:
+        model: the one that compressed them.
+        archive: of `compress_files`.
+        folder: where to; it is made if it does not exist.
+        config: which.
+        progress: told how many pictures are done.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        CodecError: the archive is of another model, damaged, truncated or foreign; it has no such
+            picture; or a file exists.
+        OSError: the disk is full, or the like.
+    """
+    folder, written = Path(folder), []
+    with new_folder(folder):
+        for name, data in _files(model, Path(archive), config.only or (), folder, config, progress):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replace_file(path, to_disk=False) as temporary:
+                temporary.write_bytes(data)
+            written.append(path)
+    return written
+
+
+def verify_archive(
+    model: ImageModel, archive: str | Path, *, progress: Progress | None = None
+) -> int:
+    """Decodes all pictures of an archive, and writes nothing: how many there are.
+
+    Raises:
+        CodecError: something is damaged; it says what.
+    """
+    every = _files(model, Path(archive), (), None, DecompressConfig(), progress)
+    return sum(1 for _ in every)
+
+
+def _files(
+    model: ImageModel,
+    archive: Path,
+    only: Sequence[str],
+    folder: Path | None,
+    config: DecompressConfig,
+    progress: Progress | None,
+) -> Iterator[tuple[str, bytes]]:
+    """The files of an archive; raises at its end if some are damaged."""
+    with _opened(archive) as reader:
+        coder = Coder(model)
+        coder.check(reader.header)
+        blocks = [
+            [_name(entry, number, place) for place, entry in enumerate(entries)]
+            for number, entries in enumerate(reader.entries)
+        ]
+        names = [name for block in blocks for name in block]
+        for name in names:
+            check_name(name)
+        if len({name.casefold() for name in names}) != len(names):
+            raise CodecError("two pictures have the same name, so the data is damaged")
+        missing = set(only) - set(names)
+        if missing:
+            raise CodecError(
+                f"there is no picture {sorted(missing)[0]}; see nextpixel archive list"
+            )
+        wanted = set(only) or set(names)
+        if folder is not None:
+            for name in wanted:
+                check_new(folder / name, config.overwrite)
+        done, damaged = 0, []
+        for number, block in enumerate(blocks):
+            if wanted.isdisjoint(block):
+                continue
+            try:
+                for place, data in enumerate(_decoded(coder, reader, number)):
+                    if block[place] in wanted:
+                        yield block[place], data
+            except CodecError:
+                damaged += [name for name in block if name in wanted]
+            done += len(wanted.intersection(block))
+            if progress is not None:
+                progress(done, len(wanted))
+        if damaged:
+            more = f" and {len(damaged) - 1:,} others" if len(damaged) > 1 else ""
+            raise CodecError(f"{damaged[0]}{more} cannot be restored: the data is damaged")
+
+
+def _decoded(coder: Coder, reader: Reader, number: int) -> list[bytes]:
+    """The files of a block."""
+    kind, body = reader.block(number)
+    entries = reader.entries[number]
+    if kind == FILE:
+        return [body]
+    images = coder.decode(kind, body)
+    if len(images) != len(entries):
+        raise CodecError("the compressed data's index is damaged")
+    levels = coder.model.levels
+    return [restored_file(x, entry.note, levels) for x, entry in zip(images, entries, strict=True)]

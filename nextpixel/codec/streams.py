@@ -1,0 +1,159 @@
+"""From images of one size to a stream and back.
+
+Encoding is one parallel pass, in which every sub-pixel's interval of numbers is looked up; decoding
+is the walk. Both go through the sub-pixels in the same order, which the stream's description fixes:
+scale by scale (`models.core.Scale`), in the order of
+
+1. the time, column + lag · row, as in `nextpixel.front.skew`,
+2. the colour,
+3. the row,
+4. the image.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nextpixel.border import Admitted
+from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
+from nextpixel.codec.errors import CodecError
+from nextpixel.codec.frequencies import cumulative, precision
+from nextpixel.conditions.values import Values, broadcast
+from nextpixel.front.skew import Reach, Skew
+from nextpixel.layers.heads import Distribution
+from nextpixel.models.core import ImageModel, Scale
+from nextpixel.models.evaluation import evaluating
+from nextpixel.plan import Plan, apart
+from nextpixel.scoring import passes
+
+__all__ = ["Stream", "decode_images", "encode_images"]
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Images of one size, encoded.
+
+    Attributes:
+        lags: of every scale, in their order, how many columns a row is behind the one above it.
+        lanes: of the coder.
+        data: the coder's.
+    """
+
+    lags: tuple[int, ...]
+    lanes: int
+    data: bytes
+
+
+def encode_images(model: ImageModel, x: Tensor, values: Values) -> Stream:
+    """Encodes images (B, C, H, W).
+
+    Args:
+        model: of `codec.exact`.
+        x: integers 0 … levels-1.
+        values: of the model's conditions, for each image.
+    """
+    batch, height, width = len(x), x.shape[2], x.shape[3]
+    found = torch.zeros(batch, 2 * model.channels, height, width, dtype=torch.int64)
+    with _plain():
+        given = Admitted(model, x, values, single=False)
+        for images, rows, columns, bounds in passes(given, None, ask=_bounds):
+            found[images, :, rows, columns] += bounds.long()
+    starts, sizes = found.numpy().reshape(batch, 2, model.channels, height, width).swapaxes(0, 1)
+    lags, sequences = [], []
+    for scale in model.scales():
+        few = len(range(0, height, scale.step)), len(range(0, width, scale.step))
+        reach = scale.network.reach
+        lags.append(Skew.of(reach, range(few[0]), few[1], batch, raster=False).lag)
+        sequences.append(_order(scale, model.channels, few, lags[-1]))
+    channel, row, column = np.concatenate(sequences, axis=1)
+    starts, sizes = (m[:, channel, row, column].T.ravel() for m in (starts, sizes))
+    lanes = lanes_for(float((precision(model.levels) - np.log2(sizes)).sum()))
+    return Stream(tuple(lags), lanes, encode(starts, sizes, model.levels, lanes))
+
+
+def decode_images(
+    model: ImageModel, stream: Stream, batch: int, size: tuple[int, int], values: Values
+) -> Tensor:
+    """Decodes images: integers (B, C, H, W).
+
+    Raises:
+        CodecError: the stream is damaged.
+    """
+    scales = list(model.scales())
+    if not 1 <= stream.lanes <= MOST_LANES or len(stream.lags) != len(scales):
+        raise CodecError("the compressed data is damaged")
+    for scale, lag in zip(scales, stream.lags, strict=True):
+        period = _period(scale.network.reach, len(range(0, size[1], scale.step)))
+        if not min(scale.network.reach.lag or period, period) <= lag <= period:
+            raise CodecError("the compressed data is damaged")
+    x = torch.zeros(batch, model.channels, *size, dtype=torch.int64, device=model.device)
+    given = broadcast(model.conditions, values, batch, size, model.device)
+    decoder = Decoder(stream.data, model.levels, stream.lanes)
+    lags = {scale.step: lag for scale, lag in zip(scales, stream.lags, strict=True)}
+    with _plain():
+        for _ in apart(_decoded(evaluating(model), x, given, lags, decoder), x.device):
+            pass
+    decoder.finish()
+    return x
+
+
+def _plain() -> AbstractContextManager[None]:
+    """Convolutions are sums of products within a block, and no transforms of them."""
+    return torch.backends.cudnn.flags(enabled=False)
+
+
+def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
+    """Where each value's numbers begin, and how many there are: (B, 2 C, rows, W)."""
+    batch, channels, rows, width = values.shape
+    bounds = []
+    for channel in range(channels):
+        wanted = values[:, channel].flatten().cpu().numpy().astype(np.int64)[:, None]
+        both = np.concatenate([wanted, wanted + 1], axis=1)
+        found = cumulative(distribution, values, channel).at(both)
+        bounds.append(np.stack([found[:, 0], found[:, 1] - found[:, 0]]))
+    every = torch.from_numpy(np.stack(bounds, axis=1))  # (2, C, sites)
+    return every.view(2 * channels, batch, rows, width).transpose(0, 1)
+
+
+def _order(
+    scale: Scale, channels: int, size: tuple[int, int], lag: int
+) -> tuple[Integers, Integers, Integers]:
+    """Channel, row and column of a scale's sub-pixels in the whole image, in their order."""
+    channel, row, column = (m.ravel() for m in np.indices((channels, *size)))
+    if scale.coarser is not None:
+        apart = scale.coarser // scale.step
+        counts = (row % apart > 0) | (column % apart > 0)
+        channel, row, column = channel[counts], row[counts], column[counts]
+    order = np.lexsort((row, channel, column + lag * row))
+    return channel[order], row[order] * scale.step, column[order] * scale.step
+
+
+def _period(reach: Reach, width: int) -> int:
+    """The lag of raster order."""
+    return max(width + reach.beside, reach.lead + 1)
+
+
+def _decoded(
+    model: ImageModel, x: Tensor, values: Values, lags: Mapping[int, int], decoder: Decoder
+) -> Generator[bool, None, None]:
+    """Decodes all sub-pixels into x, step by step of the walk."""
+    unknown = torch.ones(1, *x.shape[1:], dtype=torch.bool)
+    images = np.arange(len(x))
+    for step in Plan(model, x, values, unknown, raster=False, lags=lags).steps():
+        rows = step.front.skew.pixels(torch.tensor([step.front.time]))[0][0].numpy()
+        slots = np.flatnonzero(step.slots.cpu().numpy())
+        slots = slots[rows[slots].argsort()]
+        lanes = (slots[:, None] * len(x) + images).ravel()
+        distributions = cumulative(step.distribution, step.given(), step.channel)
+        decoded = decoder.decode(distributions.part(lanes))
+        sites = step.front.sites[torch.from_numpy(lanes).to(x.device)]
+        of_colour = step.front.flat(step.front.x, step.channel)
+        of_colour.index_copy_(0, sites, torch.from_numpy(decoded).to(x.device))
+        yield True

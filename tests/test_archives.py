@@ -1,0 +1,239 @@
+"""Archives of pictures: nothing is lost unsaid, and nothing is written where it does not belong."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from nextpixel import GatedPixelCNN
+from nextpixel.checkpoint import save
+from nextpixel.cli.app import main
+from nextpixel.codec.archive import compress_files
+from nextpixel.codec.compress import Coder
+from nextpixel.codec.container import FILE, Writer
+from nextpixel.codec.entries import Entry, check_name, pack_entries, unpack_entries
+from nextpixel.codec.errors import CodecError
+from nextpixel.codec.fields import Fields
+from nextpixel.codec.pictures import read_picture
+from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
+from nextpixel.models.core import ImageModel
+from nextpixel.settings.codec import CompressConfig, DecompressConfig
+
+
+@pytest.fixture(scope="module")
+def model() -> ImageModel:
+    torch.manual_seed(0)
+    return GatedPixelCNN(levels=256, features=4, layers=1, kernel_size=3).eval()
+
+
+def picture(path: Path, size: tuple[int, int] = (10, 9), **keywords: object) -> Path:
+    """A file of grey noise."""
+    values = np.random.default_rng(len(path.name)).integers(0, 256, size, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, **keywords)  # type: ignore[arg-type]
+    return path
+
+
+def folder_of(place: Path) -> Path:
+    info = PngInfo()
+    info.add_text("Title", "noise")
+    info.add(b"gAMA", (45455).to_bytes(4, "big"))
+    info.add(b"sRGB", b"\0")
+    exif = Image.Exif()
+    exif[0x010E] = "noise"
+    picture(place / "1.png")
+    picture(place / "2.png")
+    picture(place / "deep" / "3.bmp")
+    picture(place / "deep" / "4.pgm")
+    picture(place / "text.png", pnginfo=info, dpi=(72, 72))
+    picture(place / "exif.png", exif=exif, icc_profile=b"profile")
+    picture(place / "lossy.jpg")
+    Image.new("RGBA", (5, 4), (1, 2, 3, 4)).save(place / "alpha.png")
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(place / "deep.png")
+    Image.new("P", (4, 4)).save(place / "palette.png")
+    (place / "notes.txt").write_text("no picture")
+    return place
+
+
+KEPT = {"alpha.png", "deep.png", "lossy.jpg", "palette.png"}
+
+
+def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path: Path) -> None:
+    source, archive = folder_of(tmp_path / "in"), tmp_path / "a.npx"
+    packed = compress_files(model, [source], archive)
+    kept = {name for names in packed.kept.values() for name in names}
+    assert kept == KEPT and packed.left_out == [str(source / "notes.txt")]
+    assert packed.archive_bytes == archive.stat().st_size
+    written = decompress_files(model, archive, tmp_path / "out")
+    assert len(written) == packed.pictures + len(KEPT) == 10
+    for path in written:
+        original = source / path.relative_to(tmp_path / "out")
+        with Image.open(original) as a, Image.open(path) as b:
+            assert (a.format, a.mode, a.size, a.info) == (b.format, b.mode, b.size, b.info)
+            assert a.tobytes() == b.tobytes()
+        if original.name in KEPT:
+            assert path.read_bytes() == original.read_bytes()
+    assert verify_archive(model, archive) == 10
+    listed = {entry.name: entry for entry in list_archive(archive)}
+    assert listed["deep/3.bmp"].size == (10, 9) and listed["lossy.jpg"].size is None
+
+
+def test_a_picture_is_restored_without_the_others(model: ImageModel, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for number in range(6):
+        picture(source / f"{number}.png")
+    archive = tmp_path / "a.npx"
+    compress_files(model, [source], archive, CompressConfig(together=2))
+    only = DecompressConfig(only=("3.png",))
+    (path,) = decompress_files(model, archive, tmp_path / "one", only)
+    assert path.name == "3.png"
+    with pytest.raises(CodecError, match="no picture 9.png"):
+        decompress_files(model, archive, tmp_path / "none", DecompressConfig(only=("9.png",)))
+    assert not (tmp_path / "none").exists()
+    data = bytearray(archive.read_bytes())
+    data[65] ^= 1  # in the first block
+    archive.write_bytes(data)
+    with pytest.raises(CodecError, match=r"0\.png and 1 others cannot be restored"):
+        decompress_files(model, archive, tmp_path / "rest")
+    assert sorted(p.name for p in (tmp_path / "rest").iterdir()) == [
+        f"{k}.png" for k in (2, 3, 4, 5)
+    ]
+
+
+def test_nothing_is_replaced_unasked(model: ImageModel, tmp_path: Path) -> None:
+    one, archive = picture(tmp_path / "1.png"), tmp_path / "a.npx"
+    compress_files(model, [one], archive)
+    before = archive.read_bytes()
+    with pytest.raises(CodecError, match="exists"):
+        compress_files(model, [one], archive)
+    with pytest.raises(CodecError, match="exists"):
+        decompress_files(model, archive, tmp_path)
+    picture(tmp_path / "other" / "1.png")
+    with pytest.raises(CodecError, match="same name"):
+        compress_files(model, [one, tmp_path / "other"], tmp_path / "b.npx")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(CodecError, match=r"bad\.png is no picture"):
+        compress_files(model, [one, tmp_path / "bad.png"], archive, CompressConfig(overwrite=True))
+    assert archive.read_bytes() == before and not (tmp_path / "b.npx").exists()
+    compress_files(model, [one], archive, CompressConfig(overwrite=True))
+    assert archive.read_bytes() == before  # the same bytes again
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../a.png",
+        "/a.png",
+        "a/../b.png",
+        "C:/a.png",
+        "a\\b.png",
+        "a//b",
+        "nul.png",
+        "a\nb",
+        "",
+        "b.",
+    ],
+)
+def test_unsafe_names_are_refused(model: ImageModel, tmp_path: Path, name: str) -> None:
+    with pytest.raises(CodecError, match="not safe"):
+        check_name(name)
+    if not name:
+        return
+    archive = tmp_path / "in" / "a.npx"
+    archive.parent.mkdir()
+    with archive.open("wb") as file:
+        writer = Writer(file, Coder(model).header())
+        writer.add(FILE, b"data", [Entry(name)])
+        writer.finish()
+    with pytest.raises(CodecError, match="not safe"):
+        decompress_files(model, archive, tmp_path / "in" / "out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", "a.npx"]
+
+
+def test_names_that_count_up_are_short() -> None:
+    names = [*(f"d/{k:04}.png" for k in range(8, 1200)), "x.png", "d/09.png", "d/10.png", "", ""]
+    entries = [Entry(name) for name in names]
+    data = pack_entries(entries)
+    assert len(data) < 60
+    assert unpack_entries(Fields(data), len(entries), 100) == entries
+    with pytest.raises(CodecError):
+        unpack_entries(Fields(data), len(entries), 10)  # more than so small a file has
+
+
+def test_levels_are_those_that_files_show(tmp_path: Path) -> None:
+    shown = np.array([[0, 85, 170, 255]], dtype=np.uint8)
+    Image.fromarray(shown).save(tmp_path / "four.png")
+    values = read_picture(tmp_path / "four.png", 1, 4).values
+    assert values is not None and values.tolist() == [[[0, 1, 2, 3]]]
+    assert read_picture(tmp_path / "four.png", 1, 2).values is None
+    Image.fromarray(shown > 100).save(tmp_path / "two.png")
+    values = read_picture(tmp_path / "two.png", 1, 2).values
+    assert values is not None and values.tolist() == [[[0, 0, 1, 1]]]
+
+
+def test_the_commands(
+    model: ImageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, archive = tmp_path / "m.safetensors", tmp_path / "a.npx"
+    save(model, checkpoint)
+    source = folder_of(tmp_path / "in")
+    main(["compress", str(source), "--model", str(checkpoint), "-o", str(archive)])
+    said = capsys.readouterr().out
+    assert "10 pictures, " in said and "bits/dim" in said and "as PNG" in said
+    assert "left out, no pictures:" in said and "a file of the format JPEG: lossy.jpg" in said
+    main(["decompress", str(archive), "-o", str(tmp_path / "out")])
+    main(["archive", "verify", str(archive)])
+    main(["archive", "list", str(archive), "--json"])
+    *_, line = capsys.readouterr().out.splitlines()
+    assert len(json.loads(line)["pictures"]) == 10
+    for arguments in (
+        ["compress", str(source), "--model", str(checkpoint), "-o", str(archive)],
+        ["decompress", str(archive), "-o", str(tmp_path / "x"), "--model", "mnist"],
+        ["archive", "list", str(checkpoint)],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_memory_is_bounded_whatever_a_header_claims(model: ImageModel) -> None:
+    coder, claims = Coder(model), io.BytesIO()
+    writer = Writer(claims, coder.header())
+    for kind in (1, 2):
+        body = b"\x01" + b"\xff\xff\xff\x7f" * 2 + bytes(20)  # one image of 2^28 by 2^28
+        with pytest.raises(CodecError):
+            coder.decode(kind, body)
+    writer.finish()
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "wanted"),
+    [
+        ("compress", ["--together", "3"], CompressConfig(together=3)),
+        ("compress", ["--class", "4"], CompressConfig(class_="4")),
+        ("compress", ["--overwrite"], CompressConfig(overwrite=True)),
+        ("decompress", ["--only", "a.png", "--only", "b"], DecompressConfig(only=("a.png", "b"))),
+        ("decompress", ["--overwrite"], DecompressConfig(overwrite=True)),
+    ],
+)
+def test_an_option_reaches_the_library(
+    command: str, typed: list[str], wanted: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[object] = []
+
+    def called(*arguments: object, **_: object) -> None:
+        got.extend(arguments)
+        raise SystemExit(7)
+
+    monkeypatch.setattr(f"nextpixel.inference.archives.{command}_pictures", called)
+    given = ["--model", "mnist"] if command == "compress" else []
+    with pytest.raises(SystemExit):
+        main([command, "a", "-o", "b", *given, *typed])
+    assert wanted in got
