@@ -47,7 +47,8 @@ def complete_with_evidence(
     """Completes images as `complete` does, and tells how probable their known sub-pixels are.
 
     That compares models, classes or placements of a part by what is known of an image. It costs one
-    more full pass for each draw.
+    more full pass for each draw. Different masks of a model of several orders compare only in one
+    `order`, which None would choose for each.
 
     Args:
         model, x, known, draws, particles, condition, order, generator, batch_size, progress: as for
@@ -225,8 +226,10 @@ class _Drawn:
                     self._crowds.append((part, crowd))
             begin = end
         drawing = temperature, guidance, noise, batch_size
-        given = known[rows], index(values, rows)
-        self.batches = batches(model, self._filled, *given, *drawing, crowds=self._crowds)
+        given = index(values, rows)
+        self.batches = batches(
+            model, self._filled, known[rows], given, *drawing, crowds=self._crowds
+        )
 
     def results(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What was drawn, when all batches are filled.
