@@ -66,6 +66,7 @@ def evaluate(
             model,
             DataRequest(**request.values()),
             importance_samples=importance_samples,
+            cluster=cluster,
             order=order,
             device=device,
             reading=reading,
@@ -139,7 +140,10 @@ def _print_table(found: "Evaluation", importance_samples: int, *, own_values: bo
         if bits is not None:
             table.add_row(name, f"{bits:.4f}")
     console().print(table)
-    print(f"{found.nats_per_image:.2f} nats per image")
+    error, over = "", "images" if found.clusters is None else f"{found.clusters:,} clusters"
+    if found.standard_error is not None:
+        error = f" ± {found.standard_error:.2f} (standard error over {over})"
+    print(f"{found.nats_per_image:.2f} nats per image{error}")
     if found.code_nats_per_image is not None:
         print(f"  {found.code_nats_per_image:.2f} of them for the code")
     for number, scale in enumerate(found.scales):
