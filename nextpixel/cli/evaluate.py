@@ -8,6 +8,7 @@ from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
 from nextpixel.cli.work import say_evaluation
+from nextpixel.errors import UsageError
 from nextpixel.orders import OrderName
 from nextpixel.settings.requests import DataRequest
 
@@ -52,6 +53,12 @@ def evaluate(
     from nextpixel.inference.evaluation import ReconstructionError, evaluate_model
 
     if against is not None:
+        for name, value in (("order", order), ("importance_samples", importance_samples)):
+            if value:
+                raise UsageError(
+                    f"‹{name}={value}› is of the evaluation of one model; leave it out, or"
+                    " ‹against›"
+                )
         _print_comparison(model, against, DataRequest(**request.values()), cluster, json, device)
         return
     with counted_bar("Reading") as reading, counted_bar("Evaluating") as progress:
