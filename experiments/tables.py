@@ -100,6 +100,23 @@ def test_evaluations() -> str:
     return table(["recipe", "date", "updates", "valid", "test", "unit", "commit"], rows)
 
 
+def codec() -> str:
+    """Sizes of pictures under this library's codec and others; of what was measured."""
+    rows = []
+    for name, unit in (("codec_mnist", "bytes_a_picture"), ("codec_photographs", "bits_per_dim")):
+        found = results(name)
+        if found is None:
+            continue
+        what = f"{found['pictures']:,} {found['what']}"
+        for codec, figures in found["codecs"].items():
+            size = figures[unit]
+            shown = (
+                f"{size:.2f} bytes each" if unit == "bytes_a_picture" else f"{size:.3f} bits/dim"
+            )
+            rows.append([what, codec, shown, f"{figures['processor_seconds']:,.1f} s"])
+    return table(["pictures", "codec", "size", "encoding, one thread"], rows)
+
+
 _STUDY = (
     ("Gated PixelCNN: two stacks", "gated-pixel-cnn", ""),
     ("Row LSTM", "row-lstm", ""),
@@ -381,6 +398,7 @@ TABLES: dict[str, Callable[[], str]] = {
         passes,
         seconds,
         test_evaluations,
+        codec,
     )
 }
 

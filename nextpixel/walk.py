@@ -156,8 +156,8 @@ def _checked_steps(
     given = admit(model, x, condition)
     if not shares_memory(x, given.x):
         raise UsageError(
-            "‹x› must be a tensor or an array of a type that torch computes with: a walk reads the"
-            " values that are written into it"
+            "‹x› must be a tensor or a writeable array of a type that torch computes with, such as"
+            " int64: a walk reads the values that are written into it"
         )
     x, order = given.x, known_order(given.model.orders, order)
     unknown = order.turn(checked_rows(rows, x.shape[2])[:, None].expand(1, *x.shape[1:]))

@@ -188,9 +188,14 @@ def test_nothing_is_left_behind() -> None:
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(wanted_one))
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_an_update_leaves_modes_alone(training: bool) -> None:
-    """A frozen part of a model in training mode stays frozen; else all of it is trained."""
+@pytest.mark.parametrize(
+    ("training", "precision"), [(True, "float32"), (False, "float32"), (True, "bf16")]
+)
+def test_an_update_leaves_modes_alone(training: bool, precision: Any) -> None:
+    """A frozen part of a model in training mode stays frozen; else all of it is trained.
+
+    In a caller's autocast, torch would go on with the weights that it rounded in the first pass.
+    """
     pictures = np.random.default_rng(0).integers(0, 2, (8, 1, 4, 4)).astype(np.uint8)
     few = Split(images=pictures)
     data = ImageData(
@@ -204,7 +209,7 @@ def test_an_update_leaves_modes_alone(training: bool) -> None:
         test=few,
         preparation=Preparation(),
     )
-    config = TrainConfig(steps=2, batch_size=4, precision="float32")
+    config = TrainConfig(steps=2, batch_size=4, precision=precision)
     torch.manual_seed(0)
     model = GatedPixelCNN(levels=2, features=8, layers=2, dropout=0.5).train(training)
     model.head_out.eval()

@@ -42,13 +42,13 @@ from nextpixel.layers.moments import moments
 # A softmax, a Bernoulli, logistics, several colours, scales, an LSTM, and conditions.
 HEADS = ["gated", "gated-binary", "pixel-cnn-codes-logistic", "gated-logistic", "multi-scale"]
 ENUMERATED = {
-    "gated": (2, 3),
-    "gated-binary": (3, 3),
+    "gated": (2, 2),
+    "gated-binary": (3, 2),
     "pixel-cnn-codes-logistic": (1, 3),
     "gated-logistic": (1, 2),
     "diagonal-rgb-complete": (1, 3),
     "row-lstm-plain-map": (1, 3),
-    "multi-scale": (2, 3),
+    "multi-scale": (2, 2),
 }
 
 
@@ -75,7 +75,7 @@ def test_excess_is_a_martingale_difference(name: str) -> None:
 @pytest.mark.parametrize("name", HEADS)
 def test_z_of_samples_has_mean_0_and_variance_1(name: str) -> None:
     """By image, by region and by window; each |statistic| < 4.5 standard errors: 1e-5 a check."""
-    model, n = build(name), 400
+    model, n = build(name), 250
     x = sample(model, n, shape=(5, 4), condition=_one(model), generator=_seed(5))
     maps = surprise_map(model, x, _one(model))
     region = torch.zeros(5, 4, dtype=torch.bool)
@@ -155,6 +155,7 @@ def test_windows_are_sums_and_the_score_is_their_largest() -> None:
             top, left = max(0, row - k // 2), max(0, column - k // 2)
             region[top : row - k // 2 + k, left : column - k // 2 + k] = True
             torch.testing.assert_close(z[:, row, column], maps.z_of(region), rtol=1e-9, atol=1e-9)
+    # A mirror image has the same z, mirrored; a model that knows the order needs none.
     both = anomaly_map(model, x, windows=(3, 2), mirrored=True)
     turned = anomaly_map(model, x.flip(3), windows=(3,), mirrored=True)
     torch.testing.assert_close(turned.z[:, 0], both.z[:, 0].flip(2))
@@ -233,13 +234,13 @@ def test_typicality_is_a_mahalanobis_distance(tmp_path: Path) -> None:
 
 
 def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
-    """P(p ≤ α) = ⌊α(n+1)⌋/(n+1) of continuous scores; 20,000 draws, 4.5 standard errors."""
+    """P(p ≤ α) = ⌊α(n+1)⌋/(n+1) of continuous scores; 1,000 draws, 4.5 standard errors."""
     generator = np.random.default_rng(0)
     drawn = generator.standard_normal((20_000, 20))
-    p = np.array([calibrate({"z": row[1:]}).p_values("z", row[:1])[0] for row in drawn[:4000]])
+    p = np.array([calibrate({"z": row[1:]}).p_values("z", row[:1])[0] for row in drawn[:1000]])
     for rate in (0.05, 0.1, 0.52):
         exact = math.floor(rate * 20 + 1e-9) / 20
-        assert abs((p <= rate).mean() - exact) < 4.5 * math.sqrt(exact / 4000)
+        assert abs((p <= rate).mean() - exact) < 4.5 * math.sqrt(exact / 1000)
     known = calibrate({"z": drawn[:99, 0], "far": np.round(drawn[:99, 1])})
     scores = {"z": drawn[100:400, 0], "far": np.round(drawn[100:400, 1])}
     limit = known.threshold("z", 0.1)

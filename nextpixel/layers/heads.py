@@ -133,7 +133,7 @@ class Categorical(Checked):
     """Whether a distribution follows when its outputs are overwritten."""
 
     def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int, levels: int) -> None:
-        super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
+        super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.logits = torch.unflatten(outputs, 1, (channels, levels))
 
     @staticmethod
@@ -234,7 +234,7 @@ class LogisticMixture(Checked):
     half_precision, lasting = False, False  # a mixture's locations are finer
 
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
-        super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
+        super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.channels = channels
         self.parts = parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)

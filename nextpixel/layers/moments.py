@@ -78,7 +78,7 @@ def _of_mixture(distribution: LogisticMixture, x: Tensor) -> Tensor:
         weight, mean, steep = (part.movedim(1, 0).flatten(1) for part in parts)
         found = [
             _of_logistics(weight[:, some], mean[:, some], steep[:, some], levels, fine)
-            for some in _pieces(weight.shape[1], 4 * levels // fine, x.device)
+            for some in _pieces(weight.shape[1], 2 * levels // fine, x.device)
         ]
         nats.append(-log_prob)
         spreads.append(torch.cat(found, dim=1).view(2, *log_prob.shape))
@@ -107,7 +107,8 @@ def _of_logistics(weight: Tensor, mean: Tensor, steep: Tensor, levels: int, fine
     places = torch.arange(bins - 1, dtype=mean.dtype, device=mean.device)[:, None] - middle
     # A component that is flat over a bin bends it little; one that is narrow, by its mass at most.
     bends = weight * (steep * width).pow(4).div(256).clamp(max=math.log(fine))
-    tails, bent = _tails(lines, places * width, (weight, bends))
+    side = (places <= 0).to(mean.dtype) * 2 - 1
+    tails, bent = _tails(lines, places * width, (weight, bends), side)
     mass = _between(tails, middle, weight.sum(dim=0))
     tiny = torch.finfo(mass.dtype).tiny
     log_mean = (mass / fine).clamp(min=tiny).log_()
@@ -125,35 +126,40 @@ def _of_logistics(weight: Tensor, mean: Tensor, steep: Tensor, levels: int, fine
     flat = mass.where(~rough, 0)
     one = (flat * (excess - departs)).sum(dim=0)
     two = (flat * (excess * (excess - 2 * departs) + 2 * departs)).sum(dim=0)
-    place, site = rough.nonzero(as_tuple=True)
-    # Edges inside a rough bin, from its lower one on.
-    start = (place - 1).to(mean.dtype) - middle[site]
-    inner = torch.arange(1, fine, dtype=mean.dtype, device=mean.device)[:, None] * value
-    lines = lines[0][:, site], lines[1][:, site], lines[2][:, site]
-    (inside,) = _tails(lines, start * width + inner, lines[:1])
     padded = functional.pad(tails, (0, 0, 1, 1))
-    lower, upper = padded[place, site], padded[place + 1, site]
-    lower = torch.where(start == 0, 1 - lower, lower)
-    pmf = torch.cat([lower[None], inside, upper[None]]).diff(dim=0).abs_()
-    more = -pmf.clamp(min=tiny).log_() - entropy[site]
-    one = one.index_add(0, site, (pmf * more).sum(dim=0))
-    two = two.index_add(0, site, (pmf * more * more).sum(dim=0))
+    places, sites = rough.nonzero(as_tuple=True)
+    inner = torch.arange(1, fine, dtype=mean.dtype, device=mean.device)[:, None] * value
+    for some in _pieces(len(sites), 2 * fine, mean.device):
+        place, site = places[some], sites[some]
+        start = (place - 1).to(mean.dtype) - middle[site]  # the lower edge of each bin
+        side = (start < 0).to(mean.dtype) * 2 - 1
+        own, slope, offset = (line.index_select(1, site) for line in lines)
+        (inside,) = _tails((own, slope * side, offset * side), start * width + inner, (own,), None)
+        lower, upper = padded[place, site], padded[place + 1, site]
+        lower = torch.where(start == 0, 1 - lower, lower)
+        pmf = torch.cat([lower[None], inside, upper[None]]).diff(dim=0).abs_()
+        more = pmf.clamp(min=tiny).log_().add_(entropy[site]).neg_()
+        one.index_add_(0, site, (pmf := pmf * more).sum(dim=0))
+        two.index_add_(0, site, pmf.mul_(more).sum(dim=0))
     return torch.stack([entropy + one, (two - one.square()).clamp(min=0)])
 
 
 def _tails(
-    lines: tuple[Tensor, Tensor, Tensor], places: Tensor, sums: tuple[Tensor, ...]
+    lines: tuple[Tensor, Tensor, Tensor],
+    places: Tensor,
+    sums: tuple[Tensor, ...],
+    side: Tensor | None,
 ) -> list[Tensor]:
-    """Mass beyond some places (E, n), for one or more kinds of weights (K, n).
+    """Mass to the left of places (E, n), for one or more kinds of weights (K, n).
 
-    It is the mass to the left of places up to 0, and to the right of others, so that differences
-    of neighbours cancel in neither tail.
+    Where `side` is -1 it is the mass to the right; so differences of neighbours cancel in neither
+    tail.
     """
-    side = (places <= 0).to(places.dtype) * 2 - 1
     found = [torch.zeros_like(places) for _ in sums]
     line = torch.empty_like(places)
     for k in range(len(lines[0])):
-        beyond = torch.addcmul(lines[2][k], places, lines[1][k], out=line).mul_(side).sigmoid_()
+        beyond = torch.addcmul(lines[2][k], places, lines[1][k], out=line)
+        beyond = (beyond if side is None else beyond.mul_(side)).sigmoid_()
         for total, weight in zip(found, sums, strict=True):
             total.addcmul_(beyond, weight[k])
     return found

@@ -130,7 +130,7 @@ class ImageModel(Trainable):
         """Values that say that images are in the first order, unless they say in which."""
         if len(values) > len(self.conditions):
             return values
-        first = unknown(self.told, len(x), (x.shape[2], x.shape[3]))
+        first = unknown(self.told, x.shape[0], (x.shape[2], x.shape[3]))
         return (*values, *(value.to(x.device) for value in first))
 
     def check(self, x: Tensor, condition: ValuesLike) -> None:

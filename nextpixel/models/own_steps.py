@@ -53,6 +53,8 @@ def check_steps(network: RasterModel, like: Tensor, steps_of: Callable[..., Iter
 
 def say_cost(steps: int) -> None:
     """Warns that each of so many steps is a full pass."""
+    if not steps:
+        return
     warnings.warn(
         f"this module keeps nothing from step to step: {steps:,} steps are as many full passes,"
         " where the models of nextpixel take about the time of one; the guide 'Write your own"
