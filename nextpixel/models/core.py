@@ -17,14 +17,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.kinds import (
-    ClassCondition,
-    Condition,
-    MapCondition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
+from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, of_kind
+from nextpixel.conditions.notation import as_conditions, conditions_to_json
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.kinds import Condition, ConditionLike, as_conditions
+from nextpixel.conditions.kinds import Condition
+from nextpixel.conditions.notation import ConditionLike, as_conditions
 from nextpixel.conditions.values import Values, ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front

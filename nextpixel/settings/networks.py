@@ -17,7 +17,7 @@ from nextpixel.orders import ORDERS
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
 if TYPE_CHECKING:
-    from nextpixel.conditions.kinds import ConditionLike
+    from nextpixel.conditions.notation import ConditionLike
 else:
     ConditionLike = Any
 
