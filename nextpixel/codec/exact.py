@@ -177,6 +177,7 @@ _OTHERS: tuple[type[nn.Module], ...] = (
     GatedBlock,
     OrdinalInput,
     ResidualBlock,
+    Upsampling,
     nn.Dropout,
     nn.ModuleList,
     nn.ReLU,

@@ -91,7 +91,7 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         self.conditions, self.position_waves, self.orders = conditions, position_waves, orders
         maps = of_kind(conditions, MapCondition).values()
-        self.upsampling = nn.ModuleList(_upsampling(part) for part in maps)
+        self.upsampling = nn.ModuleList(Upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
         # They also tell the precision of the parameters, so they exist even without vectors.
         self.register_buffer("offset", torch.empty(width))
@@ -139,9 +139,7 @@ class ConditionEncoder(nn.Module):
         for part, given in zip(self.conditions, values, strict=True):
             known, features = part.known(given), part.features_of(given, dtype)
             if part.per_pixel:
-                features = value(self.arithmetic, features)
-                for layer in next(upsampling).children():
-                    features = rounded(self.arithmetic, layer(features))
+                features = next(upsampling)(value(self.arithmetic, features))
                 features = features[:, :, :height, :width]
                 maps.append(torch.where(known[:, None, None, None], features, 0))
                 continue
@@ -280,21 +278,37 @@ def _turned_waves(
     return torch.stack(places).to(device), torch.stack(signs).to(device)
 
 
-def _upsampling(condition: MapCondition) -> nn.Sequential:
-    features = condition.features
-    one_hot = condition.levels if condition.categorical else None
-    inputs = condition.maps * (one_hot or 1)
-    layers: list[nn.Module] = [Conv2d(inputs, features, 3, padding=1)]
-    if condition.context:
-        layers.append(Context(features))
-    for factor in _prime_factors(condition.scale):
-        # Neighbouring kernels overlap by half a stride; the padding centres them.
-        kernel, padding = 2 * factor - factor % 2, factor // 2
-        layers += [
-            nn.ReLU(),
-            ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
-        ]
-    return nn.Sequential(*layers)
+class Upsampling(nn.Sequential):
+    """Brings a map to the size of the image: see `ConditionEncoder`."""
+
+    arithmetic: Arithmetic | None = None
+
+    def __init__(self, condition: MapCondition) -> None:
+        features = condition.features
+        one_hot = condition.levels if condition.categorical else None
+        inputs = condition.maps * (one_hot or 1)
+        layers: list[nn.Module] = [Conv2d(inputs, features, 3, padding=1)]
+        if condition.context:
+            layers.append(Context(features))
+        for factor in _prime_factors(condition.scale):
+            # Neighbouring kernels overlap by half a stride; the padding centres them.
+            kernel, padding = 2 * factor - factor % 2, factor // 2
+            layers += [
+                nn.ReLU(),
+                ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
+            ]
+        super().__init__(*layers)
+        self.scale = condition.scale
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"scale={self.scale}"
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, inputs, h, w) to (B, features, h · scale, w · scale)."""
+        for layer in self:
+            maps = rounded(self.arithmetic, layer(maps))
+        return maps
 
 
 class Context(nn.Module):
