@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,53 @@ def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path
     assert verify_archive(model, archive) == 10
     listed = {entry.name: entry for entry in list_archive(archive)}
     assert listed["deep/3.bmp"].size == (10, 9) and listed["lossy.jpg"].size is None
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG file with one more chunk after its header."""
+    chunk = kind + body
+    checked = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + checked + data[33:]
+
+
+def unusual_files(colour: bytes) -> dict[str, bytes]:
+    """Files of which Pillow passes over a part; `colour` is a PNG file of RGB, 2 by 2."""
+    ppm, header = (
+        b"P6\n2 2\n255\n" + bytes(range(12)),
+        struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0),
+    )
+    deep = b"IHDR" + header, b"IDAT" + zlib.compress((b"\0" + bytes(range(12))) * 2), b"IEND"
+    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in deep)
+    twice = with_chunk(colour, b"tEXt", b"Comment\0one")
+    return {
+        "16.png": colour[:8] + b"".join(chunks),
+        "hdr.png": with_chunk(colour, b"cICP", bytes([9, 16, 0, 1])),
+        "private.png": with_chunk(colour, b"prVt", b"said by a camera"),
+        "twice.png": with_chunk(twice, b"tEXt", b"Comment\0two"),
+        "language.png": with_chunk(colour, b"iTXt", b"Title\0\0\0de\0Titel\0Bild"),
+        "keyword.png": with_chunk(colour, b"tEXt", b"gamma\0one"),
+        "tail.png": colour + b"more",
+        "cut.png": colour[:-6],
+        "comment.ppm": ppm.replace(b"P6", b"P6\n# mine"),
+        "two.ppm": ppm * 2,
+        "dark.ppm": ppm.replace(b"255", b"100"),
+        "photo.heic": b"no format that Pillow reads",
+    }
+
+
+def test_what_pillow_passes_over_is_not_lost(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = GatedPixelCNN(channels=3, levels=256, features=6, layers=1, kernel_size=3).eval()
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "in" / "coded.png")
+    files = unusual_files((tmp_path / "in" / "coded.png").read_bytes())
+    for name, data in files.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    packed = compress_files(model, [tmp_path / "in"], tmp_path / "a.npx")
+    assert {name for names in packed.kept.values() for name in names} == set(files)
+    decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
+    for name, data in files.items():
+        assert (tmp_path / "out" / name).read_bytes() == data
 
 
 def test_a_picture_is_restored_without_the_others(model: ImageModel, tmp_path: Path) -> None:

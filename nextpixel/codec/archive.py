@@ -83,19 +83,20 @@ def compress_files(
         progress: told how many files are done.
 
     Raises:
-        CodecError: a file is no picture, a name occurs twice, or the archive exists.
+        CodecError: a file that was named is no picture, a name occurs twice or cannot be stored, or
+            the archive exists. An unreadable picture of a folder is kept as it is.
         UsageError: the model's arithmetic cannot be made exact.
         OSError: the disk is full, or the like.
     """
     out, packed = Path(out), Packed()
     check_new(out, config.overwrite)
     files = _named(sources, packed)
-    coder = Coder(model)
+    coder, given = Coder(model), set(map(Path, sources))
     with replace_file(out) as temporary, temporary.open("wb") as file:
         writer = Writer(file, coder.header(name))
         work = _Packing(writer, coder, config, condition, packed)
         for done, (entry, path) in enumerate(files.items(), start=1):
-            work.add(entry, read_picture(path, model.channels, model.levels))
+            work.add(entry, _read(path, model, given))
             if progress is not None:
                 progress(done, len(files))
         work.finish()
@@ -108,6 +109,16 @@ def check_new(out: Path, overwrite: bool) -> None:
     """Raises CodecError if a file exists that must not be replaced."""
     if out.exists() and not overwrite:
         raise CodecError(f"{out} exists; give another name, or ‹overwrite=True›")
+
+
+def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
+    """A picture; one of a folder that cannot be read must not stop the others."""
+    try:
+        return read_picture(path, model.channels, model.levels)
+    except CodecError:
+        if path in given:
+            raise
+        return FilePicture(path.read_bytes(), reason="no picture that can be read")
 
 
 def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
