@@ -14,7 +14,7 @@ import torch
 
 from nextpixel.codec.compress import Coder, images_together
 from nextpixel.codec.container import FILE, Writer
-from nextpixel.codec.entries import Entry, check_name
+from nextpixel.codec.entries import Entry, check_name, folded
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.pictures import AS_IT_IS, SUFFIXES, FilePicture, read_picture
 from nextpixel.conditions.values import Values, broadcast
@@ -126,7 +126,7 @@ def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
     if not sources:
         raise CodecError("there is nothing to compress; give pictures, or folders of pictures")
     files: dict[str, Path] = {}
-    folded: dict[str, Path] = {}
+    taken: dict[str, Path] = {}
     for source in map(Path, sources):
         if not source.exists():
             raise CodecError(f"{source} does not exist")
@@ -138,7 +138,7 @@ def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
             found = [(path.relative_to(source).as_posix(), path) for path in every]
         for entry, path in found:
             check_name(entry)
-            other = folded.setdefault(entry.casefold(), path)
+            other = taken.setdefault(folded(entry), path)
             if other is not path:
                 raise CodecError(
                     f"{path} and {other} would have the same name in the archive, {entry}; compress"
