@@ -23,6 +23,7 @@ from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import read_picture
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
+from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
 
@@ -327,7 +328,9 @@ def test_an_option_reaches_the_library(
 
 
 def test_a_forged_class_is_damage() -> None:
-    model = GatedPixelCNN(levels=4, features=4, layers=1, kernel_size=3, condition=3).eval()
+    model = GatedPixelCNN(
+        levels=4, features=4, layers=1, kernel_size=3, condition=ClassCondition(3)
+    )
     for value in (b"\x80\x63", b"\x80\xfe", b"\x84\0\0\0\x3f"):  # 99, -2 and 0.5
         with pytest.raises(CodecError, match="is damaged: condition"):
             unpack_values(value, model.conditions, 2, (3, 3))
