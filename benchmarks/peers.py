@@ -2,6 +2,7 @@
 
     python benchmarks/peers.py                          # two threads
     python benchmarks/peers.py --threads 1 --cpu-time   # while other programs compute
+    python benchmarks/peers.py --write training_speed   # keeps the figures for README
 
 Public implementations are measured if they can be imported, otherwise a sentence says how to get
 them; whatever they import beyond torch only for their data sets and logs is faked. Besides them
@@ -28,7 +29,7 @@ from unittest.mock import MagicMock
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from training import BATCH, data, in_turn, parser, steps
+from training import BATCH, data, in_turn, parser, steps, write
 
 from nextpixel import GatedPixelCNN, sample
 
@@ -290,6 +291,7 @@ def main() -> None:
         " images/s |"
     )
     print("|---|---|---|---|---|---|")
+    cases: dict[str, dict[str, dict[str, float]]] = {}
     for case, channels, levels, side in CASES:
         images = data(channels, levels, side)
         torch.manual_seed(0)
@@ -313,6 +315,12 @@ def main() -> None:
                 sampling[name] = min(sampling[name], plain_sample_seconds(peer, x, clock))
         for name, seconds in training.items():
             rates = BATCH / min(seconds), BATCH / statistics.median(seconds), BATCH / sampling[name]
+            cases.setdefault(case, {})[name] = {
+                "parameters": sizes[name],
+                "training": rates[0],
+                "training_median": rates[1],
+                "sampling": rates[2],
+            }
             figures = f"{rates[0]:.0f} | {rates[1]:.0f} | {rates[2]:.2g}"
             print(f"| {case} | {name} | {sizes[name]:,} | {figures} |", flush=True)
         gated = [name for name in peers if "Gated" in name]
@@ -324,6 +332,8 @@ def main() -> None:
                 f" **{sample_ratio:.0f}×** |",
                 flush=True,
             )
+        shape = {"batch": BATCH, "layers": LAYERS, "features": FEATURES, "kernel_size": KERNEL}
+        write(arguments, **shape, images_per_second=cases)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a sample costs, as a multiple of one forward pass of the same batch, in one run.
 
-    python benchmarks/sampling.py [--threads 1] [--only Row]
+    python benchmarks/sampling.py [--threads 1] [--only Row] [--write]
 
 A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for
 32×32×3. The floor is about 1: the same arithmetic, once per site. Figures are minima of several
@@ -8,8 +8,10 @@ turns, taken in turn so that a change of the machine's speed meets both.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -23,6 +25,9 @@ from nextpixel import (
     sample,
 )
 from nextpixel.models.core import ImageModel
+from nextpixel.papers.commit import commit
+
+RESULT = Path(__file__).parent.parent / "experiments" / "results" / "sampling_passes.json"
 
 
 def two_scales(levels: int) -> ImageModel:
@@ -99,12 +104,14 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--write", action="store_true", help=f"keep the passes in {RESULT.name}")
     arguments = parser.parse_args()
     threads = arguments.threads
     torch.set_num_threads(threads)
     print(f"torch {torch.__version__}, threads: {threads}\n")
     print("| model | parameters | batch | one pass, ms | sample, ms | passes | images/s |")
     print("|---|---|---|---|---|---|---|")
+    passes: dict[str, dict[str, float]] = {}
     for name, build, shape in CASES:
         if arguments.only not in name:
             continue
@@ -113,11 +120,21 @@ def main() -> None:
             model = build().eval()
             parameters = sum(p.numel() for p in model.parameters())
             forward, draw = measure(model, batch, shape)
+            passes.setdefault(name, {})[str(batch)] = round(draw / forward, 1)
             figures = (
                 f"{forward * 1e3:.1f} | {draw * 1e3:.0f} | {draw / forward:.1f} |"
                 f" {batch / draw:.1f}"
             )
             print(f"| {name} | {parameters:,} | {batch} | {figures} |", flush=True)
+    if arguments.write:
+        found = {
+            "command": f"python benchmarks/sampling.py --threads {threads}",
+            "commit": commit(),
+            "threads": threads,
+            "unit": "forward passes of the same batch",
+            "models": passes,
+        }
+        RESULT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

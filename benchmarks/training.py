@@ -8,13 +8,19 @@ is evaluated. All variants of a case are open at once and take a few steps each 
 that a change of the machine's speed meets all of them. bf16 is left out where the CPU has no
 instructions for it. Medians say what a run gets; minima of the time per step are steadier on a
 machine that is shared. With `--threads 1 --cpu-time`, processor seconds are counted: the figures to
-trust while other programs compute.
+trust while other programs compute. `--write NAME` keeps the figures in
+experiments/results/NAME.json. The tables of docs/results/speed.md come from training_steps,
+training_steps_one_thread and, with `--profile`, training_profile.
 """
 
 import argparse
+import json
+import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,12 +30,14 @@ from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import multiplies_bf16
 from nextpixel.models.core import AutoregressiveModel
+from nextpixel.papers.commit import commit
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.loop import Step, initial_state, train
 
 BATCH = 16
+RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 # Name, images (channels, levels, side), batch and model. The first ones of each kind have about
 # half a million parameters; peers were measured on the same images and batch.
 GREY, RGB = (1, 2, 28), (3, 256, 32)
@@ -86,8 +94,8 @@ GROUPS = {
         "binary_cross_entropy",
     ),
     "products of the scan": ("bmm", "addmm"),
-    "its order of cells": ("index",),
-    "gates": ("tanh", "sigmoid"),
+    "order of its cells": ("index",),
+    "gates: tanh, σ": ("tanh", "sigmoid"),
     "optimiser and average": ("Optimizer", "adam", "foreach", "lerp", "norm"),
     "copies, casts, padding": ("copy_", "pad", "fill_", "zero_", "cat", "slice_backward", "clone"),
     "sums and products": ("add", "mul", "sum", "div", "relu", "threshold"),
@@ -168,7 +176,34 @@ def parser(description: str) -> argparse.ArgumentParser:
         default=time.perf_counter,
         help="count processor seconds; for one thread",
     )
+    flags.add_argument("--write", metavar="NAME", help="keep the figures in a file of results")
     return flags
+
+
+def write(arguments: argparse.Namespace, **figures: object) -> None:
+    """Keep figures in a file of results, with what they were measured with."""
+    if arguments.write is None:
+        return
+    measured = {
+        "command": f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),
+        "commit": commit(),
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16": multiplies_bf16(torch.device("cpu")),
+        "torch": torch.__version__,
+        "threads": arguments.threads,
+        "seconds_of": "processor" if arguments.clock is time.process_time else "wall clock",
+    }
+    path = RESULTS / f"{arguments.write}.json"
+    path.write_text(json.dumps(measured | figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    """The name of the processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def main() -> None:
@@ -180,6 +215,7 @@ def main() -> None:
     arguments = flags.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, threads: {arguments.threads}\n")
+    rows: list[dict[str, object]] = []
     head = "| images | model | parameters | batch | variant |"
     print(
         head
@@ -200,10 +236,18 @@ def main() -> None:
             model = build(channels=channels, levels=levels)
             runs[variant] = steps(model, images, batch, **options)
         parameters = sum(p.numel() for p in model.parameters())
+        case = {
+            "images": f"{side}×{side}×{channels}, {levels} levels",
+            "model": name,
+            "parameters": parameters,
+            "batch": batch,
+        }
         row = f"| {side}×{side}×{channels}, {levels} levels | {name} | {parameters:,} | {batch} |"
         if arguments.profile:
             for variant in [name for name, options in VARIANTS if options["channels_last"]]:
                 spent = grouped(runs[variant])
+                shares = {part: ms / sum(spent.values()) for part, ms in spent.items()}
+                rows.append(case | {"variant": variant, "shares": shares})
                 for part, ms in sorted(spent.items(), key=lambda item: -item[1]):
                     print(
                         f"{row} {variant} | {part} | {ms:.1f} | {ms / sum(spent.values()):.0%} |",
@@ -211,8 +255,10 @@ def main() -> None:
                     )
         else:
             for variant, seconds in in_turn(runs, arguments.turns, 3, arguments.clock).items():
-                figures = f"{batch / min(seconds):.0f} | {batch / statistics.median(seconds):.0f}"
-                print(f"{row} {variant} | {figures} |", flush=True)
+                best, median = batch / min(seconds), batch / statistics.median(seconds)
+                rows.append(case | {"variant": variant, "best": best, "median": median})
+                print(f"{row} {variant} | {best:.0f} | {median:.0f} |", flush=True)
+        write(arguments, rows=rows)
 
 
 if __name__ == "__main__":

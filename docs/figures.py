@@ -18,7 +18,15 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, load_data, sample
+from nextpixel import (
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    PixelCNN,
+    RowLSTM,
+    load_data,
+    sample,
+    surprise_map,
+)
 from nextpixel.analysis.receptive_fields import receptive_field
 from nextpixel.cache import Cache
 from nextpixel.layers.inputs import OrdinalInput
@@ -54,6 +62,7 @@ def main() -> None:
     leaky, leaky_curve = train(leaky, images)
     leak(honest, honest_curve, leaky, leaky_curve)
     bits(honest)
+    surprise(honest)
 
 
 class MaskedStack(nn.Module):
@@ -240,6 +249,43 @@ def bits(model: GatedPixelCNN) -> None:
     for axis in axes:
         axis.axis("off")
     save(figure, "bits.svg")
+
+
+def surprise(model: GatedPixelCNN) -> None:
+    """Likelihood and z of digits, of sparse dots and of transposed digits; z around a blot."""
+    x, generator = digits("test"), torch.Generator().manual_seed(0)
+    dots = torch.where(torch.rand(x.shape, generator=generator) < 0.03, 8, 0)
+    figure, axes = pyplot.subplots(
+        1, 5, figsize=(9.6, 2.5), width_ratios=(1.5, 1.5, 0.8, 0.95, 0.95), layout="constrained"
+    )
+    for images, name, colour in (
+        (x, "test digits", SEEN),
+        (dots, "a few dots", UNSEEN),
+        (x.transpose(2, 3), "transposed digits", VERTICAL),
+    ):
+        maps = surprise_map(model, images)
+        spent = maps.surprise.mean(dim=(1, 2, 3)) / math.log(2)
+        options = {"color": colour, "alpha": 0.7, "label": name}
+        axes[0].hist(spent.numpy(), bins=np.linspace(0, 4.5, 40), **options)
+        axes[1].hist(maps.z.numpy(), bins=np.linspace(-8, 12, 40), **options)
+    axes[0].set(xlabel="bits/dim", title="raw likelihood", yticks=[])
+    axes[1].set(xlabel="z = Σ(s - H) / √ΣV", title="against expectation", yticks=[])
+    axes[1].legend(fontsize=7, frameon=False)
+    blot = x[3:4].clone()
+    blot[:, :, 3:5, 5:7] = 16 - blot[:, :, 3:5, 5:7]
+    maps = surprise_map(model, blot)
+    axes[2].imshow(blot[0, 0], cmap="gray", vmin=0, vmax=16)
+    axes[2].set_title("a blot")
+    for axis, values, name, low, high in (
+        (axes[3], maps.surprise[0, 0] / math.log(2), "bits spent", 0, 10),
+        (axes[4], maps.window_z(3)[0, 0], "z, 3×3 windows", -6, 6),
+    ):
+        shown = axis.imshow(values, cmap="viridis" if low == 0 else "RdBu_r", vmin=low, vmax=high)
+        axis.set_title(name)
+        figure.colorbar(shown, ax=axis, shrink=0.7, extend="max" if low == 0 else "both")
+    for axis in axes[2:]:
+        axis.axis("off")
+    save(figure, "surprise.svg")
 
 
 def seeded() -> GatedPixelCNN:

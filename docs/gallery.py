@@ -11,6 +11,7 @@ minutes for all of it.
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,13 @@ from matplotlib import pyplot
 from torch import Tensor
 
 from nextpixel import complete, load, load_data, sample
-from nextpixel.data.image_files import grid, write_image
+from nextpixel.checkpoint import read_card
+from nextpixel.data.image_files import grid
 from nextpixel.scoring import log_prob_map
+
+sys.path.append(str(Path(__file__).parents[1] / "experiments"))
+
+from plots import framed  # noqa: E402
 
 LEVELS = 16
 SIDE = {"fashion-mnist": 28, "mnist": 28, "emoji": 32}
@@ -47,11 +53,13 @@ def main() -> None:
         completions("emoji", chosen.emoji, pictures=6, background=180)
     if chosen.sprites:
         drawn = of_classes(chosen.sprites, 32, classes=range(9), each=10)
-        show(drawn, "sprites_samples.png", columns=10, background=0)
+        names = read_card(chosen.sprites).classes
+        show(drawn, "sprites_samples.png", background=0, rows=names)
     if not (chosen.fashion or chosen.emoji or chosen.sprites):
-        show(of_classes("fashion-mnist", 28, classes=range(10), each=10), "fashion_samples.png")
-        emoji = of_classes("emoji", 32, classes=range(10), each=10)
-        show(emoji, "emoji_samples.png", background=180)
+        for name, side, background in (("fashion-mnist", 28, 255), ("emoji", 32, 180)):
+            drawn = of_classes(name, side, classes=range(10), each=10)
+            path, names = f"{name.split('-')[0]}_samples.png", read_card(name).classes
+            show(drawn, path, background=background, rows=names)
         digits = sample(load("mnist"), 40, (28, 28), generator=torch.Generator().manual_seed(0))
         show(digits, "mnist_samples.png", levels=2)
 
@@ -86,7 +94,8 @@ def completions(
     given = torch.where(known, x, LEVELS // 2)
     rows = torch.cat([x[:, None], given[:, None], drawn], dim=1)
     path = f"{name.split('-')[0]}_completions.png"
-    show(rows.flatten(0, 1), path, columns=2 + draws, background=background)
+    columns = (("original", 1), ("given", 1), ("completions", draws))
+    show(rows.flatten(0, 1), path, columns=columns, background=background)
 
 
 def likelihood_map(source: str) -> None:
@@ -106,14 +115,18 @@ def likelihood_map(source: str) -> None:
 
 
 def show(
-    images: Tensor, name: str, *, columns: int = 10, levels: int = LEVELS, background: int = 255
+    images: Tensor,
+    name: str,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[tuple[str, int]] = (("", 10),),
+    levels: int = LEVELS,
+    background: int = 255,
 ) -> None:
-    """Writes a grid at twice the size, and tells how large the file is."""
-    path = Path(FOLDER) / name
-    write_image(
-        path,
-        grid(images.numpy(), columns=columns, levels=levels, scale=2, background=background),
-    )
+    """Writes a grid at twice the size, with names, and tells how large the file is."""
+    path, count = Path(FOLDER) / name, sum(number for _, number in columns)
+    sheet = grid(images.numpy(), columns=count, levels=levels, scale=2, background=background)
+    framed(sheet, path, rows=rows, columns=columns)
     print(f"{name}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from plots import framed
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from nextpixel import complete_with_evidence, load, sample, score
-from nextpixel.data.image_files import grid, write_image
+from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel
 
 FOLDER = Path(__file__).parents[1] / "docs" / "figures"
@@ -80,7 +81,9 @@ def draw(
         rows.append(torch.stack(row))
     shown = torch.cat(rows).numpy().astype(np.int64)
     path = FOLDER / f"any_mask_{name}.png"
-    write_image(path, grid(shown, columns=2 + 2 * DRAWS, levels=model.levels, scale=enlarge))
+    sheet = grid(shown, columns=2 + 2 * DRAWS, levels=model.levels, scale=enlarge)
+    columns = (("original", 1), ("given", 1), ("one walker", DRAWS), ("32 walkers", DRAWS))
+    framed(sheet, path, rows=("scratch", "block", "upper half"), columns=columns)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

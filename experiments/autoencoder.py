@@ -12,8 +12,10 @@ p(x | code).
 import argparse
 
 from common import RESULTS, description, evaluated, trained, worth, write
+from plots import framed
 
 from nextpixel import TrainConfig
+from nextpixel.data.image_files import grid
 from nextpixel.inference.reconstruction import reconstruct_images
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import ReconstructionRequest
@@ -52,7 +54,9 @@ def main() -> None:
         print(size, results[str(size)], flush=True)
         request = ReconstructionRequest(beside=convolutional, n=10, draws=6)
         shown = reconstruct_images(pixel_cnn, request)
-        shown.save(RESULTS / f"autoencoder_{size}.png", enlarge=2)
+        sheet = grid(shown.grid, columns=8, levels=shown.levels, scale=2)
+        columns = (("original", 1), ("squared", 1), ("draws given the code", 6))
+        framed(sheet, RESULTS / f"autoencoder_{size}.png", columns=columns)
         write("autoencoder", results)
 
 

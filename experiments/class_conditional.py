@@ -13,10 +13,11 @@ import argparse
 import numpy as np
 import torch
 from common import RESULTS, description, evaluated, trained, worth, write
+from plots import framed
 from torch import Tensor, nn
 
 from nextpixel import Preparation, TrainConfig, load, load_data, sample
-from nextpixel.data.image_files import grid, write_image
+from nextpixel.data.image_files import grid
 from nextpixel.settings.choice import ModelChoice
 
 MODEL = ModelChoice(network={"features": 30, "layers": 6, "kernel_size": 3, "first_kernel_size": 7})
@@ -48,10 +49,8 @@ def main() -> None:
         results[f"classifier_on_samples_guidance_{guidance:g}"] = accuracy(classifier, x, classes)
         if guidance == 1:
             shown = x.view(len(data.classes), EACH, 1, 28, 28)[:, :12].flatten(0, 1)
-            write_image(
-                RESULTS / "class_conditional.png",
-                grid(shown.numpy(), columns=12, levels=16, scale=2),
-            )
+            sheet = grid(shown.numpy(), columns=12, levels=16, scale=2)
+            framed(sheet, RESULTS / "class_conditional.png", rows=data.classes)
     print(results)
     write("class_conditional", results)
 

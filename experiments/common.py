@@ -7,7 +7,8 @@ from typing import Any
 
 from nextpixel import TrainConfig
 from nextpixel.checkpoint import load_trainable, read_card
-from nextpixel.inference.evaluation import evaluate_model, measure_condition
+from nextpixel.inference.evaluation import evaluate_model
+from nextpixel.inference.worth import measure_condition
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest
 from nextpixel.settings.source import Source

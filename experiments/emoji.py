@@ -11,10 +11,11 @@ import argparse
 
 import torch
 from common import RESULTS, description, evaluated, trained, worth, write
+from plots import framed
 
 from nextpixel import TrainConfig, load, sample
 from nextpixel.checkpoint import read_card
-from nextpixel.data.image_files import grid, write_image
+from nextpixel.data.image_files import grid
 from nextpixel.settings.choice import ModelChoice
 
 MODEL = ModelChoice(
@@ -47,7 +48,8 @@ def main() -> None:
         condition=categories,
         generator=torch.Generator().manual_seed(0),
     )
-    write_image(RESULTS / "emoji.png", grid(x.numpy(), columns=EACH, levels=16, scale=2))
+    sheet = grid(x.numpy(), columns=EACH, levels=16, scale=2)
+    framed(sheet, RESULTS / "emoji.png", rows=results["categories"])
     print(results)
     write("emoji", results)
 

@@ -35,7 +35,7 @@ _NUMBER = r"[−-]?\d[\d,]*(?:\.\d+)?"
 _MARK = re.compile(rf"({_NUMBER})(\s?%)?(?:\*\*)?<!-- (?!table |end )(.+?) -->")
 _DECIMAL = re.compile(r"(?<![\w.,/])\d[\d,]*\.\d+(?![\w.]*\w)")
 _CHOSEN = re.compile(
-    r"(?:\b(?:arXiv|sections?|table|Python|dropout|guidance|rate|BY|License)|log₂)\s+$"
+    r"(?:\b(?:arXiv|sections?|table|Python|torch|dropout|guidance|rate|BY|License)|log₂)\s+$"
     r"|(?:Python|sections) [\d.]+ (?:to|and) $"
 )
 _SKIPPED = re.compile(

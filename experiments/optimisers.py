@@ -14,7 +14,7 @@ from common import evaluated, trained, write
 from nextpixel.demo import MODEL, TRAINING
 
 RATES = {"muon": (0.005, 0.01, 0.02), "adamw": (0.003, 0.01, 0.02, 0.03)}
-UPDATES = (300, 600)
+UPDATES = (300,)
 SEEDS = (0, 1, 2)
 
 

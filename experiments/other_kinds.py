@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import RESULTS, trained, write
+from plots import framed
 from sample_quality import classifier, features, frechet_distance, precision_recall, scaled
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
@@ -38,7 +39,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel
 
 from nextpixel import Preparation, TrainConfig, load, load_data, sample
-from nextpixel.data.image_files import grid, write_image
+from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
 from nextpixel.settings.choice import ModelChoice
@@ -204,9 +205,9 @@ def main() -> None:
         print(name, qualities[name], times.get(name), flush=True)
     shown = torch.cat([test[:24], drawn["pixelcnn"][:24], drawn["vae"][:24], drawn["gan"][:24]])
     RESULTS.mkdir(exist_ok=True)
-    write_image(
-        RESULTS / "other_kinds.png", grid(shown.numpy(), columns=12, levels=LEVELS, scale=2)
-    )
+    sheet = grid(shown.numpy(), columns=12, levels=LEVELS, scale=2)
+    kinds = ("real images", "Gated PixelCNN", "VAE, drawn", "GAN")
+    framed(sheet, RESULTS / "other_kinds.png", rows=kinds)
     results = {
         "minutes": asked.minutes,
         "options": {"network": dict(MODEL.network), "training": TRAINING},

@@ -12,9 +12,24 @@ from typing import TYPE_CHECKING
 from nextpixel.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from nextpixel.analysis.anomaly import (
+        AnomalyMap,
+        SurpriseMap,
+        anomaly_map,
+        anomaly_score,
+        surprise_map,
+    )
+    from nextpixel.analysis.calibration import Calibration, calibrate
     from nextpixel.analysis.causality import check_causality
     from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
     from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
+    from nextpixel.analysis.typicality import (
+        Typicality,
+        fit_typicality,
+        hidden_statistics,
+        load_typicality,
+        save_typicality,
+    )
     from nextpixel.autoencoding import reconstruct
     from nextpixel.checkpoint import load, save
     from nextpixel.codec.compress import compress, decompress
@@ -57,7 +72,9 @@ if TYPE_CHECKING:
     from nextpixel.walk import fronts, walk
 
 __all__ = [
+    "AnomalyMap",
     "BagOfWords",
+    "Calibration",
     "ClassCondition",
     "DiagonalBiLSTM",
     "Distribution",
@@ -73,11 +90,16 @@ __all__ = [
     "Preparation",
     "RowLSTM",
     "Source",
+    "SurpriseMap",
     "TrainConfig",
+    "Typicality",
     "VectorCondition",
+    "anomaly_map",
+    "anomaly_score",
     "as_model",
     "between",
     "bits_per_dim",
+    "calibrate",
     "check_causality",
     "class_log_probabilities",
     "complete",
@@ -92,12 +114,15 @@ __all__ = [
     "effective_receptive_field",
     "entropy_map",
     "evaluate_model",
+    "fit_typicality",
     "fronts",
+    "hidden_statistics",
     "histogram_bits_per_dim",
     "initial_state",
     "interpolate",
     "load",
     "load_data",
+    "load_typicality",
     "log_prob_map",
     "open_trained",
     "receptive_field",
@@ -105,16 +130,20 @@ __all__ = [
     "resume_model",
     "sample",
     "save",
+    "save_typicality",
     "scale_scores",
     "score",
     "stored_values",
+    "surprise_map",
     "train",
     "train_model",
     "walk",
 ]
 
 _HOMES = {
+    "AnomalyMap": "analysis.anomaly",
     "BagOfWords": "data.annotations",
+    "Calibration": "analysis.calibration",
     "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
     "Distribution": "layers.heads",
@@ -130,11 +159,16 @@ _HOMES = {
     "Preparation": "settings.preparation",
     "RowLSTM": "models.pixel_rnn",
     "Source": "settings.source",
+    "SurpriseMap": "analysis.anomaly",
     "TrainConfig": "settings.training",
+    "Typicality": "analysis.typicality",
     "VectorCondition": "conditions.kinds",
+    "anomaly_map": "analysis.anomaly",
+    "anomaly_score": "analysis.anomaly",
     "as_model": "models.wrapping",
     "between": "inference.interpolation",
     "bits_per_dim": "scoring",
+    "calibrate": "analysis.calibration",
     "check_causality": "analysis.causality",
     "class_log_probabilities": "analysis.condition_worth",
     "complete": "sampling",
@@ -149,12 +183,15 @@ _HOMES = {
     "effective_receptive_field": "analysis.receptive_fields",
     "entropy_map": "scoring",
     "evaluate_model": "inference.evaluation",
+    "fit_typicality": "analysis.typicality",
     "fronts": "walk",
+    "hidden_statistics": "analysis.typicality",
     "histogram_bits_per_dim": "data.statistics",
     "initial_state": "training.loop",
     "interpolate": "inference.interpolation",
     "load": "checkpoint",
     "load_data": "data.load",
+    "load_typicality": "analysis.typicality",
     "log_prob_map": "scoring",
     "open_trained": "inference.trained",
     "receptive_field": "analysis.receptive_fields",
@@ -162,9 +199,11 @@ _HOMES = {
     "resume_model": "training.start",
     "sample": "sampling",
     "save": "checkpoint",
+    "save_typicality": "analysis.typicality",
     "scale_scores": "scoring",
     "score": "scoring",
     "stored_values": "data.values",
+    "surprise_map": "analysis.anomaly",
     "train": "training.loop",
     "train_model": "training.start",
     "walk": "walk",

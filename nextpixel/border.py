@@ -28,6 +28,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.integers import check_images, check_integers, check_range, plain_integers
 from nextpixel.models import wrapping
 from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import check_filled
 
 __all__ = [
     "Admitted",
@@ -142,7 +143,9 @@ def admit_condition(model: ImageModel, condition: Any, batch: int, size: tuple[i
 def model_of(model: Any) -> ImageModel:
     """The distribution of images that a caller means."""
     advice = "nextpixel.load reads one, GatedPixelCNN(…) makes one"
-    return wrapping.model_of(instance_of("model", model, nn.Module, advice))
+    model = wrapping.model_of(instance_of("model", model, nn.Module, advice))
+    check_filled(model)
+    return model  # type: ignore[no-any-return]
 
 
 def tensor_of(name: str, value: Any) -> Tensor:
@@ -152,9 +155,13 @@ def tensor_of(name: str, value: Any) -> Tensor:
 
     Raises:
         TypeError: it holds no numbers.
-        UsageError: lists are ragged, or values are masked.
+        UsageError: lists are ragged or empty, values are masked, or a tensor is not dense or has
+            no values.
     """
     if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_meta:
+            why = "is on the meta device" if value.is_meta else f"has layout {value.layout}"
+            raise UsageError(f"‹{name}› {why}; give a tensor that holds all of its values")
         return value
     if _is_several(value):
         return _stacked(name, [tensor_of(name, part) for part in value])
@@ -168,6 +175,8 @@ def tensor_of(name: str, value: Any) -> Tensor:
         raise TypeError(
             f"{name} has type {type(value).__name__}; give a tensor or an array of numbers"
         )
+    if isinstance(value, list | tuple) and not array.size:
+        raise UsageError(f"‹{name}› is an empty list, of no shape; give an array")
     kind = array.dtype.newbyteorder("=")
     if kind.kind == "u" and kind.itemsize > 1:
         kind = np.dtype(np.int32 if kind.itemsize == 2 else np.int64)
@@ -227,6 +236,13 @@ def _mask(known: Any, shape: torch.Size) -> Tensor:
 
 
 def _value_of(part: Condition, given: Any) -> Tensor:
+    if given is None:
+        unknown = "NaN" if part.count is None else "-1"
+        entries = " throughout" * (part.count is None or part.per_pixel)
+        raise UsageError(
+            f"‹condition› has None for its {part.noun}; an unknown {part.noun} is"
+            f" {unknown}{entries}"
+        )
     value = plain_integers(tensor_of("condition", given))
     grey = part.per_pixel and value.ndim == 2 and part.shape(1, (1, 1))[1] == 1
     return value[None] if grey else value
@@ -235,7 +251,7 @@ def _value_of(part: Condition, given: Any) -> Tensor:
 def checked_rows(given: Any, height: int) -> Tensor:
     """Which rows to visit, (H,), on the CPU; None is all."""
     if given is None:
-        return torch.ones(height, dtype=torch.bool)
+        return torch.ones(height, dtype=torch.bool, device="cpu")
     rows = tensor_of("rows", given)
     if rows.dtype != torch.bool or rows.shape != (height,):
         raise UsageError(

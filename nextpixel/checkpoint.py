@@ -19,7 +19,7 @@ from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
 from nextpixel.files.fields import CheckpointError, checked_keywords
-from nextpixel.files.hub import HUB, downloaded
+from nextpixel.files.hub import HUB, WEIGHTS, downloaded
 from nextpixel.files.regular import kind_of
 from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
@@ -308,10 +308,9 @@ def _resolve(path_or_name: str | Path) -> Path:
             return _bundled(path_or_name)
     if path.is_dir():
         if not (path / BEST).exists():
-            raise CheckpointError(
-                f"{path} holds no {BEST}; give the folder of a run that has been evaluated once, or"
-                " a checkpoint"
-            )
+            found = f"; give {path / WEIGHTS}" if (path / WEIGHTS).is_file() else ""
+            run = "; give the folder of a run that has been evaluated once, or a checkpoint"
+            raise CheckpointError(f"{path} holds no {BEST}{found or run}")
         return path / BEST
     if (kind := kind_of(path)) is not None:
         raise CheckpointError(

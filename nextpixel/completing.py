@@ -19,7 +19,7 @@ from nextpixel.border import (
     checked_generator,
 )
 from nextpixel.conditions.values import Values, index
-from nextpixel.filling import Crowd, Progress, fill
+from nextpixel.filling import Batch, Crowd, Progress, batches, fill
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import Order, known_order
 from nextpixel.particles import Completion, informative, seeds, uniform
@@ -47,7 +47,8 @@ def complete_with_evidence(
     """Completes images as `complete` does, and tells how probable their known sub-pixels are.
 
     That compares models, classes or placements of a part by what is known of an image. It costs one
-    more full pass for each draw.
+    more full pass for each draw. Different masks of a model of several orders compare only in one
+    `order`, which None would choose for each.
 
     Args:
         model, x, known, draws, particles, condition, order, generator, batch_size, progress: as for
@@ -160,12 +161,14 @@ def completed(
     own = seeds(len(x) * draws, generator) if several else []
     noise = uniform((len(x) * draws, *x.shape[1:]), generator).view(len(x), draws, *x.shape[1:])
     filled, rest, orders = x.new_zeros(noise.shape), known.clone(), _orders(model, known, order)
-    nats = torch.zeros(len(x), draws, dtype=torch.float64)
+    nats = torch.zeros(len(x), draws, dtype=torch.float64, device="cpu")
     effective = torch.full_like(nats, particles)
+    every: list[Batch] = []
+    drawn: list[tuple[Order, list[int], _Drawn]] = []
     for one, part in _by_order(orders):
         seen, given = turned(model, [one] * len(part), x[part], index(values, part))
         of_part = [seed for k in part for seed in own[k * draws : (k + 1) * draws]]
-        found = _completed(
+        found = _Drawn(
             model,
             seen.contiguous(),
             one.turn(known[part]).contiguous(),
@@ -173,63 +176,80 @@ def completed(
             one.turn(noise[part]).to(x.device),
             of_part,
             particles,
-            (temperature, guidance, batch_size, progress),
+            (temperature, guidance, batch_size),
         )
-        filled[part], rest[part] = one.turn_back(found[0]), one.turn_back(found[1])
-        nats[part], effective[part] = found[2:]
+        every += found.batches
+        drawn.append((one, part, found))
+    fill(every, x.device, progress)
+    for one, part, found in drawn:
+        images, others, nats[part], effective[part] = found.results()
+        filled[part], rest[part] = one.turn_back(images), one.turn_back(others)
     _warn_of_collapse(effective, particles)
     completion = Completion(images=filled, log_evidence=nats, effective=effective)
     return Completed(completion, rest, values, orders, single)
 
 
-def _completed(
-    model: ImageModel,
-    x: Tensor,
-    known: Tensor,
-    values: Values,
-    noise: Tensor,
-    own: list[int],
-    particles: int,
-    options: tuple[float, float, int, Progress | None],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Completions of images that are turned to one order, with noise (B, draws, C, H, W).
+class _Drawn:
+    """Images that are turned to one order, with noise (B, draws, C, H, W), and what draws them."""
 
-    Returns:
-        The images (B, draws, C, H, W), the known sites by which no walkers were weighed (B, C, H,
-        W), and the evidence and the effective number of walkers, (B, draws) each.
-    """
-    temperature, guidance, batch_size, progress = options
-    draws, several = noise.shape[1], bool(own)
-    shares = list(_shares(model, known.cpu(), several=several))
-    # Images with one mask follow each other, those that need no walkers first.
-    order = torch.tensor([image for share in shares for image in share.images], dtype=torch.int64)
-    rows = order.to(x.device).repeat_interleave(draws)
-    runs = (order[:, None] * draws + torch.arange(draws)).flatten()
-    noise = noise.flatten(0, 1)[runs.to(x.device)]
-    filled, crowds, begin = x.masked_fill(~known, 0)[rows], [], 0
-    for share in shares:
-        end = begin + len(share.images) * draws
-        if share.weighed is not None:
-            at_once = max(1, batch_size // particles)
-            for start in range(begin, end, at_once):
-                part = slice(start, min(start + at_once, end))
-                generators = [torch.Generator().manual_seed(own[run]) for run in runs[part]]
-                crowds.append((part, Crowd(particles, share.weighed[None], generators)))
-        begin = end
-    drawing = temperature, guidance, noise, batch_size, progress
-    fill(model, filled, known[rows], index(values, rows), *drawing, crowds=crowds)
-    nats = torch.zeros(len(runs), dtype=torch.float64)
-    effective = torch.full_like(nats, particles)
-    for part, crowd in crowds:
-        nats[part], effective[part] = crowd.log_evidence, crowd.effective
-    back = runs.argsort()
-    nats, effective = (y[back].view(len(x), draws) for y in (nats, effective))
-    rest = known.clone()
-    for share in shares:
-        if share.weighed is not None:
-            rest[share.images] &= ~share.weighed.to(rest.device)
-    images = filled[back.to(x.device)].view(len(x), draws, *x.shape[1:])
-    return images, rest, nats, effective
+    def __init__(
+        self,
+        model: ImageModel,
+        x: Tensor,
+        known: Tensor,
+        values: Values,
+        noise: Tensor,
+        own: list[int],
+        particles: int,
+        options: tuple[float, float, int],
+    ) -> None:
+        self._known, self._shape, self._particles = known, noise.shape, particles
+        temperature, guidance, batch_size = options
+        draws, several = noise.shape[1], bool(own)
+        self._shares = list(_shares(model, known.cpu(), several=several))
+        # Images with one mask follow each other, those that need no walkers first.
+        places = [k for share in self._shares for k in share.images]
+        order = torch.tensor(places, dtype=torch.int64, device="cpu")
+        rows = order.to(x.device).repeat_interleave(draws)
+        runs = (order[:, None] * draws + torch.arange(draws, device="cpu")).flatten()
+        noise = noise.flatten(0, 1)[runs.to(x.device)]
+        self._runs, self._filled = runs, x.masked_fill(~known, 0)[rows]
+        self._crowds: list[tuple[slice, Crowd]] = []
+        begin = 0
+        for share in self._shares:
+            end = begin + len(share.images) * draws
+            if share.weighed is not None:
+                at_once = max(1, batch_size // particles)
+                for start in range(begin, end, at_once):
+                    part = slice(start, min(start + at_once, end))
+                    generators = [torch.Generator().manual_seed(own[run]) for run in runs[part]]
+                    crowd = Crowd(particles, share.weighed[None], generators)
+                    self._crowds.append((part, crowd))
+            begin = end
+        drawing = temperature, guidance, noise, batch_size
+        given = index(values, rows)
+        self.batches = batches(
+            model, self._filled, known[rows], given, *drawing, crowds=self._crowds
+        )
+
+    def results(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What was drawn, when all batches are filled.
+
+        Returns:
+            The images (B, draws, C, H, W), the known sites by which no walkers were weighed (B, C,
+            H, W), and the evidence and the effective number of walkers, (B, draws) each.
+        """
+        nats = torch.zeros(len(self._runs), dtype=torch.float64)
+        effective = torch.full_like(nats, self._particles)
+        for part, crowd in self._crowds:
+            nats[part], effective[part] = crowd.log_evidence, crowd.effective
+        back = self._runs.argsort()
+        nats, effective = (y[back].view(self._shape[:2]) for y in (nats, effective))
+        rest = self._known.clone()
+        for share in self._shares:
+            if share.weighed is not None:
+                rest[share.images] &= ~share.weighed.to(rest.device)
+        return self._filled[back.to(rest.device)].view(self._shape), rest, nats, effective
 
 
 class _Share(NamedTuple):

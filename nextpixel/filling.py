@@ -15,9 +15,10 @@ from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.particles import Walkers, uniform
-from nextpixel.plan import Group, Plan, Step, Visit, apart
+from nextpixel.plan import Plan
+from nextpixel.steps import Group, Step, Visit, apart
 
-__all__ = ["Batch", "Crowd", "Progress", "fill", "inverse_cdf"]
+__all__ = ["Batch", "Crowd", "Progress", "batches", "fill", "inverse_cdf"]
 
 Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 
@@ -43,7 +44,7 @@ class Crowd:
     generators: list[torch.Generator]
 
     def __post_init__(self) -> None:
-        self.log_evidence = torch.zeros(len(self.generators), dtype=torch.float64)
+        self.log_evidence = torch.zeros(len(self.generators), dtype=torch.float64, device="cpu")
         self.effective = torch.full_like(self.log_evidence, self.count)
 
     def noise(self, shape: torch.Size) -> Tensor:
@@ -57,7 +58,7 @@ class Crowd:
         self.effective = torch.minimum(self.effective, effective)
 
 
-def fill(
+def batches(
     model: ImageModel,
     x: Tensor,
     known: Tensor | None,
@@ -66,12 +67,11 @@ def fill(
     guidance: float,
     noise: Tensor,
     batch_size: int,
-    progress: Progress | None,
     *,
     nats: Tensor | None = None,
     crowds: Sequence[tuple[slice, Crowd]] = (),
-) -> Tensor:
-    """Draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,).
+) -> list["Batch"]:
+    """What draws the sub-pixels of x that are not known, in place; adds their log p to nats (B,).
 
     Each of the crowds fills some images; no crowd those before the first of them. Images may be
     turned; values then end in what the model is told of it. Noise is laid out in memory as x is.
@@ -85,11 +85,13 @@ def fill(
         )
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
-    missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
+    missing = (
+        torch.ones(1, 1, 1, 1, dtype=torch.bool, device="cpu") if known is None else ~known.cpu()
+    )
     missing = missing.expand(x.shape)
     alone = crowds[0][0].start if crowds else len(x)
     parts = [slice(k, min(k + batch_size, alone)) for k in range(0, alone, batch_size)]
-    batches = [
+    return [
         Batch(
             model,
             x[part],
@@ -102,15 +104,19 @@ def fill(
         )
         for part, crowd in [*((part, None) for part in parts), *crowds]
     ]
-    steps = (step for batch in batches for step in batch.fill())
-    if progress is None:
-        with OwnThreads(), torch.inference_mode(), full_precision(x.device):
+
+
+def fill(every: Sequence["Batch"], device: torch.device, progress: Progress | None) -> None:
+    """Draws what is missing in all batches; progress is shown of all together."""
+    steps = (step for batch in every for step in batch.fill())
+    if progress is None or not every:
+        with OwnThreads(), torch.inference_mode(), full_precision(device):
             for _ in steps:
                 pass
     else:
-        for _ in watched(progress, apart(steps, x.device), sum(len(b.plan) for b in batches)):
+        length = sum(len(batch.plan) for batch in every)
+        for _ in watched(progress, apart(steps, device), length):
             pass
-    return x
 
 
 class Batch:

@@ -35,7 +35,8 @@ class Completion:
         images: integers 0 … levels-1, (B, draws, C, H, W).
         log_evidence: an estimate of log p(known) in nats for each draw, from its own walkers: the
             mean of its exp is p(known). It is exact where no known sub-pixel follows an unknown
-            one.
+            one. For a model of several orders, p is that of the order in which the image was drawn,
+            not their mixture.
         effective: how many different walkers the known pixels left, in effect, when they were
             fewest; of `particles`, which it also is where no known sub-pixel had to inform them.
             About 1 means that a single walker was kept, whatever it had drawn before: it collapsed.
@@ -88,7 +89,7 @@ def seeds(count: int, generator: torch.Generator | None) -> list[int]:
     copied.set_state(source.get_state())
     first = torch.randint(2**62, (), generator=copied, device=source.device)
     own = torch.Generator().manual_seed(int(first))
-    return [int(torch.randint(2**62, (), generator=own)) for _ in range(count)]
+    return [int(torch.randint(2**62, (), generator=own, device="cpu")) for _ in range(count)]
 
 
 def systematic(weights: Tensor, number: float) -> Tensor:

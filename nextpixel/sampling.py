@@ -27,7 +27,7 @@ from nextpixel.completing import completed
 from nextpixel.conditions.values import index
 from nextpixel.devices import widest
 from nextpixel.errors import UsageError
-from nextpixel.filling import Progress, fill
+from nextpixel.filling import Batch, Progress, batches, fill
 from nextpixel.orders import Order, known_order, turn_each
 from nextpixel.particles import uniform
 from nextpixel.scoring import score
@@ -152,14 +152,19 @@ def sample(
         noise = numbers[:, :-1].reshape(x.shape).to(x.device)
         orders = [model.orders[int(number * len(model.orders))] for number in numbers[:, -1]]
     nats = torch.zeros(n, dtype=widest(x.device), device=x.device) if return_log_prob else None
+    every: list[Batch] = []
+    drawn: list[tuple[Tensor, list[Order], Tensor, Tensor | None]] = []
     for images in side_by_side(orders, (height, width)):
         own, part = [orders[k] for k in images], torch.tensor(images, device=x.device)
         seen, given = turned(model, own, x[part], index(values, part))
         seen = seen.contiguous()  # laid out as the noise is
         sums = None if nats is None else nats[part]
         turned_noise = turn_each(own, noise[part])
-        options = temperature, guidance, turned_noise, batch_size, progress
-        fill(model, seen, None, given, *options, nats=sums)
+        options = temperature, guidance, turned_noise, batch_size
+        every += batches(model, seen, None, given, *options, nats=sums)
+        drawn.append((part, own, seen, sums))
+    fill(every, x.device, progress)
+    for part, own, seen, sums in drawn:
         x[part] = turn_each([order.back for order in own], seen)
         if nats is not None and sums is not None:
             nats[part] = sums

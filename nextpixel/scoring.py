@@ -20,6 +20,7 @@ from nextpixel.devices import draw_noise, full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.layers.integers import check_integers
+from nextpixel.layers.moments import moments
 from nextpixel.models.core import (
     RasterModel,
     rows_per_pass,
@@ -36,6 +37,7 @@ __all__ = [
     "entropy_map",
     "log_prob_map",
     "mixed",
+    "moment_maps",
     "order_scores",
     "passes",
     "scale_scores",
@@ -133,7 +135,8 @@ def log_prob_map(
     of orders has no past of its own. Arguments as for `bits_per_dim`, but None is the first order.
     The map has the shape of x.
     """
-    return _map(admit(model, x, condition), order, _log_prob)
+    given = admit(model, x, condition)
+    return given.result(_map(given, order, _log_prob))
 
 
 def entropy_map(
@@ -147,8 +150,24 @@ def entropy_map(
 
     Arguments as for `log_prob_map`.
     """
-    # A mixture holds all its components at every level, so that one row is enough at once.
-    return _map(admit(model, x, condition), order, _entropy, most_rows=1)
+    return moment_maps(model, x, condition, order=order)[1]
+
+
+def moment_maps(
+    model: nn.Module,
+    x: Images,
+    condition: ConditionGiven = None,
+    *,
+    order: Order | None = None,
+) -> tuple[Float[Tensor, "*B C H W"], Float[Tensor, "*B C H W"], Float[Tensor, "*B C H W"]]:
+    """Surprises -log p(x), their expectations and their variances, in one pass.
+
+    They are in nats and nats², float64, on the CPU; see `layers.moments`. Arguments as for
+    `log_prob_map`.
+    """
+    given = admit(model, x, condition)
+    surprise, entropy, variance = map(given.result, _map(given, order, moments, (3,)))
+    return surprise, entropy, variance
 
 
 def _by_order(given: Admitted, order: Order | None) -> Tensor:
@@ -166,16 +185,14 @@ def _by_scale(given: Admitted, order: Order | None) -> Tensor:
     return nats
 
 
-def _map(
-    given: Admitted, order: Order | None, ask: "Ask", *, most_rows: int | None = None
-) -> Tensor:
-    """What is asked for each sub-pixel."""
+def _map(given: Admitted, order: Order | None, ask: "Ask", parts: tuple[int, ...] = ()) -> Tensor:
+    """What is asked for each sub-pixel, of so many parts."""
     order = known_order(given.model.orders, order)
-    nats = torch.zeros(given.x.shape, dtype=torch.float64, device="cpu")
-    seen = order.turn(nats)
-    for images, rows, columns, answer in passes(given, order, ask=ask, most_rows=most_rows):
-        seen[images, :, rows, columns] += answer
-    return given.result(order.turn_back(seen))
+    found = torch.zeros(*parts, *given.x.shape, dtype=torch.float64, device="cpu")
+    seen = order.turn(found)
+    for images, rows, columns, answer in passes(given, order, ask=ask):
+        seen[..., images, :, rows, columns] += answer
+    return order.turn_back(seen)
 
 
 def _mean_bits(given: Admitted, nats: Tensor) -> float:
@@ -183,12 +200,6 @@ def _mean_bits(given: Admitted, nats: Tensor) -> float:
     if not len(given.x):
         raise UsageError(f"‹x› has shape {tuple(given.x.shape)}: there is nothing to score")
     return -float(nats.sum()) / (given.x.numel() * math.log(2))
-
-
-def _entropy(distribution: Distribution, values: Tensor) -> Tensor:
-    colours = range(values.shape[1])
-    pmf = (distribution.log_pmf(values, channel).exp() for channel in colours)
-    return torch.stack([torch.special.entr(p).sum(dim=1) for p in pmf], dim=1)
 
 
 def dequantised_bits_per_dim(
@@ -273,7 +284,7 @@ def _log_density(distribution: Distribution, values: Tensor) -> Tensor:
 
 
 Ask = Callable[[Distribution, Tensor], Tensor]
-"""What to take from a distribution for each sub-pixel, given values: (B, C, rows, W)."""
+"""What to take from a distribution for each sub-pixel, given values: (…, B, C, rows, W)."""
 
 
 def passes(
@@ -282,7 +293,6 @@ def passes(
     values: Tensor | None = None,
     *,
     ask: Ask = _log_prob,
-    most_rows: int | None = None,
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
 
@@ -301,11 +311,11 @@ def passes(
         every = slice(None, None, step)
         theirs = scale.given(x, conditions)
         for images, rows, answer in _raster_passes(
-            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_rows
+            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask
         ):
             if coarser is not None:
                 apart = coarser // step
-                answer[:, :, -rows.start % apart :: apart, ::apart] = 0
+                answer[..., -rows.start % apart :: apart, ::apart] = 0
             yield images, slice(rows.start * step, rows.stop * step, step), every, answer
 
 
@@ -315,10 +325,9 @@ def _raster_passes(
     given: Values,
     values: Tensor,
     ask: Ask,
-    most_rows: int | None,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
-    rows_of_one = min(rows_per_pass(model, 1, width), most_rows or batch * height)
+    rows_of_one = min(rows_per_pass(model, 1, width), batch * height)
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))

@@ -121,7 +121,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         layers=3,
         kernel_size=3,
         position_waves=1,
-        condition=(ClassCondition(2), MapCondition(1, scale=2, levels=3)),
+        condition=(ClassCondition(2), MapCondition(1, scale=2, levels=3, context=True)),
     ),
     "gated-orders": lambda: GatedPixelCNN(
         levels=3, features=8, layers=3, kernel_size=3, orders=2, position_waves=1
@@ -167,7 +167,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         levels=3,
         features=8,
         layers=1,
-        condition=(VectorCondition(3), MapCondition(1, scale=3, levels=None)),
+        condition=(VectorCondition(3), MapCondition(1, scale=3, levels=None, context=True)),
     ),
     "row-lstm-plain-map": lambda: RowLSTM(
         channels=2,
@@ -236,7 +236,11 @@ CASES: dict[str, Callable[[], ImageModel]] = {
             position_waves=1,
         ),
         large=DiagonalBiLSTM(
-            channels=3, levels=2, features=12, layers=1, condition=MapCondition(3, levels=2)
+            channels=3,
+            levels=2,
+            features=12,
+            layers=1,
+            condition=MapCondition(3, levels=2),
         ),
     ),
     "multi-scale-conditions-for-both": lambda: MultiScale(
@@ -248,7 +252,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
             features=6,
             layers=1,
             condition=(
-                MapCondition(1, levels=3),
+                MapCondition(1, levels=3, context=True),
                 ClassCondition(2),
                 MapCondition(1, scale=4, levels=2),
             ),

@@ -1,5 +1,6 @@
 """The border: every form of the same images gives the same numbers; all else is one sentence."""
 
+import copy
 import linecache
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ from nextpixel import (
     dequantised_bits_per_dim,
     draw_images,
     evaluate_model,
+    histogram_bits_per_dim,
     initial_state,
     load,
     load_data,
@@ -38,11 +40,13 @@ from nextpixel import (
     train,
     train_model,
 )
+from nextpixel.analysis.anomaly import anomaly_map, surprise_map
 from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
 from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
+from nextpixel.analysis.typicality import hidden_statistics
 from nextpixel.autoencoding import divergence, log_weights, reconstruct
 from nextpixel.errors import UsageError
-from nextpixel.inference.interpolation import interpolate
+from nextpixel.inference.interpolation import between, interpolate
 from nextpixel.layers.heads import Categorical
 from nextpixel.scoring import (
     dequantised,
@@ -251,15 +255,17 @@ def test_integers_are_widened_before_noise_is_added() -> None:
 
 VECTORS = GatedPixelCNN(levels=4, features=4, layers=1, condition=VectorCondition(2))
 ENCODED = build("autoencoder-variational").float()
+FROZEN = copy.deepcopy(GREY).requires_grad_(False)
 SIX = torch.zeros(2, 2, 6, 6, dtype=torch.int64)
 KNOWN = torch.ones(3, 3, dtype=torch.bool)
 GENERATORS = [0, np.random.default_rng(0)]
-MODELS = [None, "digits", nn.Linear(1, 1)]
+MODELS = [None, "digits", nn.Linear(1, 1), copy.deepcopy(GREY).to("meta")]
 IMAGES = [
     None, "a", 3, {}, [], [[1], [2, 3]], [object()], X.float(), X > 0, X + 9, X - 1, X[None],
     X[:, :, :0], X[:, :, :, :0], X.expand(2, 3, 3, 3), X.movedim(1, -1), X[:, 0], X.numpy() / 4,
     np.ma.masked_equal(X.numpy(), 0), np.full((2, 1, 3, 3), 2**63, np.uint64),
     [np.zeros((1, 2, 2), int), np.zeros((1, 3, 3), int)], PICTURE.convert("RGB"),
+    X.to_sparse(), X.to("meta"),
 ]  # fmt: skip
 CONDITIONS = [None, "a", {}, 1.5, 7, -2, [0, 1, 2], [0.5, 1], X, object(), (X, X), [[0], [1, 2]]]
 SHAPES = [None, 3, "ab", (2,), (2, 3, 4), (2.0, 2), (0, 2), (2, -1), {}, X]
@@ -290,6 +296,11 @@ ENTRIES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]
         {"model": VECTORS, "x": X, "condition": [0.0, 1.0]},
         {"condition": [None, "a", 1, [1.0], [1, 2], [np.nan, 1.0], [np.inf, 1.0], X.float()]},
     ),
+    "score, given two": (
+        score,
+        {"model": BOTH, "x": X, "condition": (1, [0.0, 1.0])},
+        {"condition": [None, 1, (None, [0.0, 1.0]), (1, None), (1, [0.0, np.nan])]},
+    ),
     "score, given a map": (
         score,
         {"model": MAPS, "x": X, "condition": np.zeros((2, 2), int)},
@@ -299,6 +310,9 @@ ENTRIES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]
     "bits_per_dim": (bits_per_dim, {"model": GREY, "x": X}, SCORED | {"x": [*IMAGES, X[:0]]}),
     "log_prob_map": (log_prob_map, {"model": GREY, "x": X}, SCORED),
     "entropy_map": (entropy_map, {"model": GREY, "x": X}, SCORED),
+    "surprise_map": (surprise_map, {"model": GREY, "x": X}, SCORED),
+    "anomaly_map": (anomaly_map, {"model": GREY, "x": X}, SCORED | {"windows": [3, (), (0,), "a"]}),
+    "hidden_statistics": (hidden_statistics, {"model": GREY, "x": X}, SCORED),
     "dequantised": (dequantised, {"x": X}, {"x": ["a", X / 4, None], "generator": GENERATORS}),
     "dequantised_score": (
         dequantised_score, {"model": GREY, "x": X}, SCORED | {"generator": GENERATORS},
@@ -322,9 +336,17 @@ ENTRIES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]
         interpolate,
         {"model": VECTORS, "first": [0.0, 1.0], "last": [1.0, 0.0], "shape": (2, 2)},
         DRAWN
-        | {"model": [*MODELS, GREY], "first": [None, "a", [1.0], 3], "last": [None, [np.inf, 0.0]]}
-        | {"shape": SHAPES, "steps": [*COUNTS, 1], "guidance": NUMBERS},
+        | {"model": [*MODELS, GREY], "first": [None, "a", [1.0], 3]}
+        | {"last": [None, [np.inf, 0.0], [np.nan] * 2], "shape": SHAPES}
+        | {"steps": [*COUNTS, 1], "guidance": NUMBERS},
     ),
+    "between": (
+        between,
+        {"first": [0, 1], "last": np.ones(2), "steps": 2},
+        {"first": [None, "a", 3, [1.0], [np.nan] * 2, torch.ones(2, 2)], "steps": [*COUNTS, 1]},
+    ),
+    "histogram_bits_per_dim": (histogram_bits_per_dim, {}, {"data": [X, None]}),
+    "GatedPixelCNN": (GatedPixelCNN, {}, {"levels": ["2", 1, None], "width": [3]}),
     "reconstruct": (
         reconstruct, {"model": ENCODED, "x": SIX}, CODED | {"draws": COUNTS},
     ),
@@ -377,7 +399,7 @@ ENTRIES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]
     "initial_state": (
         initial_state,
         {"model": GREY, "config": TrainConfig(steps=1)},
-        {"model": [*MODELS], "config": [3, {}, None]},
+        {"model": [*MODELS, FROZEN], "config": [3, {}, None]},
     ),
     "train": (visit(train), {"state": GREY, "data": X, "config": 3}, {"state": [GREY, None]}),
     "SampleConfig": (

@@ -188,9 +188,14 @@ def test_nothing_is_left_behind() -> None:
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(wanted_one))
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_an_update_leaves_modes_alone(training: bool) -> None:
-    """A frozen part of a model in training mode stays frozen; else all of it is trained."""
+@pytest.mark.parametrize(
+    ("training", "precision"), [(True, "float32"), (False, "float32"), (True, "bf16")]
+)
+def test_an_update_leaves_modes_alone(training: bool, precision: Any) -> None:
+    """A frozen part of a model in training mode stays frozen; else all of it is trained.
+
+    In a caller's autocast, torch would go on with the weights that it rounded in the first pass.
+    """
     pictures = np.random.default_rng(0).integers(0, 2, (8, 1, 4, 4)).astype(np.uint8)
     few = Split(images=pictures)
     data = ImageData(
@@ -204,7 +209,7 @@ def test_an_update_leaves_modes_alone(training: bool) -> None:
         test=few,
         preparation=Preparation(),
     )
-    config = TrainConfig(steps=2, batch_size=4, precision="float32")
+    config = TrainConfig(steps=2, batch_size=4, precision=precision)
     torch.manual_seed(0)
     model = GatedPixelCNN(levels=2, features=8, layers=2, dropout=0.5).train(training)
     model.head_out.eval()
@@ -317,3 +322,24 @@ def test_what_is_computed_from_shapes_is_bounded() -> None:
                 nats = -model(x).log_prob(x).sum()
             assert sum(size for _, size in constants._KEPT.values()) <= 1 << 14
         nats.backward()  # it holds on to what has been forgotten
+
+
+@pytest.mark.parametrize("name", ["gated-orders", "diagonal", "multi-scale"])
+def test_the_default_device_is_the_callers_own_matter(name: str) -> None:
+    """Scores, samples and completions are made where the model is, whatever the default device."""
+    model = build(name)
+    x, given = images(model, 2, (4, 3)), conditions(model, 2, (4, 3))
+    known = torch.arange(3).expand(4, 3) == 1
+
+    def found() -> list[Tensor]:
+        one, other = (torch.Generator().manual_seed(k) for k in range(2))
+        return [
+            score(model, x, given),
+            sample(model, 2, (4, 3), condition=given, generator=one),
+            complete(model, x, known, condition=given, generator=other),
+        ]
+
+    before = found()
+    with torch.device("meta"):
+        after = found()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -125,7 +125,9 @@ def test_a_models_own_error_is_not_swallowed() -> None:
 def test_what_is_missing_is_asked_for() -> None:
     with pytest.raises(ValueError, match="no attribute 'channels'; give channels="):
         check_causality(nn.Conv2d(1, 3, 3))
-    with pytest.raises(ValueError, match=r"logits of shape .* expected \(B, 5, 1, H, W\)"):
+    with pytest.raises(
+        ValueError, match=r"logits of shape .* expected real logits \(B, 5, 1, H, W\)"
+    ):
         check_causality(SingleStack(), levels=5)
 
 

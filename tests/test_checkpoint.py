@@ -117,10 +117,10 @@ def test_a_checkpoint_never_holds_the_folders_of_the_data(tmp_path: Path) -> Non
 
 
 def test_a_run_folder_stands_for_its_best_weights(path: Path) -> None:
-    with pytest.raises(
-        CheckpointError, match="holds no best.safetensors; give the folder of a run"
-    ):
-        load(path.parent)
+    for name, advice in (("other", "the folder of a run"), ("model.safetensors", r"\S*model\.s")):
+        path = path.rename(path.parent / name)
+        with pytest.raises(CheckpointError, match=f"holds no best.safetensors; give {advice}"):
+            load(path.parent)
     path.rename(path.parent / BEST)
     assert load(path.parent).config() == build("gated").config()
     assert read_card(str(path.parent)).classes == ("a", "b")

@@ -30,6 +30,10 @@ def test_a_constructor_says_what_it_takes(model: type) -> None:
     assert {"levels", "condition", "features", "layers"} <= keywords.keys()
     assert typing.get_type_hints(model.__init__).keys() == {*keywords, "return"}
     assert f"{model.__name__}Settings" in (model.__init__.__doc__ or "")
+    with pytest.raises(TypeError, match=f"{model.__name__} has no option 'width'; .* features, "):
+        model(width=3)
+    with pytest.raises(TypeError, match=f"{model.__name__} takes its options by name"):
+        model(256)
 
 
 def test_the_public_names_are_listed() -> None:

@@ -23,12 +23,8 @@ from nextpixel import (
 )
 from nextpixel.analysis.causality import dependencies
 from nextpixel.analysis.condition_worth import class_log_probabilities
-from nextpixel.conditions.kinds import (
-    Condition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
+from nextpixel.conditions.kinds import Condition, of_kind
+from nextpixel.conditions.notation import as_conditions, conditions_to_json
 from nextpixel.conditions.values import (
     Values,
     as_values,
@@ -246,6 +242,8 @@ def test_the_json_form_is_that_of_the_first_checkpoints() -> None:
         {"size": 4},
         {"maps": 3, "scale": 4, "levels": 256, "features": 32, "categorical": False},
     ]
+    later = MapCondition(3, context=True)
+    assert as_conditions(conditions_to_json((later,))) == (later,)
 
 
 @every_kind
@@ -451,6 +449,7 @@ def test_an_unconditional_model_refuses_conditions(border: str) -> None:
         (lambda: MapCondition(1, levels=1), UsageError, "levels= must be at least 2"),
         (lambda: MapCondition(1, features=0), UsageError, "features= must be at least 1"),
         (lambda: MapCondition(1, categorical="no"), UsageError, "must be True or False"),
+        (lambda: MapCondition(1, context=1), UsageError, "context= must be True or False"),
         (lambda: MapCondition(1, levels=None, categorical=True), UsageError, "levels is None"),
         (lambda: as_conditions({"classes": None}), UsageError, "must be an integer"),
         (lambda: as_conditions({"size": [4]}), UsageError, "must be an integer"),

@@ -996,7 +996,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "beyond 16 bits": (
         lambda p: saved(p / "x.npy", values(70000, dtype=np.int64)),
         {},
-        "up to 70000",
+        "up to 70000, .*divide them by 2 first",
     ),
     "12 bits to 8": (
         lambda p: saved(p / "x.npy", values(4095, dtype=np.uint16)),

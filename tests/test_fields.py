@@ -23,7 +23,7 @@ from nextpixel.analysis.receptive_fields import (
     receptive_field,
     receptive_field_picture,
 )
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.scoring import log_prob_map, scale_scores
 
 Offset = tuple[int, int]
@@ -219,3 +219,25 @@ def test_the_field_of_a_multi_scale_model_is_that_of_the_large_one(shape: tuple[
     )
     row, column = effective_receptive_field(model, torch.randint(3, (2, 1, *shape))).pixel
     assert row % 2 or column % 2
+
+
+@pytest.mark.usefixtures("smooth")
+@pytest.mark.parametrize("kind", [GatedPixelCNN, PixelCNN, RowLSTM, DiagonalBiLSTM])
+@pytest.mark.parametrize("shape", [(9, 4), (1, 8)])
+def test_with_context_every_pixel_sees_the_whole_map(
+    kind: type[AutoregressiveModel], shape: tuple[int, int]
+) -> None:
+    """Every large pixel depends on every small one, and without context the first one does not."""
+    height, width = shape
+    for context in (True, False):
+        torch.manual_seed(0)
+        given = MapCondition(1, levels=None, features=4, context=context)
+        model = kind(levels=3, features=4, layers=1, kernel_size=3, condition=given).double()
+        x = torch.randint(3, (1, 1, *shape))
+        small = torch.randn(1, 1, -(-height // 2), -(-width // 2), dtype=torch.double)
+        small.requires_grad_()
+        log_pmf = model(x, small).log_pmf(x, 0)[0, 0].flatten()
+        seen = torch.stack(
+            [torch.autograd.grad(y, small, retain_graph=True)[0].flatten() != 0 for y in log_pmf]
+        )
+        assert bool(seen.all()) is context and bool(seen[0].all()) is context

@@ -15,10 +15,11 @@ from nextpixel.cli.helps import flag, shown_default
 from nextpixel.errors import UsageError
 from nextpixel.inference.completion import complete_images
 from nextpixel.inference.drawing import draw_images
-from nextpixel.inference.evaluation import Evaluation, evaluate_model, measure_condition
+from nextpixel.inference.evaluation import Evaluation, evaluate_model
 from nextpixel.inference.inspection import inspect_model
 from nextpixel.inference.masks import hidden_part
 from nextpixel.inference.trained import open_trained
+from nextpixel.inference.worth import measure_condition
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import (
     CompletionRequest,

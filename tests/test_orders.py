@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ from nextpixel.models.core import ImageModel
 from nextpixel.orders import ORDERS, Order, turn_each
 from nextpixel.particles import uniform
 from nextpixel.scoring import log_prob_map, order_scores
+from nextpixel.steps import Step
 from nextpixel.training.batches import training_parts
 from nextpixel.turning import best_order, told, turned, visiting_order
 from nextpixel.walk import fronts, walk
@@ -396,3 +397,20 @@ def test_from_training_to_evaluation(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_what_is_told_is_nothing_for_one_order() -> None:
     model = GatedPixelCNN(levels=2, features=8, layers=1)
     assert model.encoder is None and told(model, [Order()], torch.device("cpu")) == ()
+
+
+def test_several_orders_have_one_progress() -> None:
+    model = GatedPixelCNN(levels=2, features=4, layers=1, kernel_size=3, orders=8)
+    shown: list[tuple[int, int]] = []
+
+    def bar(steps: Iterable[Step], length: int) -> Iterable[Step]:
+        shown.append((length, 0))
+        for step in steps:
+            shown[-1] = length, shown[-1][1] + 1
+            yield step
+
+    sample(model, 8, (3, 4), generator=torch.Generator().manual_seed(0), progress=bar)
+    known = torch.zeros(4, 1, 3, 4, dtype=torch.bool)
+    known[0, :, 1:], known[1, :, :, 2:], known[2, :, :, 0], known[3, :, 1] = True, True, True, True
+    complete(model, known.long(), known, progress=bar)
+    assert len(shown) == 2 and all(length == steps > 0 for length, steps in shown)

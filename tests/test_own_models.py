@@ -119,6 +119,8 @@ class Logits(nn.Module):
             return torch.distributions.Categorical(logits=logits.permute(0, 1, 3, 4, 2))
         if self.form == "one":
             return logits[:, :, 1] - logits[:, :, 0]
+        if self.form == "density":
+            return torch.distributions.Normal(x, 1.0)
         return logits.flatten(1, 2) if self.form == "blocks" else (logits, logits)
 
 
@@ -137,8 +139,10 @@ def test_all_forms_of_outputs_say_the_same() -> None:
     for other in nats[1:]:
         torch.testing.assert_close(other, nats[0])
     for wrong, found in (("tuple", "a tuple"), ("one", r"logits of shape \(2, 3, 2, 3\)")):
-        with pytest.raises(ValueError, match=rf"{found} .*expected \(B, 5, 3, H, W\)"):
+        with pytest.raises(ValueError, match=rf"{found} .*expected real logits \(B, 5, 3, H, W\)"):
             score(Logits(wrong, levels=5), x)
+    with pytest.raises(ValueError, match="gave a Normal, whose log_prob is a density of reals; gi"):
+        score(Logits("density"), x)
 
 
 def test_what_a_module_does_not_say_is_asked_for() -> None:
@@ -151,6 +155,10 @@ def test_what_a_module_does_not_say_is_asked_for() -> None:
         score(SingleStack(), x, torch.tensor([1]))
     with pytest.warns(UserWarning, match="9 steps are as many full passes"):
         sample(SingleStack(), 1, (3, 3))
+    assert torch.equal(complete(SingleStack(), x, [[True]])[:, 0], x)  # no step, and no warning
+    holder = nn.ModuleDict({"loss": nn.Identity(), "model": build("gated-codes")})
+    with pytest.raises(ValueError, match="ModuleDict .*; give the model that it holds, its .model"):
+        score(holder, x)
 
 
 class WholeImages(nn.Module):

@@ -17,11 +17,12 @@ from nextpixel.files.card import ModelCard
 from nextpixel.inference.completion import complete_images
 from nextpixel.inference.conditions import conditions_of_request
 from nextpixel.inference.drawing import draw_images
-from nextpixel.inference.evaluation import Evaluation, evaluate_model, measure_condition
+from nextpixel.inference.evaluation import Evaluation, evaluate_model
 from nextpixel.inference.masks import known_pixels
 from nextpixel.inference.publishing import publish
 from nextpixel.inference.reconstruction import reconstruct_images
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.inference.worth import measure_condition
 from nextpixel.scoring import score
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import (

@@ -16,6 +16,7 @@ from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import ImageModel
+from nextpixel.models.trainable import check_filled
 from nextpixel.models.wrapping import FullPassModel, as_model, model_of, unwrap
 from nextpixel.orders import Order, known_order
 from nextpixel.turning import told, visiting_order
@@ -52,7 +53,7 @@ class Probe:
         generator: torch.Generator | None,
         order: Order | None = None,
     ) -> None:
-        instance_of("model", model, nn.Module)
+        check_filled(instance_of("model", model, nn.Module))
         whole = as_probed(model, channels, levels)
         self.order = known_order(whole.orders, order)
         self.channels, self.levels = whole.channels, whole.levels

@@ -43,6 +43,7 @@ _NAMES = (
     "interpolate",
     "info",
     "data",
+    "score",
     "inspect",
     "condition-worth",
     "export",

@@ -33,7 +33,7 @@ def condition_worth(
     seed
         The seed of the choice of images, and of whose conditions are exchanged.
     """
-    from nextpixel.inference.evaluation import measure_condition
+    from nextpixel.inference.worth import measure_condition
 
     with counted_bar("Reading") as reading, counted_bar("Scoring") as progress:
         found = measure_condition(

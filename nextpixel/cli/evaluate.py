@@ -8,6 +8,7 @@ from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
 from nextpixel.cli.work import say_evaluation
+from nextpixel.errors import UsageError
 from nextpixel.orders import OrderName
 from nextpixel.settings.requests import DataRequest
 
@@ -52,6 +53,12 @@ def evaluate(
     from nextpixel.inference.evaluation import ReconstructionError, evaluate_model
 
     if against is not None:
+        for name, value in (("order", order), ("importance_samples", importance_samples)):
+            if value:
+                raise UsageError(
+                    f"‹{name}={value}› is of the evaluation of one model; leave it out, or"
+                    " ‹against›"
+                )
         _print_comparison(model, against, DataRequest(**request.values()), cluster, json, device)
         return
     with counted_bar("Reading") as reading, counted_bar("Evaluating") as progress:
@@ -59,6 +66,7 @@ def evaluate(
             model,
             DataRequest(**request.values()),
             importance_samples=importance_samples,
+            cluster=cluster,
             order=order,
             device=device,
             reading=reading,
@@ -132,7 +140,10 @@ def _print_table(found: "Evaluation", importance_samples: int, *, own_values: bo
         if bits is not None:
             table.add_row(name, f"{bits:.4f}")
     console().print(table)
-    print(f"{found.nats_per_image:.2f} nats per image")
+    error, over = "", "images" if found.clusters is None else f"{found.clusters:,} clusters"
+    if found.standard_error is not None:
+        error = f" ± {found.standard_error:.2f} (standard error over {over})"
+    print(f"{found.nats_per_image:.2f} nats per image{error}")
     if found.code_nats_per_image is not None:
         print(f"  {found.code_nats_per_image:.2f} of them for the code")
     for number, scale in enumerate(found.scales):

@@ -78,6 +78,7 @@ _NO_OPTIONS = {
     # Decided by a crop, the sizes, old files, the labels and the maps.
     "Preparation": ("ragged", "skip_small", "reading", "attributes", "map_scale"),
     "Source": ("images",),  # has no name on the command line
+    "ScoredData": ("data", "maps"),  # the source, and --condition-maps
 }
 _RENAMED = {"values": "values_"}
 """Fields whose names `Given` has for itself."""
@@ -86,13 +87,14 @@ _MAY_BE_NEGATIVE = ("range", "offset", "values", "missing")
 _GROUPS = {
     name: Group(title, sort_key=key)
     for key, title, names in (
-        (1, "Data", ("Source", "Preparation", "DataRequest")),
+        (1, "Data", ("Source", "Preparation", "DataRequest", "ScoredData")),
         (2, "Model", ("ModelChoice", "NetworkSettings")),
         (3, "Training", ("EmbeddingConfig", "TrainConfig")),
         (3, "Drawing", ("SampleConfig",)),
         (0, "Archive", ("CompressConfig", "DecompressConfig")),
         (0, "Images", ("SampleRequest", "CompletionRequest", "ReconstructionRequest")),
         (0, "Images", ("InterpolationRequest", "InspectionRequest")),
+        (0, "Scores", ("ScoreRequest",)),
     )
     for name in names
 }

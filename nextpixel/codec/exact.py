@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nextpixel.codec.tables import STEPS, WIDEST, squashing
-from nextpixel.conditions.kinds import conditions_to_json
+from nextpixel.conditions.notation import conditions_to_json
 from nextpixel.errors import UsageError
 from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
-from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
+from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder, Context
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.inputs import CategoricalInput, OrdinalInput
@@ -171,6 +171,7 @@ _OTHERS: tuple[type[nn.Module], ...] = (
     CategoricalInput,
     ConditionBias,
     ConditionEncoder,
+    Context,
     ConvolutionalLayer,
     FirstConv2d,
     GatedBlock,

@@ -1,7 +1,7 @@
 """What an image is conditioned on: classes, vectors, maps, or several of them.
 
 Inside the library the conditions of a model are always a tuple, `()` for none. Constructors accept
-None, one condition or several, and `as_conditions` makes the tuple.
+None, one condition or several, and `nextpixel.conditions.notation.as_conditions` makes the tuple.
 
 The value of an image may be **unknown**: class -1, a vector of NaN, a map of -1 (of NaN if it holds
 reals). It then adds nothing, and a model that has seen unknown values in training
@@ -10,9 +10,8 @@ reals). It then adds nothing, and a model that has seen unknown values in traini
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, TypeAlias, TypeVar, final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -25,11 +24,8 @@ from nextpixel.tracing import transformed
 __all__ = [
     "ClassCondition",
     "Condition",
-    "ConditionLike",
     "MapCondition",
     "VectorCondition",
-    "as_conditions",
-    "conditions_to_json",
     "of_kind",
 ]
 
@@ -82,7 +78,8 @@ class Condition(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `as_conditions` reads them."""
-        return asdict(self)
+        # Earlier versions do not know ‹context›, and runs that lack it must look the same.
+        return {name: value for name, value in asdict(self).items() if name != "context" or value}
 
     def accepts(self, offered: "Condition | None", size: tuple[int, int]) -> bool:
         """Whether values of `offered`, for images of a size, are values of this condition too."""
@@ -251,6 +248,7 @@ class MapCondition(Condition):
         levels: its values are the integers 0 … levels-1; None for reals.
         features: channels of the full-size map that the layers see.
         categorical: whether its integers are categories, such as those of segments.
+        context: whether every pixel sees the whole map, not only the part of it near its own place.
     """
 
     maps: int
@@ -258,6 +256,7 @@ class MapCondition(Condition):
     levels: int | None = 256
     features: int = 32
     categorical: bool = False
+    context: bool = False
 
     noun, plural, annotation, per_pixel, standardised = "map", "maps", "maps", True, 0
 
@@ -266,8 +265,9 @@ class MapCondition(Condition):
             _check_integer(self, name, 1, most)
         if self.levels is not None:
             _check_integer(self, "levels", 2, _MOST)
-        if not isinstance(self.categorical, bool):
-            raise UsageError(f"‹categorical› must be True or False, not {self.categorical!r}")
+        for name in ("categorical", "context"):
+            if not isinstance(given := getattr(self, name), bool):
+                raise UsageError(f"‹{name}› must be True or False, not {given!r}")
         if self.categorical and self.levels is None:
             raise UsageError("categories are integers, but levels is None; say how many there are")
 
@@ -303,41 +303,7 @@ class MapCondition(Condition):
         return f"maps of {self.maps} channel{'s' * (self.maps > 1)}, {values}, scale {self.scale}"
 
 
-ConditionLike: TypeAlias = Condition | Sequence[Any] | Mapping[str, Any] | None
-"""None, one condition or several, or what `conditions_to_json` makes of them."""
-
 Kind = TypeVar("Kind", bound=Condition)
-
-
-def as_conditions(condition: ConditionLike) -> tuple[Condition, ...]:
-    """The tuple of what a caller gives: None, one or several conditions, or their JSON form.
-
-    Raises:
-        UsageError: the JSON form is of no kind, or a number is out of range.
-        TypeError: it is something else.
-    """
-    if condition is None:
-        return ()
-    if isinstance(condition, Condition):
-        return (condition,)
-    if isinstance(condition, Mapping):
-        for kind in (ClassCondition, VectorCondition, MapCondition):
-            if condition.keys() == {field.name for field in fields(kind)}:
-                return (kind(**condition),)
-        raise UsageError(f"condition (={condition}) must be of the form {{'classes': 10}}")
-    if isinstance(condition, Sequence) and not isinstance(condition, str):
-        if all(isinstance(part, Condition | Mapping) for part in condition):
-            return tuple(as_conditions(part)[0] for part in condition)
-    raise TypeError(
-        f"condition (={condition!r}) must be None, a condition such as ClassCondition(10) or"
-        " VectorCondition(64), or a tuple of several"
-    )
-
-
-def conditions_to_json(conditions: tuple[Condition, ...]) -> Any:
-    """Plain JSON values, for `as_conditions`: null, an object, or a list of several."""
-    parts = [part.to_json() for part in conditions]
-    return parts if len(parts) > 1 else parts[0] if parts else None
 
 
 def of_kind(conditions: tuple[Condition, ...], kind: type[Kind]) -> dict[int, Kind]:

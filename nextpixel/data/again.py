@@ -10,7 +10,7 @@ from nextpixel.data.storage import Progress
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.stored_values import shown_values
 
-__all__ = ["load_again"]
+__all__ = ["load_again", "settled"]
 
 
 def load_again(
@@ -18,6 +18,7 @@ def load_again(
     preparation: Preparation,
     *,
     text_encoder: TextEncoder | str | None = None,
+    hold: bool = True,
     progress: Progress | None = None,
 ) -> ImageData:
     """`load_data` for a model that is already trained: nothing about its preparation is open.
@@ -28,13 +29,15 @@ def load_again(
             as the model has settled them all.
     """
     try:
-        return load.load_data(source, preparation, text_encoder=text_encoder, progress=progress)
+        return load.load_data(
+            source, preparation, text_encoder=text_encoder, hold=hold, progress=progress
+        )
     except DataError as error:
-        raise DataError(_without_parameters(error.sentence, preparation)) from error
+        raise DataError(settled(error.sentence, preparation)) from error
 
 
-def _without_parameters(sentence: str, preparation: Preparation) -> str:
-    """Replace advice to change the preparation by what the model takes."""
+def settled(sentence: str, preparation: Preparation) -> str:
+    """A sentence in which advice to change the preparation is replaced by what the model takes."""
     if "‹text_encoder›" in sentence or "‹" not in sentence:
         return sentence
     facts = [part for part in sentence.split("; ") if "‹" not in part]

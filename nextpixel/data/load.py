@@ -72,6 +72,7 @@ def load_data(
     text_encoder: TextEncoder | str | None = None,
     memory_bytes: int = 2**31,
     cache_folder: str | Path | None = None,
+    hold: bool = True,
     progress: Progress | None = None,
 ) -> ImageData:
     """Read a source, prepare its images, and split them.
@@ -93,6 +94,8 @@ def load_data(
             None, only those beyond `memory_bytes` are, in the folder ``nextpixel`` of
             ``$XDG_CACHE_HOME`` or ``~/.cache``. What is kept is private and bounded, see
             `nextpixel.data.kept`.
+        hold: Whether images that fit into memory are prepared at once. Otherwise they are prepared
+            when they are asked for, so that values that do not fit are found only then.
         progress: Called with the number of pictures that are decoded, and their total.
 
     Raises:
@@ -144,7 +147,8 @@ def load_data(
         attributes=preparation.attributes or stored.attributes or None,
     )
     rows = split_rows(stored.splits, preparation)
-    in_memory = sum(_bytes(split.images) for split in stored.splits.values()) <= memory_bytes
+    count = sum(_bytes(split.images) for split in stored.splits.values())
+    in_memory = hold and count <= memory_bytes
     splits = {
         name: _prepared(stored, name, rows[name], preparation, source, in_memory)
         for name in _SPLITS

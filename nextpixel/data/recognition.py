@@ -210,10 +210,14 @@ def _number(
     if highest >= 2**15 and dtypes_of(stored) == {np.dtype(np.uint16)} and not offset:
         return 65536
     if levels is not None or highest >= 65536:
+        advice = (
+            f"give ‹from_levels› (a power of two above {highest}, at most 65536) to quantise them"
+        )
+        if highest >= 65536:
+            advice = f"divide them by {highest // 65536 + 1} first"
         raise DataError(
             f"{where} holds values up to {highest}, which are not below"
-            f" ‹levels={levels or 65536}›; if they measure brightness, give ‹from_levels› (a power"
-            f" of two above {highest}, at most 65536) to quantise them"
+            f" ‹levels={levels or 65536}›; if they measure brightness, {advice}"
         )
     return max(2, highest + 1)
 

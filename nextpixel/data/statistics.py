@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpixel.arguments import instance_of
 from nextpixel.data.errors import DataError
 from nextpixel.data.pixels import Integers
 from nextpixel.data.splits import ImageData, Split
@@ -121,6 +122,7 @@ def histogram_bits_per_dim(data: ImageData) -> float:
         >>> round(histogram_bits_per_dim(load_data("digits")), 1)
         2.4
     """
+    instance_of("data", data, ImageData, "load_data(…) reads one")
     if data.shape is None:
         raise DataError(
             f"images of {data.source} differ in size, so that sites have no histograms; give ‹size›"

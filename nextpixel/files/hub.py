@@ -36,7 +36,8 @@ def downloaded(name: str, **where: Any) -> Path:
     found = _NAME.fullmatch(name.removeprefix(HUB))
     if found is None or ".." in name:
         raise CheckpointError(
-            f"{name!r:.80} is not the name of a model on the Hub; use {HUB}OWNER/NAME"
+            f"{name!r:.80} is neither a folder here nor the name of a model on the Hub; use"
+            f" {HUB}OWNER/NAME"
         )
     # Imported here, because it takes a tenth of a second.
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url

@@ -16,7 +16,7 @@ from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.settings.requests import DataRequest
 from nextpixel.training.evaluation import log_probabilities
 
-__all__ = ["Comparison", "clusters_of", "compare_models", "standard_error"]
+__all__ = ["Comparison", "clusters_of", "compare_models", "for_model", "standard_error"]
 
 Progress = Callable[[int, int], None]
 
@@ -78,9 +78,10 @@ def compare_models(
             f"the models do not compare: one is {named[0]}, the other {named[1]}; give two models"
             " of the same conditions"
         )
-    chosen = data_of(first, _for_model(first, request, cluster), progress=reading)
-    again = _for_model(second, request, cluster)
-    if request.data is None and first.card.source is not None:
+    chosen = data_of(first, for_model(first, request, cluster), progress=reading)
+    again = for_model(second, request, cluster)
+    # Named as other data, a source without splits would be read whole.
+    if request.data is None and str(first.card.source) != str(second.card.source):
         again = replace(again, data=str(first.card.source))
     others = data_of(second, again, progress=reading)
     if not _same_images(chosen, others):
@@ -152,7 +153,7 @@ def clusters_of(
     return labels
 
 
-def _for_model(trained: Trained, request: DataRequest, cluster: str | None) -> DataRequest:
+def for_model(trained: Trained, request: DataRequest, cluster: str | None) -> DataRequest:
     """The request without labels that only say what belongs together."""
     if cluster is None or of_kind(trained.model.given_by_data, ClassCondition):
         return request

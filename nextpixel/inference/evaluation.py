@@ -6,21 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nextpixel.analysis.condition_worth import condition_worth
 from nextpixel.autoencoding import divergence, log_weights
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
 from nextpixel.data.statistics import histogram_bits_per_dim, one_histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.inference.figures import (
-    Evaluation,
-    MeasuredWorth,
-    ReconstructionError,
-    ScaleShare,
-)
+from nextpixel.inference.comparison import clusters_of, for_model, standard_error
+from nextpixel.inference.figures import Evaluation, ReconstructionError, ScaleShare
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
@@ -29,18 +26,11 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.orders import Order, OrderName, known_order
 from nextpixel.scoring import dequantised_score, mixed, order_scores, scale_scores, score
 from nextpixel.settings.requests import DataRequest, check_at_least
-from nextpixel.training.evaluation import evaluate
+from nextpixel.training.evaluation import evaluate, log_probabilities
 from nextpixel.training.memory import in_memory
 from nextpixel.training.pace import seconds_per_image
 
-__all__ = [
-    "Evaluation",
-    "MeasuredWorth",
-    "ReconstructionError",
-    "ScaleShare",
-    "evaluate_model",
-    "measure_condition",
-]
+__all__ = ["Evaluation", "ReconstructionError", "ScaleShare", "evaluate_model"]
 
 Progress = Callable[[int, int], None]
 
@@ -50,6 +40,7 @@ def evaluate_model(
     request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
     *,
     importance_samples: int = 0,
+    cluster: str | None = None,
     order: OrderName | None = None,
     device: str | torch.device = "auto",
     reading: Progress | None = None,
@@ -63,6 +54,8 @@ def evaluate_model(
         request: the images; by default the test split of the training data.
         importance_samples: for a variational auto-encoder: also the bound with this number of codes
             for each image, which is tighter.
+        cluster: what says which images belong together, for the standard error; see
+            `nextpixel.inference.comparison.clusters_of`.
         order: of a model of several orders, the one to evaluate; None evaluates their mixture.
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
@@ -91,7 +84,7 @@ def evaluate_model(
     one = None if order is None else known_order(network.orders, Order.named(order))
     if one is not None and network.figure.kind != "likelihood":
         raise UsageError("‹order› is for models with an exact likelihood; leave it out")
-    chosen = data_of(trained, request, progress=reading)
+    chosen = data_of(trained, for_model(trained, request, cluster), progress=reading)
     if chosen.data.channels != network.channels:
         raise UsageError(
             f"{chosen.source} has {chosen.data.channels} channels and the model"
@@ -102,11 +95,14 @@ def evaluate_model(
         "split": chosen.name,
         "images": len(chosen.split),
     }
+    groups = clusters_of(trained, chosen, request, cluster)
+    if groups is not None and not isinstance(network, ImageModel):
+        raise UsageError("‹cluster› is for likelihoods, which this model has not; leave it out")
     with in_memory(
         "there is not enough memory to score these images with this model; close other programs,"
         " or use another ‹device›"
     ):
-        options = importance_samples, one, progress, working
+        options = groups, importance_samples, one, progress, working
         return _evaluation(trained, request, chosen, of_what, *options)
 
 
@@ -115,6 +111,7 @@ def _evaluation(
     request: DataRequest,
     chosen: Selection,
     of_what: dict[str, Any],
+    groups: NDArray[np.int64] | None,
     importance_samples: int,
     order: Order | None,
     progress: Progress | None,
@@ -126,7 +123,8 @@ def _evaluation(
     if working is not None:
         seconds = len(chosen.split) * seconds_per_image(network, chosen.split)
         working(len(chosen.split), sub_pixels, seconds * max(1, importance_samples))
-    bits, tighter, members = _bits(network, chosen.split, importance_samples, order, progress)
+    each, tighter, members = _nats(network, chosen.split, importance_samples, order, progress)
+    bits, error = _bits_per_dim(each, network, chosen.split), standard_error(each, groups)
     if not isinstance(network, ImageModel):
         figure, value = network.figure, network.figure.value(bits)
         scaled = value / ((network.levels - 1) / 2) ** 2
@@ -142,6 +140,8 @@ def _evaluation(
         bits_per_dim=bits,
         nats_per_image=bits * nats,
         uniform_bits_per_dim=math.log2(network.levels),
+        standard_error=error if math.isfinite(error) else None,
+        clusters=None if groups is None else len(np.unique(groups)),
         one_histogram_bits_per_dim=_one_histogram(request, chosen),
         histogram_bits_per_dim=_histogram(request, chosen),
         dequantised_bits_per_dim=_density(network, chosen.split, order, progress),
@@ -154,70 +154,29 @@ def _evaluation(
     )
 
 
-def measure_condition(
-    model: str | Path | Trained,
-    request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
-    *,
-    images: int = 1000,
-    seed: int = 0,
-    device: str | torch.device = "auto",
-    reading: Progress | None = None,
-    progress: Progress | None = None,
-) -> MeasuredWorth:
-    """Measure how many bits a trained model's condition saves, and classify with it.
-
-    Args:
-        model: a run folder, a checkpoint, or the name of a pretrained model.
-        request: the images; by default the test split of the training data.
-        images: the number of images, drawn at random.
-        seed: of the choice of images, and of whose conditions are exchanged.
-        device: "auto", "cpu", "cuda", "cuda:1" …
-        reading: called with how many images are read, and of how many.
-        progress: called with how many images are scored, and of how many.
-
-    Raises:
-        UsageError: the model is unconditional, or there are fewer than two images.
-    """
-    check_at_least(2, images=images)
-    check_at_least(0, seed=seed)
-    trained = open_trained(model, device=device)
-    network, chosen = trained.distribution, data_of(trained, request, progress=reading)
-    worth = condition_worth(
-        network,
-        chosen.split,
-        images=images,
-        seed=seed,
-        with_nothing=trained.card.condition_dropout > 0,
-        progress=progress,
-    )
-    given = trained.given or "its mean code"
-    return MeasuredWorth(source=chosen.source, split=chosen.name, given=given, worth=worth)
-
-
-def _bits(
+def _nats(
     network: Trainable,
     part: Split,
     importance_samples: int,
     order: Order | None,
     progress: Progress | None,
-) -> tuple[float, float | None, float | None]:
-    """Bits per dimension, those of the tighter bound, and the mean of the members of a mixture.
+) -> tuple[NDArray[np.float64], float | None, float | None]:
+    """-log p of each image; bits/dim of the tighter bound, and of the mean member of a mixture.
 
     Both bounds are of the same codes: with one code each, noise could put the first one below the
     tighter one.
     """
-    sub_pixels = int(part.sizes.prod(axis=1).sum()) * network.channels
     beside: list[Tensor] = []
 
     def tighter(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         weights = log_weights(model, x, samples=importance_samples, generator=generator)
-        beside.append(weights.mean(dim=0).sum())
+        beside.append(weights.mean(dim=0))
         return weights.logsumexp(dim=0) - math.log(importance_samples)
 
     def mixture(model: ImageModel, x: Tensor, condition: Values) -> Tensor:
         nats = order_scores(model, x, condition)
-        beside.append(nats.mean(dim=1).sum())
+        beside.append(nats.mean(dim=1))
         return mixed(nats)
 
     nats_of: Callable[..., Tensor] | None
@@ -227,11 +186,19 @@ def _bits(
         nats_of = partial(score, order=order)
     else:
         nats_of = mixture if len(network.orders) > 1 else None
-    bits = evaluate(network, part, nats_of=nats_of, progress=progress)
+    each = -log_probabilities(network, part, nats_of=nats_of, progress=progress)
     if not beside:
-        return bits, None, None
-    other = -float(torch.stack(beside).sum()) / (sub_pixels * math.log(2))
-    return (other, bits, None) if nats_of is tighter else (bits, None, other)
+        return each, None, None
+    other = -torch.cat(beside).double().cpu().numpy()
+    if nats_of is tighter:  # Images of an auto-encoder have one size, so both are in order.
+        return other, _bits_per_dim(each, network, part), None
+    return each, None, _bits_per_dim(other, network, part)
+
+
+def _bits_per_dim(each: NDArray[np.float64], network: Trainable, part: Split) -> float:
+    """Of nats of each image."""
+    sub_pixels = int(part.sizes.prod(axis=1).sum()) * network.channels
+    return math.fsum(each) / (sub_pixels * math.log(2))
 
 
 def _code_cost(network: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:

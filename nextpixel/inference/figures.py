@@ -32,6 +32,9 @@ class Evaluation:
         kind: an exact likelihood, or a bound: the negative log-likelihood is at most this.
         given: what it is conditional on, such as "the class"; "" for nothing.
         bits_per_dim, nats_per_image: the mean of -log2 p over sub-pixels, of -log p over images.
+        standard_error: of nats_per_image, over images or clusters of them; it covers neither the
+            seed nor the recipe of the model. None for a single image or cluster.
+        clusters: how many groups of images that belong together, if the request named them.
         uniform_bits_per_dim: that of uniform values, to compare with.
         one_histogram_bits_per_dim: that of one histogram of all values, fitted to the training
             images; of other data, to these images themselves.
@@ -54,6 +57,8 @@ class Evaluation:
     bits_per_dim: float
     nats_per_image: float
     uniform_bits_per_dim: float
+    standard_error: float | None = None
+    clusters: int | None = None
     one_histogram_bits_per_dim: float | None = None
     histogram_bits_per_dim: float | None = None
     dequantised_bits_per_dim: float | None = None

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nextpixel.arguments import whole_number
-from nextpixel.border import ConditionGiven, admit_condition, checked_shape, model_of
+from nextpixel.border import ConditionGiven, admit_condition, checked_shape, model_of, tensor_of
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
@@ -22,8 +22,8 @@ __all__ = ["between", "interpolate"]
 
 
 def between(
-    first: Float[Tensor, " size"],
-    last: Float[Tensor, " size"],
+    first: ConditionGiven,
+    last: ConditionGiven,
     steps: int,
     *,
     keep_length: bool = False,
@@ -31,22 +31,38 @@ def between(
     """Vectors on the straight line from one to another, both included.
 
     Args:
-        first, last: the ends.
+        first, last: the ends, (size,).
         steps: how many vectors, at least 2.
         keep_length: whether to scale each vector to a length between those of the ends. The
             straight line between two points of a sphere leaves the sphere, and a model of unit
             vectors has seen no others.
 
     Raises:
-        ValueError: there are fewer than two steps.
+        ValueError: there are fewer than two steps, or the ends are no two vectors of one size.
+        TypeError: an end holds no numbers.
     """
     steps = whole_number("steps", steps, 2)
+    first, last = _end("first", first), _end("last", last)
+    if first.shape != last.shape:
+        raise UsageError(
+            f"‹first› has {len(first)} entries and ‹last› {len(last)}; give vectors of one size"
+        )
     share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
     line = (1 - share) * first + share * last
     if keep_length:
         lengths = (1 - share) * first.norm() + share * last.norm()
         line = line * (lengths / line.norm(dim=1, keepdim=True).clamp(min=1e-12))
     return line
+
+
+def _end(name: str, given: ConditionGiven) -> Tensor:
+    """A vector of finite reals; an unknown one has no place on a line."""
+    end = tensor_of(name, given)
+    end = end if end.is_floating_point() else end.to(torch.get_default_dtype())
+    if end.ndim != 1 or not end.isfinite().all():
+        found = f"has shape {tuple(end.shape)}" if end.ndim != 1 else "is unknown or not finite"
+        raise UsageError(f"‹{name}› {found}; give a vector (size,) of numbers")
+    return end
 
 
 def interpolate(
@@ -78,7 +94,8 @@ def interpolate(
         order, temperature, guidance, generator, batch_size, progress: as for `sample`.
 
     Raises:
-        UsageError: the model is not conditioned on vectors, or the conditions do not fit.
+        UsageError: the model is not conditioned on vectors, a vector is unknown, or the conditions
+            do not fit.
     """
     model, size = model_of(model), checked_shape(shape)
     steps = whole_number("steps", steps, 2)

@@ -56,6 +56,7 @@ def data_of(
     needed: tuple[Condition, ...] | None = None,
     instead: str = "",
     with_labels: bool = False,
+    hold: bool = True,
     progress: Progress | None = None,
 ) -> Selection:
     """Read the images that a request names, prepared as the model's training data were.
@@ -70,6 +71,7 @@ def data_of(
             give. Labels must be classes of the model.
         instead: what may be given in the place of missing values, for the error.
         with_labels: whether to read labels that the model does not look at.
+        hold: whether images that fit into memory are prepared at once, see `load_data`.
         progress: called with how many images are read, and of how many.
 
     Raises:
@@ -100,7 +102,7 @@ def data_of(
         wanted = labelled or with_labels or preparation.attributes is not None
         ignored = preparation.ignore_labels if source.embedding is not None else not wanted
         preparation = replace(preparation, validation=0, test=0, ignore_labels=ignored)
-    data = load_again(source, preparation, text_encoder=encoder, progress=progress)
+    data = load_again(source, preparation, text_encoder=encoder, hold=hold, progress=progress)
     data, left_out = without_ancestors(data, card.ancestors_digest)
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     name: str = request.split

@@ -5,6 +5,7 @@
 (('T-shirt/top', 'Trouser'), 'the class')
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ class Trained:
     def given(self) -> str:
         """What its figures are conditional on: "the class and the vector"; "" for nothing."""
         return given_words(self.model)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its weights; files of version 0.1.0 do not say it."""
+        if self.card.weights_sha256 is not None:
+            return self.card.weights_sha256
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            found.update(f"{name} {tuple(tensor.shape)}".encode())
+            found.update(tensor.cpu().double().numpy().tobytes())
+        return found.hexdigest()
 
     def check_guidance(self, guidance: float) -> None:
         """Raise UsageError if guidance needs unknown conditions, but the model has not seen any."""

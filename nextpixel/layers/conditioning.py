@@ -23,7 +23,7 @@ from nextpixel.layers.constants import constant
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.orders import Order
 
-__all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
+__all__ = ["ConditionBias", "ConditionEncoder", "Context", "Encoded", "Widths"]
 
 
 _LEAST_SPREAD = 1e-30
@@ -66,6 +66,8 @@ class ConditionEncoder(nn.Module):
     Classes become one-hot; vectors are standardised and followed by a one, which says that they are
     known. The papers leave the deconvolutional network m(h) of maps open. Here: a 3×3 convolution,
     then for each prime factor of the scale a ReLU and a transposed convolution with that stride.
+    So a pixel sees few pixels of the map, around its own place; with `MapCondition.context`, a
+    pyramid (`Context`) after the first convolution shows it all of them.
 
     Args:
         conditions: what the model is conditioned on.
@@ -283,6 +285,8 @@ def _upsampling(condition: MapCondition) -> nn.Sequential:
     one_hot = condition.levels if condition.categorical else None
     inputs = condition.maps * (one_hot or 1)
     layers: list[nn.Module] = [Conv2d(inputs, features, 3, padding=1)]
+    if condition.context:
+        layers.append(Context(features))
     for factor in _prime_factors(condition.scale):
         # Neighbouring kernels overlap by half a stride; the padding centres them.
         kernel, padding = 2 * factor - factor % 2, factor // 2
@@ -291,6 +295,37 @@ def _upsampling(condition: MapCondition) -> nn.Sequential:
             ConvTranspose2d(features, features, kernel, stride=factor, padding=padding),
         ]
     return nn.Sequential(*layers)
+
+
+class Context(nn.Module):
+    """Adds to each pixel of a map what the whole map holds, near pixels finely, far ones coarsely.
+
+    Means of 2×2 pixels, again and again, until one pixel is left; then back to the first size, each
+    coarser map added to the finer one. Both ways have one residual 3×3 convolution, the same for
+    all resolutions, so that maps may have any size. It costs 8/3 of a 3×3 convolution of the map.
+    """
+
+    arithmetic: Arithmetic | None = None
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.coarser = Conv2d(features, features, 3, padding=1)
+        self.finer = Conv2d(features, features, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, features, h, w) of the same shape."""
+        pyramid = [maps]
+        while max(pyramid[-1].shape[-2:]) > 1:
+            fine = pyramid[-1]
+            fine = fine + rounded(self.arithmetic, self.coarser(fine)).relu()
+            means = functional.avg_pool2d(fine, 2, ceil_mode=True)
+            pyramid.append(rounded(self.arithmetic, means))
+        above = pyramid.pop()
+        for fine in reversed(pyramid):
+            above = functional.interpolate(above, scale_factor=2.0, mode="nearest")
+            above = above[:, :, : fine.shape[-2], : fine.shape[-1]]
+            above = rounded(self.arithmetic, fine + above + self.finer(above.relu()))
+        return above
 
 
 def _prime_factors(number: int) -> list[int]:

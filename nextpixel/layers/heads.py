@@ -12,7 +12,7 @@ probabilities.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -133,7 +133,7 @@ class Categorical(Checked):
     """Whether a distribution follows when its outputs are overwritten."""
 
     def __init__(self, outputs: Float[Tensor, "B CL H W"], channels: int, levels: int) -> None:
-        super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
+        super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.logits = torch.unflatten(outputs, 1, (channels, levels))
 
     @staticmethod
@@ -234,7 +234,7 @@ class LogisticMixture(Checked):
     half_precision, lasting = False, False  # a mixture's locations are finer
 
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
-        super().__init__(levels, (len(outputs), channels, *outputs.shape[2:]))
+        super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.channels = channels
         self.parts = parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
@@ -253,7 +253,7 @@ class LogisticMixture(Checked):
 
     def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
-        return self._chain(x, lambda channel: self._mass(x, x[:, channel, None].detach(), channel))
+        return torch.stack([nats for _, nats in self.chain(x)], dim=1)
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
         """Log-probability of every value of one colour, given the earlier colours in x."""
@@ -267,26 +267,35 @@ class LogisticMixture(Checked):
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density of each sub-pixel of y in nats."""
-        return self._chain(
+        steps = self._steps(
             y, lambda channel: self._density(y.floor(), y[:, channel, None], channel)
         )
+        return torch.stack([nats for _, nats in steps], dim=1)
 
-    def _chain(self, x: Tensor, component: Callable[[int], Tensor]) -> Tensor:
-        """Log p(x_c | earlier colours) of all colours, from that of each component (B, K, H, W)."""
-        weights, nats = self.logits, []
+    def chain(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each colour what the earlier ones of x leave of the components, and its nats.
+
+        The former are logarithms of weights (B, K, H, W) that do not sum to one, the latter the
+        log-probability of the colour in x, (B, H, W).
+        """
+        return self._steps(x, lambda channel: self._mass(x, x[:, channel, None].detach(), channel))
+
+    def _steps(
+        self, x: Tensor, component: Callable[[int], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        weights = self.logits
         total = torch.zeros_like(x[:, 0], dtype=weights.dtype)
         for channel in range(self.channels):
-            weights = weights + component(channel)
+            before, weights = weights, weights + component(channel)
             joint = torch.logsumexp(weights, dim=1)
-            nats.append(joint - total)
+            yield before, joint - total
             total = joint
-        return torch.stack(nats, dim=1)
 
     def _centre(self, values: Tensor) -> Tensor:
         return values.to(self.means.dtype) * (2 / (self.levels - 1)) - 1
 
-    def _mean(self, x: Tensor, channel: int) -> Tensor:
-        """The components' means of one colour, given the earlier ones: (B, K, H, W)."""
+    def mean(self, x: Tensor, channel: int) -> Float[Tensor, "B K H W"]:
+        """The components' means of one colour, given the earlier ones, on the scale -1 … 1."""
         mean: Tensor = self.means[:, channel]
         first = channel * (channel - 1) // 2
         for earlier in range(channel):
@@ -300,7 +309,7 @@ class LogisticMixture(Checked):
         """
         log_scale = self.log_scales[:, channel]
         half = 1 / (self.levels - 1)
-        offset, inverse = self._centre(values) - self._mean(x, channel), torch.exp(-log_scale)
+        offset, inverse = self._centre(values) - self.mean(x, channel), torch.exp(-log_scale)
         upper, lower = (offset + half) * inverse, (offset - half) * inverse
         # σ(u) - σ(l) = σ(u) σ(-l) (1 - e^(l-u)), without cancellation anywhere.
         log_upper, log_lower = functional.logsigmoid(upper), functional.logsigmoid(-lower)
@@ -311,7 +320,7 @@ class LogisticMixture(Checked):
     def _density(self, x: Tensor, y: Tensor, channel: int) -> Tensor:
         """Log-density of y under each component, per unit of the values."""
         log_scale: Tensor = self.log_scales[:, channel]
-        z: Tensor = (self._centre(y - 0.5) - self._mean(x, channel)) * torch.exp(-log_scale)
+        z: Tensor = (self._centre(y - 0.5) - self.mean(x, channel)) * torch.exp(-log_scale)
         return (
             functional.logsigmoid(z)
             + functional.logsigmoid(-z)

@@ -17,14 +17,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.kinds import (
-    ClassCondition,
-    Condition,
-    MapCondition,
-    as_conditions,
-    conditions_to_json,
-    of_kind,
-)
+from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, of_kind
+from nextpixel.conditions.notation import as_conditions, conditions_to_json
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
 from nextpixel.front.place import total
 from nextpixel.front.skew import Reach
@@ -130,7 +124,7 @@ class ImageModel(Trainable):
         """Values that say that images are in the first order, unless they say in which."""
         if len(values) > len(self.conditions):
             return values
-        first = unknown(self.told, len(x), (x.shape[2], x.shape[3]))
+        first = unknown(self.told, x.shape[0], (x.shape[2], x.shape[3]))
         return (*values, *(value.to(x.device) for value in first))
 
     def check(self, x: Tensor, condition: ValuesLike) -> None:

@@ -26,11 +26,12 @@ def distribution_of(output: object, x: Tensor, channels: int, levels: int) -> Di
       `log_density` as in `nextpixel.layers.heads.Distribution`, they are used, too.
 
     Raises:
-        UsageError: the output is nothing of the kind.
+        UsageError: the output is nothing of the kind, or a distribution of reals.
     """
     if isinstance(output, Distribution):
         return output
     if callable(getattr(output, "log_prob", None)):
+        _check_discrete(output)
         return _Completed(output, levels)
     batch, size = len(x), tuple(x.shape[2:])
     if isinstance(output, Tensor) and output.is_floating_point():
@@ -45,13 +46,29 @@ def distribution_of(output: object, x: Tensor, channels: int, levels: int) -> Di
     elif isinstance(output, Tensor):
         found = f"a tensor of type {output.dtype}"
     else:
-        found = f"a {type(output).__name__}"
+        name = type(output).__name__
+        found = f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
     forms = f"(B, {levels}, {channels}, H, W) or (B, {channels * levels}, H, W)"
     bernoulli = f", or (B, {channels}, H, W) of the value 1" if levels == 2 else ""
     raise UsageError(
-        f"the model gave {found} for images {tuple(x.shape)}; expected {forms}{bernoulli}, or an"
-        " object with log_prob"
+        f"the model gave {found} for images {tuple(x.shape)}; expected real logits"
+        f" {forms}{bernoulli}, or an object with log_prob"
     )
+
+
+def _check_discrete(output: object) -> None:
+    """Raises UsageError if a distribution of torch is of reals: densities are no probabilities."""
+    if not isinstance(output, torch.distributions.Distribution):
+        return
+    try:
+        support = output.support
+    except NotImplementedError:
+        return
+    if support is not None and not support.is_discrete:
+        raise UsageError(
+            f"the model gave a {type(output).__name__}, whose log_prob is a density of reals; give"
+            " probabilities of integers, such as log(cdf(x + 1/2) - cdf(x - 1/2))"
+        )
 
 
 class _Completed:

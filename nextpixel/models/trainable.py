@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from nextpixel.conditions.kinds import Condition
 from nextpixel.conditions.values import Values, ValuesLike
+from nextpixel.errors import UsageError
 from nextpixel.layers.inputs import CategoricalInput
 from nextpixel.orders import Order
 
-__all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "config_of"]
+__all__ = ["EXACT", "LOWER_BOUND", "Figure", "Objective", "Trainable", "check_filled", "config_of"]
 
 
 @runtime_checkable
@@ -127,3 +128,12 @@ class Trainable(nn.Module, ABC):
 def config_of(model: Trainable) -> dict[str, Any]:
     """The configuration of a model inside another one: its own, with the name of its class."""
     return {"model": type(model).__name__} | model.config()
+
+
+def check_filled(model: nn.Module) -> None:
+    """Raises UsageError if weights are on the meta device, where they have no values."""
+    if any(weight.is_meta for weight in model.parameters()):
+        raise UsageError(
+            "the model's weights are on the meta device and have no values; call"
+            " model.to_empty(device=…) and model.load_state_dict(…)"
+        )

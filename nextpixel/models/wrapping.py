@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.kinds import Condition, ConditionLike, as_conditions
+from nextpixel.conditions.kinds import Condition
+from nextpixel.conditions.notation import ConditionLike, as_conditions
 from nextpixel.conditions.values import Values, ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
@@ -318,7 +319,8 @@ def _described(module: nn.Module, name: str, given: int | None) -> int:
         return value
     if given is not None:
         raise UsageError(f"‹{name}={given!r}› is no number of {name} of an image")
-    raise UsageError(
-        f"{type(module).__name__} has no attribute {name!r}; give ‹{name}›, to as_model if need be,"
-        " and the model that it makes to this function"
-    )
+    held = [f"its .{part}" for part, inner in module.named_children() if _is_model(inner)]
+    advice = f"give ‹{name}› to as_model, and its result to this function"
+    if held:
+        advice = f"give the model that it holds, {' or '.join(held)}"
+    raise UsageError(f"{type(module).__name__} has no attribute {name!r}; {advice}")

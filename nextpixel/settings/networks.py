@@ -17,7 +17,7 @@ from nextpixel.orders import ORDERS
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
 if TYPE_CHECKING:
-    from nextpixel.conditions.kinds import ConditionLike
+    from nextpixel.conditions.notation import ConditionLike
 else:
     ConditionLike = Any
 
@@ -302,6 +302,13 @@ def keywords_of(
         construct: Callable[[Model, Settings], None],
     ) -> Callable[Concatenate[Model, P], None]:
         def constructor(self: Model, /, *args: P.args, **keywords: P.kwargs) -> None:
+            name, known = type(self).__name__, inspect.signature(settings).parameters
+            if args:
+                raise TypeError(f"{name} takes its options by name, such as levels=256")
+            if unknown := sorted(keywords.keys() - known):
+                raise TypeError(
+                    f"{name} has no option {unknown[0]!r}; its options are {', '.join(known)}"
+                )
             construct(self, settings(*args, **keywords))
 
         own, keywords = inspect.signature(construct), inspect.signature(settings)

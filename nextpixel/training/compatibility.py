@@ -8,11 +8,11 @@ from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
 from nextpixel.models.core import AutoregressiveModel
-from nextpixel.models.trainable import Trainable
+from nextpixel.models.trainable import Trainable, check_filled
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import conditions_of
 
-__all__ = ["check_fit"]
+__all__ = ["check_fit", "check_weights"]
 
 
 def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes: int) -> None:
@@ -25,11 +25,7 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
             more = has < found and name == "levels"
             advice = f"load the data with ‹levels={has}›" if more else "make them equal"
             raise UsageError(f"the model has {name}={has} but the data {name}={found}; {advice}")
-    if model.dtype not in (torch.float32, torch.float64):
-        raise UsageError(
-            f"the weights are {model.dtype}, in which small updates are lost; train model.float(),"
-            " and compute in half precision with ‹precision='bf16'›"
-        )
+    check_weights(model)
     _check_condition(model, data, config)
     networks = [part for part in model.modules() if isinstance(part, AutoregressiveModel)]
     heads = {network.settings.head for network in networks}
@@ -65,6 +61,25 @@ def check_fit(model: Trainable, data: ImageData, config: TrainConfig, processes:
         raise UsageError(
             f"‹patience={config.patience}› needs a validation split, but the data has none; leave"
             " it out"
+        )
+
+
+def check_weights(model: Trainable) -> None:
+    """Raises UsageError unless a model has weights that can be trained."""
+    weights = list(model.parameters())
+    if not any(weight.requires_grad for weight in weights):
+        frozen = "all weights are frozen; call model.requires_grad_()"
+        raise UsageError(frozen if weights else "the model has no weights to train")
+    check_filled(model)
+    if any(weight.is_inference() for weight in weights):
+        raise UsageError(
+            "the weights were made in torch.inference_mode(), which no gradient can reach; make the"
+            " model outside of it"
+        )
+    if model.dtype not in (torch.float32, torch.float64):
+        raise UsageError(
+            f"the weights are {model.dtype}, in which small updates are lost; train model.float(),"
+            " and compute in half precision with ‹precision='bf16'›"
         )
 
 

@@ -40,7 +40,7 @@ from nextpixel.models.wrapping import trainable
 from nextpixel.scoring import dequantised
 from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
-from nextpixel.training.compatibility import check_fit
+from nextpixel.training.compatibility import check_fit, check_weights
 from nextpixel.training.distributed import rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.modes import training_mode
@@ -125,6 +125,7 @@ def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]:
     """The state before the first step of a model, or of a module as for `as_model`."""
     model = trainable(instance_of("model", model, nn.Module))
     instance_of("config", config, TrainConfig)
+    check_weights(model)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainState(model=model, average=average, optimizer=_optimizer(model, config))
 
@@ -237,10 +238,7 @@ def _standardise(state: TrainState[Any], data: ImageData) -> None:
 
 
 def _in_bf16(precision: str, model: Trainable) -> bool:
-    """Whether to compute in bfloat16.
-
-    "auto" does so if the hardware multiplies it and it can tell the levels apart.
-    """
+    """Whether to compute in bfloat16: "auto" if the hardware does and it tells the levels apart."""
     if precision != "auto":
         return precision == "bf16"
     told_apart = model.categorical_values or model.levels <= _LEVELS_OF_BF16
@@ -276,6 +274,7 @@ def _gradient(
                     if config.objective == "probability"
                     else -distribution.log_density(dequantised(x))
                 )
+            torch.clear_autocast_cache()  # in a caller's autocast, it would keep old weights
             loss = nats.sum() / (config.batch_size * nats[0].numel() * math.log(2))
             # The processes' gradients are averaged, but their losses add up.
             (loss * processes).backward()

@@ -1,0 +1,208 @@
+"""All scores of some pictures: what one row of a table holds, and the heat maps.
+
+A picture of a class-conditional model is scored given its most probable class, whatever its label
+is: so pictures without labels, and with wrong ones, are scored in one way.
+"""
+
+import io
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from nextpixel.analysis.anomaly import anomaly_map
+from nextpixel.analysis.condition_worth import class_log_probabilities
+from nextpixel.analysis.typicality import Typicality
+from nextpixel.arguments import shown
+from nextpixel.conditions.kinds import ClassCondition, of_kind
+from nextpixel.conditions.values import Values
+from nextpixel.data.digest import DataDigest
+from nextpixel.data.splits import Split
+from nextpixel.errors import UsageError
+from nextpixel.inference.trained import Trained
+from nextpixel.models.core import ImageModel
+from nextpixel.scoring import score
+from nextpixel.settings.scores import ScoreRequest
+from nextpixel.training.batches import conditioned
+
+__all__ = [
+    "CALIBRATED",
+    "COMBINED",
+    "Batch",
+    "Measured",
+    "batch_of",
+    "check_background",
+    "how_scored",
+    "measured",
+    "png_bits",
+    "seen_in_training",
+]
+
+CALIBRATED = ("nats", "z", "anomaly", "typicality")
+"""The columns whose values on normal pictures are kept."""
+
+COMBINED = ("anomaly", "typicality")
+"""The columns that decide: what is surprising somewhere, and what is atypical as a whole."""
+
+
+class Batch(NamedTuple):
+    """Pictures on a model's device.
+
+    Attributes:
+        x: integers (B, C, H, W).
+        values: of the model's conditions.
+        log_classes: log p(class | picture), (B, classes); None for models without classes.
+    """
+
+    x: Tensor
+    values: Values
+    log_classes: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """The scores of B pictures of one size.
+
+    Attributes:
+        x: the pictures, (B, C, H, W).
+        columns: numbers by the names of `score_table.COLUMNS`, each (B,).
+        log_classes: as in `Batch`.
+        heat: where the pictures are surprising, (B, H, W), in units of z.
+    """
+
+    x: NDArray[np.int64]
+    columns: dict[str, NDArray[np.float64]]
+    log_classes: NDArray[np.float64] | None
+    heat: NDArray[np.float64]
+
+
+def how_scored(request: ScoreRequest) -> dict[str, Any]:
+    """The options on which scores depend, by name."""
+    return {"classes": request.classes, "mirrored": request.mirrored}
+
+
+def batch_of(trained: Trained, split: Split, *, classes: bool = True) -> Batch:
+    """Pictures of one size, given their most probable class if the model has one.
+
+    Args:
+        trained: the model.
+        split: the pictures.
+        classes: whether to find the class; otherwise it counts as unknown.
+
+    Raises:
+        UsageError: classes are not to be found, but the model has never seen an unknown class.
+    """
+    network = trained.distribution
+    places = list(of_kind(network.given_by_data, ClassCondition))
+    if not places:
+        return Batch(*conditioned(network, split, np.arange(len(split))), None)
+    if len(places) > 1 or not classes:
+        if not trained.card.condition_dropout:
+            raise UsageError(
+                f"{trained.name} has not seen unknown classes in training, so that it scores a"
+                " picture only given a class; leave ‹classes=False› out"
+            )
+        return Batch(*_of_unknown_class(network, split), None)
+    x, values = _of_unknown_class(network, split)
+    log_p = class_log_probabilities(network, x, condition=values)
+    best = log_p.argmax(dim=1).to(values[places[0]].device)
+    values = (*values[: places[0]], best.to(values[places[0]].dtype), *values[places[0] + 1 :])
+    return Batch(x, values, log_p.numpy())
+
+
+def measured(
+    trained: Trained,
+    split: Split,
+    request: ScoreRequest,
+    *,
+    typicality: Typicality | None = None,
+    background: Trained | None = None,
+) -> Measured:
+    """All scores of pictures of one size, from one pass of each model and one for each class.
+
+    Args:
+        trained: the model.
+        split: the pictures, as the model takes them.
+        request: how they are scored.
+        typicality: what is typical of normal pictures; None leaves that column out.
+        background: another model, for the ratio; None leaves that column out.
+
+    Raises:
+        UsageError: the model cannot score them.
+    """
+    network = trained.distribution
+    x, values, log_classes = batch_of(trained, split, classes=request.classes)
+    found = anomaly_map(network, x, values, mirrored=request.mirrored)
+    maps, sub_pixels = found.surprise, x[0].numel()
+    nats = maps.surprise.sum(dim=(1, 2, 3)).numpy()
+    dims = sub_pixels * math.log(2)
+    pictures = x.cpu().numpy()
+    columns = {
+        "nats": nats,
+        "bits_per_dim": nats / dims,
+        "expected_bits_per_dim": maps.expectation.sum(dim=(1, 2, 3)).numpy() / dims,
+        "z": maps.z.numpy(),
+        "anomaly": found.score.numpy(),
+        "complexity_bits": nats / math.log(2) - png_bits(pictures, network.levels),
+    }
+    if typicality is not None:
+        columns["typicality"] = typicality.distance(network, x, values).numpy()
+    if background is not None:
+        given = batch_of(background, split, classes=request.classes)
+        log_p = score(background.distribution, given.x, given.values)
+        columns["ratio_nats"] = nats + log_p.numpy()
+    heat = found.heat.numpy()
+    return Measured(x=pictures, columns=columns, log_classes=log_classes, heat=heat)
+
+
+def check_background(trained: Trained, background: Trained) -> None:
+    """Raises UsageError if two models do not see the same integers of a picture."""
+    one, other = trained.model, background.model
+    for what, mine, theirs in (
+        ("channels", one.channels, other.channels),
+        ("levels", one.levels, other.levels),
+        ("prepared size", trained.card.shape, background.card.shape),
+    ):
+        if mine != theirs and None not in (mine, theirs):
+            raise UsageError(
+                f"‹background={shown(background.name)}› has {what} {theirs}, but {trained.name}"
+                f" {mine}; give a model of the same preparation"
+            )
+
+
+def png_bits(x: NDArray[np.integer[Any]], levels: int) -> NDArray[np.float64]:
+    """The size of each image (B, C, H, W) as a PNG file of its levels, in bits."""
+    sizes = []
+    for image in x:
+        plain = image.astype(np.uint8 if levels <= 256 else np.uint16)
+        if len(image) == 3 and levels <= 256:
+            picture = Image.fromarray(np.ascontiguousarray(plain.transpose(1, 2, 0)))
+        else:
+            picture = Image.fromarray(np.concatenate(list(plain), axis=1))
+        if levels == 2 and picture.mode == "L":
+            picture = picture.point([0, 255] * 128).convert("1")
+        file = io.BytesIO()
+        picture.save(file, format="PNG", optimize=True)
+        sizes.append(8.0 * len(file.getvalue()))
+    return np.array(sizes)
+
+
+def seen_in_training(trained: Trained, split: Split) -> list[str]:
+    """For each picture "train" or "valid" if it was used so in training; otherwise ""."""
+    if trained.card.digest is None or split.fingerprints is None:
+        return [""] * len(split)
+    digest = DataDigest.from_json(trained.card.digest)
+    train, valid = (
+        np.isin(split.fingerprints, digest.kept[name], kind="sort") for name in ("train", "valid")
+    )
+    return ["train" if t else "valid" if v else "" for t, v in zip(train, valid, strict=True)]
+
+
+def _of_unknown_class(network: ImageModel, split: Split) -> tuple[Tensor, Values]:
+    """Pictures and conditions, with the class unknown, whatever the labels of the split say."""
+    unlabelled = replace(split, labels=np.full(len(split), -1, np.int64))
+    return conditioned(network, unlabelled, np.arange(len(split)))

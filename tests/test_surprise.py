@@ -1,0 +1,282 @@
+"""Surprise against expectation: the theorem, over enumerations and over samples."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cases import build, conditions, images
+from torch import nn
+
+from nextpixel import (
+    Calibration,
+    GatedPixelCNN,
+    MapCondition,
+    anomaly_map,
+    anomaly_score,
+    calibrate,
+    entropy_map,
+    fit_typicality,
+    hidden_statistics,
+    load_typicality,
+    log_prob_map,
+    sample,
+    save_typicality,
+    score,
+    surprise_map,
+)
+from nextpixel.analysis.calibration import (
+    false_alarm_bound,
+    images_needed,
+    load_calibration,
+    save_calibration,
+)
+from nextpixel.errors import UsageError
+from nextpixel.files.fields import CheckpointError
+from nextpixel.files.tensors import write_tensors
+from nextpixel.layers.heads import LogisticMixture
+from nextpixel.layers.moments import moments
+
+# A softmax, a Bernoulli, logistics, several colours, scales, an LSTM, and conditions.
+HEADS = ["gated", "gated-binary", "pixel-cnn-codes-logistic", "gated-logistic", "multi-scale"]
+ENUMERATED = {
+    "gated": (2, 2),
+    "gated-binary": (3, 2),
+    "pixel-cnn-codes-logistic": (1, 3),
+    "gated-logistic": (1, 2),
+    "diagonal-rgb-complete": (1, 3),
+    "row-lstm-plain-map": (1, 3),
+    "multi-scale": (2, 2),
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_excess_is_a_martingale_difference(name: str) -> None:
+    """Σ_x p(x) Σ(s-H) = 0 and Σ_x p(x) [(Σ(s-H))² - ΣV] = 0, for all sites and for each one."""
+    model, (height, width) = build(name), ENUMERATED[name]
+    sites = model.channels * height * width
+    x = torch.tensor(list(itertools.product(range(model.levels), repeat=sites)))
+    x = x.view(-1, model.channels, height, width)
+    given = tuple(
+        value.expand(len(x), *value.shape[1:]) for value in conditions(model, 1, x.shape[2:])
+    )
+    maps, p = surprise_map(model, x, given), score(model, x, given).exp()
+    excess, total = maps.excess, maps.excess.sum(dim=(1, 2, 3))
+    weighed = p[:, None, None, None]
+    assert abs(float(p.sum()) - 1) < 1e-12
+    assert (weighed * excess).sum(dim=0).abs().max() < 1e-12
+    assert (weighed * (excess**2 - maps.variance)).sum(dim=0).abs().max() < 1e-12
+    assert abs(float((p * (total**2 - maps.variance.sum(dim=(1, 2, 3)))).sum())) < 1e-12
+    assert float((p * maps.variance.sum(dim=(1, 2, 3))).sum()) > 0.01
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_z_of_samples_has_mean_0_and_variance_1(name: str) -> None:
+    """By image, by region and by window; each |statistic| < 4.5 standard errors: 1e-5 a check."""
+    model, n = build(name), 250
+    x = sample(model, n, shape=(5, 4), condition=_one(model), generator=_seed(5))
+    maps = surprise_map(model, x, _one(model))
+    region = torch.zeros(5, 4, dtype=torch.bool)
+    region[1:4, 2:] = True
+    for z in (maps.z, maps.z_of(region), maps.window_z(3)[:, 0, 2, 2]):
+        mean, square = z.mean(), (z**2).mean()
+        assert abs(mean) < 4.5 / math.sqrt(n)
+        assert abs(square - 1) < 4.5 * float((z**2).std()) / math.sqrt(n)
+
+
+def _seed(number: int) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
+
+
+def _one(model: nn.Module) -> tuple[torch.Tensor, ...]:
+    return tuple(value[0] for value in conditions(model, 1, (5, 4)))
+
+
+@pytest.mark.parametrize("name", [*HEADS, "gated-rgb", "gated-all-conditions"])
+def test_the_three_maps_are_those_of_the_distributions(name: str) -> None:
+    model = build(name)
+    x, given = images(model, 2, (4, 3)), conditions(model, 2, (4, 3))
+    with torch.no_grad():
+        distribution = model(x, given)
+        log_pmf = torch.stack([distribution.log_pmf(x, c) for c in range(model.channels)], dim=2)
+    entropy = -(log_pmf.exp() * log_pmf).sum(dim=1)
+    variance = (log_pmf.exp() * (log_pmf + entropy[:, None]) ** 2).sum(dim=1)
+    maps = surprise_map(model, x, given)
+    torch.testing.assert_close(maps.surprise, -log_prob_map(model, x, given), rtol=0, atol=1e-12)
+    torch.testing.assert_close(maps.expectation, entropy, rtol=0, atol=1e-11)
+    torch.testing.assert_close(maps.variance, variance, rtol=0, atol=1e-11)
+    assert torch.equal(entropy_map(model, x, given), maps.expectation)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_mixture_of_256_levels_is_as_near_as_stated(dtype: torch.dtype) -> None:
+    """Narrow and wide components, some beyond the range: bins are refined where they must be."""
+    scales = torch.tensor([-7.0, -5.0, -3.0, -2.0, 0.0, 3.0])[:, None, None, None]
+    raw = torch.randn(6, 60, 8, 8, generator=_seed(1), dtype=torch.float64)
+    raw[:, :10] *= 3
+    raw[:, 30:50] += scales
+    x = torch.randint(256, (6, 2, 8, 8), generator=_seed(2))
+    exact = LogisticMixture(raw, 2, 256)
+    log_pmf = torch.stack([exact.log_pmf(x, c) for c in range(2)], dim=2)
+    entropy = -(log_pmf.exp() * log_pmf).sum(dim=1)
+    variance = (log_pmf.exp() * (log_pmf + entropy[:, None]) ** 2).sum(dim=1)
+    _, found, spread = moments(LogisticMixture(raw.to(dtype), 2, 256), x).double()
+    assert (found - entropy).abs().max() < 5e-4 and (found - entropy).mean().abs() < 1e-5
+    assert (spread - variance).abs().max() < 5e-3 and (spread - variance).mean().abs() < 1e-4
+
+
+def test_impossible_values_cost_nothing_in_expectation() -> None:
+    """A probability of zero adds 0, not NaN; what is certain neither surprises nor is expected."""
+
+    class Certain(nn.Module):
+        channels, levels = 1, 3
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = torch.full((len(x), 3, *x.shape[2:]), -math.inf)
+            logits[:, 1] = 0
+            return logits
+
+    sure = surprise_map(Certain(), torch.ones(1, 1, 3, 3, dtype=torch.int64))
+    assert not any(maps.any() for maps in (sure.surprise, sure.expectation, sure.variance))
+    assert sure.z == 0
+    assert surprise_map(Certain(), torch.zeros(1, 1, 3, 3, dtype=torch.int64)).z == math.inf
+
+
+def test_windows_are_sums_and_the_score_is_their_largest() -> None:
+    model = build("gated-rgb")
+    x = images(model, 2, (6, 5))
+    maps = surprise_map(model, x)
+    for k in (1, 2, 3, 40):
+        z = maps.window_z(k)[:, 0]
+        for row, column in ((0, 0), (3, 2), (5, 4)):
+            region = torch.zeros(6, 5, dtype=torch.bool)
+            top, left = max(0, row - k // 2), max(0, column - k // 2)
+            region[top : row - k // 2 + k, left : column - k // 2 + k] = True
+            torch.testing.assert_close(z[:, row, column], maps.z_of(region), rtol=1e-9, atol=1e-9)
+    # A mirror image has the same z, mirrored; a model that knows the order needs none.
+    both = anomaly_map(model, x, windows=(3, 2), mirrored=True)
+    turned = anomaly_map(model, x.flip(3), windows=(3,), mirrored=True)
+    torch.testing.assert_close(turned.z[:, 0], both.z[:, 0].flip(2))
+    one = anomaly_score(model, x[0], windows=(3, 5))
+    expected = maps.window_z(3, 5)[0].amax(dim=(1, 2)).mean()
+    torch.testing.assert_close(one, expected)
+
+
+def test_a_damaged_patch_is_where_z_is_largest() -> None:
+    """Samples of a model with strong structure; one 3×3 patch is drawn anew, evenly."""
+    torch.manual_seed(0)
+    model = GatedPixelCNN(levels=8, features=8, layers=2, kernel_size=3)
+    with torch.no_grad():
+        model.head_out.weight.mul_(20)
+    x = sample(model, 8, shape=(12, 12), generator=_seed(1))
+    bad = x.clone()
+    bad[:, :, 6:9, 3:6] = torch.randint(8, (8, 1, 3, 3), generator=_seed(2))
+    maps = anomaly_map(model, bad, windows=(3,))
+    assert (maps.score > anomaly_score(model, x, windows=(3,))).float().mean() > 0.8
+    where = maps.z[:, 0].flatten(1).argmax(dim=1)
+    assert ((where // 12 - 7).abs().le(4) & (where % 12 - 4).abs().le(4)).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("name", ["gated", "multi-scale", "gated-all-conditions"])
+def test_hidden_statistics_are_those_of_the_maps(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows at a time or all at once; and the model keeps its hooks and its mode."""
+    model = build(name).train()
+    x, given = images(model, 3, (5, 4)), conditions(model, 3, (5, 4))
+    at_once = hidden_statistics(model, x, given)
+    monkeypatch.setattr("nextpixel.models.core._BYTES_PER_PASS", 1)
+    torch.testing.assert_close(hidden_statistics(model, x, given), at_once, rtol=1e-9, atol=1e-9)
+    assert model.training and not any(part._forward_pre_hooks for part in model.modules())
+    network = next(model.scales()).network
+    kept = []
+    hook = network.head_out.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    with torch.no_grad():
+        model.eval()(x, given)
+    hook.remove()
+    maps = kept[0]
+    half, side = maps.shape[2] // 2, (maps.shape[3] + 1) // 2
+    expected = [maps.mean(dim=(2, 3)), maps.std(dim=(2, 3), unbiased=False)]
+    quarter = maps[:, :, half:, :side].mean(dim=(2, 3))
+    width = maps.shape[1]
+    torch.testing.assert_close(at_once[:, : 2 * width], torch.cat(expected, dim=1))
+    torch.testing.assert_close(at_once[:, 4 * width : 5 * width], quarter)
+
+
+def test_typicality_is_a_mahalanobis_distance(tmp_path: Path) -> None:
+    model = build("gated")
+    x = images(model, 300, (4, 4), _seed(3))
+    whole = fit_typicality(model, x)
+    parts = fit_typicality(model, (x[start : start + 70] for start in range(0, 300, 70)))
+    torch.testing.assert_close(whole.correlation, parts.correlation)
+    found = hidden_statistics(model, x)
+    covariance = torch.outer(whole.deviation, whole.deviation) * whole.correlation
+    away = found - found.mean(dim=0)
+    squares = (away @ covariance.inverse() * away).sum(dim=1)
+    torch.testing.assert_close(whole.distance(model, x), squares.sqrt(), rtol=1e-6, atol=1e-6)
+    assert 0 < whole.shrinkage < 0.5
+    # Flat images are likely here as anywhere, but none of the normal ones is flat.
+    flat = torch.zeros(4, 1, 4, 4, dtype=torch.int64)
+    assert whole.distance(model, flat).min() > whole.distance(model, x).median()
+    save_typicality(whole, tmp_path / "t.safetensors")
+    again = load_typicality(tmp_path / "t.safetensors")
+    assert torch.equal(again.distance(model, x[0]), whole.distance(model, x[0]))
+    assert (again.images, again.shrinkage, again.model) == (300, whole.shrinkage, whole.model)
+    with pytest.raises(UsageError, match="another model"):
+        whole.distance(build("gated", seed=1), x)
+    with pytest.raises(UsageError, match="at least two"):
+        fit_typicality(model, x[:1])
+    write_tensors(tmp_path / "other", {"mean": torch.zeros(2)}, {})
+    with pytest.raises(CheckpointError, match="no typicality"):
+        load_typicality(tmp_path / "other")
+
+
+def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
+    """P(p ≤ α) = ⌊α(n+1)⌋/(n+1) of continuous scores; 1,000 draws, 4.5 standard errors."""
+    generator = np.random.default_rng(0)
+    drawn = generator.standard_normal((20_000, 20))
+    p = np.array([calibrate({"z": row[1:]}).p_values("z", row[:1])[0] for row in drawn[:1000]])
+    for rate in (0.05, 0.1, 0.52):
+        exact = math.floor(rate * 20 + 1e-9) / 20
+        assert abs((p <= rate).mean() - exact) < 4.5 * math.sqrt(exact / 1000)
+    known = calibrate({"z": drawn[:99, 0], "far": np.round(drawn[:99, 1])})
+    scores = {"z": drawn[100:400, 0], "far": np.round(drawn[100:400, 1])}
+    limit = known.threshold("z", 0.1)
+    assert np.array_equal(scores["z"] > limit, known.p_values("z", scores["z"]) <= 0.1)
+    assert np.array_equal(scores["z"] > limit, known.alarms({"z": scores["z"]}, 0.1))
+    both = np.minimum(known.p_values("z", scores["z"]), known.p_values("far", scores["far"]))
+    assert np.array_equal(known.combined(scores), np.minimum(1, 2 * both))
+    assert known.quantiles("z", [math.inf, -math.inf]).tolist() == [1, 0]
+    save_calibration(known, tmp_path / "c.safetensors")
+    again = load_calibration(tmp_path / "c.safetensors")
+    assert isinstance(again, Calibration) and np.array_equal(
+        again.scores["far"], known.scores["far"]
+    )
+    # The true rate for given images is Beta(k, n+1-k); of many sets of images 95 % are below.
+    kth = np.sort(generator.random((20_000, 99)), axis=1)[:, 9]  # the rate above the 10th highest
+    assert abs((kth < false_alarm_bound(99, 0.1)).mean() - 0.95) < 4.5 * math.sqrt(0.05 / 20_000)
+
+
+def test_what_cannot_be_calibrated_is_refused() -> None:
+    known = calibrate({"z": np.arange(50.0)})
+    assert (images_needed(0.01), images_needed(0.01, 2), images_needed(0.02)) == (99, 199, 49)
+    for call, match in (
+        (lambda: known.threshold("z", 0.01), "at least 99"),
+        (lambda: known.alarms({"z": [1.0]}, 0.0), "between 0 and 1"),
+        (lambda: known.p_values("y", [1.0]), "not calibrated"),
+        (lambda: known.p_values("z", [math.nan]), "NaN"),
+        (lambda: calibrate({"z": [1.0], "y": [1.0, 2.0]}), "1 scores of z but 2 of y"),
+        (lambda: calibrate({}), "columns"),
+        (
+            lambda: anomaly_map(build("gated"), images(build("gated"), 1, (3, 3)), windows=()),
+            "sides",
+        ),
+    ):
+        with pytest.raises(UsageError, match=match):
+            call()
+    mapped = GatedPixelCNN(levels=2, features=8, layers=1, condition=MapCondition(1, levels=2))
+    x, given = images(mapped, 1, (4, 3)), torch.zeros(1, 1, 2, 2, dtype=torch.int64)
+    with pytest.raises(UsageError, match="width 3"):
+        anomaly_map(mapped, x, given, mirrored=True)
