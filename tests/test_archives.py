@@ -68,7 +68,9 @@ KEPT = {"alpha.png", "deep.png", "lossy.jpg", "palette.png"}
 
 def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path: Path) -> None:
     source, archive = folder_of(tmp_path / "in"), tmp_path / "a.npx"
-    packed = compress_files(model, [source], archive)
+    done: list[tuple[int, int]] = []
+    packed = compress_files(model, [source], archive, progress=lambda *told: done.append(told))
+    assert done[9][0] < 10 and done[-1] == (10, 10)  # coded, not only read
     kept = {name for names in packed.kept.values() for name in names}
     assert kept == KEPT and packed.left_out == [str(source / "notes.txt")]
     assert packed.archive_bytes == archive.stat().st_size

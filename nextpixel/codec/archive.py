@@ -6,7 +6,7 @@ archive is written whole or not at all.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def compress_files(
         config: how.
         name: what the model is called, for whoever restores the pictures.
         condition: one value of each of the model's conditions; () for unknown.
-        progress: told how many files are done.
+        progress: told how many files are in the archive so far.
 
     Raises:
         CodecError: a file that was named is no picture, a name occurs twice or cannot be stored, or
@@ -95,11 +95,13 @@ def compress_files(
     with replace_file(out) as temporary, temporary.open("wb") as file:
         writer = Writer(file, coder.header(name))
         work = _Packing(writer, coder, config, condition, packed)
-        for done, (entry, path) in enumerate(files.items(), start=1):
+        for entry, path in files.items():
             work.add(entry, _read(path, model, given))
             if progress is not None:
-                progress(done, len(files))
-        work.finish()
+                progress(work.written, len(files))
+        for _ in work.finish():
+            if progress is not None:
+                progress(work.written, len(files))
         writer.finish()
         packed.archive_bytes = writer.size
     return packed
@@ -164,7 +166,7 @@ class _Packing:
         self._writer, self._coder, self._config = writer, coder, config
         self._condition, self._packed = condition, packed
         self._waiting: dict[tuple[int, ...], list[tuple[str, FilePicture]]] = defaultdict(list)
-        self._pending = 0
+        self._pending, self.written = 0, 0
 
     def add(self, name: str, picture: FilePicture) -> None:
         """Takes a picture in."""
@@ -180,12 +182,14 @@ class _Packing:
         ):
             self._write(shape)
         elif self._pending > _MOST_PENDING:
-            self.finish()
+            for _ in self.finish():
+                pass
 
-    def finish(self) -> None:
-        """Writes all that wait."""
+    def finish(self) -> Iterator[None]:
+        """Writes all that wait, block by block."""
         for shape in list(self._waiting):
             self._write(shape)
+            yield
 
     def _write(self, shape: tuple[int, ...]) -> None:
         waiting = self._waiting.pop(shape)
@@ -202,11 +206,13 @@ class _Packing:
         before = self._writer.size
         entries = [Entry(name, picture.note) for name, picture in waiting]
         self._writer.add(kind, body, entries)
+        self.written += len(x)
         self._packed.pictures += len(x)
         self._packed.sub_pixels += x.numel()
         self._packed.coded_bytes += self._writer.size - before
         self._packed.png_bytes += sum(picture.png_bytes for _, picture in waiting)
 
     def _keep(self, name: str, picture: FilePicture, reason: str) -> None:
+        self.written += 1
         self._packed.kept[reason].append(name)
         self._writer.add(FILE, picture.data, [Entry(name, AS_IT_IS)])
