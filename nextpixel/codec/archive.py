@@ -38,7 +38,7 @@ class Packed:
     Attributes:
         pictures: how many were coded.
         sub_pixels: of these.
-        coded_bytes: of these, in the archive.
+        coded_bytes: of their blocks; names and notes are in the index.
         png_bytes: of the same pictures as PNG files.
         kept: the files that are kept as they are, by the reason.
         left_out: the files of a folder that are no pictures.
@@ -57,7 +57,7 @@ class Packed:
 
     @property
     def bits_per_dim(self) -> float:
-        """Of the pictures that were coded, with all that the archive says about them."""
+        """Of the blocks of the pictures that were coded; names and notes are in the index."""
         return 8 * self.coded_bytes / self.sub_pixels if self.sub_pixels else math.nan
 
 
