@@ -60,10 +60,12 @@ def rows_of(model: ImageModel, x: Tensor, values: Values, most_rows: int | None 
         ]
         return torch.cat(every, dim=1)
 
-    for at, rows, columns, answer in passes(
-        Admitted(model, x, values, single=False), None, ask=ask, most_rows=most_rows
-    ):
-        found[at, :, rows, columns] += answer
+    with pytest.MonkeyPatch.context() as patch:
+        if most_rows is not None:
+            patch.setattr("nextpixel.scoring.rows_per_pass", lambda *_: most_rows)
+        given = Admitted(model, x, values, single=False)
+        for at, rows, columns, answer in passes(given, None, ask=ask):
+            found[at, :, rows, columns] += answer
     return found.unflatten(1, (model.channels, -1))
 
 
