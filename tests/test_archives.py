@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,14 @@ from nextpixel import GatedPixelCNN
 from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
 from nextpixel.codec.archive import compress_files
-from nextpixel.codec.compress import Coder
+from nextpixel.codec.compress import Coder, unpack_values
 from nextpixel.codec.container import FILE, Writer
 from nextpixel.codec.entries import Entry, check_name, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import read_picture
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
+from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
 
@@ -65,7 +68,9 @@ KEPT = {"alpha.png", "deep.png", "lossy.jpg", "palette.png"}
 
 def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path: Path) -> None:
     source, archive = folder_of(tmp_path / "in"), tmp_path / "a.npx"
-    packed = compress_files(model, [source], archive)
+    done: list[tuple[int, int]] = []
+    packed = compress_files(model, [source], archive, progress=lambda *told: done.append(told))
+    assert done[9][0] < 10 and done[-1] == (10, 10)  # coded, not only read
     kept = {name for names in packed.kept.values() for name in names}
     assert kept == KEPT and packed.left_out == [str(source / "notes.txt")]
     assert packed.archive_bytes == archive.stat().st_size
@@ -81,6 +86,53 @@ def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path
     assert verify_archive(model, archive) == 10
     listed = {entry.name: entry for entry in list_archive(archive)}
     assert listed["deep/3.bmp"].size == (10, 9) and listed["lossy.jpg"].size is None
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG file with one more chunk after its header."""
+    chunk = kind + body
+    checked = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + checked + data[33:]
+
+
+def unusual_files(colour: bytes) -> dict[str, bytes]:
+    """Files of which Pillow passes over a part; `colour` is a PNG file of RGB, 2 by 2."""
+    ppm, header = (
+        b"P6\n2 2\n255\n" + bytes(range(12)),
+        struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0),
+    )
+    deep = b"IHDR" + header, b"IDAT" + zlib.compress((b"\0" + bytes(range(12))) * 2), b"IEND"
+    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in deep)
+    twice = with_chunk(colour, b"tEXt", b"Comment\0one")
+    return {
+        "16.png": colour[:8] + b"".join(chunks),
+        "hdr.png": with_chunk(colour, b"cICP", bytes([9, 16, 0, 1])),
+        "private.png": with_chunk(colour, b"prVt", b"said by a camera"),
+        "twice.png": with_chunk(twice, b"tEXt", b"Comment\0two"),
+        "language.png": with_chunk(colour, b"iTXt", b"Title\0\0\0de\0Titel\0Bild"),
+        "keyword.png": with_chunk(colour, b"tEXt", b"gamma\0one"),
+        "tail.png": colour + b"more",
+        "cut.png": colour[:-6],
+        "comment.ppm": ppm.replace(b"P6", b"P6\n# mine"),
+        "two.ppm": ppm * 2,
+        "dark.ppm": ppm.replace(b"255", b"100"),
+        "photo.heic": b"no format that Pillow reads",
+    }
+
+
+def test_what_pillow_passes_over_is_not_lost(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = GatedPixelCNN(channels=3, levels=256, features=6, layers=1, kernel_size=3).eval()
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "in" / "coded.png")
+    files = unusual_files((tmp_path / "in" / "coded.png").read_bytes())
+    for name, data in files.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    packed = compress_files(model, [tmp_path / "in"], tmp_path / "a.npx")
+    assert {name for names in packed.kept.values() for name in names} == set(files)
+    decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
+    for name, data in files.items():
+        assert (tmp_path / "out" / name).read_bytes() == data
 
 
 def test_a_picture_is_restored_without_the_others(model: ImageModel, tmp_path: Path) -> None:
@@ -161,8 +213,6 @@ def test_names_that_count_up_are_short() -> None:
     data = pack_entries(entries)
     assert len(data) < 60
     assert unpack_entries(Fields(data), len(entries), 100) == entries
-    with pytest.raises(CodecError):
-        unpack_entries(Fields(data), len(entries), 10)  # more than so small a file has
 
 
 def test_levels_are_those_that_files_show(tmp_path: Path) -> None:
@@ -209,8 +259,48 @@ def test_memory_is_bounded_whatever_a_header_claims(model: ImageModel) -> None:
     for kind in (1, 2):
         body = b"\x01" + b"\xff\xff\xff\x7f" * 2 + bytes(20)  # one image of 2^28 by 2^28
         with pytest.raises(CodecError):
-            coder.decode(kind, body)
+            coder.decode(kind, body, 1)
+    for body in (b"\0" + b"\xff\xff\xff\x7f" * 2, b"\x01\0\x05", b"\xff\xff\xff\x1f\x01\x01"):
+        with pytest.raises(CodecError):  # no image of 2^28 by 2^28, one of 0 by 5, 2^26 of 1 by 1
+            coder.decode(1, body + b"\x05\x01\0" + bytes(8) + b"\x80" + bytes(7), min(body[0], 1))
     writer.finish()
+    with pytest.raises(CodecError):  # a name each, and 64 a byte
+        unpack_entries(Fields(b"\x80\x80\x80\x02\x011\0"), 1 << 22, 1 << 16)
+
+
+def forged(coder: Coder, *files: tuple[list[str], str]) -> bytes:
+    """An archive of small pictures, a block for each list of names and note."""
+    archive = io.BytesIO()
+    writer = Writer(archive, coder.header())
+    for names, note in files:
+        kind, body = (FILE, b"data") if note == "file" else (2, b"\1\1\1" + zlib.compress(b"\0"))
+        writer.add(kind, body, [Entry(name, note) for name in names])
+    writer.finish()
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [(["a", "b"], "file")],
+        [(["a"], ""), (["a/b"], "")],
+        [(["\u00e9"], ""), (["e\u0301"], "")],
+        [(["a"], '{"dpi":[1]}')],
+        [(["a"], "[" * 5000)],
+        [(["é" * 200], "")],
+        [(["conin$"], "")],
+        [(["com1 .png"], "")],
+    ],
+)
+def test_forged_archives_are_refused(
+    model: ImageModel, tmp_path: Path, files: list[tuple[list[str], str]]
+) -> None:
+    (tmp_path / "a.npx").write_bytes(forged(Coder(model), *files))
+    with pytest.raises(CodecError):
+        decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(CodecError):
+        verify_archive(model, tmp_path / "a.npx")
 
 
 @pytest.mark.parametrize(
@@ -237,3 +327,12 @@ def test_an_option_reaches_the_library(
     with pytest.raises(SystemExit):
         main([command, "a", "-o", "b", *given, *typed])
     assert wanted in got
+
+
+def test_a_forged_class_is_damage() -> None:
+    model = GatedPixelCNN(
+        levels=4, features=4, layers=1, kernel_size=3, condition=ClassCondition(3)
+    )
+    for value in (b"\x80\x63", b"\x80\xfe", b"\x84\0\0\0\x3f"):  # 99, -2 and 0.5
+        with pytest.raises(CodecError, match="is damaged: condition"):
+            unpack_values(value, model.conditions, 2, (3, 3))

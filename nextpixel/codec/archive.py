@@ -6,7 +6,7 @@ archive is written whole or not at all.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from nextpixel.codec.compress import Coder, images_together
 from nextpixel.codec.container import FILE, Writer
-from nextpixel.codec.entries import Entry, check_name
+from nextpixel.codec.entries import Entry, check_name, folded
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.pictures import AS_IT_IS, SUFFIXES, FilePicture, read_picture
 from nextpixel.conditions.values import Values, broadcast
@@ -38,7 +38,7 @@ class Packed:
     Attributes:
         pictures: how many were coded.
         sub_pixels: of these.
-        coded_bytes: of these, in the archive.
+        coded_bytes: of their blocks; names and notes are in the index.
         png_bytes: of the same pictures as PNG files.
         kept: the files that are kept as they are, by the reason.
         left_out: the files of a folder that are no pictures.
@@ -57,7 +57,7 @@ class Packed:
 
     @property
     def bits_per_dim(self) -> float:
-        """Of the pictures that were coded, with all that the archive says about them."""
+        """Of the blocks of the pictures that were coded; names and notes are in the index."""
         return 8 * self.coded_bytes / self.sub_pixels if self.sub_pixels else math.nan
 
 
@@ -80,25 +80,28 @@ def compress_files(
         config: how.
         name: what the model is called, for whoever restores the pictures.
         condition: one value of each of the model's conditions; () for unknown.
-        progress: told how many files are done.
+        progress: told how many files are in the archive so far.
 
     Raises:
-        CodecError: a file is no picture, a name occurs twice, or the archive exists.
+        CodecError: a file that was named is no picture, a name occurs twice or cannot be stored, or
+            the archive exists. An unreadable picture of a folder is kept as it is.
         UsageError: the model's arithmetic cannot be made exact.
         OSError: the disk is full, or the like.
     """
     out, packed = Path(out), Packed()
     check_new(out, config.overwrite)
     files = _named(sources, packed)
-    coder = Coder(model)
+    coder, given = Coder(model), set(map(Path, sources))
     with replace_file(out) as temporary, temporary.open("wb") as file:
         writer = Writer(file, coder.header(name))
         work = _Packing(writer, coder, config, condition, packed)
-        for done, (entry, path) in enumerate(files.items(), start=1):
-            work.add(entry, read_picture(path, model.channels, model.levels))
+        for entry, path in files.items():
+            work.add(entry, _read(path, model, given))
             if progress is not None:
-                progress(done, len(files))
-        work.finish()
+                progress(work.written, len(files))
+        for _ in work.finish():
+            if progress is not None:
+                progress(work.written, len(files))
         writer.finish()
         packed.archive_bytes = writer.size
     return packed
@@ -110,12 +113,22 @@ def check_new(out: Path, overwrite: bool) -> None:
         raise CodecError(f"{out} exists; give another name, or ‹overwrite=True›")
 
 
+def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
+    """A picture; one of a folder that cannot be read must not stop the others."""
+    try:
+        return read_picture(path, model.channels, model.levels)
+    except CodecError:
+        if path in given:
+            raise
+        return FilePicture(path.read_bytes(), reason="no picture that can be read")
+
+
 def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
     """The files by their names in the archive."""
     if not sources:
         raise CodecError("there is nothing to compress; give pictures, or folders of pictures")
     files: dict[str, Path] = {}
-    folded: dict[str, Path] = {}
+    taken: dict[str, Path] = {}
     for source in map(Path, sources):
         if not source.exists():
             raise CodecError(f"{source} does not exist")
@@ -127,7 +140,7 @@ def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
             found = [(path.relative_to(source).as_posix(), path) for path in every]
         for entry, path in found:
             check_name(entry)
-            other = folded.setdefault(entry.casefold(), path)
+            other = taken.setdefault(folded(entry), path)
             if other is not path:
                 raise CodecError(
                     f"{path} and {other} would have the same name in the archive, {entry}; compress"
@@ -153,7 +166,7 @@ class _Packing:
         self._writer, self._coder, self._config = writer, coder, config
         self._condition, self._packed = condition, packed
         self._waiting: dict[tuple[int, ...], list[tuple[str, FilePicture]]] = defaultdict(list)
-        self._pending = 0
+        self._pending, self.written = 0, 0
 
     def add(self, name: str, picture: FilePicture) -> None:
         """Takes a picture in."""
@@ -169,12 +182,14 @@ class _Packing:
         ):
             self._write(shape)
         elif self._pending > _MOST_PENDING:
-            self.finish()
+            for _ in self.finish():
+                pass
 
-    def finish(self) -> None:
-        """Writes all that wait."""
+    def finish(self) -> Iterator[None]:
+        """Writes all that wait, block by block."""
         for shape in list(self._waiting):
             self._write(shape)
+            yield
 
     def _write(self, shape: tuple[int, ...]) -> None:
         waiting = self._waiting.pop(shape)
@@ -191,11 +206,13 @@ class _Packing:
         before = self._writer.size
         entries = [Entry(name, picture.note) for name, picture in waiting]
         self._writer.add(kind, body, entries)
+        self.written += len(x)
         self._packed.pictures += len(x)
         self._packed.sub_pixels += x.numel()
         self._packed.coded_bytes += self._writer.size - before
         self._packed.png_bytes += sum(picture.png_bytes for _, picture in waiting)
 
     def _keep(self, name: str, picture: FilePicture, reason: str) -> None:
+        self.written += 1
         self._packed.kept[reason].append(name)
         self._writer.add(FILE, picture.data, [Entry(name, AS_IT_IS)])

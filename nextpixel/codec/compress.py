@@ -15,19 +15,20 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from nextpixel.border import Admitted, admit, admit_images
-from nextpixel.codec.container import CODED, MOST_SITES, PLAIN, Header, Reader, Writer
+from nextpixel.codec.container import CODED, FILE, MOST_SITES, PLAIN, Header, Reader, Writer
 from nextpixel.codec.entries import Entry
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import exact, fingerprint
 from nextpixel.codec.fields import Fields, varint
 from nextpixel.codec.streams import Stream, decode_images, encode_images
 from nextpixel.conditions.kinds import Condition
-from nextpixel.conditions.values import Values, ValuesLike, index
+from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
+from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
 
-__all__ = ["Coder", "compress", "decompress", "images_together"]
+__all__ = ["Coder", "compress", "decompress", "images_together", "unpack_values"]
 
 
 def compress(
@@ -89,11 +90,9 @@ def decompress(model: ImageModel, data: bytes) -> Int64[Tensor, "B C H W"]:
     reader = Reader(io.BytesIO(data))
     coder = Coder(model)
     coder.check(reader.header)
-    parts = [coder.decode(*reader.block(k)) for k in range(len(reader.entries))]
+    parts = [coder.decode(*reader.block(k), len(there)) for k, there in enumerate(reader.entries)]
     if len({part.shape[1:] for part in parts}) > 1:
         raise CodecError("the images differ in size; restore them with nextpixel decompress")
-    if any(len(part) != len(there) for part, there in zip(parts, reader.entries, strict=True)):
-        raise CodecError("the compressed data's index is damaged")
     blank = torch.zeros(0, model.channels, 0, 0, dtype=torch.int64)
     return torch.cat(parts) if parts else blank
 
@@ -148,12 +147,18 @@ class Coder:
         )
         return (CODED, body) if len(body) <= len(plain) else (PLAIN, plain)
 
-    def decode(self, kind: int, body: bytes) -> Tensor:
-        """The images of a block, on the CPU."""
+    def decode(self, kind: int, body: bytes, count: int) -> Tensor:
+        """The images of a block, on the CPU, of which the index says that there are so many."""
+        if kind == FILE:
+            raise CodecError("there are files that are kept as they are; use nextpixel decompress")
         fields = Fields(body)
         batch, height, width = (fields.varint() for _ in range(3))
         sites = batch * height * width * self.model.channels
-        if max(sites, batch, height, width) > MOST_SITES or kind not in (CODED, PLAIN):
+        if (
+            batch != count
+            or max(sites, batch, height, width) > MOST_SITES
+            or kind not in ((CODED, PLAIN) if sites else (PLAIN,))
+        ):
             raise CodecError("the compressed data is damaged")
         shape = batch, self.model.channels, height, width
         if kind == PLAIN:
@@ -239,7 +244,10 @@ def unpack_values(
         values.append(value.expand(part.shape(batch, size)))
     if fields.bytes():
         raise CodecError("the compressed data is damaged")
-    return tuple(values)
+    try:
+        return broadcast(conditions, tuple(values), batch, size, torch.device("cpu"))
+    except UsageError as error:
+        raise CodecError(f"the compressed data is damaged: {error.sentence}") from None
 
 
 def _inflated(data: bytes, length: int) -> bytes:

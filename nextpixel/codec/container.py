@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import BinaryIO
 
-from nextpixel.codec.entries import Entry, pack_entries, unpack_entries
+from nextpixel.codec.entries import Entry, fits, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
 
@@ -71,6 +71,7 @@ class Writer:
     file: BinaryIO
     header: Header
     size: int = 0
+    _letters: int = 0
     _lengths: list[int] = field(default_factory=list)
     _counts: list[int] = field(default_factory=list)
     _entries: list[Entry] = field(default_factory=list)
@@ -88,9 +89,19 @@ class Writer:
         self._lengths.append(self.size - before)
         self._counts.append(len(entries))
         self._entries += entries
+        self._letters += sum(len(entry.name) for entry in entries)
 
     def finish(self) -> None:
-        """Writes the index and the footer."""
+        """Writes the index and the footer.
+
+        Raises:
+            CodecError: there are more entries than `Reader` takes from a file of this size.
+        """
+        if not fits(len(self._entries), self._letters, self.size):
+            raise CodecError(
+                f"{len(self._entries):,} pictures in {self.size:,} bytes are more than can be read"
+                " again; make several archives"
+            )
         start = self.size
         numbers = map(varint, [len(self._lengths), *self._lengths, *self._counts])
         self._block(_INDEX, b"".join(numbers) + pack_entries(self._entries))

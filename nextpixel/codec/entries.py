@@ -5,22 +5,27 @@ and 0002.png, are stored as the first and their number.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
 
-__all__ = ["Entry", "check_name", "pack_entries", "unpack_entries"]
+__all__ = ["Entry", "check_name", "check_names", "fits", "folded", "pack_entries", "unpack_entries"]
 
 _NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL | re.ASCII)
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\..*)?", re.IGNORECASE
+)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
-_LONGEST = 1024
-_ENTRIES_PER_BYTE, _LETTERS_PER_BYTE = 64, 256
+_LONGEST, _LONGEST_PART = 1024, 255  # letters, and bytes
+_ENTRIES_PER_BYTE, _LETTERS_PER_BYTE = 4, 64
+_ENTRIES, _LETTERS = 1 << 18, 1 << 24
+"""So many are allowed in any file: blank pictures need less than a bit each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An image, or a file that is stored as it is.
 
@@ -40,13 +45,39 @@ def check_name(name: str) -> None:
     on another system.
     """
     parts = name.split("/")
+    try:
+        too_long = any(len(part.encode()) > _LONGEST_PART for part in parts)
+    except UnicodeEncodeError:
+        raise CodecError(f"the name {name!r} is no text; rename the file") from None
     if (
-        len(name) > _LONGEST
+        too_long
+        or len(name) > _LONGEST
         or any(part in ("", ".", "..") or part != part.strip(" .") for part in parts)
         or _FORBIDDEN.search(name)
         or any(_RESERVED.fullmatch(part) for part in parts)
     ):
         raise CodecError(f"the name {name!r} is not safe on every system; nothing is written there")
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises CodecError unless files of all names can be written into one folder.
+
+    Refused are names that are unsafe, the same on some system, or a file and a folder at once.
+    """
+    for name in names:
+        check_name(name)
+    if len(same := set(map(folded, names))) != len(names):
+        raise CodecError("two pictures have the same name, so the data is damaged")
+    for name in same:
+        folder = name
+        while folder := folder.rpartition("/")[0]:
+            if folder in same:
+                raise CodecError(f"{folder} is a picture and a folder, so the data is damaged")
+
+
+def folded(name: str) -> str:
+    """The name as systems see it that ignore case, and how an accent is written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def pack_entries(entries: Sequence[Entry]) -> bytes:
@@ -70,17 +101,25 @@ def unpack_entries(fields: Fields, count: int, size: int) -> list[Entry]:
     """
     entries: list[Entry] = []
     letters = 0
+    if not fits(count, 0, size):
+        raise CodecError("the compressed data's index is damaged")
     while len(entries) < count:
         run, name, note = fields.varint(), fields.text(), fields.text()
-        letters += run * (len(name) + len(note))
-        if not 1 <= run <= min(count - len(entries), _ENTRIES_PER_BYTE * size) or (
-            letters > _LETTERS_PER_BYTE * size
-        ):
+        letters += run * len(name)
+        if not 1 <= run <= count - len(entries) or not fits(count, letters, size):
             raise CodecError("the compressed data's index is damaged")
         for _ in range(run):
             entries.append(Entry(name, note))
             name = _following(name)
     return entries
+
+
+def fits(entries: int, letters: int, size: int) -> bool:
+    """Whether a file of a size may have so many entries, with so many letters of their names."""
+    return (
+        entries <= _ENTRIES + _ENTRIES_PER_BYTE * size
+        and letters <= _LETTERS + _LETTERS_PER_BYTE * size
+    )
 
 
 def _following(name: str) -> str:

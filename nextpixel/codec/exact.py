@@ -35,7 +35,7 @@ from nextpixel.codec.tables import STEPS, WIDEST, squashing
 from nextpixel.conditions.notation import conditions_to_json
 from nextpixel.errors import UsageError
 from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
-from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder, Context
+from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder, Context, Upsampling
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.inputs import CategoricalInput, OrdinalInput

@@ -1,14 +1,17 @@
 """From a picture's file to the integers that a model codes, and back: nothing is lost unsaid.
 
 A file is coded if the file that will be restored has the same pixels, mode and metadata, which is
-tried before: the file is made and read again. Other files are kept as they are, byte for byte, such
-as those of lossy formats, animations, palettes, deep colours, or values that the model does not
-know. Of its bytes, only how the pixels were compressed is not kept of a file that is coded.
+tried before: the file is made and read again. A PNG file must also have the same chunks, and a BMP
+or PPM file the same bytes, because Pillow passes over what it does not know. Other files are kept
+as they are, byte for byte, such as those of lossy formats, animations, palettes, deep colours, or
+values that the model does not know. Of a PNG file that is coded, only how its pixels, texts and
+colour profile were stored is not kept.
 """
 
 import base64
 import io
 import json
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from nextpixel.codec.chunks import png_says
 from nextpixel.codec.container import MOST_SITES
 from nextpixel.codec.errors import CodecError
 
@@ -33,6 +37,10 @@ SUFFIXES = {
     *(".tiff", ".avif", ".jp2", ".tga", ".ico", ".apng", ".heic", ".jxl"),
 }
 """The suffixes by which pictures are found in a folder."""
+
+_METADATA = "metadata that cannot be written again"
+
+_UNUSUAL = "comments, more pictures or a header that cannot be written again"
 
 AS_IT_IS = "file"
 """The note of a file that is kept as it is."""
@@ -67,7 +75,7 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
     data = path.read_bytes()
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            reason = _kept_because(picture, channels)
+            reason = _kept_because(picture, channels, data)
             if reason:
                 return FilePicture(data, reason=reason)
             picture.load()
@@ -78,7 +86,7 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
         return FilePicture(data, reason="it is too large")
 
 
-def _kept_because(picture: Image.Image, channels: int) -> str:
+def _kept_because(picture: Image.Image, channels: int, data: bytes) -> str:
     """Why a file is kept as it is, "" if it may be coded."""
     modes = {1: ("L", "1"), 3: ("RGB",), 4: ("RGBA",)}.get(channels, ())
     if picture.format not in _FORMATS:
@@ -89,7 +97,13 @@ def _kept_because(picture: Image.Image, channels: int) -> str:
         return "it is too large"
     if picture.mode not in modes or "transparency" in picture.info:
         return f"pixels of the mode {picture.mode}"
+    if _is_png(picture) and data[_DEPTH] == 16:  # Pillow drops the lower bytes of its colours
+        return "pixels of 16 bits"
     return ""
+
+
+_DEPTH = 24
+"""Where a PNG file says how many bits a value has."""
 
 
 def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> FilePicture:
@@ -98,10 +112,13 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
         return FilePicture(data, reason=f"values other than the model's {levels} levels")
     note = _note(picture)
     if note is None:
-        return FilePicture(data, reason="metadata that cannot be written again")
+        return FilePicture(data, reason=_METADATA)
     planes = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
     x = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.int64))
-    again = restored_file(x, note, levels)
+    try:
+        again = restored_file(x, note, levels)
+    except CodecError:
+        return FilePicture(data, reason=_METADATA)
     with Image.open(io.BytesIO(again)) as second:
         second.load()
         same = (
@@ -111,13 +128,21 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
             and second.tobytes() == picture.tobytes()
             and _plain(second.info) == _plain(picture.info)
         )
+    try:
+        same = same and (png_says(again) == png_says(data) if _is_png(picture) else again == data)
+    except CodecError as error:
+        return FilePicture(data, reason=error.sentence)
     if not same:
-        return FilePicture(data, reason="metadata that cannot be written again")
+        return FilePicture(data, reason=_METADATA if _is_png(picture) else _UNUSUAL)
     return FilePicture(data, x, note, png_bytes=_png_bytes(picture, again))
 
 
+def _is_png(picture: Image.Image) -> bool:
+    return picture.format == "PNG"
+
+
 def _png_bytes(picture: Image.Image, again: bytes) -> int:
-    if picture.format == "PNG":
+    if _is_png(picture):
         return len(again)
     file = io.BytesIO()
     picture.save(file, "PNG")
@@ -216,5 +241,12 @@ def restored_file(x: Tensor, note: str, levels: int) -> bytes:
         file = io.BytesIO()
         picture.save(file, kind, **keywords)
         return file.getvalue()
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as error:
+    except _NO_NOTE as error:
         raise CodecError(f"the compressed data is damaged: a note is not one ({error})") from None
+
+
+_NO_NOTE = (
+    *(ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError),
+    *(RecursionError, SystemError, struct.error),
+)
+"""What Pillow and json raise of a note that somebody invented."""

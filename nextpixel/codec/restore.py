@@ -11,7 +11,7 @@ from pathlib import Path
 from nextpixel.codec.archive import check_new
 from nextpixel.codec.compress import Coder
 from nextpixel.codec.container import CODED, FILE, Reader
-from nextpixel.codec.entries import Entry, check_name
+from nextpixel.codec.entries import Entry, check_names
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import restored_file
@@ -160,10 +160,7 @@ def _files(
             for number, entries in enumerate(reader.entries)
         ]
         names = [name for block in blocks for name in block]
-        for name in names:
-            check_name(name)
-        if len({name.casefold() for name in names}) != len(names):
-            raise CodecError("two pictures have the same name, so the data is damaged")
+        check_names(names)
         missing = set(only) - set(names)
         if missing:
             raise CodecError(
@@ -196,9 +193,9 @@ def _decoded(coder: Coder, reader: Reader, number: int) -> list[bytes]:
     kind, body = reader.block(number)
     entries = reader.entries[number]
     if kind == FILE:
+        if len(entries) != 1:
+            raise CodecError("the compressed data's index is damaged")
         return [body]
-    images = coder.decode(kind, body)
-    if len(images) != len(entries):
-        raise CodecError("the compressed data's index is damaged")
+    images = coder.decode(kind, body, len(entries))
     levels = coder.model.levels
     return [restored_file(x, entry.note, levels) for x, entry in zip(images, entries, strict=True)]
