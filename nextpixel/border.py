@@ -251,7 +251,7 @@ def _value_of(part: Condition, given: Any) -> Tensor:
 def checked_rows(given: Any, height: int) -> Tensor:
     """Which rows to visit, (H,), on the CPU; None is all."""
     if given is None:
-        return torch.ones(height, dtype=torch.bool)
+        return torch.ones(height, dtype=torch.bool, device="cpu")
     rows = tensor_of("rows", given)
     if rows.dtype != torch.bool or rows.shape != (height,):
         raise UsageError(

@@ -161,7 +161,7 @@ def completed(
     own = seeds(len(x) * draws, generator) if several else []
     noise = uniform((len(x) * draws, *x.shape[1:]), generator).view(len(x), draws, *x.shape[1:])
     filled, rest, orders = x.new_zeros(noise.shape), known.clone(), _orders(model, known, order)
-    nats = torch.zeros(len(x), draws, dtype=torch.float64)
+    nats = torch.zeros(len(x), draws, dtype=torch.float64, device="cpu")
     effective = torch.full_like(nats, particles)
     every: list[Batch] = []
     drawn: list[tuple[Order, list[int], _Drawn]] = []
@@ -208,9 +208,10 @@ class _Drawn:
         draws, several = noise.shape[1], bool(own)
         self._shares = list(_shares(model, known.cpu(), several=several))
         # Images with one mask follow each other, those that need no walkers first.
-        order = torch.tensor([k for share in self._shares for k in share.images], dtype=torch.int64)
+        places = [k for share in self._shares for k in share.images]
+        order = torch.tensor(places, dtype=torch.int64, device="cpu")
         rows = order.to(x.device).repeat_interleave(draws)
-        runs = (order[:, None] * draws + torch.arange(draws)).flatten()
+        runs = (order[:, None] * draws + torch.arange(draws, device="cpu")).flatten()
         noise = noise.flatten(0, 1)[runs.to(x.device)]
         self._runs, self._filled = runs, x.masked_fill(~known, 0)[rows]
         self._crowds: list[tuple[slice, Crowd]] = []

@@ -15,7 +15,8 @@ from nextpixel.front.place import Front
 from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.particles import Walkers, uniform
-from nextpixel.plan import Group, Plan, Step, Visit, apart
+from nextpixel.plan import Plan
+from nextpixel.steps import Group, Step, Visit, apart
 
 __all__ = ["Batch", "Crowd", "Progress", "batches", "fill", "inverse_cdf"]
 
@@ -43,7 +44,7 @@ class Crowd:
     generators: list[torch.Generator]
 
     def __post_init__(self) -> None:
-        self.log_evidence = torch.zeros(len(self.generators), dtype=torch.float64)
+        self.log_evidence = torch.zeros(len(self.generators), dtype=torch.float64, device="cpu")
         self.effective = torch.full_like(self.log_evidence, self.count)
 
     def noise(self, shape: torch.Size) -> Tensor:
@@ -84,7 +85,9 @@ def batches(
         )
     model = evaluating(model)
     noise = noise.to(torch.promote_types(model.dtype, torch.float32))
-    missing = torch.ones(1, 1, 1, 1, dtype=torch.bool) if known is None else ~known.cpu()
+    missing = (
+        torch.ones(1, 1, 1, 1, dtype=torch.bool, device="cpu") if known is None else ~known.cpu()
+    )
     missing = missing.expand(x.shape)
     alone = crowds[0][0].start if crowds else len(x)
     parts = [slice(k, min(k + batch_size, alone)) for k in range(0, alone, batch_size)]

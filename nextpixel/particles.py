@@ -89,7 +89,7 @@ def seeds(count: int, generator: torch.Generator | None) -> list[int]:
     copied.set_state(source.get_state())
     first = torch.randint(2**62, (), generator=copied, device=source.device)
     own = torch.Generator().manual_seed(int(first))
-    return [int(torch.randint(2**62, (), generator=own)) for _ in range(count)]
+    return [int(torch.randint(2**62, (), generator=own, device="cpu")) for _ in range(count)]
 
 
 def systematic(weights: Tensor, number: float) -> Tensor:

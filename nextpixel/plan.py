@@ -5,125 +5,29 @@ taken in many at a time; the others are gone through by fronts (`nextpixel.front
 raster order, and their unknown sites are visited.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, map_values
-from nextpixel.devices import OwnThreads, full_precision
 from nextpixel.front.boxes import boxes, runs
 from nextpixel.front.place import Front
 from nextpixel.front.skew import Lanes, Skew
 from nextpixel.layers.conditioning import Encoded
-from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import ImageModel, RasterModel, Scale, rows_per_pass
 from nextpixel.models.own_steps import check_steps, say_cost
 from nextpixel.models.wrapping import is_ours, replays_of
+from nextpixel.steps import Group, Part, Step, Visit
 
-__all__ = ["Group", "Part", "Plan", "Step", "Visit", "apart"]
-
-Item = TypeVar("Item")
+__all__ = ["Plan"]
 
 # From this many lanes on, several threads made steps of 54 features faster (benchmarks/sampling.py
 # --threads 2).
 _THREADED_LANES = 64
-
-
-def apart(steps: Generator[Item, None, None], device: torch.device) -> Iterator[Item]:
-    """Steps that are computed without gradients and in full precision.
-
-    In between, where the caller's code runs, all modes and the number of threads are the caller's.
-    """
-    threads = OwnThreads()
-    try:
-        while True:
-            with threads, torch.inference_mode(), full_precision(device):
-                step = next(steps, None)
-            if step is None:
-                return
-            yield step
-    finally:
-        with threads:
-            steps.close()
-
-
-class Part(NamedTuple):
-    """Every `step`-th row and column of an image, and of those some rows and columns."""
-
-    step: int
-    rows: range
-    columns: range
-
-    def of(self, x: Tensor) -> Tensor:
-        """The part of images (B, C, H, W): a view."""
-        rows, columns = self.rows, self.columns
-        few = x[:, :, :: self.step, :: self.step]
-        return few[:, :, rows.start : rows.stop, columns.start : columns.stop]
-
-
-class Step(NamedTuple):
-    """One colour of one front.
-
-    `distribution` is of all lanes; `wanted` tells which of them have an unknown site, (lanes,), and
-    `draws` whether any has; `weighed` tells which have a known one that counts, or is None; `part`
-    cuts (B, C, H, W) to the pixels that the front goes through.
-    """
-
-    channel: int
-    front: Front
-    distribution: Distribution
-    wanted: Tensor
-    draws: bool
-    weighed: Tensor | None
-    part: Part
-
-    def log_pmf(self) -> Tensor:
-        """The log-probabilities of all values in every lane, (lanes, levels)."""
-        return self.distribution.log_pmf(self.given(), self.channel).flatten(1)
-
-    def given(self) -> Tensor:
-        """What the distribution depends on: earlier colours of each lane, or x if it needs none."""
-        front, x = self.front, self.front.x
-        # What colours of a pixel that are predicted at once depend on.
-        if front.colours == 1 and self.channel:
-            earlier = range(self.channel)
-            values = [front.flat(x, c).index_select(0, front.sites) for c in earlier]
-            x = torch.stack(values, dim=1)[:, :, None, None]
-        return x
-
-    @property
-    def slots(self) -> Tensor:
-        """Which slots have an unknown site in some image, (n,)."""
-        return self.wanted.view(self.front.skew.slots, -1).any(dim=1)
-
-
-class Visit(NamedTuple):
-    """A part of images that is gone through.
-
-    `part` cuts whole images to it; `x` are its pixels; `steps` goes through them, and calls its
-    argument whenever all colours of a front are complete.
-    """
-
-    part: Part
-    x: Tensor
-    steps: Callable[[Callable[[Front], None] | None], Iterator[Step]]
-
-
-class Group(NamedTuple):
-    """Parts whose sites depend on each other, but not on those of other groups.
-
-    `part` cuts images to all of them; `x` are these pixels: of the images, or of copies of them,
-    and then a visit's own are cut from them.
-    """
-
-    part: Part
-    x: Tensor
-    visits: Iterable[Visit]
 
 
 class Plan:
@@ -168,7 +72,7 @@ class Plan:
             for part in self._parts(scale):
                 visited = self._of_scale(self._visited, scale, part).any(dim=0)
                 for skew in self._skews(scale, part):
-                    rows, columns, alive = skew.pixels(torch.tensor(skew.times))
+                    rows, columns, alive = skew.pixels(torch.tensor(skew.times, device="cpu"))
                     count += int((visited[:, rows, columns] & alive).any(dim=2).sum())
         return count
 

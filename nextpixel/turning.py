@@ -110,7 +110,7 @@ def _sites(model: ImageModel, mask: Tensor) -> Iterator[Tensor]:
     """The values of a mask (B, C, H, W) in the order of a model's sites, scale by scale, (B, n)."""
     for scale in model.scales():
         part = mask[:, :, :: scale.step, :: scale.step].permute(0, 2, 3, 1)
-        counted = torch.ones(part.shape[1:3], dtype=torch.bool)
+        counted = torch.ones(part.shape[1:3], dtype=torch.bool, device="cpu")
         if scale.coarser is not None:
             apart = scale.coarser // scale.step
             counted[::apart, ::apart] = False

@@ -22,7 +22,8 @@ from nextpixel.cache import Site
 from nextpixel.errors import UsageError
 from nextpixel.models.evaluation import evaluating
 from nextpixel.orders import Order, known_order
-from nextpixel.plan import Plan, Step, apart
+from nextpixel.plan import Plan
+from nextpixel.steps import Step, apart
 from nextpixel.turning import turned
 
 __all__ = ["Sites", "fronts", "walk"]
@@ -169,7 +170,7 @@ def _checked_steps(
 
 def _places(step: Step) -> tuple[Tensor, Tensor]:
     """The rows and columns of the unknown sites in the whole turned images."""
-    rows, columns, _ = step.front.skew.pixels(torch.tensor([step.front.time]))
+    rows, columns, _ = step.front.skew.pixels(torch.tensor([step.front.time], device="cpu"))
     slots, part = step.slots.cpu(), step.part
     rows, columns = rows[0][slots] + part.rows.start, columns[0][slots] + part.columns.start
     device = step.front.x.device

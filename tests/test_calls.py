@@ -322,3 +322,24 @@ def test_what_is_computed_from_shapes_is_bounded() -> None:
                 nats = -model(x).log_prob(x).sum()
             assert sum(size for _, size in constants._KEPT.values()) <= 1 << 14
         nats.backward()  # it holds on to what has been forgotten
+
+
+@pytest.mark.parametrize("name", ["gated-orders", "diagonal", "multi-scale"])
+def test_the_default_device_is_the_callers_own_matter(name: str) -> None:
+    """Scores, samples and completions are made where the model is, whatever the default device."""
+    model = build(name)
+    x, given = images(model, 2, (4, 3)), conditions(model, 2, (4, 3))
+    known = torch.arange(3).expand(4, 3) == 1
+
+    def found() -> list[Tensor]:
+        one, other = (torch.Generator().manual_seed(k) for k in range(2))
+        return [
+            score(model, x, given),
+            sample(model, 2, (4, 3), condition=given, generator=one),
+            complete(model, x, known, condition=given, generator=other),
+        ]
+
+    before = found()
+    with torch.device("meta"):
+        after = found()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -37,8 +37,8 @@ from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import ORDERS, Order, turn_each
 from nextpixel.particles import uniform
-from nextpixel.plan import Step
 from nextpixel.scoring import log_prob_map, order_scores
+from nextpixel.steps import Step
 from nextpixel.training.batches import training_parts
 from nextpixel.turning import best_order, told, turned, visiting_order
 from nextpixel.walk import fronts, walk

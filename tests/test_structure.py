@@ -30,6 +30,7 @@ ORDER = [
     ["files", "layers"],
     ["models"],
     ["border"],
+    ["steps"],
     ["plan", "turning", "checkpoint"],
     ["scoring"],
     ["walk", "particles"],

@@ -177,7 +177,7 @@ def effective_receptive_field(
         pixel = order.pixel(*_checked_pixel(model, size, pixel), size)
     there = _checked_pixel(model, order.size(*size), pixel)
     row, column = order.back.pixel(*there, order.size(*size))
-    strength = torch.zeros(height, width, dtype=torch.float64)
+    strength = torch.zeros(height, width, dtype=torch.float64, device="cpu")
     for k in range(len(x)):  # All maps of an image are held for its gradient.
         real = x[k : k + 1].to(model.device, model.dtype).requires_grad_()
         with full_precision(model.device):
@@ -189,7 +189,9 @@ def effective_receptive_field(
                 strength += gradient.abs().sum(dim=(0, 1)).cpu().double()
     strength /= strength.sum().clamp(min=torch.finfo(torch.float64).tiny)
     rows, columns = torch.meshgrid(
-        torch.arange(height) - row, torch.arange(width) - column, indexing="ij"
+        torch.arange(height, device="cpu") - row,
+        torch.arange(width, device="cpu") - column,
+        indexing="ij",
     )
     distance = (rows**2 + columns**2).double().sqrt()
     nearest = distance.flatten().argsort()

@@ -28,8 +28,9 @@ from nextpixel.front.skew import Reach, Skew
 from nextpixel.layers.heads import Distribution
 from nextpixel.models.core import ImageModel, Scale
 from nextpixel.models.evaluation import evaluating
-from nextpixel.plan import Plan, apart
+from nextpixel.plan import Plan
 from nextpixel.scoring import passes
+from nextpixel.steps import apart
 
 __all__ = ["Stream", "decode_images", "encode_images"]
 

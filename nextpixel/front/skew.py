@@ -112,7 +112,7 @@ class Lanes:
     """Which lanes have a site among some, at each time of a block and in each colour."""
 
     def __init__(self, sites: Tensor, skew: Skew, times: range, x: Tensor) -> None:
-        rows, columns, alive = skew.pixels(torch.tensor(times))
+        rows, columns, alive = skew.pixels(torch.tensor(times, device="cpu"))
         here = (sites[:, :, rows, columns] & alive).permute(2, 1, 3, 0)
         here = here.expand(-1, -1, -1, len(x)).flatten(2)
         self.some: list[list[bool]] = here.any(dim=2).tolist()

@@ -21,17 +21,21 @@ def check_steps(network: RasterModel, like: Tensor, steps_of: Callable[..., Iter
     """
     size = min(4, like.shape[2]), min(6, like.shape[3])
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(network.levels, (1, network.channels, *size), generator=generator)
+    x = torch.randint(
+        network.levels, (1, network.channels, *size), generator=generator, device="cpu"
+    )
     values = random_values(network.conditions, 1, size, generator)
     x, values = x.to(like.device), map_values(lambda value: value.to(like.device), values)
     name, wrap = type(network).__name__, "; mend them, or give as_model(…) of it, without steps"
-    unknown = torch.zeros(x.shape, dtype=torch.bool)
+    unknown = torch.zeros(x.shape, dtype=torch.bool, device="cpu")
     unknown[:, :, -2:] = True
     try:
         full = network(x, values)
         for step in steps_of(network, x, values, unknown):
             found, front = step.log_pmf(), step.front
-            rows, columns, _ = (part[0] for part in front.skew.pixels(torch.tensor([front.time])))
+            rows, columns, _ = (
+                part[0] for part in front.skew.pixels(torch.tensor([front.time], device="cpu"))
+            )
             rows, columns = rows[step.slots.cpu()], columns[step.slots.cpu()]
             wanted = full.log_pmf(x, step.channel)[0, :, rows, columns].T
             found = found[step.slots] if found.shape == (front.lanes, network.levels) else found
