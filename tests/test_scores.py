@@ -137,6 +137,10 @@ def test_a_value_that_the_model_does_not_know_costs_one_row_of_an_array(
         model, ScoreRequest(out=tmp_path / "s.csv"), data=DataRequest(data=tmp_path / "x.npy")
     )
     assert [row["name"] for row in found.rows] == ["0", "2", "1"]
+    np.save(tmp_path / "x.npy", x[1:2])
+    with pytest.raises(SystemExit) as stop:
+        main(["score", f"{tmp_path}/x.npy", "--model", str(model), "--out", f"{tmp_path}/t.csv"])
+    assert stop.value.code == 2 and "256" in table(tmp_path / "t.csv")[0]["reason"]
     assert "256" in found.failures["1"] and "the model takes" in found.failures["1"]
 
 

@@ -8,6 +8,7 @@ from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Model
 from nextpixel.cli.terminal import printable
 from nextpixel.cli.words import images_words
+from nextpixel.errors import UsageError
 from nextpixel.settings.scores import ScoredData, ScoreRequest
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def score(
             progress=progress,
         )
     _print_scores(found, requested)
+    if len(found.failures) == len(found.rows):
+        raise UsageError(f"no picture of {found.source} can be scored; {found.out} has the reasons")
     if requested.fail_on_alarm and found.alarms:
         sys.exit(1)
 

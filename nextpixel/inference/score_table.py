@@ -73,7 +73,7 @@ class ScoreTable:
         self._part = self.path.with_name(f"{self.path.name}.part")
         self._record = self.path.with_name(f"{self.path.name}.json")
         self._columns = tuple(columns)
-        self._about = {"format": "nextpixel scores 1", "columns": list(columns), **about}
+        self._about = {"format": "nextpixel scores 1", **about, "columns": list(columns)}
         self.rows: dict[str, Row] = {}
         there = [place for place in (self.path, self._part) if place.exists()]
         if there:
@@ -150,10 +150,16 @@ class ScoreTable:
                 f"{place} exists, but {self._record.name} beside it does not say what its scores"
                 " are of; give another ‹out›, or move it away"
             )
-        if other := next((key for key in self._about if known.get(key) != self._about[key]), None):
+        for key, value in self._about.items():
+            if (was := known.get(key)) == value:
+                continue
+            if key == "columns" and isinstance(was, list):
+                differ = sorted(set(map(str, was)) ^ set(self._columns))
+                what = f"columns, which differ in {', '.join(differ)}"
+            else:
+                what = f"options: {key} was {_short(was)}, and is {_short(value)}"
             raise UsageError(
-                f"{place} was begun with other options: {other} was {_short(known.get(other))}, and"
-                f" is {_short(self._about[other])}; give another ‹out›, or move it away"
+                f"{place} was begun with other {what}; give another ‹out›, or move it away"
             )
 
     def _read(self, place: Path) -> list[Row]:
