@@ -84,6 +84,14 @@ MODELS = {
         "emoji by category, in 16 levels of each colour",
         "Twemoji, CC BY 4.0 (graphics by Twitter, Inc and other contributors)",
     ),
+    # nextpixel train kodak --head logistic --features 64 --layers 8 --kernel-size 5 --crop 48
+    # --batch-size 16 --channels 3, 1,600 updates; pictures 1 to 10, of which one was left out.
+    "photographs": Published(
+        "photographs",
+        None,
+        "photographs, 256 levels; its test pictures, kodim11 and kodim12, also chose the weights",
+        "Kodak Lossless True Color Image Suite, released by Kodak for unrestricted use",
+    ),
     "patches": Published(
         "patches",
         _patches,

@@ -323,8 +323,13 @@ class Context(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
+        self.features = features
         self.coarser = Conv2d(features, features, 3, padding=1)
         self.finer = Conv2d(features, features, 3, padding=1)
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return str(self.features)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (B, features, h, w) of the same shape."""
