@@ -158,7 +158,7 @@ def _gradients(model: nn.Module, nats: Tensor) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_hooks_fire_and_every_module_says_its_sizes(name: str) -> None:
-    model, x, values = _given(name, 1, (3, 3))
+    model, x, values = _given(name, 1, (4, 4))
     fired: set[str] = set()
     for path, part in model.named_modules():
         if not isinstance(part, nn.ModuleList):  # only a list
