@@ -146,7 +146,7 @@ def test_drawing_says_how_much_work_it_is(capsys: pytest.CaptureFixture[str]) ->
     [
         ("sample", "nextpixel.sampling.sample", "--batch-size 2"),
         ("complete", "nextpixel.inference.completion.completed", "--batch-size 8"),
-        ("evaluate", "nextpixel.inference.evaluation.evaluate", "use another --device"),
+        ("evaluate", "nextpixel.inference.evaluation.log_probabilities", "use another --device"),
     ],
 )
 def test_out_of_memory_is_a_sentence_for_the_command(

@@ -758,7 +758,7 @@ ALLOWED = {
     ("data.text_encoders", "import_module"): "what the user gives as --text-encoder",
     ("data.hub", "load_dataset"): "hf:NAME, which the user asks for",
     (
-        "training.distributed",
+        "training.allocator",
         "ctypes",
     ): "sets one number of the C library's; no name comes from data",
 }

@@ -26,6 +26,7 @@ from torch import Tensor
 from nextpixel.codec.chunks import png_says
 from nextpixel.codec.container import MOST_SITES
 from nextpixel.codec.errors import CodecError
+from nextpixel.data.reading import known_formats
 
 __all__ = ["AS_IT_IS", "SUFFIXES", "FilePicture", "read_picture", "restored_file"]
 
@@ -74,7 +75,7 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
     """
     data = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
             reason = _kept_because(picture, channels, data)
             if reason:
                 return FilePicture(data, reason=reason)
@@ -119,7 +120,7 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
         again = restored_file(x, note, levels)
     except CodecError:
         return FilePicture(data, reason=_METADATA)
-    with Image.open(io.BytesIO(again)) as second:
+    with Image.open(io.BytesIO(again), formats=list(_FORMATS)) as second:
         second.load()
         same = (
             second.mode == picture.mode

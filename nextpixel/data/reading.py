@@ -35,6 +35,7 @@ __all__ = [
     "PictureFile",
     "image_heads",
     "image_shape",
+    "known_formats",
     "read_image",
     "read_indices",
     "taking_turns",
@@ -214,6 +215,12 @@ def _tiff_page(file: TiffFile, page: int, place: int) -> TiffPage | None:
     return dict(enumerate(tiff_pages(file))).get(page)
 
 
+def known_formats() -> list[str]:
+    """The formats that Pillow may be asked to read; others run code that nobody has looked at."""
+    Image.init()
+    return [format for format in _FORMATS if format in Image.OPEN]
+
+
 @contextmanager
 def _opened(source: PictureFile, name: str | None, place: int = 0) -> Iterator[Image.Image]:
     with _reported(source, name):
@@ -221,9 +228,7 @@ def _opened(source: PictureFile, name: str | None, place: int = 0) -> Iterator[I
             _check_pixels(source.height, source.width)
             yield source
             return
-        Image.init()
-        formats = [format for format in _FORMATS if format in Image.OPEN]
-        with _from(source, place) as file, Image.open(file, formats=formats) as picture:
+        with _from(source, place) as file, Image.open(file, formats=known_formats()) as picture:
             _check_pixels(picture.height, picture.width)
             with taking_turns(picture.width * picture.height):
                 yield picture

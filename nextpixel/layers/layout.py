@@ -31,7 +31,9 @@ def laid_out(weight: Tensor, channels_last: bool) -> Tensor:
     """
     if not channels_last or weight.ndim != 4 or transformed():
         return weight
-    return weight.to(memory_format=torch.channels_last)
+    # Through a matrix, so that the gradient comes as the parameter lies, which DDP asks for.
+    kernel = weight.flatten(1).view(weight.shape)
+    return kernel.to(memory_format=torch.channels_last)
 
 
 def lay_out(model: nn.Module, *, channels_last: bool) -> None:
