@@ -33,6 +33,26 @@ from nextpixel.turning import visiting_order
 from nextpixel.walk import walk
 
 every_case = pytest.mark.parametrize("name", CASES)
+# One of each family, head and kind of condition, for laws that take long.
+TELLING = {
+    "gated",
+    "gated-rgb",
+    "gated-all-conditions",
+    "gated-logistic",
+    "gated-orders",
+    "pixel-cnn",
+    "pixel-cnn-rgb-classes",
+    "row-lstm",
+    "row-lstm-rgb-classes",
+    "diagonal",
+    "diagonal-rgb-complete",
+    "multi-scale",
+    "autoencoder",
+}
+few_cases = pytest.mark.parametrize(
+    "name",
+    [name if name in TELLING else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
+)
 
 
 @every_case
@@ -47,12 +67,12 @@ def test_what_users_check_holds_of_our_models(name: str) -> None:
 @every_case
 @pytest.mark.parametrize(
     ("make", "shape", "training"),
-    # Each pair of the three choices once.
+    # Each pair of the three choices once; `check_model` above has trained models in evaluation mode.
     [
-        pytest.param(build, SHAPES[0], False, id="build-eval"),
+        pytest.param(build, SHAPES[0], False, id="build-eval", marks=pytest.mark.slow),
         pytest.param(build, SHAPES[1], True, id="build-train"),
-        pytest.param(trained, SHAPES[0], True, id="trained-train"),
-        pytest.param(trained, SHAPES[1], False, id="trained-eval"),
+        pytest.param(trained, SHAPES[0], True, id="trained-train", marks=pytest.mark.slow),
+        pytest.param(trained, SHAPES[1], False, id="trained-eval", marks=pytest.mark.slow),
     ],
 )
 def test_causality_is_two_sided(
@@ -156,7 +176,7 @@ def test_no_log_probability_of_what_the_model_does_not_draw() -> None:
     assert x.shape == (0, 1, 2, 2) and nats.shape == (0,)
 
 
-@every_case
+@few_cases
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float) -> None:
     model = trained(name)
@@ -386,7 +406,7 @@ def test_a_uniform_model_scores_log2_levels(name: str) -> None:
     )
 
 
-@every_case
+@few_cases
 def test_nothing_beats_the_entropy_of_noise(name: str) -> None:
     """On fresh uniform noise, a model that sees its target would score below log2(levels)."""
     model = trained(name, steps=60)

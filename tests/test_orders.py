@@ -266,7 +266,7 @@ def test_the_best_order_has_the_known_before_the_unknown() -> None:
     assert best_order(model, torch.zeros(1, 4, 4, dtype=torch.bool)) == Order()
 
 
-@pytest.mark.parametrize("name", ["gated", "multi-scale"])
+@pytest.mark.parametrize("name", ["gated", pytest.param("multi-scale", marks=pytest.mark.slow)])
 def test_completions_are_exact_if_what_is_known_is_below(name: str) -> None:
     """And each image of a batch is completed in its own order."""
     model, n = build(name), 3_000
