@@ -67,7 +67,7 @@ def test_what_users_check_holds_of_our_models(name: str) -> None:
 @every_case
 @pytest.mark.parametrize(
     ("make", "shape", "training"),
-    # Each pair of the three choices once; `check_model` above has trained models in evaluation mode.
+    # Each pair of the three choices once; `check_model` has trained models in evaluation mode.
     [
         pytest.param(build, SHAPES[0], False, id="build-eval", marks=pytest.mark.slow),
         pytest.param(build, SHAPES[1], True, id="build-train"),
