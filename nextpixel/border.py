@@ -61,7 +61,7 @@ Mask: TypeAlias = Tensor | NDArray[Any] | Sequence[Any]
 class Admitted(NamedTuple):
     """Images that a model takes, with the values of its conditions.
 
-    Attributes:
+    Args:
         model: the model.
         x: integers (B, C, H, W) in a type that torch computes with, where they were given.
         values: a value of each condition for each image, on the model's device.

@@ -42,9 +42,9 @@ class Completion:
             About 1 means that a single walker was kept, whatever it had drawn before: it collapsed.
     """
 
-    images: Int[Tensor, "*B draws C H W"]
-    log_evidence: Float[Tensor, "*B draws"]
-    effective: Float[Tensor, "*B draws"]
+    images: Int[Tensor, "... draws C H W"]
+    log_evidence: Float[Tensor, "... draws"]
+    effective: Float[Tensor, "... draws"]
 
 
 def informative(model: ImageModel, unknown: Tensor) -> Tensor:
@@ -121,7 +121,6 @@ class Walkers:
         device: of the weights.
 
     Attributes:
-        log_evidence: the estimate of log p(known sites weighed so far), (R,).
         effective: how many different walkers the weights left at least, (R,): walkers are different
             if something was drawn since they were copies.
     """

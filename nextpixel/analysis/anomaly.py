@@ -56,12 +56,12 @@ class SurpriseMap:
         variance: V, the variance of -log p(· | past), in nats².
     """
 
-    surprise: Float[Tensor, "*B C H W"]
-    expectation: Float[Tensor, "*B C H W"]
-    variance: Float[Tensor, "*B C H W"]
+    surprise: Float[Tensor, "... C H W"]
+    expectation: Float[Tensor, "... C H W"]
+    variance: Float[Tensor, "... C H W"]
 
     @property
-    def excess(self) -> Float[Tensor, "*B C H W"]:
+    def excess(self) -> Float[Tensor, "... C H W"]:
         """Surprise beyond expectation, s - H: of mean 0 and variance V under the model."""
         return self.surprise - self.expectation
 
@@ -97,7 +97,7 @@ class SurpriseMap:
             ) from None
         return _ratio(*(maps.where(inside, 0).sum(dim=(-3, -2, -1)) for maps in self._terms))
 
-    def window_z(self, *windows: int) -> Float[Tensor, "*B K H W"]:
+    def window_z(self, *windows: int) -> Float[Tensor, "... K H W"]:
         """The z of the window around each pixel, for each of K sides of windows.
 
         A window of side k has k×k pixels with all their colours; for even k it reaches one further
@@ -132,10 +132,10 @@ class AnomalyMap:
 
     surprise: SurpriseMap
     windows: tuple[int, ...]
-    z: Float[Tensor, "*B K H W"]
+    z: Float[Tensor, "... K H W"]
 
     @property
-    def heat(self) -> Float[Tensor, "*B H W"]:
+    def heat(self) -> Float[Tensor, "... H W"]:
         """The mean over windows of z: the map to show, on one scale for all images."""
         return self.z.mean(dim=-3)
 

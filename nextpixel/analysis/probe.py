@@ -39,7 +39,6 @@ class Probe:
         model, channels, levels, condition, generator, order: as for `check_causality`.
 
     Attributes:
-        tolerance: the error that sums of probabilities may have by rounding.
         order: in which the model goes through images. Images, shapes and sites are those of turned
             images, unless something else is said.
     """

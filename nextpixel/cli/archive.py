@@ -48,6 +48,6 @@ def archive(
         return
     for entry in entries:
         size = "–" if entry.size is None else f"{entry.size[0]}×{entry.size[1]}"
-        print(f"{printable(entry.name)}  {size}  {entry.bytes:,.0f} bytes  {entry.how}")
+        print(f"{printable(entry.name)}  {size}  {entry.share:,.0f} bytes  {entry.how}")
     by = f", compressed by {printable(name)}" if name else ""
     print(f"{images_words(len(entries))}, {file.stat().st_size:,} bytes{by}: {file}")

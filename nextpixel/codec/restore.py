@@ -32,13 +32,13 @@ class Listed:
     Attributes:
         name: its relative path.
         size: (H, W), or None if it is a file that is kept as it is.
-        bytes: its share of the bytes of its block.
+        share: its share of the bytes of its block.
         how: "coded", "plain" or "file".
     """
 
     name: str
     size: tuple[int, int] | None
-    bytes: float
+    share: float
     how: str
 
 

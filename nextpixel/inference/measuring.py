@@ -52,7 +52,7 @@ COMBINED = ("anomaly", "typicality")
 class Batch(NamedTuple):
     """Pictures on a model's device.
 
-    Attributes:
+    Args:
         x: integers (B, C, H, W).
         values: of the model's conditions.
         log_classes: log p(class | picture), (B, classes); None for models without classes.
