@@ -91,7 +91,7 @@ class Probe:
 
     @property
     def tolerance(self) -> float:
-        """See above."""
+        """The error that sums of probabilities may have by rounding."""
         return _TOLERANCES[self._dtype][1]
 
     @property
