@@ -35,7 +35,7 @@ from nextpixel.codec.tables import STEPS, WIDEST, squashing
 from nextpixel.conditions.notation import conditions_to_json
 from nextpixel.errors import UsageError
 from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
-from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder, Context, Upsampling
+from nextpixel.layers.conditioning import ConditionBias, ConditionEncoder
 from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.inputs import CategoricalInput, OrdinalInput
@@ -43,6 +43,7 @@ from nextpixel.layers.layout import Conv2d, ConvTranspose2d, lay_out
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
 from nextpixel.layers.row_lstm import RowLSTMLayer
+from nextpixel.layers.upsampling import Context, Upsampling
 from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import AutoregressiveModel, ImageModel
