@@ -56,31 +56,48 @@ _LARGEST = 2.0**11
 _WEIGHTS = 12
 _MOST_WEIGHT = 512
 _FEW_INPUTS = 20  # torch's own convolution is faster up to about so many features
+_SUMS_AT_ONCE = 2048  # of each feature
 
 
 class Dyadic:
     """The arithmetic of multiples of powers of two: see the top of this file."""
 
-    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int) -> Tensor:
+    def convolved(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int, zeros: int = 0
+    ) -> Tensor:
         """A convolution, tap by tap: sums have no order, and torch has no fast one in float64."""
         outputs, inputs, rows, columns = weight.shape
         if rows * columns == 1 or inputs < _FEW_INPUTS:
             return functional.conv2d(x, weight, bias, padding=(0, beside))
-        x = functional.pad(x, (beside, beside))
+        # Rows are laid end to end, with the zeros between two of them once, and a tap is a slice.
         batch, _, height, width = x.shape
-        # A tap is a slice of the rows laid end to end; where it runs over an end is cut off.
-        ends, length = x.flatten(2), (height - rows) * width + width - columns + 1
-        y = x.new_zeros(batch, outputs, (height - rows + 1) * width)
-        if bias is not None:
-            y += bias[:, None]
-        for row, column in itertools.product(range(rows), range(columns)):
-            tap, start = weight[:, :, row, column], row * width + column
-            if tap.any():
-                y[:, :, :length].baddbmm_(
-                    tap.contiguous().expand(batch, -1, -1), ends[:, :, start : start + length]
-                )
-        found = y.view(batch, outputs, -1, width)
-        return found[:, :, :, : width - columns + 1].contiguous()
+        width, beside, high = width - 2 * zeros, beside + zeros, height - rows + 1
+        pitch, wide = width + beside, width + 2 * beside - columns + 1
+        ends = x.new_zeros(batch, inputs, height * pitch + beside)
+        ends[:, :, beside:].unflatten(2, (height, pitch))[..., :width] = x.narrow(3, zeros, width)
+        taps = weight.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
+        some = taps.ne(0).flatten(1).any(dim=1).tolist()
+        places = [row * pitch + column for row in range(rows) for column in range(columns)]
+        read = [(tap, place) for tap, place, any_ in zip(taps, places, some, strict=True) if any_]
+        y = x.new_empty(batch, outputs, high * pitch)
+        length = (high - 1) * pitch + wide
+        # Of so many sums at once, which stay in the cache until all taps are added.
+        most = _SUMS_AT_ONCE if x.device.type == "cpu" else batch * length
+        images, at_once = max(1, most // length), min(most, length)
+        for first, start in itertools.product(range(0, batch, images), range(0, length, at_once)):
+            stop = min(start + at_once, length)
+            sums = y[first : first + images, :, start:stop]
+            if bias is None:
+                sums.zero_()
+            else:
+                sums.copy_(bias[:, None])
+            for tap, place in read:
+                seen = ends[first : first + images, :, start + place : stop + place]
+                if len(seen) == 1:
+                    sums[0].addmm_(tap, seen[0])
+                else:
+                    sums.baddbmm_(tap.expand(len(seen), -1, -1), seen)
+        return y.unflatten(2, (high, pitch))[..., :wide].contiguous()
 
     def rounded(self, y: Tensor, places: int) -> Tensor:
         """To the nearest multiple of 2^-places, ties to even, within ±2^11; in place."""
