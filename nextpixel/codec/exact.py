@@ -101,26 +101,22 @@ class Dyadic:
 
     def rounded(self, y: Tensor, places: int) -> Tensor:
         """To the nearest multiple of 2^-places, ties to even, within ±2^11; in place."""
-        # In the binade of `shift`, float64 holds the multiples of 2^-places and no others.
-        shift = 1.5 * 2.0 ** (52 - places)
-        return y.clamp_(-_LARGEST, _LARGEST).add_(shift).sub_(shift)
+        return y.clamp_(-_LARGEST, _LARGEST).add_(_shift(places)).sub_(_shift(places))
 
     def gate(self, y: Tensor, into: Tensor | None = None) -> Tensor:
-        """tanh(a) ⊙ σ(b) of the halves of y, multiples of 2^-10 (B, 2F, …)."""
-        found = _looked_up(
-            y, _places("tσ", y.shape[1] // 2, y.device).view(-1, *[1] * (y.ndim - 2))
-        )
-        a, b = found.chunk(2, dim=1)
-        return self.rounded(torch.mul(a, b, out=into), FEATURES)
+        """tanh(a) ⊙ σ(b) of the halves of y (B, 2F, …); it overwrites y, sums of products."""
+        zeros = _places("tσ", y.shape[1] // 2, y.device).view(-1, *[1] * (y.ndim - 2))
+        a, b = _looked_up(y, zeros).chunk(2, dim=1)
+        return torch.mul(a, b, out=into).add_(_shift(FEATURES)).sub_(_shift(FEATURES))
 
     def cell(self, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
-        """One step of an LSTM; it overwrites the gates, sums that are rounded first."""
+        """One step of an LSTM; it overwrites the gates, sums of products."""
         width = c.shape[-1]
-        found = _looked_up(self.rounded(gates, FEATURES), _places("σσσt", width, gates.device))
+        found = _looked_up(gates, _places("σσσt", width, gates.device))
         o, f, i, g = found.chunk(4, dim=-1)
         self.rounded(torch.mul(f, carried, out=c).addcmul_(i, g), FEATURES)
-        tanh = _looked_up(c, _places("t", width, c.device))
-        self.rounded(torch.mul(o, tanh, out=h), FEATURES)
+        torch.mul(o, _looked_up(c.clone(), _places("t", width, c.device)), out=h)
+        h.add_(_shift(FEATURES)).sub_(_shift(FEATURES))
 
     def positions(
         self, waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
@@ -141,18 +137,27 @@ class Dyadic:
         return self.rounded(products, LOCATIONS)[None, 1:].to(device)
 
 
+def _shift(places: int) -> float:
+    """In its binade, float64 holds the multiples of 2^-places and no others."""
+    return 1.5 * 2.0 ** (52 - places)
+
+
 def _looked_up(y: Tensor, zeros: Tensor) -> Tensor:
-    """Values of tanh or σ of multiples of 2^-10; `zeros` are the places of those of zero."""
-    places = torch.add(zeros, y.clamp(-WIDEST / STEPS, WIDEST / STEPS), alpha=STEPS).int()
-    return squashing(y.device).index_select(0, places.flatten()).view(y.shape)
+    """Values of tanh or σ of y, rounded to multiples of 2^-10; it overwrites y.
+
+    `zeros` are the places of those of zero, less the bits of the number that rounds.
+    """
+    # The rounded number, in units of 2^-10, is what its bits have more than those of the shift.
+    bits = y.clamp_(-WIDEST / STEPS, WIDEST / STEPS).add_(_shift(FEATURES)).view(torch.int64)
+    return squashing(y.device).index_select(0, bits.add_(zeros).flatten()).view(y.shape)
 
 
 @lru_cache(maxsize=64)
 def _places(functions: str, width: int, device: torch.device) -> Tensor:
-    """Where tanh ("t") or σ of zero is in the tables, for so many features of each function."""
-    zeros = [WIDEST if function == "t" else 3 * WIDEST + 1 for function in functions]
-    places = torch.tensor(zeros, dtype=torch.float64, device=device)
-    return places.repeat_interleave(width)
+    """For `_looked_up`, of tanh ("t") or σ, for so many features of each function."""
+    bits = int(torch.tensor(_shift(FEATURES), dtype=torch.float64, device="cpu").view(torch.int64))
+    zeros = [(WIDEST if function == "t" else 3 * WIDEST + 1) - bits for function in functions]
+    return torch.tensor(zeros, device=device).repeat_interleave(width)
 
 
 _PI = 0x3243F6A8885A308D313198A2E03707344  # times 2^128

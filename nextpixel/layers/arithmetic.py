@@ -37,7 +37,7 @@ class Arithmetic(Protocol):
         ...
 
     def gate(self, y: Tensor, into: Tensor | None = None) -> Tensor:
-        """tanh(a) ⊙ σ(b) of the halves of y (B, 2F, …), rounded, in `into` if it is given."""
+        """tanh(a) ⊙ σ(b) of the halves of y (B, 2F, …), rounded, in `into` or new; overwrites y."""
         ...
 
     def cell(self, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:

@@ -61,7 +61,7 @@ class MaskedConv2d(nn.Module):
 
     Attributes:
         places: to how many binary places another `arithmetic` rounds the result; None for gates,
-            to which more is added first.
+            which round it themselves.
     """
 
     arithmetic: Arithmetic | None = None
@@ -158,7 +158,9 @@ class MaskedConv2d(nn.Module):
             x = functional.pad(x, (self.reach, after))
         weight = laid_out(self.masked_weight(), self.channels_last)
         y = convolved(self.arithmetic, x, weight, self.bias, zeros=max(0, after))
-        return rounded(self.arithmetic, y if onto is None else onto + y, places=self.places)
+        if onto is not None:
+            y = onto + y if self.arithmetic is None else y.add_(onto)
+        return rounded(self.arithmetic, y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))
