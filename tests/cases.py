@@ -4,9 +4,10 @@ Each law is asserted over all of them: a new model is one new line.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -295,6 +296,39 @@ SHAPES = [(4, 3), (3, 4)]
 UNSEEN: dict[str, str] = {}
 """Cases that may miss some of the past on images of `SHAPES`, with the reason. None does; for more
 see test_fields."""
+
+
+REPEATS = frozenset(
+    {
+        "gated-classes",
+        "gated-vector",
+        "gated-positions",
+        "gated-rgb-classes",
+        "gated-codes",
+        "gated-map",
+        "pixel-cnn-rgb-positions",
+        "pixel-cnn-plain-map",
+        "pixel-cnn-vector-and-classes",
+        "row-lstm-plain-map",
+        "row-lstm-positions",
+        "row-lstm-dropout",
+        "diagonal-positions-classes",
+        "diagonal-vector",
+        "diagonal-complete-classes",
+        "diagonal-rgba-plain-map",
+        "multi-scale-conditions-for-both",
+    }
+)
+"""Cases whose parts are in other cases, too."""
+
+
+def over(fast: Container[str] | None = None, names: Iterable[str] = CASES) -> pytest.MarkDecorator:
+    """Runs a test for each case; all but the `fast` ones, by default `REPEATS`, are slow tests."""
+    quick = CASES.keys() - REPEATS if fast is None else fast
+    return pytest.mark.parametrize(
+        "name",
+        [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names],
+    )
 
 
 def build(name: str, *, seed: int = 0) -> ImageModel:
