@@ -146,7 +146,7 @@ _HOMES = {
     "Calibration": "analysis.calibration",
     "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
-    "Distribution": "layers.heads",
+    "Distribution": "layers.distributions",
     "GatedPixelCNN": "models.gated_pixel_cnn",
     "ImageModel": "models.core",
     "Logits": "models.logits",
