@@ -112,6 +112,16 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         head="logistic",
         condition=ClassCondition(2),
     ),
+    "gated-logistic-linear": lambda: GatedPixelCNN(
+        channels=3,
+        levels=4,
+        features=10,
+        layers=2,
+        kernel_size=3,
+        first_kernel_size=5,
+        head="logistic",
+        linear_prediction=True,
+    ),
     "gated-positions": lambda: GatedPixelCNN(
         levels=3, features=8, layers=3, kernel_size=3, position_waves=2
     ),
@@ -285,7 +295,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         free_bits=0.1,
     ),
     "diagonal-logistic": lambda: DiagonalBiLSTM(
-        channels=3, levels=4, features=7, layers=2, head="logistic"
+        channels=3, levels=4, features=7, layers=2, head="logistic", linear_prediction=True
     ),
 }
 
