@@ -75,7 +75,8 @@ class Dyadic:
         width, beside, high = width - 2 * zeros, beside + zeros, height - rows + 1
         pitch, wide = width + beside, width + 2 * beside - columns + 1
         ends = x.new_zeros(batch, inputs, height * pitch + beside)
-        ends[:, :, beside:].unflatten(2, (height, pitch))[..., :width] = x.narrow(3, zeros, width)
+        rows_of = torch.unflatten(ends[:, :, beside:], 2, (height, pitch))
+        rows_of[..., :width] = x.narrow(3, zeros, width)
         taps = weight.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
         some = taps.ne(0).flatten(1).any(dim=1).tolist()
         places = [row * pitch + column for row in range(rows) for column in range(columns)]
@@ -84,7 +85,7 @@ class Dyadic:
         length = (high - 1) * pitch + wide
         # Of so many sums at once, which stay in the cache until all taps are added.
         most = _SUMS_AT_ONCE if x.device.type == "cpu" else batch * length
-        images, at_once = max(1, most // length), min(most, length)
+        images, at_once = max(1, most // length), max(1, min(most, length))
         for first, start in itertools.product(range(0, batch, images), range(0, length, at_once)):
             stop = min(start + at_once, length)
             sums = y[first : first + images, :, start:stop]
@@ -98,7 +99,7 @@ class Dyadic:
                     sums[0].addmm_(tap, seen[0])
                 else:
                     sums.baddbmm_(tap.expand(len(seen), -1, -1), seen)
-        return y.unflatten(2, (high, pitch))[..., :wide].contiguous()
+        return torch.unflatten(y, 2, (high, pitch))[..., :wide].contiguous()
 
     def rounded(self, y: Tensor, places: int) -> Tensor:
         """To the nearest multiple of 2^-places, ties to even, within ±2^11; in place."""
