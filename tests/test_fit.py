@@ -14,7 +14,7 @@ from PIL import Image
 from nextpixel import GatedPixelCNN
 from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
-from nextpixel.codec.archive import compress_files
+from nextpixel.codec.archive import Packed, compress_files
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import exact, fingerprint
 from nextpixel.codec.restore import decompress_files, model_inside, verify_archive
@@ -236,8 +236,9 @@ def test_the_pretrained_model_for_such_pictures_is_the_default(
 ) -> None:
     got: list[ImageModel] = []
 
-    def called(model: ImageModel, *_: Any, **__: Any) -> None:
+    def called(model: ImageModel, *_: Any, **__: Any) -> Packed:
         got.append(model)
+        return Packed()
 
     monkeypatch.setattr("nextpixel.inference.archives.compress_files", called)
     grey = np.arange(100, dtype=np.uint8).reshape(10, 10)

@@ -5,8 +5,9 @@ archive is written whole or not at all.
 """
 
 import math
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from nextpixel.files.replacing import replace_file
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
 
-__all__ = ["Packed", "check_new", "compress_files", "files_of"]
+__all__ = ["Packed", "check_new", "check_other", "compress_files", "files_of"]
 
 Progress = Callable[[int, int], None]
 """Told how many are done, and of how many."""
@@ -101,6 +102,7 @@ def compress_files(
     out, packed = Path(out), Packed()
     check_new(out, config.overwrite)
     files = files_of(sources, packed.left_out)
+    check_other(out, files.values())
     given = set(map(Path, sources))
     coder = Coder(coarse(model, WEIGHTS) if config.include_model else model)
     with replace_file(out) as temporary, temporary.open("wb") as file:
@@ -123,9 +125,15 @@ def compress_files(
 
 
 def check_new(out: Path, overwrite: bool) -> None:
-    """Raises CodecError if a file exists that must not be replaced."""
-    if out.exists() and not overwrite:
+    """Raises CodecError if a file, a folder or a link exists that must not be replaced."""
+    if os.path.lexists(out) and not overwrite:
         raise CodecError(f"{out} exists; give another name, or ‹overwrite=True›")
+
+
+def check_other(out: Path, read: Iterable[Path]) -> None:
+    """Raises CodecError if a file that is to be written is one of those that are read."""
+    if out.exists() and any(path.exists() and out.samefile(path) for path in read):
+        raise CodecError(f"{out} is itself read, so it is not replaced; give another name")
 
 
 def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
@@ -160,7 +168,7 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
         for entry, path in found:
             check_name(entry)
             other = taken.setdefault(folded(entry), path)
-            if other is not path:
+            if other is not path and not other.samefile(path):
                 raise CodecError(
                     f"{path} and {other} would have the same name in the archive, {entry}; compress"
                     " the folder that holds both"

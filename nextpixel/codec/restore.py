@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from nextpixel.codec.archive import check_new
+from nextpixel.codec.archive import check_new, check_other
 from nextpixel.codec.compress import Coder
 from nextpixel.codec.container import CODED, FILE, Reader
 from nextpixel.codec.entries import Entry, check_names
@@ -221,6 +221,7 @@ def _files(
         if folder is not None:
             for name in wanted:
                 check_new(folder / name, config.overwrite)
+                check_other(folder / name, [archive])
         done, damaged = 0, []
         for number, block in enumerate(blocks):
             if wanted.isdisjoint(block):

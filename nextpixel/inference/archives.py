@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nextpixel.arguments import is_number, shown
-from nextpixel.codec.archive import Packed, check_new, compress_files, files_of
+from nextpixel.codec.archive import Packed, check_new, check_other, compress_files, files_of
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.restore import archive_model, decompress_files, verify_archive
 from nextpixel.codec.survey import Survey, survey
@@ -16,6 +16,7 @@ from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.conditions.values import Values
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
+from nextpixel.files.replacing import check_writable
 from nextpixel.inference.conditions import class_numbers
 from nextpixel.inference.fitting import fit_model
 from nextpixel.inference.trained import Trained, open_trained
@@ -71,7 +72,10 @@ def compress_pictures(
     if not (is_number(fit) and 0 < fit < math.inf):
         raise UsageError(f"‹fit={shown(fit)}› must be a number of minutes, more than 0")
     check_new(Path(out), config.overwrite)
-    found = survey(list(files_of(sources, []).values()), progress=reading)
+    files = list(files_of(sources, []).values())
+    check_other(Path(out), files)
+    check_writable(out)  # not after minutes of training
+    found = survey(files, progress=reading)
     name = _FOR.get((found.channels, found.levels)) if model is None else model
     other = None if name is None else open_trained(name, device=device)
     start = other.distribution if model is not None and other is not None else None
