@@ -58,6 +58,8 @@ _SAMPLED = 24
 _SAMPLE_SIDE = 96
 _COARSEST = 5
 _FEW_LEVELS = 16
+_UPDATES_OF_SOFTMAX = 1000
+"""A softmax of many levels learns them one by one, and takes longer for it."""
 _BATCH_PIXELS = 1 << 14
 
 
@@ -214,25 +216,37 @@ def _chosen(
     data: ImageData, config: TrainConfig, most: float, device: torch.device
 ) -> tuple[ImageModel, int | None]:
     """The largest model of at most so many weights that is trained in time, or the smallest."""
-    head = "logistic" if data.levels > _FEW_LEVELS and not _is_flat(data) else None
-    colours = 1 if head else data.channels
-    for size in _SIZES:
-        network = {
-            "features": -(-size[0] // colours) * colours,
-            "layers": size[1],
-            "head": head,
-            "position_waves": 3 if config.crop is None else 0,
-        }
-        with seeded(config.seed):
-            choice = ModelChoice(kind="photograph", network=network)
-            model = build_model(data, choice, crop=config.crop).to(device)
-        assert isinstance(model, ImageModel)
-        weights = sum(p.numel() for p in model.parameters())
-        if weights <= most or size == _SIZES[-1]:
-            updates = updates_in_time(model, data, config)
-            if updates is None or updates >= FEW_UPDATES or size == _SIZES[-1]:
-                return model, updates
-    raise AssertionError
+    heads: list[tuple[str | None, int]] = [("logistic", FEW_UPDATES)]
+    if data.levels <= _FEW_LEVELS:
+        heads = [(None, FEW_UPDATES)]
+    elif _is_flat(data):
+        heads = [("softmax", _UPDATES_OF_SOFTMAX), *heads]
+    for head, enough in heads:
+        for size in _SIZES:
+            model = _built(data, config, head, size).to(device)
+            weights = sum(p.numel() for p in model.parameters())
+            if weights <= most or size == _SIZES[-1]:
+                updates = updates_in_time(model, data, config)
+                if updates is None or updates >= enough:
+                    return model, updates
+    return model, updates
+
+
+def _built(
+    data: ImageData, config: TrainConfig, head: str | None, size: tuple[int, int]
+) -> ImageModel:
+    colours = 1 if head == "logistic" else data.channels
+    network = {
+        "features": -(-size[0] // colours) * colours,
+        "layers": size[1],
+        "head": head,
+        "position_waves": 3 if config.crop is None else 0,
+    }
+    with seeded(config.seed):
+        choice = ModelChoice(kind="photograph", network=network)
+        model = build_model(data, choice, crop=config.crop)
+    assert isinstance(model, ImageModel)
+    return model
 
 
 def _is_flat(data: ImageData) -> bool:
