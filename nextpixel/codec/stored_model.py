@@ -8,7 +8,7 @@ Weights are near zero and rarely equal, so that their lengths in bits are worth 
 lowest bits are not. A weight of magnitude m gives a token, which says m below 4, and otherwise the
 number of its bits and the second highest of them. Tokens are Huffman coded. The lower bits and the
 signs follow as they are. This is within a hundredth of the entropy of each layer's weights, and
-smaller than lzma makes them by a tenth (`experiments/stored_weights.py`).
+smaller than lzma makes them by a tenth (decision 0032).
 """
 
 import copy
