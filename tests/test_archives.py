@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from nextpixel import GatedPixelCNN
 from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
-from nextpixel.codec.archive import compress_files
+from nextpixel.codec.archive import Packed, compress_files
 from nextpixel.codec.chunks import png_parts
 from nextpixel.codec.compress import Coder, unpack_values
 from nextpixel.codec.container import FILE, Writer
@@ -70,7 +70,14 @@ KEPT = {"alpha.png", "deep.png", "lossy.jpg", "palette.png"}
 def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path: Path) -> None:
     source, archive = folder_of(tmp_path / "in"), tmp_path / "a.npx"
     done: list[tuple[int, int]] = []
-    packed = compress_files(model, [source], archive, progress=lambda *told: done.append(told))
+    sizes: list[int] = []
+
+    def told(count: int, total: int, so_far: Packed) -> None:
+        done.append((count, total))
+        sizes.append(so_far.archive_bytes)
+
+    packed = compress_files(model, [source], archive, progress=told)
+    assert sizes == sorted(sizes) and 0 < sizes[-1] < packed.archive_bytes
     assert done[9][0] < 10 and done[-1] == (10, 10)  # coded, not only read
     kept = {name for names in packed.kept.values() for name in names}
     assert kept == KEPT and packed.left_out == [str(source / "notes.txt")]
@@ -353,6 +360,7 @@ def test_forged_archives_are_refused(
         ("compress", ["--together", "3"], CompressConfig(together=3)),
         ("compress", ["--class", "4"], CompressConfig(class_="4")),
         ("compress", ["--overwrite"], CompressConfig(overwrite=True)),
+        ("compress", ["--include-model"], CompressConfig(include_model=True)),
         ("decompress", ["--only", "a.png", "--only", "b"], DecompressConfig(only=("a.png", "b"))),
         ("decompress", ["--overwrite"], DecompressConfig(overwrite=True)),
     ],

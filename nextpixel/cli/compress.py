@@ -1,6 +1,7 @@
 """nextpixel compress: pictures in an archive, without loss."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from nextpixel.cli.words import images_words, plan_lines
 from nextpixel.settings.codec import CompressConfig
 
 if TYPE_CHECKING:
+    from nextpixel.cli.progress import Show
     from nextpixel.codec.archive import Packed
     from nextpixel.training.loop import Step
     from nextpixel.training.start import TrainPlan
@@ -59,7 +61,7 @@ def compress(
             CompressConfig(**config.values()),
             fit=fit,
             device=device,
-            progress=progress,
+            progress=_rated(progress),
             reading=reading,
             training=_training,
         )
@@ -81,6 +83,21 @@ def compress(
         )
     if packed.estimates:
         print(_verdict(packed))
+
+
+def _rated(show: "Show") -> "Callable[[int, int, Packed], None]":
+    """Shows the size of the archive so far, and how fast pictures are coded."""
+    began = time.monotonic()
+
+    def rated(done: int, total: int, packed: "Packed") -> None:
+        nonlocal began
+        if not packed.archive_bytes:  # a model may have been trained before
+            began = time.monotonic()
+        rate = packed.sub_pixels / max(1e-3, time.monotonic() - began) / 1e6
+        size = f"{packed.archive_bytes / 1e6:.1f} MB so far"
+        show(done, total, f"{size}, {rate:.2g} MB/s" if packed.sub_pixels else size)
+
+    return rated
 
 
 def _verdict(packed: "Packed") -> str:

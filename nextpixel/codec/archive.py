@@ -28,9 +28,6 @@ from nextpixel.settings.codec import CompressConfig
 
 __all__ = ["Packed", "check_new", "check_other", "compress_files", "files_of"]
 
-Progress = Callable[[int, int], None]
-"""Told how many are done, and of how many."""
-
 _MOST_PENDING = 1 << 25  # sub-pixels that wait for others of their size
 
 
@@ -71,6 +68,10 @@ class Packed:
         return 8 * self.coded_bytes / self.sub_pixels if self.sub_pixels else math.nan
 
 
+Progress = Callable[[int, int, Packed], None]
+"""Told how many files are in the archive so far, of how many, and what became of them."""
+
+
 def compress_files(
     model: ImageModel,
     sources: Sequence[str | Path],
@@ -91,7 +92,8 @@ def compress_files(
         name: what the model is called, for whoever restores the pictures; unused if the model is
             in the archive.
         condition: one value of each of the model's conditions; () for unknown.
-        progress: told how many files are in the archive so far.
+        progress: told how many files are in the archive so far, of how many, and what became of
+            them.
 
     Raises:
         CodecError: a file that was named is no picture, a name occurs twice or cannot be stored, or
@@ -111,10 +113,10 @@ def compress_files(
         for entry, path in files.items():
             work.add(entry, _read(path, model, given))
             if progress is not None:
-                progress(work.written, len(files))
+                progress(work.written, len(files), packed)
         for _ in work.finish():
             if progress is not None:
-                progress(work.written, len(files))
+                progress(work.written, len(files), packed)
         before = writer.size
         if config.include_model and packed.pictures:
             writer.add(MODEL, pack_model(coder.model), [])
@@ -234,6 +236,7 @@ class _Packing:
         before = self._writer.size
         entries = [Entry(name, picture.note) for name, picture in waiting]
         self._writer.add(kind, body, entries)
+        self._packed.archive_bytes = self._writer.size
         self.written += len(x)
         self._packed.pictures += len(x)
         self._packed.sub_pixels += x.numel()
@@ -249,3 +252,4 @@ class _Packing:
         self.written += 1
         self._packed.kept[reason].append(name)
         self._writer.add(FILE, picture.data, [Entry(name, AS_IT_IS)])
+        self._packed.archive_bytes = self._writer.size

@@ -9,6 +9,7 @@ import torch
 
 from nextpixel.arguments import is_number, shown
 from nextpixel.codec.archive import Packed, check_new, check_other, compress_files, files_of
+from nextpixel.codec.archive import Progress as Packing
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.restore import archive_model, decompress_files, verify_archive
 from nextpixel.codec.survey import Survey, survey
@@ -42,7 +43,7 @@ def compress_pictures(
     *,
     fit: int | float | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Packing | None = None,
     reading: Progress | None = None,
     training: Training | None = None,
 ) -> Packed:
@@ -101,7 +102,7 @@ def _compressed(
     sources: Sequence[str | Path],
     out: str | Path,
     config: CompressConfig,
-    progress: Progress | None,
+    progress: Packing | None,
 ) -> Packed:
     return compress_files(
         trained.distribution,
