@@ -1,5 +1,6 @@
 """Where archives and pictures are written: nothing half-written, nothing replaced, one sentence."""
 
+import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,14 @@ def test_what_is_read_is_not_replaced(model: ImageModel, folder: Path, tmp_path:
     with pytest.raises(CodecError, match="itself read"):
         decompress_files(model, archive, tmp_path, DecompressConfig(overwrite=True))
     assert everything(tmp_path) == before | {"0.png": archive.read_bytes()}
+
+
+def test_a_pipe_is_not_waited_for(model: ImageModel, folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
+    packed = compress_files(model, [folder], tmp_path / "a.npx")
+    assert packed.left_out == [str(folder / "pipe.png")]
+    with pytest.raises(CodecError, match="not a regular file"):
+        compress_files(model, [folder / "pipe.png"], tmp_path / "b.npx")
 
 
 def test_names_that_some_system_takes_for_one(

@@ -81,7 +81,7 @@ def compress(
             f"{packed.pictures:,} coded: {packed.bits_per_dim:.3f} bits/dim,"
             f" {packed.coded_bytes:,} bytes{model_bytes}; as PNG {packed.png_bytes:,}{webp}"
         )
-    if packed.estimates:
+    if packed.estimates and packed.pictures:
         print(_verdict(packed))
 
 

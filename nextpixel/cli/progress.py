@@ -70,7 +70,8 @@ def _after(seconds: float) -> float:
 class Show(Protocol):
     """Told how many are done, of how many, and what else to show."""
 
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Shows it."""
 
 
 @contextmanager

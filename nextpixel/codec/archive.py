@@ -22,6 +22,7 @@ from nextpixel.codec.pictures import AS_IT_IS, SUFFIXES, FilePicture, read_pictu
 from nextpixel.codec.stored_model import coarse, pack_model
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.data.folders import files_below
+from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import replace_file
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
@@ -161,11 +162,15 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
     for source in map(Path, sources):
         if not source.exists():
             raise CodecError(f"{source} does not exist")
+        if not source.is_dir() and (kind := kind_of(source)) is not None:
+            raise CodecError(f"{source} is {kind}, not a regular file; leave it out")
         found = [(source.name, source)]
         if source.is_dir():
             every = list(files_below(source, source, lambda _: True))
             left_out += [str(p) for p in every if p.suffix.lower() not in SUFFIXES]
             every = [path for path in every if path.suffix.lower() in SUFFIXES]
+            left_out += [str(path) for path in every if kind_of(path) is not None]
+            every = [path for path in every if kind_of(path) is None]
             found = [(path.relative_to(source).as_posix(), path) for path in every]
         for entry, path in found:
             check_name(entry)

@@ -17,7 +17,7 @@ __all__ = ["Survey", "survey"]
 Picture: TypeAlias = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-_MOST_HELD = 1 << 29
+_MOST_HELD = 1 << 28
 _LEVELS = tuple(1 + steps for steps in range(1, 256) if 255 % steps == 0)
 """Levels that files of 256 show exactly: 2, 4, 6, 16, 18, 52, 86 and 256."""
 
@@ -56,9 +56,7 @@ def survey(
     for path in paths:
         try:
             found = channels_of(path)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-            continue
-        except Image.DecompressionBombError:
+        except _NO_PICTURE:
             continue
         if found is not None:
             sizes.setdefault(found[0], {})[path] = found[1]
@@ -85,6 +83,12 @@ def survey(
         pictures=tuple(at[picture] for picture in held),
         sub_pixels=sum(of_kind.values()),
     )
+
+
+_NO_PICTURE = (
+    *(UnidentifiedImageError, OSError, ValueError, SyntaxError),
+    Image.DecompressionBombError,
+)
 
 
 def _levels(pictures: Iterable[Picture]) -> int:
