@@ -23,24 +23,18 @@ from nextpixel.codec.survey import survey
 from nextpixel.inference.archives import compress_pictures
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
-from tests.cases import CASES, build
+from tests.cases import build, over
 
 PLACE = Path("a.npx")
 
 
 VARIED = (
-    "gated-rgb",
-    "row-lstm-rgb-classes",
-    "diagonal-complete-classes",
-    "multi-scale",
+    *("gated-rgb", "gated-logistic-linear", "row-lstm-rgb-classes", "diagonal-complete-classes"),
     "autoencoder",
 )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in VARIED else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
-)
+@over(VARIED)
 def test_a_stored_model_is_the_same_model(name: str) -> None:
     model = exact(build(name))
     body = pack_model(model)

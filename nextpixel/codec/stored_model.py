@@ -28,6 +28,7 @@ from nextpixel.errors import UsageError
 from nextpixel.files.fields import checked, parsed
 from nextpixel.files.tensors import TensorHeader
 from nextpixel.layers.arithmetic import LOCATIONS
+from nextpixel.layers.linear_prediction import LinearPrediction
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.models.core import ImageModel
 from nextpixel.models.wrapping import unwrap
@@ -43,16 +44,20 @@ _DAMAGED = "the model in the compressed data is damaged"
 
 
 def coarse(model: ImageModel, places: int) -> ImageModel:
-    """A copy of a model whose weights are multiples of 2^-places; biases keep theirs.
+    """A copy of a model whose weights are multiples of 2^-places.
 
-    Weights that a mask hides become zero, which costs nothing to store.
+    Biases and linear predictions, which are few and count in full, keep theirs. Weights that a mask
+    hides become zero, which costs nothing to store.
     """
     made = copy.deepcopy(unwrap(model)).requires_grad_(False)
+    fine = set[int]()
     for part in made.modules():
         if isinstance(part, MaskedConv2d):
             part.weight.copy_(part.masked_weight())
+        if isinstance(part, LinearPrediction):
+            fine |= set(map(id, part.parameters()))
     for parameter in made.parameters():
-        if parameter.ndim > 1:
+        if parameter.ndim > 1 and id(parameter) not in fine:
             parameter.copy_(parameter.double().mul(1 << places).round().div(1 << places))
     assert isinstance(made, ImageModel)
     return made

@@ -240,6 +240,7 @@ def _built(
         "features": -(-size[0] // colours) * colours,
         "layers": size[1],
         "head": head,
+        "linear_prediction": head == "logistic",
         "position_waves": 3 if config.crop is None else 0,
     }
     with seeded(config.seed):
