@@ -25,6 +25,7 @@ from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import read_picture
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
 from nextpixel.conditions.kinds import ClassCondition
+from nextpixel.inference.archives import decompress_pictures, verify_pictures
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
 
@@ -379,6 +380,14 @@ def test_an_option_reaches_the_library(
     with pytest.raises(SystemExit):
         main([command, "a", "-o", "b", *given, *typed])
     assert wanted in got
+
+
+def test_an_archive_cannot_have_a_model_fetched(model: ImageModel, tmp_path: Path) -> None:
+    with (tmp_path / "a.npx").open("wb") as file:
+        Writer(file, Coder(model).header("hf:somebody/model")).finish()
+    for read in (verify_pictures, lambda path: decompress_pictures(path, tmp_path / "out")):
+        with pytest.raises(CodecError, match="nothing is fetched because a file says so"):
+            read(tmp_path / "a.npx")  # type: ignore[operator]
 
 
 def test_a_forged_class_is_damage() -> None:

@@ -17,6 +17,7 @@ from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.conditions.values import Values
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
+from nextpixel.files.hub import HUB
 from nextpixel.files.replacing import check_writable
 from nextpixel.inference.conditions import class_numbers
 from nextpixel.inference.fitting import fit_model
@@ -175,5 +176,11 @@ def _named(
     archive: str | Path, model: str | Path | Trained | None, device: str
 ) -> ImageModel | None:
     """The model that was given, or the one that an archive names; None if it may be inside."""
-    name = model if model is not None else archive_model(archive)
-    return open_trained(name, device=device).distribution if name else None
+    if model is None:
+        model = archive_model(archive)
+        if model.startswith(HUB):
+            raise CodecError(
+                f"{archive} names the model {model:.80}, and nothing is fetched because a file says"
+                " so: give ‹model› if you trust it"
+            )
+    return open_trained(model, device=device).distribution if model else None
