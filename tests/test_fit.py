@@ -28,10 +28,7 @@ from tests.cases import build, over
 PLACE = Path("a.npx")
 
 
-VARIED = (
-    *("gated-rgb", "gated-logistic-linear", "row-lstm-rgb-classes", "diagonal-complete-classes"),
-    "autoencoder",
-)
+VARIED = ("gated-logistic-linear", "row-lstm-rgb-classes", "autoencoder")
 
 
 @over(VARIED)
@@ -100,8 +97,8 @@ def test_a_forged_model_is_damage(change: Callable[[bytes], bytes]) -> None:
 def pictures(tmp_path: Path) -> Path:
     """Noisy slopes of grey, two sizes."""
     random = np.random.default_rng(0)
-    for k in range(12):
-        height, width = (40, 48) if k % 2 else (44, 36)
+    for k in range(6):
+        height, width = (32, 40) if k % 2 else (36, 28)
         slope = np.add.outer(np.arange(height), np.arange(width) * k) + random.integers(
             0, 120, (height, width)
         )
@@ -118,7 +115,7 @@ def test_an_archive_with_its_model_needs_no_other(pictures: Path, tmp_path: Path
     packed = compress_files(model, [pictures], archive, CompressConfig(include_model=True))
     assert packed.pictures and 500 < packed.model_bytes < archive.stat().st_size
     inside = model_inside(archive)
-    assert inside is not None and verify_archive(None, archive) == 13
+    assert inside is not None and verify_archive(None, archive) == 7
     for path in decompress_files(None, archive, tmp_path / "out"):
         if path.suffix == ".png":
             with Image.open(path) as a, Image.open(pictures / path.name) as b:
@@ -206,7 +203,7 @@ def test_a_signal_ends_the_training(
     keywords: dict[str, Any] = {"fit": 1, "training": after_two}
     if number == signal.SIGINT:
         compress_pictures(None, [pictures], archive, **keywords)
-        assert verify_archive(None, archive) == 12
+        assert verify_archive(None, archive) == 6
         return
     with pytest.raises(KeyboardInterrupt, match="nothing is written"):
         compress_pictures(None, [pictures], archive, **keywords)
