@@ -11,7 +11,7 @@ from typing import Literal
 
 from nextpixel.arguments import drawing_factor, shown
 from nextpixel.errors import UsageError
-from nextpixel.orders import Order, OrderName
+from nextpixel.orders import Order
 from nextpixel.settings.source import Annotations
 
 __all__ = [
@@ -78,10 +78,12 @@ class SampleConfig:
     condition, 0 ignores it. Values other than 1 need a model trained with ``--condition-dropout``,
     and take twice the time."""
 
-    order: OrderName | None = None
+    order: str | None = None
     """The order in which pixels are drawn, for a model trained with ``--orders``: the corner where
-    it begins, ``-columns`` for column by column. By default drawn at random for each sample, and
-    for a completion the order in which the most that is known comes first."""
+    it begins, such as ``top-left`` or ``bottom-right``, with ``-columns`` for column by column. For
+    one trained with ``--colour-orders`` the colours may follow, such as ``top-left:2-0-1``. By
+    default drawn at random for each sample, and for a completion the order in which the most that
+    is known comes first."""
 
     seed: int = 0
     """The seed of all random numbers. The same seed gives the same images."""
@@ -246,9 +248,9 @@ class InspectionRequest:
     """ROWxCOLUMN of the pixel whose effective receptive field is drawn. By default the middle of
     the last row but one."""
 
-    order: OrderName | None = None
-    """The order in which the model goes through the image, for a model trained with ``--orders``.
-    By default ``top-left``, row by row."""
+    order: str | None = None
+    """The order in which the model goes through the image, for a model trained with ``--orders`` or
+    ``--colour-orders``: see ``nextpixel sample --help``. By default ``top-left``, row by row."""
 
     def __post_init__(self) -> None:
         check_at_least(0, image=self.image)
