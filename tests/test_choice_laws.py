@@ -28,6 +28,7 @@ OTHER: dict[str, Any] = {
     "position_waves": 2,
     "value_features": 2,
     "orders": 2,
+    "colour_orders": 3,
 }
 
 
