@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nextpixel.arguments import shown
 from nextpixel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -206,17 +207,20 @@ def known_order(orders: Sequence[Order], order: Order | None) -> Order:
     """An order that a model knows; None takes the first, which is raster order.
 
     Raises:
-        UsageError: the model does not know it.
+        UsageError: the model does not know it, or it is no `Order`.
     """
     if order is None:
         return orders[0]
+    if not isinstance(order, Order):
+        raise UsageError(
+            f"‹order={shown(order)}› must be an Order, such as Order.named('bottom-right')"
+        )
     if order not in orders:
-        name = order.name if isinstance(order, Order) else repr(order)
         names = ", ".join(known.name for known in orders[:_SHOWN])
         names += f" and {len(orders) - _SHOWN} more" if len(orders) > _SHOWN else ""
-        more = "colour_orders" if getattr(order, "colours", ()) else "orders"
+        more = "colour_orders" if order.square in orders else "orders"
         raise UsageError(
-            f"‹order={name}› is not among the orders that this model knows: {names}; train a model"
+            f"‹order={order.name}› is not among the orders that this model knows: {names}; train a model"
             f" with more ‹{more}›"
         )
     return order

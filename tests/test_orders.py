@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -327,6 +328,12 @@ def test_the_best_order_has_the_known_before_the_unknown() -> None:
     assert best_order(model, torch.zeros(1, 4, 4, dtype=torch.bool)) == Order()
 
 
+def recorded(seen: list[Step], steps: Iterable[Step], _: int) -> Iterable[Step]:
+    for step in steps:
+        seen.append(step)
+        yield step
+
+
 @pytest.mark.parametrize("name", ["pixel-cnn", "row-lstm"])
 def test_known_colours_come_first_and_are_not_drawn(name: str) -> None:
     """Any of them; draws of one pixel are from exactly p(unknown | known)."""
@@ -336,16 +343,11 @@ def test_known_colours_come_first_and_are_not_drawn(name: str) -> None:
     for subset in itertools.product((False, True), repeat=model.channels):
         known = torch.tensor(subset).view(-1, 1, 1)
         order, steps = best_order(model, known), []
-
-        def watch(all_steps: Iterable[Step], _: int) -> Iterable[Step]:
-            for step in all_steps:
-                steps.append(order.back.colour(step.channel))
-                yield step
-
-        options = {"condition": condition, "batch_size": n, "progress": watch}
+        options = {"condition": condition, "batch_size": n, "progress": partial(recorded, steps)}
         generator = torch.Generator().manual_seed(0)
         drawn = complete(model, x, known, draws=n, generator=generator, **options)[0]
-        assert sorted(steps) == [c for c, there in enumerate(subset) if not there]
+        visited = sorted(order.back.colour(step.channel) for step in steps)
+        assert visited == [c for c, there in enumerate(subset) if not there]
         assert order.turn(known).flatten().long().diff().le(0).all()  # known ones first
         agrees = every[(every == x)[:, known[:, 0, 0]].flatten(1).all(dim=1)]
         joint = score(model, agrees, condition, order=order).exp()
@@ -489,7 +491,7 @@ def test_what_does_not_fit_is_refused() -> None:
         score(model, x, order=Order.named("top-left:1-0"))
     with pytest.raises(UsageError, match="must be 1 or 3 or 6 for images of 3 channels, not 2"):
         GatedPixelCNN(channels=3, features=48, colour_orders=2)
-    with pytest.raises(UsageError, match="colour_orders.* must be 1 for images of 1 channel, not 3"):
+    with pytest.raises(UsageError, match="colour_orders.* must be 1 for images of 1 channel"):
         GatedPixelCNN(colour_orders=3)
     with pytest.raises(UsageError, match="large.*orders=1.*small.*need 2"):
         given = MapCondition(1, levels=2)
@@ -519,6 +521,9 @@ def test_from_training_to_evaluation(tmp_path: Path, capsys: pytest.CaptureFixtu
     main(["evaluate", six, "--order", "bottom-right:1-2-0"])
     assert "on average" not in capsys.readouterr().out
     main(["complete", six, "--out", out, "--hide", "top", "--n", "1", "--draws", "1"])
+    assert "order     bottom-right\n" in capsys.readouterr().out
+    main(["complete", six, "--out", out, "--hide=all", "--known=2", "--n", "1", "--draws", "1"])
+    assert "order     top-left:2-0-1\n" in capsys.readouterr().out
     main(["sample", six, "--n", "2", "--out", out, "--order", "bottom-right"])
     capsys.readouterr()
     with pytest.raises(SystemExit) as refused:

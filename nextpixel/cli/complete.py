@@ -63,6 +63,8 @@ def complete(
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
     completions = f"{draws} completion{'s' * (draws > 1)}"
     print(f"{completions} of {'each of ' * (n > 1)}{images_words(n)} of {height}×{width}: {out}")
+    if drawn.orders:
+        print(f"order     {', '.join(dict.fromkeys(drawn.orders))}")
     if drawn.effective is not None:
         print(_walkers_line(drawn.effective, requested.particles, drawn.log_evidence))
     if not out.suffix and drawn.shown_otherwise:

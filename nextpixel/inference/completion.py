@@ -117,6 +117,7 @@ def complete_images(
         shown,
         effective=found.completion.effective.numpy() if walkers else None,
         log_evidence=None if nats is None else nats.numpy(),
+        orders=tuple(one.name for one in found.orders) if len(network.orders) > 1 else (),
     )
 
 

@@ -47,7 +47,9 @@ def known_sites(
         everywhere[channel] = True
     if everywhere.all():
         shown = ",".join(map(str, request.known))
-        raise UsageError(f"‹known={shown}› are all channels, so that nothing is hidden; leave one out")
+        raise UsageError(
+            f"‹known={shown}› are all channels, so that nothing is hidden; leave one out"
+        )
     known = known_pixels(request, part, rows) | everywhere
     return np.broadcast_to(known, (len(rows), *known.shape[-3:])).copy()
 

@@ -155,9 +155,9 @@ class CompletionRequest:
     n: int = 8
     """The number of images, taken from the start of the split."""
 
-    hide: Literal[
-        "bottom", "top", "left", "right", "centre", "scratches", "between", "all"
-    ] = "bottom"
+    hide: Literal["bottom", "top", "left", "right", "centre", "scratches", "between", "all"] = (
+        "bottom"
+    )
     """What to hide: a half, the central quarter, three thin lines (``scratches``), all pixels
     beside every second one of every second row (``between``), or ``all``."""
 
