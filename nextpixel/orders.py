@@ -96,8 +96,8 @@ class Order:
         if corner not in _NAMES or not all(part.isdecimal() for part in digits):
             names = ", ".join(map(repr, _NAMES))
             raise UsageError(
-                f"‹order={name!r}› must be one of {names}; for an order of colours, too, followed by"
-                " them, such as 'top-left:2-0-1'"
+                f"‹order={name!r}› must be one of {names}; colours may follow, such as"
+                " 'top-left:2-0-1'"
             )
         flips = corner.endswith("columns"), "bottom" in corner, "right" in corner
         return cls(*flips, tuple(map(int, digits)))
@@ -220,8 +220,8 @@ def known_order(orders: Sequence[Order], order: Order | None) -> Order:
         names += f" and {len(orders) - _SHOWN} more" if len(orders) > _SHOWN else ""
         more = "colour_orders" if order.square in orders else "orders"
         raise UsageError(
-            f"‹order={order.name}› is not among the orders that this model knows: {names}; train a model"
-            f" with more ‹{more}›"
+            f"‹order={order.name}› is not among the orders that this model knows: {names}; train a"
+            f" model with more ‹{more}›"
         )
     return order
 
