@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cases import conditions, images
+from test_training import dataset
 
 from nextpixel import (
     ClassCondition,
@@ -24,10 +25,12 @@ from nextpixel import (
     VectorCondition,
     complete,
     complete_with_evidence,
+    initial_state,
     load,
     sample,
     save,
     score,
+    train,
 )
 from nextpixel.analysis.causality import check_causality, dependencies
 from nextpixel.analysis.receptive_fields import receptive_field
@@ -123,8 +126,8 @@ def every_image(model: ImageModel, shape: tuple[int, int]) -> torch.Tensor:
 
 
 def some_orders(model: ImageModel) -> tuple[Order, ...]:
-    """Three or fewer of the orders beside the first."""
-    return model.orders[1 :: max(3, len(model.orders) // 3)]
+    """One to three of the orders beside the first."""
+    return model.orders[:0:-6]
 
 
 def test_an_order_is_the_one_that_its_name_says() -> None:
@@ -352,7 +355,7 @@ def recorded(seen: list[Step], steps: Iterable[Step], _: int) -> Iterable[Step]:
 @pytest.mark.parametrize("name", ["pixel-cnn", "row-lstm"])
 def test_known_colours_come_first_and_are_not_drawn(name: str) -> None:
     """Any of them; draws of one pixel are from exactly p(unknown | known)."""
-    model, n = build(name), 3_000
+    model, n = build(name), 1_000
     x, condition = images(model, 1, (1, 1)), conditions(model, 1, (1, 1))
     every = every_image(model, (1, 1))
     for subset in itertools.product((False, True), repeat=model.channels):
@@ -374,7 +377,7 @@ def test_known_colours_come_first_and_are_not_drawn(name: str) -> None:
 
 def test_a_known_colour_informs_all_others_in_the_limit_of_particles() -> None:
     """Colourising: the known colours of later pixels weigh what earlier ones have become."""
-    model, n = build("row-lstm"), 500
+    model, n = build("row-lstm"), 300
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for parameter in model.parameters():
@@ -385,7 +388,7 @@ def test_a_known_colour_informs_all_others_in_the_limit_of_particles() -> None:
     assert order.colours == (1, 0)
     agrees = every[(every == x)[:, 1].flatten(1).all(dim=1)]
     joint = score(model, agrees, condition, order=order).exp()
-    for particles in (64, 1):
+    for particles in (32, 1):
         found = complete_with_evidence(
             model,
             x,
@@ -402,7 +405,7 @@ def test_a_known_colour_informs_all_others_in_the_limit_of_particles() -> None:
         assert follows == (particles > 1)
         if particles > 1:
             mean = found.log_evidence[0].exp().mean()
-            torch.testing.assert_close(mean, joint.sum(), rtol=0.05, atol=0)
+            torch.testing.assert_close(mean, joint.sum(), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("name", ["gated", pytest.param("multi-scale", marks=pytest.mark.slow)])
@@ -479,6 +482,16 @@ def test_batches_are_turned_and_told(name: str) -> None:
     torch.testing.assert_close(nats.detach(), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_the_weights_that_are_kept_are_good_in_every_order() -> None:
+    """Not in one alone: a validation is the mean over orders, which the mixture exceeds."""
+    data, config = dataset(16, (2, 3, 3), levels=2), TrainConfig(steps=1, batch_size=4)
+    model = GatedPixelCNN(channels=2, levels=2, features=6, layers=1, orders=2, colour_orders=2)
+    state = initial_state(model, config)
+    (step,) = train(state, data, config)
+    nats = order_scores(state.average, np.asarray(data.valid.images))
+    assert step.valid_bits_per_dim == pytest.approx(-float(nats.mean()) / (18 * math.log(2)))
+
+
 def test_a_checkpoint_knows_its_orders(tmp_path: Path) -> None:
     model = build("multi-scale")
     save(model, tmp_path / "model.safetensors")
@@ -516,10 +529,10 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_from_training_to_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run of two orders, which learns three orders of colours: its own score as they did."""
     two, six, out = str(tmp_path / "two"), str(tmp_path / "six"), str(tmp_path / "out.png")
-    drawn = np.random.default_rng(0).integers(0, 2, (40, 5, 6, 3), dtype=np.uint8)
+    drawn = np.random.default_rng(0).integers(0, 2, (24, 4, 5, 3), dtype=np.uint8)
     source = str(tmp_path / "images.npz")
-    np.savez(source, train_images=drawn[:30], test_images=drawn[30:])
-    small = ["--features", "9", "--layers", "1", "--batch-size", "4", "--orders", "2"]
+    np.savez(source, train_images=drawn[:18], test_images=drawn[18:])
+    small = ["--features", "6", "--layers", "1", "--batch-size", "4", "--orders", "2"]
     main(["train", source, "--out", two, "--steps", "2", "--quiet", *small])
     start = ["train", source, "--from", two, "--quiet", "--steps", "1", "--learning-rate=1e-12"]
     main([*start, "--out", six, "--colour-orders", "3"])
