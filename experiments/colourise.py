@@ -25,6 +25,7 @@ from nextpixel import Order, complete_with_evidence, load, load_data, score
 from nextpixel.data.image_files import grid
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import mixed, order_scores
+from nextpixel.settings.preparation import Preparation
 from nextpixel.turning import best_order
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "emoji_colourised.png"
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=32, help="test pictures to colour")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    model, test = load(asked.run), load_data(asked.data, levels=16).test
+    model, test = load(asked.run), load_data(asked.data, Preparation(levels=16)).test
     rows = np.arange(len(test))
     x = torch.from_numpy(test.batch(rows)).long()
     classes = torch.from_numpy(np.asarray(test.labels)).long()
