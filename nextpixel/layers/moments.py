@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from nextpixel.layers.heads import Bernoulli, Categorical, Distribution, LogisticMixture, nats_of
+from nextpixel.layers.distributions import Distribution, nats_of
+from nextpixel.layers.heads import Bernoulli, Categorical, LogisticMixture
 
 __all__ = ["moments"]
 
