@@ -139,7 +139,7 @@ def main() -> None:
                     f" {median:.1f} |",
                     flush=True,
                 )
-    write(arguments, batch=BATCH, rows=rows)
+            write(arguments, batch=BATCH, rows=rows)
 
 
 if __name__ == "__main__":
