@@ -63,7 +63,7 @@ class MaskedConv2d(nn.Module):
 
     Attributes:
         places: to how many binary places another `arithmetic` rounds the result; None for gates,
-            to which more is added first.
+            which round it themselves.
     """
 
     arithmetic: Arithmetic | None = None
@@ -160,11 +160,14 @@ class MaskedConv2d(nn.Module):
             x = below_past_rows(self, x, self.rows_above, cache)
         after = self.weight.shape[3] - 1 - self.reach
         beside = self.reach if self.reach == after else 0  # the convolution pads without a copy
+        zeros = 0 if beside else max(0, after)
         if beside != self.reach:
             x = functional.pad(x, (self.reach, after))
         weight = laid_out(self.masked_weight(), self.channels_last)
-        y = convolved(self.arithmetic, x, weight, self.bias, beside)
-        return rounded(self.arithmetic, y if onto is None else _added(y, onto), places=self.places)
+        y = convolved(self.arithmetic, x, weight, self.bias, beside, zeros=zeros)
+        if onto is not None:
+            y = _added(y, onto) if self.arithmetic is None else y.add_(onto)
+        return rounded(self.arithmetic, y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))

@@ -13,14 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from nextpixel.layers.arithmetic import Arithmetic
+from nextpixel.layers.cells import compute_cells, compute_slopes
 from nextpixel.layers.recurrence import gradients
-from nextpixel.layers.scan import (
-    compute_cells,
-    compute_slopes,
-    lstm_scan,
-    row_fronts,
-    slots,
-)
+from nextpixel.layers.scan import lstm_scan, row_fronts, slots
 from nextpixel.tracing import transformed
 
 __all__ = ["row_scan"]

@@ -26,14 +26,13 @@ from torch import Tensor
 
 from nextpixel.front.place import Front
 from nextpixel.layers.arithmetic import Arithmetic
+from nextpixel.layers.cells import compute_cells, compute_slopes
 from nextpixel.layers.constants import constant
 from nextpixel.layers.recurrence import Fronts, gradients, recurrence
 from nextpixel.tracing import transformed
 
 __all__ = [
     "Fronts",
-    "compute_cells",
-    "compute_slopes",
     "diagonal_fronts",
     "lstm_cell",
     "lstm_scan",
@@ -118,42 +117,6 @@ def lstm_cell(
     front.run(h.mul_, o)
 
 
-def compute_cells(gates: Tensor, carried: Tensor, c: Tensor, tanh_c: Tensor) -> None:
-    """One step of a front: gates o, f, i, g (…, 4, F) and cell states (…, F) to c and tanh(c).
-
-    The gates come as sums. They are overwritten by their values. tanh(x) is 2 σ(2x) - 1, because a
-    tanh takes six times as long as a σ.
-    """
-    _, f, i, g = gates.unbind(-2)
-    g.mul_(2)
-    gates.sigmoid_()
-    g.mul_(2).sub_(1)
-    torch.mul(f, carried, out=c).addcmul_(i, g)
-    torch.mul(c, 2, out=tanh_c).sigmoid_().mul_(2).sub_(1)
-
-
-def compute_slopes(
-    gates: Tensor, carried: Tensor, tanh_c: Tensor, dh: Tensor, dc: Tensor, of_sums: Tensor
-) -> None:
-    """The gradient of the sums that `compute_cells` was given, (…, 4, F).
-
-    Args:
-        gates, carried, tanh_c: of that step.
-        dh: the gradient of its states, (…, F).
-        dc: that of its cell states without what the states add; it is added here.
-        of_sums: where the result is written.
-    """
-    o, _, i, g = gates.unbind(-2)
-    do, df, di, dg = of_sums.unbind(-2)
-    dt = dh * o
-    dc.add_(dt).addcmul_(dt.mul_(tanh_c), tanh_c, value=-1)
-    torch.addcmul(gates, gates, gates, value=-1, out=of_sums)  # σ' = σ - σ²
-    do.mul_(tanh_c).mul_(dh)
-    df.mul_(carried).mul_(dc)
-    di.mul_(g).mul_(dc)
-    torch.addcmul(i, i * g, g, value=-1, out=dg).mul_(dc)  # tanh' = 1 - tanh²
-
-
 def lstm_scan(
     z: Sequence[Tensor],
     weight: Tensor,
@@ -180,8 +143,10 @@ def lstm_scan(
     directions, _, width, _ = weight.shape
     assert len(z) == directions == len(fronts.cells)
     rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width) for m in z]
-    if arithmetic is not None or transformed():
-        h, c = recurrence(weight, border_h, border_c, fronts, rows, arithmetic)
+    if arithmetic is not None:
+        h, (c, *_) = _run(weight, border_h, border_c, fronts, rows, arithmetic)
+    elif transformed():
+        h, c = recurrence(weight, border_h, border_c, fronts, rows)
     else:
         found = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
         h, c = found[:directions], found[directions]
@@ -224,6 +189,59 @@ def slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[T
     )
 
 
+def _run(
+    weight: Tensor,
+    border_h: Tensor,
+    border_c: Tensor,
+    fronts: Fronts,
+    z: Sequence[Tensor],
+    arithmetic: Arithmetic | None = None,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The states of each direction, as rows; and what `_Scan` saves."""
+    directions, taps, width, _ = weight.shape
+    count, batch = fronts.cells.shape[1], border_h.shape[2]
+    to, _, padded = _places(fronts, batch, weight.device)
+    border, _, _ = slots(fronts, weight.device)
+    product = z[0].dtype
+    h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
+    c = weight.new_zeros(h.shape)
+    h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
+    matrix = weight.to(product).flatten(1, 2)
+    largest = max(stop - start for start, stop, _, _ in fronts.spans)
+    seen = h.new_empty(directions, largest, batch, taps * width)
+    kept = count if arithmetic is None else largest  # only a backward pass reads them again
+    gates = weight.new_empty(directions, kept, batch, 4, width)
+    tanh_c = weight.new_empty(directions, kept, batch, width)
+    sums = (
+        None if product == weight.dtype else z[0].new_empty(directions, largest * batch, 4 * width)
+    )
+    # Everything is done front by front, even what could be done for the whole map: a front
+    # stays in the cache.
+    for start, stop, own, read in fronts.spans:
+        n, carry = stop - start, read + fronts.carry
+        here = gates[:, start:stop] if arithmetic is None else gates[:, :n]
+        a = here.flatten(3).flatten(1, 2) if sums is None else sums[:, : n * batch]
+        for direction, rows in enumerate(z):
+            torch.index_select(
+                rows, 0, to[direction, start * batch : stop * batch], out=a[direction]
+            )
+        reads = [h[:, read + tap : read + tap + n] for tap in range(taps)]
+        torch.cat(reads, dim=3, out=seen[:, :n])
+        a.baddbmm_(seen[:, :n].flatten(1, 2), matrix)
+        if sums is not None:
+            here.copy_(a.view(here.shape))
+        before, now = c[:, carry : carry + n], c[:, own : own + n]
+        if arithmetic is not None:
+            arithmetic.cell(here.flatten(3), before, h[:, own : own + n], now)
+            continue
+        t = tanh_c[:, start:stop]
+        compute_cells(here, before, now, t)
+        torch.mul(here[:, :, :, 0], t, out=h[:, own : own + n])
+    last = now.clone()
+    states = (m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True))
+    return tuple(states), (last, gates, tanh_c, h, c)
+
+
 class _Scan(torch.autograd.Function):
     """`lstm_scan` on rows (B·H·W, F).
 
@@ -238,52 +256,13 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any, weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts, *z: Tensor
     ) -> tuple[Tensor, ...]:
-        directions, taps, width, _ = weight.shape
-        count, batch = fronts.cells.shape[1], border_h.shape[2]
-        to, _, padded = _places(fronts, batch, weight.device)
-        border, _, _ = slots(fronts, weight.device)
-        product = z[0].dtype
-        h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
-        c = weight.new_zeros(h.shape)
-        h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
-        gates = weight.new_empty(directions, count, batch, 4, width)
-        tanh_c = weight.new_empty(directions, count, batch, width)
-        matrix = weight.to(product).flatten(1, 2)
-        largest = max(stop - start for start, stop, _, _ in fronts.spans)
-        seen = h.new_empty(directions, largest, batch, taps * width)
-        sums = (
-            None
-            if product == weight.dtype
-            else z[0].new_empty(directions, largest * batch, 4 * width)
-        )
-        # Everything is done front by front, even what could be done for the whole map: a front
-        # stays in the cache.
-        for start, stop, own, read in fronts.spans:
-            n, carry = stop - start, read + fronts.carry
-            here = gates[:, start:stop]
-            a = here.flatten(3).flatten(1, 2) if sums is None else sums[:, : n * batch]
-            for direction, rows in enumerate(z):
-                torch.index_select(
-                    rows, 0, to[direction, start * batch : stop * batch], out=a[direction]
-                )
-            reads = [h[:, read + tap : read + tap + n] for tap in range(taps)]
-            torch.cat(reads, dim=3, out=seen[:, :n])
-            a.baddbmm_(seen[:, :n].flatten(1, 2), matrix)
-            if sums is not None:
-                here.copy_(a.view(here.shape))
-            now, t = c[:, own : own + n], tanh_c[:, start:stop]
-            compute_cells(here, c[:, carry : carry + n], now, t)
-            torch.mul(here[:, :, :, 0], t, out=h[:, own : own + n])
-        last = now.clone()
+        states, (last, gates, tanh_c, h, c) = _run(weight, border_h, border_c, fronts, z)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gates, tanh_c, h, c, weight)
             ctx.fronts = fronts
         ctx.mark_non_differentiable(last)
         ctx.set_materialize_grads(False)
-        return (
-            *(m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True)),
-            *(last, gates, tanh_c, h, c),
-        )
+        return (*states, last, gates, tanh_c, h, c)
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
