@@ -83,7 +83,7 @@ VARIANTS = [
 ]
 # Which operators belong together, by part of their name; the first that fits counts.
 GROUPS = {
-    "the scan's own loop": ("_Scan",),
+    "the scan's own loop": ("_Scan", "_RowScan"),
     "convolution, backward": ("convolution_backward", "conv_backward"),
     "convolution, forward": ("mkldnn_conv", "convolution", "conv2d"),
     "softmax and loss": (
@@ -93,7 +93,7 @@ GROUPS = {
         "cross_entropy",
         "binary_cross_entropy",
     ),
-    "products of the scan": ("bmm", "addmm"),
+    "products of scan and Muon": ("bmm", "addmm", "aten::mm"),
     "order of its cells": ("index",),
     "gates: tanh, σ": ("tanh", "sigmoid"),
     "optimiser and average": ("Optimizer", "adam", "foreach", "lerp", "norm"),

@@ -438,6 +438,27 @@ def speed() -> str:
     return f"{table(['images per second', 'training', 'sampling'], rows)}\n\n{measured(r)}"
 
 
+def textbook() -> str:
+    """Training beside textbook models in float32, see `benchmarks/textbook.py`."""
+    r = results("training_textbook")
+    if r is None:
+        return "Not measured yet."
+    cases: dict[tuple[str, str], dict[str, float]] = {}
+    for row in r["rows"]:
+        cases.setdefault((row["model"], row["images"]), {})[row["variant"]] = row["best"]
+    ours = [v for v in dict.fromkeys(row["variant"] for row in r["rows"]) if v != "textbook"]
+    rows = [
+        [
+            f"{model}, {images}",
+            f"{found['textbook']:.0f}",
+            *(f"{found[v]:.0f} ({found[v] / found['textbook']:.2f}×)" for v in ours),
+        ]
+        for (model, images), found in cases.items()
+    ]
+    head = ["images per second", "textbook, float32", *(f"nextpixel, {v}" for v in ours)]
+    return f"{table(head, rows)}\n\n{measured(r)}"
+
+
 def _rate(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
@@ -593,6 +614,7 @@ TABLES: dict[str, Callable[[], str]] = {
         codec_speed,
         speed,
         steps,
+        textbook,
         profile,
         optimisers,
         multi_scale,

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import pytest
 import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
 from nextpixel.cache import Cache
 from nextpixel.front.skew import Skew
@@ -16,6 +18,7 @@ from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.masks import MaskType, colour_mask
 from nextpixel.layers.row_lstm import RowLSTMLayer
+from nextpixel.layers.row_scan import row_scan
 from nextpixel.layers.scan import Fronts, diagonal_fronts, lstm_scan, row_fronts
 from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.settings.sizes import check_kernel_size, check_width
@@ -224,12 +227,39 @@ SCANS = [
 ]
 
 
+def scan(
+    z: Sequence[torch.Tensor],
+    weight: torch.Tensor,
+    h: torch.Tensor,
+    c: torch.Tensor,
+    fronts: Fronts,
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """Rows have a scan of their own."""
+    if len(z) > 1:
+        return lstm_scan(z, weight, h, c, fronts)
+    above = (border[0].transpose(0, 1) for border in (h, c))
+    states, last = row_scan(z[0], weight[0], *above)
+    return (states,), last.transpose(0, 1)[None]
+
+
+@pytest.mark.parametrize(("fronts", "size"), SCANS)
+def test_both_scans_are_the_recurrence_in_plain_operations(
+    fronts: Fronts, size: tuple[int, int]
+) -> None:
+    weight, h, c, *z = scan_arguments(fronts, size)
+    with forward_ad.dual_level():  # where there is forward mode, operations are plain
+        expected, expected_last = lstm_scan(z, weight, h, c, fronts)
+    found, last = scan(z, weight, h, c, fronts)
+    for one, other in zip([*found, last], [*expected, expected_last], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize(("fronts", "size"), SCANS)
 def test_the_gradients_of_the_scan_are_its_derivatives(
     fronts: Fronts, size: tuple[int, int]
 ) -> None:
     arguments = [argument.requires_grad_() for argument in scan_arguments(fronts, size)]
-    assert torch.autograd.gradcheck(lambda w, h, c, *z: lstm_scan(z, w, h, c, fronts)[0], arguments)
+    assert torch.autograd.gradcheck(lambda w, h, c, *z: scan(z, w, h, c, fronts)[0], arguments)
 
 
 @pytest.mark.parametrize(("fronts", "size"), SCANS[:4])
@@ -239,7 +269,7 @@ def test_the_scan_in_half_precision_is_close(fronts: Fronts, size: tuple[int, in
         weight, h, c, *z = (
             a.float().requires_grad_() for a in scan_arguments(fronts, size, features=8)
         )
-        states, _ = lstm_scan([m.to(dtype) for m in z], weight, h, c, fronts)
+        states, _ = scan([m.to(dtype) for m in z], weight, h, c, fronts)
         torch.stack([s.float().square().sum() for s in states]).sum().backward()
         results.append([weight.grad, h.grad, c.grad, *(m.grad for m in z), *states])
     for exact, rounded in zip(*results, strict=True):

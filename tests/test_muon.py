@@ -103,6 +103,25 @@ def test_state_to_state_matrices_of_all_taps_are_one() -> None:
     assert torch.allclose(update.view(2, 12, 16), orthogonal(gradient.view(2, 12, 16)), atol=1e-4)
 
 
+def test_matrices_of_one_shape_move_as_each_would_alone() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 4, dtype=torch.float64) for _ in range(3)]
+    alone = copy.deepcopy(layers)
+    together = Muon(nn.ModuleList(layers), lr=0.1, weight_decay=0.1)
+    optimizers = [Muon(layer, lr=0.1, weight_decay=0.1) for layer in alone]
+    for step in range(3):
+        for number, pair in enumerate(zip(layers, alone, strict=True)):
+            for layer in pair:
+                # A layer that was not used has no gradient, and does not move.
+                unused = step == 1 and number == 1
+                layer.weight.grad = None if unused else layer.weight.detach().cos() * (number + 1)
+        together.step()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(layers, alone, strict=True):
+        torch.testing.assert_close(one.weight, other.weight, rtol=0, atol=1e-13)
+
+
 def _after_steps(optimizer: torch.optim.Optimizer, model: nn.Module, steps: int) -> Any:
     for step in range(steps):
         model.zero_grad()

@@ -33,6 +33,7 @@ from nextpixel.layers.vertical_conv import (
     unit_variance,
 )
 from nextpixel.settings.sizes import check_kernel_size, check_width
+from nextpixel.tracing import transformed
 
 __all__ = ["FirstConv2d", "MaskedConv2d"]
 
@@ -158,12 +159,14 @@ class MaskedConv2d(nn.Module):
         if self.rows_above:
             x = below_past_rows(self, x, self.rows_above, cache)
         after = self.weight.shape[3] - 1 - self.reach
-        if self.reach:
+        beside = self.reach if self.reach == after else 0  # the convolution pads without a copy
+        zeros = 0 if beside else max(0, after)
+        if beside != self.reach:
             x = functional.pad(x, (self.reach, after))
         weight = laid_out(self.masked_weight(), self.channels_last)
-        y = convolved(self.arithmetic, x, weight, self.bias, zeros=max(0, after))
+        y = convolved(self.arithmetic, x, weight, self.bias, beside, zeros=zeros)
         if onto is not None:
-            y = onto + y if self.arithmetic is None else y.add_(onto)
+            y = _added(y, onto) if self.arithmetic is None else y.add_(onto)
         return rounded(self.arithmetic, y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
@@ -242,6 +245,12 @@ class MaskedConv2d(nn.Module):
         elif self.reach:
             row = Ring(front, colours, width, before=self.reach)
         return _FrontState(weights, biases or None, row, upper)
+
+
+def _added(y: Tensor, onto: Tensor) -> Tensor:
+    """The sum of a new map and another; in place of the new map, if it has room for it."""
+    fits = y.dtype == torch.result_type(y, onto) and onto.shape == y.shape
+    return y.add_(onto) if fits and not transformed() else onto + y
 
 
 @constant

@@ -18,7 +18,8 @@ from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.residual import Image
-from nextpixel.layers.scan import lstm_cell, lstm_scan, row_fronts
+from nextpixel.layers.row_scan import row_scan
+from nextpixel.layers.scan import lstm_cell
 from nextpixel.layers.vertical_conv import unit_variance
 from nextpixel.settings.sizes import check_kernel_size
 
@@ -75,20 +76,15 @@ class RowLSTMLayer(nn.Module):
             return self._at_front(x, condition, cache, cache.front)
         bias = self._bias(condition, None if cache is None else cache.rows)
         z = self.input_to_state(x, cache, onto=bias)
-        batch, _, height, width = x.shape
+        batch, _, _, width = x.shape
         if cache is None:
-            h, c = (
-                v.view(1, 1, -1).expand(width, batch, -1) for v in (self.initial_h, self.initial_c)
-            )
+            h, c = (v.expand(batch, width, -1) for v in (self.initial_h, self.initial_c))
         else:
             above = self._above(x, cache)
-            h, c = (v.rows[:, :, 0].permute(2, 0, 1) for v in above)
-        fronts = row_fronts(height, width, self.kernel_size)
-        (y,), last = lstm_scan(
-            [z], self.state_to_state[None], h[None], c[None], fronts, self.arithmetic
-        )
+            h, c = (v.rows[:, :, 0].transpose(1, 2) for v in above)
+        y, last = row_scan(z, self.state_to_state, h, c, self.arithmetic)
         if cache is not None:
-            above[0].rows, above[1].rows = y[:, :, -1:], last[0].permute(1, 2, 0)[:, :, None]
+            above[0].rows, above[1].rows = y[:, :, -1:], last.transpose(1, 2)[:, :, None]
         return y
 
     def _bias(self, condition: Encoded | None, rows: range | None) -> Tensor | None:

@@ -26,11 +26,19 @@ from torch import Tensor
 
 from nextpixel.front.place import Front
 from nextpixel.layers.arithmetic import Arithmetic
+from nextpixel.layers.cells import compute_cells, compute_slopes
 from nextpixel.layers.constants import constant
 from nextpixel.layers.recurrence import Fronts, gradients, recurrence
 from nextpixel.tracing import transformed
 
-__all__ = ["Fronts", "diagonal_fronts", "lstm_cell", "lstm_scan", "row_fronts"]
+__all__ = [
+    "Fronts",
+    "diagonal_fronts",
+    "lstm_cell",
+    "lstm_scan",
+    "row_fronts",
+    "slots",
+]
 
 
 @constant
@@ -162,7 +170,7 @@ def _places(fronts: Fronts, batch: int, device: torch.device) -> tuple[Tensor, T
 
 
 @constant
-def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+def slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Places among cells and borders.
 
     Returns:
@@ -190,16 +198,17 @@ def _run(
     arithmetic: Arithmetic | None = None,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The states of each direction, as rows; and what `_Scan` saves."""
-    directions, _, width, _ = weight.shape
+    directions, taps, width, _ = weight.shape
     count, batch = fronts.cells.shape[1], border_h.shape[2]
     to, _, padded = _places(fronts, batch, weight.device)
-    border, _, _ = _slots(fronts, weight.device)
+    border, _, _ = slots(fronts, weight.device)
     product = z[0].dtype
     h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
     c = weight.new_zeros(h.shape)
     h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
-    matrices = [matrix.contiguous() for matrix in weight.to(product).unbind(1)]
+    matrix = weight.to(product).flatten(1, 2)
     largest = max(stop - start for start, stop, _, _ in fronts.spans)
+    seen = h.new_empty(directions, largest, batch, taps * width)
     kept = count if arithmetic is None else largest  # only a backward pass reads them again
     gates = weight.new_empty(directions, kept, batch, 4, width)
     tanh_c = weight.new_empty(directions, kept, batch, width)
@@ -216,22 +225,18 @@ def _run(
             torch.index_select(
                 rows, 0, to[direction, start * batch : stop * batch], out=a[direction]
             )
-        for tap, matrix in enumerate(matrices):
-            a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
+        reads = [h[:, read + tap : read + tap + n] for tap in range(taps)]
+        torch.cat(reads, dim=3, out=seen[:, :n])
+        a.baddbmm_(seen[:, :n].flatten(1, 2), matrix)
         if sums is not None:
             here.copy_(a.view(here.shape))
         before, now = c[:, carry : carry + n], c[:, own : own + n]
         if arithmetic is not None:
             arithmetic.cell(here.flatten(3), before, h[:, own : own + n], now)
             continue
-        here[:, :, :, :3].sigmoid_()
-        o, f, i, g = here.unbind(3)
-        torch.mul(f, before, out=now).addcmul_(i, g.tanh_())
-        t = torch.tanh(now, out=tanh_c[:, start:stop])
-        if sums is None:
-            torch.mul(o, t, out=h[:, own : own + n])
-        else:
-            h[:, own : own + n] = o * t
+        t = tanh_c[:, start:stop]
+        compute_cells(here, before, now, t)
+        torch.mul(here[:, :, :, 0], t, out=h[:, own : own + n])
     last = now.clone()
     states = (m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True))
     return tuple(states), (last, gates, tanh_c, h, c)
@@ -266,7 +271,7 @@ class _Scan(torch.autograd.Function):
         of_states, of_saved = given[: len(weight)], given[len(weight) + 1 :]
         batch, width = tanh_c.shape[2:]
         to, back, _ = _places(fronts, batch, h.device)
-        border, inner, sources = _slots(fronts, h.device)
+        border, inner, sources = slots(fronts, h.device)
         if torch.is_grad_enabled() or any(gradient is not None for gradient in of_saved):
             with torch.autocast(h.device.type, enabled=False):
                 return gradients(ctx.saved_tensors, fronts, sources, of_states, of_saved)
@@ -277,7 +282,7 @@ class _Scan(torch.autograd.Function):
                 grad_h[direction, inner] = (
                     gradient.to(product).index_select(0, rows).view(-1, batch, width)
                 )
-        grad_gates, one = torch.empty_like(gates, dtype=product), gates.new_ones(())
+        grad_gates = torch.empty_like(gates, dtype=product)
         largest = max(stop - start for start, stop, _, _ in fronts.spans)
         scratch = None if product == gates.dtype else torch.empty_like(gates[:, :largest])
         transposed = [
@@ -288,22 +293,10 @@ class _Scan(torch.autograd.Function):
                 n, carry = stop - start, read + fronts.carry
                 gate, kept = gates[:, start:stop], grad_gates[:, start:stop]
                 here = kept if scratch is None else scratch[:, :n]
-                o, f, i, g = gate.unbind(3)
-                do, df, di, dg = here.unbind(3)
-                t = tanh_c[:, start:stop]
                 dh, dc = grad_h[:, own : own + n].to(gates.dtype), grad_c[:, own : own + n]
-                dt = dh * o
-                dc.add_(dt).addcmul_(dt, t * t, value=-1)
-                sigmoids = gate[:, :, :, :3]
-                torch.addcmul(
-                    sigmoids, sigmoids, sigmoids, value=-1, out=here[:, :, :, :3]
-                )  # σ' = σ - σ²
-                torch.addcmul(one, g, g, value=-1, out=dg).mul_(i)  # tanh' = 1 - tanh²
-                do.mul_(t).mul_(dh)
-                df.mul_(c[:, carry : carry + n])
-                di.mul_(g)
-                here[:, :, :, 1:].mul_(dc[:, :, :, None])
-                grad_c[:, carry : carry + n].addcmul_(dc, f)
+                before = c[:, carry : carry + n]
+                compute_slopes(gate, before, tanh_c[:, start:stop], dh, dc, here)
+                grad_c[:, carry : carry + n].addcmul_(dc, gate[:, :, :, 1])
                 if scratch is not None:
                     kept.copy_(here)
                 d = kept.flatten(3).flatten(1, 2)

@@ -6,7 +6,7 @@ share one learning rate. `torch.optim.Muon` takes only matrices, no kernels, and
 bfloat16, which most CPUs emulate.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,12 +27,12 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[-2] > matrix.shape[-1]
-    x = matrix.mT if tall else matrix
+    x = (matrix.mT if tall else matrix).reshape(-1, min(matrix.shape[-2:]), max(matrix.shape[-2:]))
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if tall else x  # type: ignore[no-any-return]
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(matrix.shape)
 
 
 class Muon(torch.optim.Optimizer):
@@ -90,19 +90,24 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
-        parameters: Iterable[Tensor] = group["params"]
-        for parameter in parameters:
+        alike: dict[tuple[Any, ...], list[tuple[Tensor, Tensor]]] = {}
+        for parameter in group["params"]:
             if parameter.grad is None:
                 continue
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
             momentum = state["momentum"].lerp_(parameter.grad, 1 - _MOMENTUM)
-            nesterov = parameter.grad.lerp(momentum, _MOMENTUM)
-            matrix = nesterov.flatten(*group["flatten"])
-            scale = _ADAMW_RMS * max(matrix.shape[-2:]) ** 0.5
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(orthogonal(matrix).reshape(parameter.shape), alpha=-group["lr"] * scale)
+            matrix = parameter.grad.lerp(momentum, _MOMENTUM).flatten(*group["flatten"])
+            kind = matrix.shape, matrix.dtype, matrix.device
+            alike.setdefault(kind, []).append((parameter, matrix))
+        for (shape, *_), members in alike.items():
+            scale = _ADAMW_RMS * max(shape[-2:]) ** 0.5
+            # Matrices of one shape are one batch of products.
+            updates = orthogonal(torch.stack([matrix for _, matrix in members]))
+            for (parameter, _), update in zip(members, updates.unbind(0), strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * scale)
 
 
 def _adamw() -> torch.optim.AdamW:
