@@ -168,6 +168,21 @@ def test_windows_are_sums_and_the_score_is_their_largest() -> None:
     torch.testing.assert_close(one, expected)
 
 
+def test_a_model_of_several_orders_looks_in_all_of_them() -> None:
+    """The map is the mean over orders, and -log p that of the mixture; so says a table's row, too."""
+    model = build("gated-orders")
+    x = images(model, 2, (4, 5))
+    found = anomaly_map(model, x, windows=(3,))
+    each = [surprise_map(model, x, order=order) for order in model.orders]
+    z = torch.stack([maps.window_z(3) for maps in each])
+    assert len(each) == 2 and (z[0] - z[1]).abs().max() > 0.01
+    torch.testing.assert_close(found.z, z.mean(dim=0))
+    torch.testing.assert_close(found.nats, -score(model, x))
+    turned = anomaly_map(model, x.flip(3), windows=(3,)).z.flip(3)
+    both = anomaly_map(model, x, windows=(3,), mirrored=True)
+    torch.testing.assert_close(both.z, (found.z + turned) / 2)
+
+
 def test_a_damaged_patch_is_where_z_is_largest() -> None:
     """Samples of a model with strong structure; one 3×3 patch is drawn anew, evenly."""
     torch.manual_seed(0)
