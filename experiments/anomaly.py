@@ -235,7 +235,7 @@ def score(data: Path) -> None:
             z = maps_of(surprises(run, part, x)).window_z()
             if how:
                 z = (z + maps_of(surprises(run, part, x, mirrored=True)).window_z()) / 2
-            found.append(AnomalyMap(surprise=test, windows=WINDOWS, z=z))
+            found.append(AnomalyMap(orders=(test,), windows=WINDOWS, z=z))
         scores[name], normal[name] = (one.score.numpy() for one in found)
         heat = found[0].heat.float().numpy()
         results[name] = checked(scores[name], labels) | of_pixels(heat, masks)

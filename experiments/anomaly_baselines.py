@@ -6,7 +6,7 @@ Every function takes good images (N, H, W) and images to judge (M, H, W), and re
 - `pixel_gaussian`: squared deviation from the mean of good images at each pixel, in variances;
 - `pca`: squared error of the reconstruction from the components that hold 90 % of the variance;
 - `auto_encoder`: squared error of a convolutional auto-encoder of crops;
-- `nearest_patches`: distance of each patch from the nearest of 4,000 patches of good images, of grey
+- `nearest_patches`: distance of each patch from the nearest of 4,000 of good images, of grey
   values or of the features of two random convolutions (Roth et al., *Towards Total Recall in
   Industrial Anomaly Detection*, 2022, which takes the features of a pretrained network);
 - `isolation_forest`: scikit-learn's, on 32 principal components; one number for each image.
