@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nextpixel.inference.evaluation import evaluate_model
     from nextpixel.inference.interpolation import between, interpolate
     from nextpixel.inference.trained import open_trained
-    from nextpixel.layers.heads import Distribution
+    from nextpixel.layers.distributions import Distribution
     from nextpixel.models.autoencoder import PixelCNNAutoencoder
     from nextpixel.models.core import ImageModel
     from nextpixel.models.gated_pixel_cnn import GatedPixelCNN
@@ -146,7 +146,7 @@ _HOMES = {
     "Calibration": "analysis.calibration",
     "ClassCondition": "conditions.kinds",
     "DiagonalBiLSTM": "models.pixel_rnn",
-    "Distribution": "layers.heads",
+    "Distribution": "layers.distributions",
     "GatedPixelCNN": "models.gated_pixel_cnn",
     "ImageModel": "models.core",
     "Logits": "models.logits",

@@ -18,7 +18,7 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.values import Values, index
 from nextpixel.devices import draw_noise, full_precision
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.distributions import Distribution
 from nextpixel.layers.integers import check_integers
 from nextpixel.layers.moments import moments
 from nextpixel.models.core import (

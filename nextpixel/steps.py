@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nextpixel.devices import OwnThreads, full_precision
 from nextpixel.front.place import Front
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.distributions import Distribution
 
 __all__ = ["Group", "Part", "Step", "Visit", "apart"]
 

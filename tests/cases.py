@@ -4,9 +4,10 @@ Each law is asserted over all of them: a new model is one new line.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -110,6 +111,16 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         kernel_size=3,
         head="logistic",
         condition=ClassCondition(2),
+    ),
+    "gated-logistic-linear": lambda: GatedPixelCNN(
+        channels=3,
+        levels=4,
+        features=10,
+        layers=2,
+        kernel_size=3,
+        first_kernel_size=5,
+        head="logistic",
+        linear_prediction=True,
     ),
     "gated-positions": lambda: GatedPixelCNN(
         levels=3, features=8, layers=3, kernel_size=3, position_waves=2
@@ -284,7 +295,7 @@ CASES: dict[str, Callable[[], ImageModel]] = {
         free_bits=0.1,
     ),
     "diagonal-logistic": lambda: DiagonalBiLSTM(
-        channels=3, levels=4, features=7, layers=2, head="logistic"
+        channels=3, levels=4, features=7, layers=2, head="logistic", linear_prediction=True
     ),
 }
 
@@ -295,6 +306,39 @@ SHAPES = [(4, 3), (3, 4)]
 UNSEEN: dict[str, str] = {}
 """Cases that may miss some of the past on images of `SHAPES`, with the reason. None does; for more
 see test_fields."""
+
+
+REPEATS = frozenset(
+    {
+        "gated-classes",
+        "gated-vector",
+        "gated-positions",
+        "gated-rgb-classes",
+        "gated-codes",
+        "gated-map",
+        "pixel-cnn-rgb-positions",
+        "pixel-cnn-plain-map",
+        "pixel-cnn-vector-and-classes",
+        "row-lstm-plain-map",
+        "row-lstm-positions",
+        "row-lstm-dropout",
+        "diagonal-positions-classes",
+        "diagonal-vector",
+        "diagonal-complete-classes",
+        "diagonal-rgba-plain-map",
+        "multi-scale-conditions-for-both",
+    }
+)
+"""Cases whose parts are in other cases, too."""
+
+
+def over(fast: Container[str] | None = None, names: Iterable[str] = CASES) -> pytest.MarkDecorator:
+    """Runs a test for each case; all but the `fast` ones, by default `REPEATS`, are slow tests."""
+    quick = CASES.keys() - REPEATS if fast is None else fast
+    return pytest.mark.parametrize(
+        "name",
+        [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names],
+    )
 
 
 def build(name: str, *, seed: int = 0) -> ImageModel:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from borders import rows_of
-from cases import CASES, build, conditions, images
+from cases import build, conditions, images, over
 from PIL import Image
 from test_bad_input import BOTH, CLASSES, GREY, MAPS, X, unchecked_types
 from test_structure import ROOT
@@ -69,7 +69,7 @@ def noise() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_every_form_of_the_same_images_gives_the_same_numbers(name: str) -> None:
     model = build(name)
     size = (6, 6) if name.startswith("autoencoder") else (3, 2)
@@ -95,7 +95,7 @@ def test_every_form_of_the_same_images_gives_the_same_numbers(name: str) -> None
     assert alone[1].shape == (1, *x.shape[1:])
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_log_prob_refuses_what_the_model_does_not_know_and_reads_values_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES, build, conditions, images
+from cases import CASES, build, conditions, images, over
 from torch import Tensor, nn
 
 from nextpixel import (
@@ -42,7 +42,7 @@ from nextpixel.settings.training import EmbeddingConfig
 from nextpixel.training.embedding import train_embedding
 from nextpixel.walk import fronts, walk
 
-every_case = pytest.mark.parametrize("name", CASES)
+every_case = over()
 SIZES = {"autoencoder": (6, 6), "autoencoder-variational": (6, 6)}
 
 

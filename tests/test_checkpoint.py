@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, build, conditions, images
+from cases import CASES, build, conditions, images, over
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -44,7 +44,7 @@ def rewrite(path: Path, change: dict[str, Any] | str) -> None:
         write_tensors(path, load_file(path), {**read_header(path).metadata, **change})
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_a_loaded_model_gives_the_same_log_prob(name: str, tmp_path: Path) -> None:
     model = build(name)
     save(model, tmp_path / "model.safetensors")

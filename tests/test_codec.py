@@ -27,10 +27,10 @@ from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.plan import Plan
 from nextpixel.scoring import passes, score
-from tests.cases import CASES, build, conditions, images
+from tests.cases import build, conditions, images, over
 
 FIXTURES = Path(__file__).parent / "fixtures" / "codec"
-every_case = pytest.mark.parametrize("name", CASES)
+every_case = over()
 CPU = torch.device("cpu")
 VARIED = [
     *("gated-wide-kernels", "pixel-cnn-gated", "row-lstm-rgb-classes", "diagonal-complete-classes"),
@@ -95,10 +95,7 @@ def test_a_stream_restores_its_images_at_the_size_of_their_likelihood(name: str)
     assert stream.lanes == 1 and len(stream.data) * 8 <= bits * 1.001 + 64
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in VARIED else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
-)
+@over(VARIED)
 def test_frequencies_are_the_same_integers_however_they_are_computed(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

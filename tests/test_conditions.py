@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from borders import small_passes
-from cases import CASES, build, conditions, images
+from cases import CASES, build, conditions, images, over
 from test_bad_input import unchecked_types
 from torch import Tensor
 
@@ -50,9 +50,7 @@ KINDS: dict[str, Condition] = {
     "real maps": MapCondition(1, scale=3, levels=None, features=4),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-conditional_case = pytest.mark.parametrize(
-    "name", [name for name in CASES if CASES[name]().conditions]
-)
+conditional_case = over(names=[name for name in CASES if CASES[name]().conditions])
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -77,7 +75,7 @@ def alone(values: Values, image: int) -> Values:
 # Borders: None, one or several
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if len(CASES[name]().conditions) < 2])
+@over(names=[name for name in CASES if len(CASES[name]().conditions) < 2])
 def test_one_value_and_a_tuple_of_one_are_the_same(name: str) -> None:
     """At every public function; and None is the tuple of none."""
     model, shape = build(name), (1, 3)

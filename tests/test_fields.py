@@ -132,7 +132,7 @@ def test_multi_scale_sees_all_that_comes_before() -> None:
             levels=3, features=8, layers=3, kernel_size=5, condition=MapCondition(1, levels=3)
         ),
     )
-    report = check_causality(model, shape=(5, 6), draws=6)
+    report = check_causality(model, shape=(5, 6), draws=3)
     assert report.ok, str(report)
     assert report.sites[:4] == ((0, 0, 0), (0, 0, 2), (0, 0, 4), (0, 2, 0))
     small = [

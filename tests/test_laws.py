@@ -8,7 +8,7 @@ import pytest
 import reference
 import torch
 from borders import small_passes
-from cases import CASES, SHAPES, UNSEEN, build, conditions, images, trained
+from cases import CASES, SHAPES, UNSEEN, build, conditions, images, over, trained
 
 from nextpixel import (
     GatedPixelCNN,
@@ -32,7 +32,7 @@ from nextpixel.testing import check_model, chi_squared_z
 from nextpixel.turning import visiting_order
 from nextpixel.walk import walk
 
-every_case = pytest.mark.parametrize("name", CASES)
+every_case = over()
 # One of each family, head and kind of condition, for laws that take long.
 TELLING = {
     "gated",
@@ -49,10 +49,7 @@ TELLING = {
     "multi-scale",
     "autoencoder",
 }
-few_cases = pytest.mark.parametrize(
-    "name",
-    [name if name in TELLING else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
-)
+few_cases = over(TELLING)
 
 
 @every_case
@@ -64,7 +61,7 @@ def test_what_users_check_holds_of_our_models(name: str) -> None:
     assert set(laws.values()) == {"holds"}
 
 
-@every_case
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(
     ("make", "shape", "training"),
     # Each pair of the three choices once; `check_model` has trained models in evaluation mode.

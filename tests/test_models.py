@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, over
 from test_bad_input import unchecked_types
 
 from nextpixel import (
@@ -148,7 +148,7 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(case: str) -> None:
         TOO_LARGE[case]()
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_every_model_can_be_built_on_the_meta_device(name: str) -> None:
     with torch.device("meta"):
         model = CASES[name]()

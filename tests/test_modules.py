@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, build, conditions, images
+from cases import build, conditions, images, over
 from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -45,7 +45,7 @@ def _given(name: str, n: int, size: tuple[int, int]) -> tuple[ImageModel, Tensor
     return model, images(model, n, size), conditions(model, n, size)
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_transforms_agree_with_gradients(name: str) -> None:
     """Gradients of each picture, forward mode, and derivatives of gradients."""
     model, x, values = _given(name, 2, (3, 3))
@@ -156,7 +156,7 @@ def _gradients(model: nn.Module, nats: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(nats.sum(), list(model.parameters()), materialize_grads=True)
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_hooks_fire_and_every_module_says_its_sizes(name: str) -> None:
     model, x, values = _given(name, 1, (4, 4))
     fired: set[str] = set()
@@ -178,7 +178,7 @@ def test_hooks_fire_at_every_step_of_a_walk() -> None:
     assert torch.equal(plain, hooked) and len(calls) >= 4 + 2 * 2  # a front has a site of each row
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_parameters_are_contiguous_and_passes_channels_last(name: str, tmp_path: Path) -> None:
     model, x, values = _given(name, 1, (3, 3))
     save_model(model, str(tmp_path / "model.safetensors"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, over
 from torch import nn
 
 from nextpixel.training.muon import Muon, orthogonal
@@ -55,7 +55,7 @@ def test_matrices_move_as_under_torchs_own_muon(weight_decay: float) -> None:
     assert float(moved.norm() / ours.weight.detach().norm()) < 0.01  # theirs multiplies in bfloat16
 
 
-@pytest.mark.parametrize("name", CASES)
+@over()
 def test_every_parameter_is_updated_once(name: str) -> None:
     model = CASES[name]()
     optimizer = Muon(model, lr=0.1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, over
 
 from nextpixel import (
     ClassCondition,
@@ -273,9 +273,7 @@ def test_bf16_agrees_with_float32() -> None:
     assert exact == pytest.approx(fast, abs=0.02)
 
 
-trainable = pytest.mark.parametrize(
-    "name", [name for name in CASES if name != "gated-all-conditions"]
-)  # two maps
+trainable = over(names=[name for name in CASES if name != "gated-all-conditions"])  # two maps
 
 
 def data_for(model: ImageModel) -> ImageData:

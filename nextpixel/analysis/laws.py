@@ -16,7 +16,7 @@ from nextpixel.cache import Cache, Site
 from nextpixel.checkpoint import load, named, save
 from nextpixel.conditions.values import Values, index
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.distributions import Distribution
 from nextpixel.models.core import RasterModel
 from nextpixel.models.wrapping import FullPassModel
 from nextpixel.sampling import sample

@@ -14,7 +14,7 @@ from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.conditions.values import Values, map_values, random_values
 from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.distributions import Distribution
 from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import check_filled
 from nextpixel.models.wrapping import FullPassModel, as_model, model_of, unwrap

@@ -29,7 +29,7 @@ from nextpixel.conditions.values import index
 from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.tensors import read_tensors, write_tensors
-from nextpixel.layers.heads import Distribution, nats_of
+from nextpixel.layers.distributions import Distribution, nats_of
 from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.scoring import passes

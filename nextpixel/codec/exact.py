@@ -40,6 +40,7 @@ from nextpixel.layers.diagonal_lstm import DiagonalBiLSTMLayer
 from nextpixel.layers.gated import GatedBlock
 from nextpixel.layers.inputs import CategoricalInput, OrdinalInput
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d, lay_out
+from nextpixel.layers.linear_prediction import LinearPrediction
 from nextpixel.layers.masked_conv import FirstConv2d, MaskedConv2d
 from nextpixel.layers.residual import ConvolutionalLayer, ResidualBlock
 from nextpixel.layers.row_lstm import RowLSTMLayer
@@ -176,6 +177,7 @@ _OTHERS: tuple[type[nn.Module], ...] = (
     ConvolutionalLayer,
     FirstConv2d,
     GatedBlock,
+    LinearPrediction,
     OrdinalInput,
     ResidualBlock,
     Upsampling,

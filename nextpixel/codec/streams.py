@@ -25,7 +25,7 @@ from nextpixel.codec.errors import CodecError
 from nextpixel.codec.frequencies import cumulative, precision
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.front.skew import Reach, Skew
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.distributions import Distribution
 from nextpixel.models.core import ImageModel, Scale
 from nextpixel.models.evaluation import evaluating
 from nextpixel.plan import Plan

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nextpixel.front.skew import Skew
 
-__all__ = ["Front", "colour_blocks", "relu", "total"]
+__all__ = ["Front", "beside", "colour_blocks", "relu", "total"]
 
 State = TypeVar("State")
 
@@ -308,4 +308,13 @@ def total(a: Tensor, b: Tensor, front: Front | None, key: Hashable) -> Tensor:
         return a + b
     y = front.pixel((key, "total"), a.shape[1])
     front.run(torch.add, a, b, out=y)
+    return y
+
+
+def beside(a: Tensor, b: Tensor, front: Front | None, key: Hashable) -> Tensor:
+    """The maps of a, then those of b; at a front in a place that is kept under `key`."""
+    if front is None:
+        return torch.cat((a, b), dim=1)
+    y = front.empty((key, "beside"), a.shape[1] + b.shape[1])
+    front.run(torch.cat, (a, b), dim=1, out=y)
     return y

@@ -12,7 +12,8 @@ from torch import Tensor
 from nextpixel.cache import Cache
 from nextpixel.front.place import relu
 from nextpixel.layers.arithmetic import FEATURES, LOCATIONS
-from nextpixel.layers.heads import HEADS, Checked
+from nextpixel.layers.distributions import Checked
+from nextpixel.layers.heads import HEADS
 from nextpixel.layers.masked_conv import MaskedConv2d
 
 __all__ = ["Head"]
@@ -36,12 +37,19 @@ class Head:
 
     def layers(self, maps: int, features: int) -> tuple[MaskedConv2d, MaskedConv2d]:
         """New convolutions from `maps` via `features` to the outputs of the distribution."""
-        outputs = HEADS[self.name].outputs(self.channels, self.levels)
+        kind = HEADS[self.name]
+        outputs = kind.outputs(self.channels, self.levels)
         hidden = MaskedConv2d(maps, features, 1, channels=self.colours, mask_type="B")
         out = MaskedConv2d(
-            features, outputs, 1, channels=self.colours, mask_type="B", output_blocks=True
+            features,
+            outputs,
+            1,
+            channels=self.colours,
+            mask_type="B",
+            output_blocks=True,
+            initial_bias=kind.initial_bias(self.channels, self.levels),
         )
-        out.places = FEATURES if HEADS[self.name].half_precision else LOCATIONS
+        out.places = FEATURES if kind.half_precision else LOCATIONS
         return hidden, out
 
     def outputs(

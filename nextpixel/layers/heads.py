@@ -2,111 +2,20 @@
 
 Pixel Recurrent Neural Networks, sections 2.2 and 5.1: a softmax over all values of a sub-pixel, or
 for two values a Bernoulli. PixelCNN++ (Salimans et al., 2017): a discretised mixture of logistics,
-whose density is also the continuous alternative that the papers compare with. A distribution covers
-a block of sites: all of an image, some rows of it, or one site.
-
-Images hold integers 0 … levels-1. For densities, value v stands for the interval [v, v+1), and
-densities are per unit of that scale, so that their bits per dimension can be compared with those of
-probabilities.
+whose density is also the continuous alternative that the papers compare with.
 """
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from nextpixel.conditions.kinds import Condition
-from nextpixel.errors import UsageError
-from nextpixel.layers.integers import check_integers, check_range
+from nextpixel.layers.distributions import Checked
 
-__all__ = [
-    "HEADS",
-    "Bernoulli",
-    "Categorical",
-    "Checked",
-    "Distribution",
-    "LogisticMixture",
-    "nats_of",
-]
-
-
-@runtime_checkable
-class Distribution(Protocol):
-    """The conditional distributions of a block of sub-pixels, each given its past."""
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """The log-probability of each sub-pixel of x (B, C, H, W) given its past, in nats.
-
-        x holds integers 0 … levels-1; the distributions of this library refuse anything else.
-        """
-        ...
-
-    def log_pmf(self, x: Tensor, channel: int) -> Tensor:
-        """The log-probability of every value of one colour: (B, levels, H, W).
-
-        It is given the earlier colours of x.
-        """
-        ...
-
-    def log_density(self, y: Tensor) -> Tensor:
-        """The log-density of each sub-pixel of y (B, C, H, W) in nats, same shape.
-
-        y holds reals in [0, levels). The past counts as integers, ⌊y⌋. For a distribution over
-        integers this is the density that is constant on [v, v+1), so that it equals the
-        log-probability of ⌊y⌋.
-        """
-        ...
-
-
-class Checked(Distribution):
-    """A distribution that refuses what is no integer 0 … levels-1.
-
-    Everybody's training loop passes `log_prob`, so it also checks the values of the conditions
-    that the caller gave. Both together are one transfer from the device.
-
-    Attributes:
-        levels: number of values.
-        shape: of the block of sub-pixels, (B, C, H, W).
-        given: what the distribution is conditioned on, with the caller's values.
-    """
-
-    given: tuple[tuple[Condition, Tensor], ...] = ()
-
-    def __init__(self, levels: int, shape: tuple[int, ...]) -> None:
-        self.levels, self.shape = levels, shape
-
-    @final
-    def log_prob(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Log-probability of each sub-pixel of x in nats.
-
-        Raises:
-            TypeError: x does not hold integers. Reals pass if derivatives with respect to them are
-                taken; they must be whole, too.
-            UsageError: x has another shape or a value out of range, or a condition has.
-        """
-        check_integers(x, self.levels)
-        if x.shape != self.shape:
-            raise UsageError(
-                f"‹x› has shape {tuple(x.shape)}, but the distribution is of {tuple(self.shape)};"
-                " give the images that the model was called with"
-            )
-        check_range(x, self.levels, self.given)
-        return self.nats(x)
-
-    @abstractmethod
-    def nats(self, x: Tensor) -> Tensor:
-        """What `log_prob` gives, of values that are checked already."""
-
-
-def nats_of(distribution: Distribution, x: Tensor) -> Tensor:
-    """`log_prob` of values that are checked already."""
-    return distribution.nats(x) if isinstance(distribution, Checked) else distribution.log_prob(x)
-
+__all__ = ["HEADS", "Bernoulli", "Categorical", "LogisticMixture"]
 
 # The target that cross_entropy ignores; with its default, -100, a wrong value would cost nothing.
 _NO_VALUE = torch.iinfo(torch.int64).min
@@ -163,7 +72,7 @@ class Categorical(Checked):
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""
-        return _constant_density(self, y)
+        return self._constant_density(y)
 
 
 class Bernoulli(Checked):
@@ -204,13 +113,14 @@ class Bernoulli(Checked):
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density, constant on [v, v+1)."""
-        return _constant_density(self, y)
+        return self._constant_density(y)
 
 
 _COMPONENTS = 10
 # The floor is that of PixelCNN++; at the ceiling a component is flat over all values, and beyond it
 # would underflow.
 _LOG_SCALES = -7.0, 7.0
+_NARROW = -3.0
 
 
 class LogisticMixture(Checked):
@@ -219,14 +129,14 @@ class LogisticMixture(Checked):
     PixelCNN++, sections 2.1 and 2.2. Each component is a product of logistics, one per colour; the
     mean of a colour is linear in the earlier colours of the pixel. Value v has the mass of the
     interval [v - ½, v + ½], scaled to -1 … 1; the outermost values also have all mass beyond it, so
-    that probabilities sum to one. `log_density` is the same mixture without rounding: the
-    continuous model. It has mass beyond the values that exist; a draw from it, rounded to the
-    nearest value, is a draw from the discretised mixture.
+    that probabilities sum to one. `log_density` is the same mixture without rounding: a draw from
+    it, rounded to the nearest value that exists, is a draw from the discretised mixture.
 
     Args:
         outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means,
             log-scales, and for each colour the coefficients of the earlier ones. The scale is that
-            of images centred to -1 … 1.
+            of images centred to -1 … 1. With C more, predictions of the colours, it is the mixture
+            of what these leave of a pixel.
         channels: number of colours C.
         levels: number of values.
     """
@@ -236,7 +146,11 @@ class LogisticMixture(Checked):
     def __init__(self, outputs: Float[Tensor, "B K H W"], channels: int, levels: int) -> None:
         super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.channels = channels
-        self.parts = parts = torch.unflatten(_full_precision(outputs), 1, (-1, _COMPONENTS))
+        own = self.outputs(channels, levels)
+        self.parts = parts = torch.unflatten(
+            _full_precision(outputs[:, :own]), 1, (-1, _COMPONENTS)
+        )
+        self.predictions = outputs[:, own:] if outputs.shape[1] > own else None
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
         self.means, log_scales = (
             parts[:, 1 : 1 + channels],
@@ -250,6 +164,14 @@ class LogisticMixture(Checked):
     def outputs(channels: int, levels: int) -> int:  # noqa: ARG004 (the same for every number of levels)
         """For each component a logit, and for each colour a mean, a log-scale and coefficients."""
         return _COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
+
+    @staticmethod
+    def initial_bias(channels: int, levels: int) -> list[float]:
+        """Of narrow components, whose colours go together: hundreds of updates start from there."""
+        scale = max(_NARROW, math.log(2 / (levels - 1)))
+        logits_and_means, pairs = 1 + channels, channels * (channels - 1) // 2
+        of_each = [0.0] * logits_and_means + [scale] * channels + [1.0] * pairs
+        return [number for number in of_each for _ in range(_COMPONENTS)]
 
     def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
@@ -297,9 +219,13 @@ class LogisticMixture(Checked):
     def mean(self, x: Tensor, channel: int) -> Float[Tensor, "B K H W"]:
         """The components' means of one colour, given the earlier ones, on the scale -1 … 1."""
         mean: Tensor = self.means[:, channel]
-        first = channel * (channel - 1) // 2
+        predictions, first = self.predictions, channel * (channel - 1) // 2
+        if predictions is not None:
+            mean = mean + predictions[:, channel, None]
         for earlier in range(channel):
-            mean = mean + self.coefficients[:, first + earlier] * self._centre(x[:, earlier, None])
+            rest = self._centre(x[:, earlier, None])
+            rest = rest if predictions is None else rest - predictions[:, earlier, None]
+            mean = mean + self.coefficients[:, first + earlier] * rest
         return mean
 
     def _mass(self, x: Tensor, values: Tensor, channel: int) -> Tensor:
@@ -327,12 +253,6 @@ class LogisticMixture(Checked):
             - log_scale
             + math.log(2 / (self.levels - 1))
         )
-
-
-def _constant_density(distribution: Checked, y: Tensor) -> Tensor:
-    """The log-density that is constant on [v, v+1)."""
-    check_range(y.floor(), distribution.levels, distribution.given)
-    return distribution.nats(y.floor())
 
 
 def _colour(logits: Tensor, channel: int) -> Tensor:

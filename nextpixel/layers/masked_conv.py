@@ -10,7 +10,7 @@ earlier colours were computed before and never change. The maps of rows above ha
 (lanes, F).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +58,7 @@ class MaskedConv2d(nn.Module):
         gates: whether the outputs are the gates o, f, i, g of an LSTM. Memory then lasts at first:
             the bias of f starts at one. The papers do not say how it starts.
         share: of the output's initial variance that is this layer's.
+        initial_bias: numbers that the bias starts as; by default zeros.
 
     Attributes:
         places: to how many binary places another `arithmetic` rounds the result; None for gates,
@@ -81,6 +82,7 @@ class MaskedConv2d(nn.Module):
         output_blocks: bool = False,
         gates: bool = False,
         share: float = 1.0,
+        initial_bias: Sequence[float] = (),
     ) -> None:
         super().__init__()
         check_kernel_size("kernel_size", kernel_size, at_least=3 if mask_type == "A" else 1)
@@ -88,7 +90,7 @@ class MaskedConv2d(nn.Module):
             raise ValueError("mask type A takes no rows above: use FirstConv2d, which adds them")
         check_width("outputs", outputs, channels)
         check_width("inputs", inputs, channels)
-        self.gates, self.share = gates, share
+        self.gates, self.share, self.initial_bias = gates, share, initial_bias
         self.places = None if gates else FEATURES
         self.channels, self.mask_type, self.output_blocks = channels, mask_type, output_blocks
         self.reach, self.rows_above = kernel_size // 2, rows_above
@@ -112,6 +114,8 @@ class MaskedConv2d(nn.Module):
             if self.gates:
                 quarter = len(self.bias) // 4
                 self.bias[quarter : 2 * quarter] = 1
+            if self.initial_bias:
+                self.bias.copy_(torch.tensor(self.initial_bias))
 
     def _mask(self) -> Tensor:
         weight = self.weight

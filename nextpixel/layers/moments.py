@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from nextpixel.layers.heads import Bernoulli, Categorical, Distribution, LogisticMixture, nats_of
+from nextpixel.layers.distributions import Distribution, nats_of
+from nextpixel.layers.heads import Bernoulli, Categorical, LogisticMixture
 from nextpixel.layers.mixture_moments import logistic_moments, pieces
 
 __all__ = ["moments"]

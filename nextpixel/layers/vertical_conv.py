@@ -13,7 +13,7 @@ from torch.nn import functional
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front, colour_blocks
 from nextpixel.front.ring import PastRows, Ring
-from nextpixel.layers.arithmetic import Arithmetic, convolved, rounded
+from nextpixel.layers.arithmetic import FEATURES, Arithmetic, convolved, rounded
 from nextpixel.layers.layout import laid_out
 from nextpixel.settings.sizes import check_kernel_size
 
@@ -39,9 +39,13 @@ class VerticalConv2d(nn.Module):
         kernel_size: k, odd: the kernel's columns.
         rows: the kernel's rows; None takes k//2 + 1, half of a square kernel with its centre.
         share: of the output's initial variance that is this layer's.
+
+    Attributes:
+        places: to how many binary places another `arithmetic` rounds the result.
     """
 
     arithmetic: Arithmetic | None = None
+    places = FEATURES
     channels_last = True
 
     def __init__(
@@ -94,7 +98,7 @@ class VerticalConv2d(nn.Module):
             x = below_past_rows(self, x, self.rows_above, cache)
         weight = laid_out(self.weight, self.channels_last)
         y = convolved(self.arithmetic, x, weight, self.bias, self.columns_beside)
-        return rounded(self.arithmetic, y)
+        return rounded(self.arithmetic, y, places=self.places)
 
     def _at_front(
         self, x: Tensor, cache: Cache, front: Front, colours: int, into: Tensor | None
@@ -107,7 +111,7 @@ class VerticalConv2d(nn.Module):
             x = state.ring.window(0, -self.columns_beside, self.columns_beside)
         front.run(torch.addmm, state.bias, x, state.weights[0], out=y)
         add_rows_above(front, y, state, self.columns_beside)
-        return rounded(self.arithmetic, y, front)
+        return rounded(self.arithmetic, y, front, self.places)
 
     def _front_state(self, cache: Cache, front: Front, colours: int) -> "UpperRows":
         order = colour_blocks(len(self.bias), colours, self.bias.device)

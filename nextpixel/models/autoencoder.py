@@ -22,7 +22,7 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Checked, Distribution
+from nextpixel.layers.distributions import Checked, Distribution
 from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
 from nextpixel.layers.integers import check_integers, check_range
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d

@@ -20,13 +20,15 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, of_kind
 from nextpixel.conditions.notation import as_conditions, conditions_to_json
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
-from nextpixel.front.place import total
+from nextpixel.front.place import beside, total
 from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
+from nextpixel.layers.distributions import Distribution
 from nextpixel.layers.head import Head
-from nextpixel.layers.heads import HEADS, Distribution
+from nextpixel.layers.heads import HEADS
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.layers.integers import check_images
+from nextpixel.layers.linear_prediction import LinearPrediction
 from nextpixel.models.trainable import EXACT, Figure, Trainable
 from nextpixel.orders import ORDERS, Order
 from nextpixel.settings.networks import NetworkSettings
@@ -219,6 +221,7 @@ class AutoregressiveModel(RasterModel):
         assert settings.head is not None and settings.head_features is not None
         self._head = Head(settings.head, self.channels, self.levels, self.colours)
         self.head_hidden, self.head_out = self._head.layers(settings.maps, settings.head_features)
+        self.prediction = _prediction(settings)
 
     @abstractmethod
     def features(
@@ -278,7 +281,11 @@ class AutoregressiveModel(RasterModel):
         y, skips = self.features(x, condition, cache, run)
         if skips is not None:
             y = total(y, skips, None if cache is None else cache.front, self)
-        return self._head.outputs((self.head_hidden, self.head_out), y, cache)
+        outputs = self._head.outputs((self.head_hidden, self.head_out), y, cache)
+        if self.prediction is None:
+            return outputs
+        predictions = self.prediction(self.values, x, cache)
+        return beside(outputs, predictions, None if cache is None else cache.front, self)
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
@@ -321,6 +328,13 @@ def _input(settings: NetworkSettings) -> ImageInput:
     if settings.value_features is None:
         return OrdinalInput(**shared)
     return CategoricalInput(**shared, features=settings.value_features)
+
+
+def _prediction(settings: NetworkSettings) -> LinearPrediction | None:
+    if not settings.linear_prediction:
+        return None
+    side: int = vars(settings)["first_kernel_size"]  # every network has a first kernel
+    return LinearPrediction(settings.channels, side)
 
 
 _BYTES_PER_PASS = 1 << 29

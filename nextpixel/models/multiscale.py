@@ -19,7 +19,7 @@ from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.conditions.values import ValuesLike, as_values
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Checked, Distribution, nats_of
+from nextpixel.layers.distributions import Checked, Distribution, nats_of
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import config_of
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from nextpixel.errors import UsageError
-from nextpixel.layers.heads import Bernoulli, Categorical, Distribution
+from nextpixel.layers.distributions import Distribution
+from nextpixel.layers.heads import Bernoulli, Categorical
 
 __all__ = ["distribution_of"]
 
@@ -23,7 +24,7 @@ def distribution_of(output: object, x: Tensor, channels: int, levels: int) -> Di
     - for two levels, logits (B, C, H, W) of the value 1;
     - an object whose `log_prob(x)` gives nats (B, C, H, W), such as
       ``torch.distributions.Categorical`` over logits (B, C, H, W, levels). If it has `log_pmf` and
-      `log_density` as in `nextpixel.layers.heads.Distribution`, they are used, too.
+      `log_density` as in `nextpixel.layers.distributions.Distribution`, they are used, too.
 
     Raises:
         UsageError: the output is nothing of the kind, or a distribution of reals.

@@ -18,7 +18,7 @@ from nextpixel.conditions.values import Values, ValuesLike, as_values
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
 from nextpixel.front.skew import Reach
-from nextpixel.layers.heads import Distribution
+from nextpixel.layers.distributions import Distribution
 from nextpixel.models.core import ImageModel, RasterModel
 from nextpixel.models.outputs import distribution_of
 from nextpixel.models.trainable import Trainable
