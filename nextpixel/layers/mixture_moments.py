@@ -25,7 +25,7 @@ _AT_ONCE = 1 << 16
 """How many numbers lie in the cache of a processor."""
 _ELSEWHERE = 1 << 25
 """How many other devices take at once."""
-_PLANNED = 16
+_PLANNED = 2
 """Numbers for each site that are held while points are chosen."""
 
 _FEW = 64
@@ -111,13 +111,13 @@ def _by_points(weight: Tensor, mean: Tensor, slope: Tensor, levels: int, found: 
         (sites,) = enough.nonzero(as_tuple=True)
         for some in pieces(len(sites), count, weight.device):
             some_sites = sites[some]
-            parts = [part.index_select(1, some_sites) for part in (weight, mean, slope)]
+            w, m, s = (part.index_select(1, some_sites) for part in (weight, mean, slope))
             if few:
                 theirs = _Grid(*(part[some_sites] for part in grid))
-                found[:, some_sites] = _integrated(*parts, theirs, count)
+                found[:, some_sites] = _integrated(w, m, s, theirs, count)
             else:
                 start = (grid.low[some_sites] - 0.5).floor().clamp(0, levels - count)
-                found[:, some_sites] = _summed(*parts, start.nan_to_num(), count)
+                found[:, some_sites] = _summed(w, m, s, start.nan_to_num(), count)
 
 
 def _planned(

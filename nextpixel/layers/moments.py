@@ -71,9 +71,10 @@ def _of_mixture(distribution: LogisticMixture, x: Tensor) -> Tensor:
     for channel, (weights, log_prob) in enumerate(distribution.chain(x)):
         slope = torch.exp(-distribution.log_scales[:, channel]).div_(values)
         mean = (distribution.mean(x, channel) + 1) * values
-        parts = (part.movedim(1, 0).flatten(1) for part in (weights.softmax(dim=1), mean, slope))
+        parts = weights.softmax(dim=1), mean, slope
+        weight, mean, slope = (part.movedim(1, 0).flatten(1) for part in parts)
         nats.append(-log_prob)
-        spread = logistic_moments(*parts, distribution.levels)
+        spread = logistic_moments(weight, mean, slope, distribution.levels)
         spreads.append(spread.view(2, *log_prob.shape))
     return torch.cat([torch.stack(nats, dim=1)[None], torch.stack(spreads, dim=2)])
 
