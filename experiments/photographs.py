@@ -37,9 +37,7 @@ def main() -> None:
             )
             model = ModelChoice(network=NETWORK | {"linear_prediction": predicts})
             name = f"photographs-{'linear' if predicts else 'plain'}-{asked.updates}-{seed}"
-            run = trained(
-                name, str(asked.folder), model, training, channels=3, ignore_labels=True
-            )
+            run = trained(name, str(asked.folder), model, training, channels=3, ignore_labels=True)
             what = description(run)
             bits.append(what["training"]["valid_bits_per_dim"])
             seconds.append(what["training"]["seconds"])

@@ -101,20 +101,31 @@ def test_evaluations() -> str:
 
 
 def codec() -> str:
-    """Sizes of pictures under this library's codec and others; of what was measured."""
+    """Sizes of pictures under this library's codec and others, and the times of both directions."""
     rows = []
-    for name, unit in (("codec_mnist", "bytes_a_picture"), ("codec_photographs", "bits_per_dim")):
+    for name in ("codec_mnist", "codec_patches", "codec_photographs"):
         found = results(name)
         if found is None:
             continue
         what = f"{found['pictures']:,} {found['what']}"
         for codec, figures in found["codecs"].items():
-            size = figures[unit]
-            shown = (
-                f"{size:.2f} bytes each" if unit == "bytes_a_picture" else f"{size:.3f} bits/dim"
+            size = f"{figures['bytes_a_picture']:,.2f} bytes each"
+            if name != "codec_mnist":
+                size = f"{figures['bits_per_dim']:.3f} bits/dim"
+            times = (
+                _each(figures.get(key), found["pictures"])
+                for key in ("processor_seconds", "decoding_seconds")
             )
-            rows.append([what, codec, shown, f"{figures['processor_seconds']:,.1f} s"])
-    return table(["pictures", "codec", "size", "encoding, one thread"], rows)
+            rows.append([what, codec, size, *times])
+    return table(["pictures", "codec", "size", "encoding a picture", "decoding a picture"], rows)
+
+
+def _each(seconds: float | None, pictures: int) -> str:
+    """Processor seconds of one picture."""
+    if seconds is None:
+        return "–"
+    each = seconds / pictures
+    return f"{each:,.1f} s" if each >= 1 else f"{1000 * each:.2g} ms"
 
 
 _STUDY = (

@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from nextpixel import GatedPixelCNN
 from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
-from nextpixel.codec.archive import compress_files
+from nextpixel.codec.archive import Packed, compress_files
+from nextpixel.codec.chunks import png_parts
 from nextpixel.codec.compress import Coder, unpack_values
 from nextpixel.codec.container import FILE, Writer
 from nextpixel.codec.entries import Entry, check_name, pack_entries, unpack_entries
@@ -24,6 +25,7 @@ from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import read_picture
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
 from nextpixel.conditions.kinds import ClassCondition
+from nextpixel.inference.archives import decompress_pictures, verify_pictures
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
 
@@ -69,7 +71,14 @@ KEPT = {"alpha.png", "deep.png", "lossy.jpg", "palette.png"}
 def test_files_are_restored_with_pixels_and_metadata(model: ImageModel, tmp_path: Path) -> None:
     source, archive = folder_of(tmp_path / "in"), tmp_path / "a.npx"
     done: list[tuple[int, int]] = []
-    packed = compress_files(model, [source], archive, progress=lambda *told: done.append(told))
+    sizes: list[int] = []
+
+    def told(count: int, total: int, so_far: Packed) -> None:
+        done.append((count, total))
+        sizes.append(so_far.archive_bytes)
+
+    packed = compress_files(model, [source], archive, progress=told)
+    assert sizes == sorted(sizes) and 0 < sizes[-1] < packed.archive_bytes
     assert done[9][0] < 10 and done[-1] == (10, 10)  # coded, not only read
     kept = {name for names in packed.kept.values() for name in names}
     assert kept == KEPT and packed.left_out == [str(source / "notes.txt")]
@@ -95,22 +104,20 @@ def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
     return data[:33] + checked + data[33:]
 
 
+def png(header: bytes, rows: bytes) -> bytes:
+    """A PNG file of these rows."""
+    parts = b"IHDR" + header, b"IDAT" + zlib.compress(rows), b"IEND"
+    checked = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(checked)
+
+
 def unusual_files(colour: bytes) -> dict[str, bytes]:
-    """Files of which Pillow passes over a part; `colour` is a PNG file of RGB, 2 by 2."""
-    ppm, header = (
-        b"P6\n2 2\n255\n" + bytes(range(12)),
-        struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0),
-    )
-    deep = b"IHDR" + header, b"IDAT" + zlib.compress((b"\0" + bytes(range(12))) * 2), b"IEND"
-    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in deep)
-    twice = with_chunk(colour, b"tEXt", b"Comment\0one")
+    """Files of which Pillow passes over a part; `colour` is a PNG file of RGB."""
+    ppm = b"P6\n2 2\n255\n" + bytes(range(12))
+    deep = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
     return {
-        "16.png": colour[:8] + b"".join(chunks),
-        "hdr.png": with_chunk(colour, b"cICP", bytes([9, 16, 0, 1])),
-        "private.png": with_chunk(colour, b"prVt", b"said by a camera"),
-        "twice.png": with_chunk(twice, b"tEXt", b"Comment\0two"),
-        "language.png": with_chunk(colour, b"iTXt", b"Title\0\0\0de\0Titel\0Bild"),
-        "keyword.png": with_chunk(colour, b"tEXt", b"gamma\0one"),
+        "16.png": png(deep, (b"\0" + bytes(range(12))) * 2),
+        "critical.png": with_chunk(colour, b"CgBI", b"swapped colours"),
         "tail.png": colour + b"more",
         "cut.png": colour[:-6],
         "comment.ppm": ppm.replace(b"P6", b"P6\n# mine"),
@@ -120,19 +127,64 @@ def unusual_files(colour: bytes) -> dict[str, bytes]:
     }
 
 
+CHUNKS = {
+    "hdr": [(b"cICP", bytes([9, 16, 0, 1]))],
+    "private": [(b"prVt", b"said by a camera")],
+    "twice": [(b"tEXt", b"Comment\0one"), (b"tEXt", b"Comment\0two")],
+    "language": [(b"iTXt", b"Title\0\0\0de\0Titel\0Bild")],
+    "keyword": [(b"tEXt", b"gamma\0one"), (b"zTXt", b"Long\0\0" + zlib.compress(b"a" * 99, 1))],
+    "shown": [(b"bKGD", bytes(6)), (b"tRNS", bytes(6)), (b"sBIT", b"\5\6\5"), (b"hIST", b"\0")],
+    "time": [(b"tIME", b"\7\xea\1\2\3\4\5"), (b"pHYs", bytes(9)), (b"gAMA", bytes(4))],
+    "profile": [(b"iCCP", b"mine\0\0" + zlib.compress(b"profile" * 9)), (b"eXIf", b"MM\0*")],
+}
+
+
 def test_what_pillow_passes_over_is_not_lost(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = GatedPixelCNN(channels=3, levels=256, features=6, layers=1, kernel_size=3).eval()
     (tmp_path / "in").mkdir()
-    Image.new("RGB", (2, 2)).save(tmp_path / "in" / "coded.png")
-    files = unusual_files((tmp_path / "in" / "coded.png").read_bytes())
-    for name, data in files.items():
+    noise = np.random.default_rng(0).integers(0, 256, (9, 8, 4), dtype=np.uint8)
+    Image.fromarray(noise[:, :, :3]).save(tmp_path / "in" / "plain.png")
+    colour = (tmp_path / "in" / "plain.png").read_bytes()
+    for name, chunks in CHUNKS.items():
+        data = colour
+        for kind, body in chunks:
+            data = with_chunk(data, kind, body)
+        (tmp_path / "in" / f"{name}.png").write_bytes(data)
+    late = with_chunk(colour, b"tIME", bytes(7))[33:52]
+    (tmp_path / "in" / "after.png").write_bytes(colour[:-12] + late + colour[-12:])
+    noise[:, :, 3] = 200
+    Image.fromarray(noise).save(tmp_path / "in" / "opaque.png")
+    coded = {path.name for path in (tmp_path / "in").iterdir()}
+    kept = unusual_files(colour)
+    noise[0, 0, 3] = 0
+    Image.fromarray(noise).save(tmp_path / "in" / "varied.png")
+    kept["varied.png"] = (tmp_path / "in" / "varied.png").read_bytes()
+    for name, data in kept.items():
         (tmp_path / "in" / name).write_bytes(data)
     packed = compress_files(model, [tmp_path / "in"], tmp_path / "a.npx")
-    assert {name for names in packed.kept.values() for name in names} == set(files)
+    assert {name for names in packed.kept.values() for name in names} == set(kept)
     decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
-    for name, data in files.items():
+    for name, data in kept.items():
         assert (tmp_path / "out" / name).read_bytes() == data
+    for name in coded:
+        before, after = (tmp_path / place / name for place in ("in", "out"))
+        assert png_parts(after.read_bytes()) == png_parts(before.read_bytes())
+        with Image.open(before) as a, Image.open(after) as b:
+            assert (a.mode, a.size, a.info, a.tobytes()) == (b.mode, b.size, b.info, b.tobytes())
+
+
+def test_chunks_that_speak_of_a_depth_are_not_put_into_another(
+    model: ImageModel, tmp_path: Path
+) -> None:
+    narrow = png(struct.pack(">IIBBBBB", 4, 24, 4, 0, 0, 0, 0), b"\0\x0f\xa5" * 24)
+    for name, data, coded in (
+        ("plain", narrow, True),
+        ("text", with_chunk(narrow, b"tEXt", b"Comment\0one"), True),
+        ("background", with_chunk(narrow, b"bKGD", b"\0\5"), False),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert (read_picture(tmp_path / name, 1, 256).values is not None) == coded
 
 
 def test_a_picture_is_restored_without_the_others(model: ImageModel, tmp_path: Path) -> None:
@@ -309,6 +361,7 @@ def test_forged_archives_are_refused(
         ("compress", ["--together", "3"], CompressConfig(together=3)),
         ("compress", ["--class", "4"], CompressConfig(class_="4")),
         ("compress", ["--overwrite"], CompressConfig(overwrite=True)),
+        ("compress", ["--include-model"], CompressConfig(include_model=True)),
         ("decompress", ["--only", "a.png", "--only", "b"], DecompressConfig(only=("a.png", "b"))),
         ("decompress", ["--overwrite"], DecompressConfig(overwrite=True)),
     ],
@@ -327,6 +380,14 @@ def test_an_option_reaches_the_library(
     with pytest.raises(SystemExit):
         main([command, "a", "-o", "b", *given, *typed])
     assert wanted in got
+
+
+def test_an_archive_cannot_have_a_model_fetched(model: ImageModel, tmp_path: Path) -> None:
+    with (tmp_path / "a.npx").open("wb") as file:
+        Writer(file, Coder(model).header("hf:somebody/model")).finish()
+    for read in (verify_pictures, lambda path: decompress_pictures(path, tmp_path / "out")):
+        with pytest.raises(CodecError, match="nothing is fetched because a file says so"):
+            read(tmp_path / "a.npx")  # type: ignore[operator]
 
 
 def test_a_forged_class_is_damage() -> None:

@@ -794,15 +794,22 @@ def test_a_folder_here_is_not_taken_for_a_data_set_of_the_hub(
 # --- fuzz ---
 
 
-def fuzzed(cases: int, seed: int) -> dict[str, int]:
-    """What came of random metadata in a process of its own; it fails if that does."""
-    script = Path(__file__).with_name("fuzz_checkpoints.py")
+def fuzzed(cases: int, seed: int, what: str = "checkpoints") -> dict[str, int]:
+    """What came of random files in a process of its own; it fails if that does."""
+    script = Path(__file__).with_name(f"fuzz_{what}.py")
     found = subprocess.run(
         [sys.executable, str(script), str(cases), str(seed)],
         capture_output=True, text=True,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr[-3000:]
     return dict(json.loads(found.stdout.splitlines()[-1]))
+
+
+@posix
+@pytest.mark.slow
+def test_damaged_and_forged_archives_give_no_wrong_picture() -> None:
+    came = fuzzed(2000, 1, "archives")
+    assert came["cases"] == 2000 and came["refused"] > 3000 and came["megabytes"] <= 1024
 
 
 @posix

@@ -32,7 +32,7 @@ def archive(
     file
         An archive of `nextpixel compress`.
     """
-    from nextpixel.codec.restore import archive_model, list_archive
+    from nextpixel.codec.restore import archive_model, has_model, list_archive
     from nextpixel.inference.archives import verify_pictures
 
     if action == "verify":
@@ -44,10 +44,12 @@ def archive(
     entries, name = list_archive(file), archive_model(file)
     if json:
         listed = [asdict(entry) for entry in entries]
-        print(json_format.dumps({"archive": str(file), "model": name, "pictures": listed}))
+        said = {"archive": str(file), "model": name, "model_inside": has_model(file)}
+        print(json_format.dumps(said | {"pictures": listed}))
         return
     for entry in entries:
         size = "–" if entry.size is None else f"{entry.size[0]}×{entry.size[1]}"
         print(f"{printable(entry.name)}  {size}  {entry.share:,.0f} bytes  {entry.how}")
     by = f", compressed by {printable(name)}" if name else ""
+    by = ", with its model" if has_model(file) else by
     print(f"{images_words(len(entries))}, {file.stat().st_size:,} bytes{by}: {file}")

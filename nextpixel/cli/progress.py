@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nextpixel.cli import terminal
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nextpixel.training.loop import Step
     from nextpixel.training.start import TrainPlan
 
-__all__ = ["counted_bar", "progress_bar", "training_bar"]
+__all__ = ["Show", "counted_bar", "progress_bar", "training_bar"]
 
 Item = TypeVar("Item")
 
@@ -49,14 +49,16 @@ class _Lines:
         self._began: float | None = None
         self._due = _SILENT_SECONDS
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int, note: str = "") -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
         self._began = now if self._began is None else self._began
         seconds = now - self._began
         if seconds >= self._due and done < total:
             share = f"{done:,} of {total:,} ({done / total:.0%})"
-            print(f"{self._description}: {share}, {seconds:.0f} s", file=sys.stderr, flush=True)
+            more = f", {note}" if note else ""
+            line = f"{self._description}: {share}, {seconds:.0f} s{more}"
+            print(line, file=sys.stderr, flush=True)
             self._due = _after(seconds)
 
 
@@ -65,8 +67,15 @@ def _after(seconds: float) -> float:
     return seconds + max(_SECONDS_BETWEEN, seconds / 20)
 
 
+class Show(Protocol):
+    """Told how many are done, of how many, and what else to show."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Shows it."""
+
+
 @contextmanager
-def counted_bar(description: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def counted_bar(description: str, *, quiet: bool = False) -> Iterator[Show]:
     """A progress bar that is told how many are done, and of how many; none if `quiet`.
 
     It appears with the first word of progress, and disappears with the last.
@@ -81,13 +90,14 @@ def counted_bar(description: str, *, quiet: bool = False) -> Iterator[Callable[[
 
     screen = terminal.console(stderr=True)
     if quiet or not screen.is_terminal:
-        yield (lambda done, total: None) if quiet else _Lines(description).show
+        yield (lambda done, total, note="": None) if quiet else _Lines(description).show
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     bar = Progress(
         *columns,
@@ -96,11 +106,11 @@ def counted_bar(description: str, *, quiet: bool = False) -> Iterator[Callable[[
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    task = bar.add_task(description, total=None)
+    task = bar.add_task(description, total=None, note="")
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int, note: str = "") -> None:
         bar.start()
-        bar.update(task, completed=done, total=total)
+        bar.update(task, completed=done, total=total, note=note)
         if done >= total:
             bar.stop()
 

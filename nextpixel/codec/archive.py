@@ -5,28 +5,29 @@ archive is written whole or not at all.
 """
 
 import math
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from nextpixel.codec.compress import Coder, images_together
-from nextpixel.codec.container import FILE, Writer
+from nextpixel.codec.container import FILE, MODEL, Writer
 from nextpixel.codec.entries import Entry, check_name, folded
 from nextpixel.codec.errors import CodecError
+from nextpixel.codec.exact import WEIGHTS
 from nextpixel.codec.pictures import AS_IT_IS, SUFFIXES, FilePicture, read_picture
+from nextpixel.codec.stored_model import coarse, pack_model
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.data.folders import files_below
+from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import replace_file
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
 
-__all__ = ["Packed", "check_new", "compress_files"]
-
-Progress = Callable[[int, int], None]
-"""Told how many are done, and of how many."""
+__all__ = ["Packed", "check_new", "check_other", "compress_files", "files_of"]
 
 _MOST_PENDING = 1 << 25  # sub-pixels that wait for others of their size
 
@@ -40,6 +41,10 @@ class Packed:
         sub_pixels: of these.
         coded_bytes: of their blocks; names and notes are in the index.
         png_bytes: of the same pictures as PNG files.
+        webp_bytes: of the same pictures as lossless WebP files; None if Pillow writes none.
+        model_bytes: of the block with the model; 0 if it is not in the archive.
+        estimates: of `compress_pictures` with ‹fit›: the bytes of the archive with the model of
+            the pictures, as "fit", and with others, by their names.
         kept: the files that are kept as they are, by the reason.
         left_out: the files of a folder that are no pictures.
         source_bytes: of all files.
@@ -50,6 +55,9 @@ class Packed:
     sub_pixels: int = 0
     coded_bytes: int = 0
     png_bytes: int = 0
+    webp_bytes: int | None = 0
+    model_bytes: int = 0
+    estimates: dict[str, int] = field(default_factory=dict)
     kept: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: list[str] = field(default_factory=list)
     source_bytes: int = 0
@@ -59,6 +67,10 @@ class Packed:
     def bits_per_dim(self) -> float:
         """Of the blocks of the pictures that were coded; names and notes are in the index."""
         return 8 * self.coded_bytes / self.sub_pixels if self.sub_pixels else math.nan
+
+
+Progress = Callable[[int, int, Packed], None]
+"""Told how many files are in the archive so far, of how many, and what became of them."""
 
 
 def compress_files(
@@ -78,9 +90,11 @@ def compress_files(
         sources: files, and folders of which all pictures are taken, with their sub-folders.
         out: the archive.
         config: how.
-        name: what the model is called, for whoever restores the pictures.
+        name: what the model is called, for whoever restores the pictures; unused if the model is
+            in the archive.
         condition: one value of each of the model's conditions; () for unknown.
-        progress: told how many files are in the archive so far.
+        progress: told how many files are in the archive so far, of how many, and what became of
+            them.
 
     Raises:
         CodecError: a file that was named is no picture, a name occurs twice or cannot be stored, or
@@ -90,27 +104,39 @@ def compress_files(
     """
     out, packed = Path(out), Packed()
     check_new(out, config.overwrite)
-    files = _named(sources, packed)
-    coder, given = Coder(model), set(map(Path, sources))
+    files = files_of(sources, packed.left_out)
+    check_other(out, files.values())
+    given = set(map(Path, sources))
+    coder = Coder(coarse(model, WEIGHTS) if config.include_model else model)
     with replace_file(out) as temporary, temporary.open("wb") as file:
-        writer = Writer(file, coder.header(name))
+        writer = Writer(file, coder.header("" if config.include_model else name))
         work = _Packing(writer, coder, config, condition, packed)
         for entry, path in files.items():
             work.add(entry, _read(path, model, given))
             if progress is not None:
-                progress(work.written, len(files))
+                progress(work.written, len(files), packed)
         for _ in work.finish():
             if progress is not None:
-                progress(work.written, len(files))
+                progress(work.written, len(files), packed)
+        before = writer.size
+        if config.include_model and packed.pictures:
+            writer.add(MODEL, pack_model(coder.model), [])
+        packed.model_bytes = writer.size - before
         writer.finish()
         packed.archive_bytes = writer.size
     return packed
 
 
 def check_new(out: Path, overwrite: bool) -> None:
-    """Raises CodecError if a file exists that must not be replaced."""
-    if out.exists() and not overwrite:
+    """Raises CodecError if a file, a folder or a link exists that must not be replaced."""
+    if os.path.lexists(out) and not overwrite:
         raise CodecError(f"{out} exists; give another name, or ‹overwrite=True›")
+
+
+def check_other(out: Path, read: Iterable[Path]) -> None:
+    """Raises CodecError if a file that is to be written is one of those that are read."""
+    if out.exists() and any(path.exists() and out.samefile(path) for path in read):
+        raise CodecError(f"{out} is itself read, so it is not replaced; give another name")
 
 
 def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
@@ -123,8 +149,12 @@ def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
         return FilePicture(path.read_bytes(), reason="no picture that can be read")
 
 
-def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
-    """The files by their names in the archive."""
+def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Path]:
+    """The files by their names in the archive; adds what is no picture to `left_out`.
+
+    Raises:
+        CodecError: there are none, one does not exist, or two would have the same name.
+    """
     if not sources:
         raise CodecError("there is nothing to compress; give pictures, or folders of pictures")
     files: dict[str, Path] = {}
@@ -132,16 +162,20 @@ def _named(sources: Sequence[str | Path], packed: Packed) -> dict[str, Path]:
     for source in map(Path, sources):
         if not source.exists():
             raise CodecError(f"{source} does not exist")
+        if not source.is_dir() and (kind := kind_of(source)) is not None:
+            raise CodecError(f"{source} is {kind}, not a regular file; leave it out")
         found = [(source.name, source)]
         if source.is_dir():
             every = list(files_below(source, source, lambda _: True))
-            packed.left_out += [str(p) for p in every if p.suffix.lower() not in SUFFIXES]
+            left_out += [str(p) for p in every if p.suffix.lower() not in SUFFIXES]
             every = [path for path in every if path.suffix.lower() in SUFFIXES]
+            left_out += [str(path) for path in every if kind_of(path) is not None]
+            every = [path for path in every if kind_of(path) is None]
             found = [(path.relative_to(source).as_posix(), path) for path in every]
         for entry, path in found:
             check_name(entry)
             other = taken.setdefault(folded(entry), path)
-            if other is not path:
+            if other is not path and not other.samefile(path):
                 raise CodecError(
                     f"{path} and {other} would have the same name in the archive, {entry}; compress"
                     " the folder that holds both"
@@ -199,20 +233,28 @@ class _Packing:
         given = self._condition or tuple(part.unknown(1, size) for part in model.conditions)
         values = broadcast(model.conditions, given, len(x), size, torch.device("cpu"))
         kind, body = self._coder.encode(x, values)
-        if len(body) >= sum(len(picture.data) for _, picture in waiting):
+        notes = sum(len(picture.note) for _, picture in waiting)
+        if len(body) + notes >= sum(len(picture.data) for _, picture in waiting):
             for name, picture in waiting:
                 self._keep(name, picture, "the file is smaller than what the model makes of it")
             return
         before = self._writer.size
         entries = [Entry(name, picture.note) for name, picture in waiting]
         self._writer.add(kind, body, entries)
+        self._packed.archive_bytes = self._writer.size
         self.written += len(x)
         self._packed.pictures += len(x)
         self._packed.sub_pixels += x.numel()
         self._packed.coded_bytes += self._writer.size - before
         self._packed.png_bytes += sum(picture.png_bytes for _, picture in waiting)
+        for _, picture in waiting:
+            known = self._packed.webp_bytes is not None and picture.webp_bytes is not None
+            self._packed.webp_bytes = (
+                (self._packed.webp_bytes or 0) + (picture.webp_bytes or 0) if known else None
+            )
 
     def _keep(self, name: str, picture: FilePicture, reason: str) -> None:
         self.written += 1
         self._packed.kept[reason].append(name)
         self._writer.add(FILE, picture.data, [Entry(name, AS_IT_IS)])
+        self._packed.archive_bytes = self._writer.size

@@ -3,7 +3,8 @@
 A file is a header, blocks, and an index at its end::
 
     header   magic, version, fingerprint of the model, channels, levels, name of the model, CRC-32
-    block    kind, length, body, CRC-32                              any number of them
+    block    kind, length, body, CRC-32                              any number of them; the model
+                                                                     is the last, if it is inside
     index    a block: the length of every block, how many entries it has, and their names and notes
     footer   where the index begins, magic
 
@@ -23,14 +24,14 @@ from nextpixel.codec.entries import Entry, fits, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
 
-__all__ = ["CODED", "FILE", "MOST_SITES", "PLAIN", "Header", "Reader", "Writer"]
+__all__ = ["CODED", "FILE", "MODEL", "MOST_SITES", "PLAIN", "Header", "Reader", "Writer"]
 
 MOST_SITES = 1 << 26
 """Values of all images of a block: 22 megapixels in RGB."""
 
 _MAGIC, _END = b"\x89npx\r\n\x1a\n", b"npx\n"
 _VERSION = 1
-_INDEX, CODED, PLAIN, FILE = range(4)
+_INDEX, CODED, PLAIN, FILE, MODEL = range(5)
 _FINGERPRINT = 16
 _FOOTER = struct.Struct("<Q4s")
 _LONGEST_HEADER = 1 << 16
@@ -169,6 +170,15 @@ class Reader:
     def block(self, number: int) -> tuple[int, bytes]:
         """Kind and body of a block."""
         return self._block(self._starts[number], self._lengths[number])
+
+    @property
+    def holds_model(self) -> bool:
+        """Whether the last block is a model."""
+        return bool(self._lengths) and self._at(self._starts[-2], 1) == bytes([MODEL])
+
+    def model(self) -> bytes | None:
+        """The body of the block with the model; None if the model is not inside."""
+        return self.block(len(self._lengths) - 1)[1] if self.holds_model else None
 
     def length(self, number: int) -> int:
         """The bytes of a block."""

@@ -56,7 +56,10 @@ def check_name(name: str) -> None:
         or _FORBIDDEN.search(name)
         or any(_RESERVED.fullmatch(part) for part in parts)
     ):
-        raise CodecError(f"the name {name!r} is not safe on every system; nothing is written there")
+        raise CodecError(
+            f"the name {name!r} is not safe on every system, so it is neither stored nor restored;"
+            " rename the file"
+        )
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -51,10 +51,11 @@ from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.registry import MODELS
 from nextpixel.models.wrapping import unwrap
 
-__all__ = ["Dyadic", "exact", "fingerprint"]
+__all__ = ["WEIGHTS", "Dyadic", "exact", "fingerprint"]
 
 _LARGEST = 2.0**11
-_WEIGHTS = 12
+WEIGHTS = 12
+"""Binary places of weights and biases."""
 _MOST_WEIGHT = 512
 _FEW_INPUTS = 20  # torch's own convolution is faster up to about so many features
 
@@ -217,7 +218,7 @@ def exact(model: ImageModel) -> ImageModel:
             if not parameter.isfinite().all():
                 raise UsageError(f"{name}.{key} of the model is not finite; train the model again")
             initial = key.startswith("initial")
-            places = LOCATIONS if axes is None else FEATURES if initial else _WEIGHTS
+            places = LOCATIONS if axes is None else FEATURES if initial else WEIGHTS
             _DYADIC.rounded(parameter, places)
         if axes is not None:
             _check_sums(name, part, axes)

@@ -1,17 +1,16 @@
 """From a picture's file to the integers that a model codes, and back: nothing is lost unsaid.
 
 A file is coded if the file that will be restored has the same pixels, mode and metadata, which is
-tried before: the file is made and read again. A PNG file must also have the same chunks, and a BMP
-or PPM file the same bytes, because Pillow passes over what it does not know. Other files are kept
-as they are, byte for byte, such as those of lossy formats, animations, palettes, deep colours, or
-values that the model does not know. Of a PNG file that is coded, only how its pixels, texts and
-colour profile were stored is not kept.
+tried before: the file is made and read again. A PNG file must also have the same chunks, which are
+stored as they are, and a BMP or PPM file the same bytes, because Pillow passes over what it does
+not know. Other files are kept as they are, byte for byte, such as those of lossy formats,
+animations, palettes, deep colours, or values that the model does not know. Of a PNG file that is
+coded, only how its pixels were stored is not kept.
 """
 
 import base64
 import io
 import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, UnidentifiedImageError, features
 from torch import Tensor
 
-from nextpixel.codec.chunks import png_says
+from nextpixel.codec.chunks import Chunk, PngParts, png_parts, with_chunks
 from nextpixel.codec.container import MOST_SITES
 from nextpixel.codec.errors import CodecError
 from nextpixel.data.reading import known_formats
 
-__all__ = ["AS_IT_IS", "SUFFIXES", "FilePicture", "read_picture", "restored_file"]
+__all__ = [
+    "AS_IT_IS",
+    "SUFFIXES",
+    "FilePicture",
+    "channels_of",
+    "pixels_of",
+    "read_picture",
+    "restored_file",
+    "shown",
+]
 
 _FORMATS = {"PNG": ".png", "BMP": ".bmp", "PPM": ".ppm"}
 """Lossless formats that are written again; PPM is also that of .pgm and .pbm."""
@@ -57,6 +64,7 @@ class FilePicture:
         note: how the file is made again.
         reason: why it is kept as it is.
         png_bytes: of the picture as a PNG file, if it is coded.
+        webp_bytes: of the picture as a lossless WebP file; None if Pillow cannot write it.
     """
 
     data: bytes
@@ -64,6 +72,7 @@ class FilePicture:
     note: str = AS_IT_IS
     reason: str = ""
     png_bytes: int = 0
+    webp_bytes: int | None = None
 
 
 def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
@@ -87,39 +96,72 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
         return FilePicture(data, reason="it is too large")
 
 
+def channels_of(path: Path) -> tuple[int, int] | None:
+    """How many channels a model needs to code a picture, and its sub-pixels; None if none can.
+
+    Raises:
+        OSError: the file cannot be read, or is no picture.
+    """
+    with Image.open(path, formats=known_formats()) as picture:
+        found = _CHANNELS.get(picture.mode)
+        if found is None or picture.format not in _FORMATS:
+            return None
+        return found[0], found[0] * picture.width * picture.height
+
+
+def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
+    """The bytes (C, H, W) that files show, of a picture that a model may code; None of others."""
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
+            if _kept_because(picture, channels, data):
+                return None
+            planes = np.asarray(picture)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    planes = planes.astype(np.uint8) * 255 if planes.dtype == np.bool_ else planes
+    return planes[None] if planes.ndim == 2 else planes.transpose(2, 0, 1)[:channels]
+
+
 def _kept_because(picture: Image.Image, channels: int, data: bytes) -> str:
     """Why a file is kept as it is, "" if it may be coded."""
-    modes = {1: ("L", "1"), 3: ("RGB",), 4: ("RGBA",)}.get(channels, ())
     if picture.format not in _FORMATS:
         return f"a file of the format {picture.format}"
     if getattr(picture, "n_frames", 1) > 1:
         return "an animation"
     if picture.width * picture.height * channels > MOST_SITES:
         return "it is too large"
-    if picture.mode not in modes or "transparency" in picture.info:
+    if channels not in _CHANNELS.get(picture.mode, ()):
         return f"pixels of the mode {picture.mode}"
     if _is_png(picture) and data[_DEPTH] == 16:  # Pillow drops the lower bytes of its colours
         return "pixels of 16 bits"
     return ""
 
 
+_CHANNELS = {"1": (1,), "L": (1,), "LA": (1,), "RGB": (3,), "RGBA": (4, 3)}
+"""How many channels a model of pictures of a mode has. Opacity that is the same everywhere needs
+none."""
 _DEPTH = 24
 """Where a PNG file says how many bits a value has."""
 
 
 def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> FilePicture:
-    values = _values(np.asarray(picture), levels)
+    pixels = np.asarray(picture)
+    planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    planes, beside = planes[:channels], planes[channels:]
+    if beside.size and (beside != beside.flat[0]).any():
+        return FilePicture(data, reason=f"pixels of the mode {picture.mode}")
+    values = _values(planes, levels)
     if values is None:
         return FilePicture(data, reason=f"values other than the model's {levels} levels")
-    note = _note(picture)
-    if note is None:
-        return FilePicture(data, reason=_METADATA)
-    planes = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-    x = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.int64))
+    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
     try:
+        parts = png_parts(data) if _is_png(picture) else None
+        note = _note(picture, parts, int(beside.flat[0]) if beside.size else None)
         again = restored_file(x, note, levels)
-    except CodecError:
-        return FilePicture(data, reason=_METADATA)
+        second_parts = png_parts(again) if parts is not None else None
+    except CodecError as error:
+        return FilePicture(data, reason=error.sentence)
     with Image.open(io.BytesIO(again), formats=list(_FORMATS)) as second:
         second.load()
         same = (
@@ -127,27 +169,35 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
             and second.size == picture.size
             and second.format == picture.format
             and second.tobytes() == picture.tobytes()
-            and _plain(second.info) == _plain(picture.info)
         )
-    try:
-        same = same and (png_says(again) == png_says(data) if _is_png(picture) else again == data)
-    except CodecError as error:
-        return FilePicture(data, reason=error.sentence)
-    if not same:
-        return FilePicture(data, reason=_METADATA if _is_png(picture) else _UNUSUAL)
-    return FilePicture(data, x, note, png_bytes=_png_bytes(picture, again))
+    if parts is None or second_parts is None:
+        if not same or again != data:
+            return FilePicture(data, reason=_UNUSUAL)
+    elif not same or not parts.says_the_same(second_parts):
+        return FilePicture(data, reason=_METADATA)
+    png = len(again) if _is_png(picture) else len(_saved(picture, "PNG"))
+    return FilePicture(data, x, note, png_bytes=png, webp_bytes=_webp_bytes(picture))
 
 
 def _is_png(picture: Image.Image) -> bool:
     return picture.format == "PNG"
 
 
-def _png_bytes(picture: Image.Image, again: bytes) -> int:
-    if _is_png(picture):
-        return len(again)
+def _saved(picture: Image.Image, kind: str, **keywords: Any) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.tell()
+    picture.save(file, kind, **keywords)
+    return file.getvalue()
+
+
+def _webp_bytes(picture: Image.Image) -> int | None:
+    """The size as a lossless WebP file; None if Pillow cannot write it."""
+    if not features.check("webp") or max(picture.size) > _LONGEST_WEBP:
+        return None
+    colours = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
+    return len(_saved(colours, "WEBP", lossless=True, exif=b"", icc_profile=b""))
+
+
+_LONGEST_WEBP = 16_383
 
 
 def _values(pixels: NDArray[Any], levels: int) -> NDArray[Any] | None:
@@ -158,59 +208,45 @@ def _values(pixels: NDArray[Any], levels: int) -> NDArray[Any] | None:
         return None
     found = np.full(256, -1)
     if levels <= 256:
-        found[_shown(levels)] = np.arange(levels)
+        found[shown(levels)] = np.arange(levels)
     values: NDArray[np.int64] = found[pixels]
     return None if (values < 0).any() else values
 
 
-def _shown(levels: int) -> NDArray[Any]:
+def shown(levels: int) -> NDArray[np.int64]:
     """How levels are shown in files of 256: black to white, as everywhere in nextpixel."""
-    shown: NDArray[Any] = np.rint(np.arange(levels) * (255 / (levels - 1))).astype(np.int64)
-    return shown
+    values: NDArray[np.int64] = np.rint(np.arange(levels) * (255 / (levels - 1))).astype(np.int64)
+    return values
 
 
-_BYTES = ("icc_profile", "exif")
-_CHUNKS = {"gamma": b"gAMA", "srgb": b"sRGB", "chromaticity": b"cHRM"}
-"""Of PNG files, by the names that Pillow gives them."""
-_STORAGE = ("interlace",)
-"""What says only how the pixels were stored."""
-
-
-def _note(picture: Image.Image) -> str | None:
+def _note(picture: Image.Image, parts: PngParts | None, alpha: int | None) -> str:
     """What `restored_file` needs beside the values: "" for a PNG without metadata."""
     said: dict[str, Any] = {}
-    if picture.format != "PNG":
+    if not _is_png(picture):
         said["format"] = picture.format
+        if "dpi" in picture.info:
+            said["dpi"] = [float(number) for number in picture.info["dpi"]]
     if picture.mode == "1":
         said["mode"] = "1"
-    for key, value in picture.info.items():
-        if key in _BYTES and isinstance(value, bytes):
-            said[key] = base64.b64encode(value).decode()
-        elif key == "dpi":
-            said[key] = [float(number) for number in value]
-        elif key in _CHUNKS and picture.format == "PNG":
-            said.setdefault("chunks", {})[key] = value
-        elif isinstance(value, str) and key not in said:
-            said.setdefault("text", {})[key] = value
-        elif picture.format == "PNG" and key not in _STORAGE:
-            return None
+    if alpha is not None:
+        said["alpha"] = alpha
+    for name, chunks in () if parts is None else (("before", parts.before), ("after", parts.after)):
+        if chunks:
+            said[name] = [[kind.decode("latin-1"), _base64(body)] for kind, body in chunks]
     return json.dumps(said, separators=(",", ":"), sort_keys=True) if said else ""
 
 
-def _plain(info: dict[Any, Any]) -> dict[Any, Any]:
-    """Metadata, comparable."""
-    return {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in info.items()
-        if key not in _STORAGE
-    }
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
-def _chunk(key: str, value: Any) -> bytes:
-    if key == "srgb":
-        return bytes([value])
-    numbers = value if isinstance(value, list | tuple) else [value]
-    return b"".join(round(number * 100_000).to_bytes(4, "big") for number in numbers)
+def _chunks_of(said: Any) -> list[Chunk]:
+    """The chunks in a note; those that say how pixels are stored cannot be among them."""
+    chunks = [(kind.encode("ascii"), base64.b64decode(body, validate=True)) for kind, body in said]
+    for kind, _ in chunks:
+        if len(kind) != 4 or not kind.isalpha() or kind in (b"IHDR", b"IDAT", b"IEND"):
+            raise ValueError(f"a chunk {kind!r:.20}")
+    return chunks
 
 
 def restored_file(x: Tensor, note: str, levels: int) -> bytes:
@@ -221,33 +257,29 @@ def restored_file(x: Tensor, note: str, levels: int) -> bytes:
     """
     try:
         said = json.loads(note) if note else {}
-        pixels = _shown(levels)[x.numpy()].astype(np.uint8).transpose(1, 2, 0)
+        if unknown := said.keys() - _KEYS:
+            raise ValueError(f"{min(unknown)!r:.40} is unknown")
+        pixels = shown(levels)[x.numpy()].astype(np.uint8).transpose(1, 2, 0)
+        if "alpha" in said:
+            opacity = np.full_like(pixels[:, :, :1], said["alpha"])
+            pixels = np.concatenate([pixels, opacity], axis=2)
         picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         if said.get("mode") == "1":
             picture = picture.convert("1")
-        keywords: dict[str, Any] = {
-            key: base64.b64decode(said[key]) for key in _BYTES if key in said
-        }
-        if "dpi" in said:
-            keywords["dpi"] = tuple(said["dpi"])
-        if said.get("text") or said.get("chunks"):
-            keywords["pnginfo"] = info = PngInfo()
-            for key, value in said.get("chunks", {}).items():
-                info.add(_CHUNKS[key], _chunk(key, value))
-            for key, value in said.get("text", {}).items():
-                info.add_text(key, value)
         kind = said.get("format", "PNG")
         if kind not in _FORMATS:
             raise ValueError(kind)
-        file = io.BytesIO()
-        picture.save(file, kind, **keywords)
-        return file.getvalue()
+        dpi = {"dpi": tuple(said["dpi"])} if "dpi" in said else {}
+        data = _saved(picture, kind, **dpi)
+        chunks = [_chunks_of(said.get(name, ())) for name in ("before", "after")]
+        return with_chunks(data, *chunks) if any(chunks) and kind == "PNG" else data
     except _NO_NOTE as error:
         raise CodecError(f"the compressed data is damaged: a note is not one ({error})") from None
 
 
+_KEYS = {"format", "dpi", "mode", "alpha", "before", "after"}
 _NO_NOTE = (
     *(ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError),
-    *(RecursionError, SystemError, struct.error),
+    *(RecursionError, SystemError),
 )
 """What Pillow and json raise of a note that somebody invented."""

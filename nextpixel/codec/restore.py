@@ -3,23 +3,35 @@
 What is damaged does not keep the others from being restored.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nextpixel.codec.archive import check_new
+import torch
+
+from nextpixel.codec.archive import check_new, check_other
 from nextpixel.codec.compress import Coder
 from nextpixel.codec.container import CODED, FILE, Reader
 from nextpixel.codec.entries import Entry, check_names
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import restored_file
+from nextpixel.codec.stored_model import unpack_model
+from nextpixel.errors import UsageError
 from nextpixel.files.replacing import new_folder, replace_file
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import DecompressConfig
 
-__all__ = ["Listed", "archive_model", "decompress_files", "list_archive", "verify_archive"]
+__all__ = [
+    "Listed",
+    "archive_model",
+    "decompress_files",
+    "has_model",
+    "list_archive",
+    "model_inside",
+    "verify_archive",
+]
 
 Progress = Callable[[int, int], None]
 """Told how many are done, and of how many."""
@@ -53,13 +65,38 @@ def _opened(path: Path) -> Iterator[Reader]:
 
 
 def archive_model(archive: str | Path) -> str:
-    """What the model of an archive is called; "" if nothing is known.
+    """What the model of an archive is called; "" if nothing is known, or if it is inside.
 
     Raises:
         CodecError: it is no archive, or damaged.
     """
     with _opened(Path(archive)) as reader:
         return reader.header.model
+
+
+def has_model(archive: str | Path) -> bool:
+    """Whether an archive holds its model.
+
+    Raises:
+        CodecError: it is no archive, or damaged.
+    """
+    with _opened(Path(archive)) as reader:
+        return reader.holds_model
+
+
+def model_inside(archive: str | Path, *, device: str | torch.device = "cpu") -> ImageModel | None:
+    """The model that an archive holds; None if it holds none.
+
+    Args:
+        archive: of `compress_files`.
+        device: where to put the model.
+
+    Raises:
+        CodecError: it is no archive, or damaged.
+    """
+    with _opened(Path(archive)) as reader:
+        body = reader.model()
+        return None if body is None else unpack_model(body, Path(archive)).to(device)
 
 
 def list_archive(archive: str | Path) -> list[Listed]:
@@ -71,6 +108,8 @@ def list_archive(archive: str | Path) -> list[Listed]:
     listed = []
     with _opened(Path(archive)) as reader:
         for number, entries in enumerate(reader.entries):
+            if not entries:
+                continue  # the model, or none at all
             kind, body = reader.block(number)
             how = {CODED: "coded", FILE: "file"}.get(kind, "plain")
             size = None
@@ -94,11 +133,12 @@ def _name(entry: Entry, block: int, place: int) -> str:
 
 
 def decompress_files(
-    model: ImageModel,
+    model: ImageModel | None,
     archive: str | Path,
     folder: str | Path,
     config: DecompressConfig = DecompressConfig(),  # noqa: B008
     *,
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> list[Path]:
     """Restores the pictures of an archive into a folder.
@@ -106,10 +146,11 @@ def decompress_files(
     What is damaged is named at the end, when all others are restored.
 
     Args:
-        model: the one that compressed them.
+        model: the one that compressed them; None takes the one in the archive.
         archive: of `compress_files`.
         folder: where to; it is made if it does not exist.
         config: which.
+        device: where to put a model that comes from the archive.
         progress: told how many pictures are done.
 
     Returns:
@@ -122,7 +163,7 @@ def decompress_files(
     """
     folder, written = Path(folder), []
     with new_folder(folder):
-        for name, data in _files(model, Path(archive), config.only or (), folder, config, progress):
+        for name, data in _files(model, Path(archive), folder, config, device, progress):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace_file(path, to_disk=False) as temporary:
@@ -132,29 +173,39 @@ def decompress_files(
 
 
 def verify_archive(
-    model: ImageModel, archive: str | Path, *, progress: Progress | None = None
+    model: ImageModel | None,
+    archive: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
 ) -> int:
     """Decodes all pictures of an archive, and writes nothing: how many there are.
+
+    Args: as `decompress_files`.
 
     Raises:
         CodecError: something is damaged; it says what.
     """
-    every = _files(model, Path(archive), (), None, DecompressConfig(), progress)
+    every = _files(model, Path(archive), None, DecompressConfig(), device, progress)
     return sum(1 for _ in every)
 
 
 def _files(
-    model: ImageModel,
+    model: ImageModel | None,
     archive: Path,
-    only: Sequence[str],
     folder: Path | None,
     config: DecompressConfig,
+    device: str | torch.device,
     progress: Progress | None,
 ) -> Iterator[tuple[str, bytes]]:
     """The files of an archive; raises at its end if some are damaged."""
+    only = config.only or ()
     with _opened(archive) as reader:
-        coder = Coder(model)
-        coder.check(reader.header)
+        if model is None:
+            coder = _coder_inside(reader, archive, device)
+        else:
+            coder = Coder(model)
+            coder.check(reader.header)
         blocks = [
             [_name(entry, number, place) for place, entry in enumerate(entries)]
             for number, entries in enumerate(reader.entries)
@@ -170,6 +221,7 @@ def _files(
         if folder is not None:
             for name in wanted:
                 check_new(folder / name, config.overwrite)
+                check_other(folder / name, [archive])
         done, damaged = 0, []
         for number, block in enumerate(blocks):
             if wanted.isdisjoint(block):
@@ -188,7 +240,20 @@ def _files(
             raise CodecError(f"{damaged[0]}{more} cannot be restored: the data is damaged")
 
 
-def _decoded(coder: Coder, reader: Reader, number: int) -> list[bytes]:
+def _coder_inside(reader: Reader, archive: Path, device: str | torch.device) -> Coder | None:
+    """The coder of the model in an archive; None if it is damaged: other files can be restored."""
+    try:
+        body = reader.model()
+        if body is not None:
+            coder = Coder(unpack_model(body, archive).to(device))
+            coder.check(reader.header)
+            return coder
+    except UsageError:
+        return None
+    raise CodecError(f"{archive} does not hold its model, nor says which it is: give ‹model›")
+
+
+def _decoded(coder: Coder | None, reader: Reader, number: int) -> list[bytes]:
     """The files of a block."""
     kind, body = reader.block(number)
     entries = reader.entries[number]
@@ -196,6 +261,8 @@ def _decoded(coder: Coder, reader: Reader, number: int) -> list[bytes]:
         if len(entries) != 1:
             raise CodecError("the compressed data's index is damaged")
         return [body]
+    if coder is None:
+        raise CodecError("the model in the compressed data is damaged")
     images = coder.decode(kind, body, len(entries))
     levels = coder.model.levels
     return [restored_file(x, entry.note, levels) for x, entry in zip(images, entries, strict=True)]

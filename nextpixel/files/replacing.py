@@ -16,7 +16,7 @@ from pathlib import Path
 from nextpixel.errors import UsageError
 from nextpixel.files.regular import kind_of
 
-__all__ = ["check_links", "new_folder", "remove_left_over", "replace_file"]
+__all__ = ["check_links", "check_writable", "new_folder", "remove_left_over", "replace_file"]
 
 _MARK = "nextpixel"
 _SHORT = 40
@@ -55,6 +55,16 @@ def replace_file(path: str | Path, *, to_disk: bool = True) -> Iterator[Path]:
         if error.errno is None or other:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises as `replace_file` does if `path` cannot be replaced, and leaves it as it is."""
+
+    class Tried(Exception):
+        pass
+
+    with suppress(Tried), replace_file(path, to_disk=False):
+        raise Tried
 
 
 @contextmanager

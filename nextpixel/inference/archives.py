@@ -1,41 +1,110 @@
 """Archives of pictures, compressed by a trained model."""
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from nextpixel.codec.archive import Packed, compress_files
+from nextpixel.arguments import is_number, shown
+from nextpixel.codec.archive import Packed, check_new, check_other, compress_files, files_of
+from nextpixel.codec.archive import Progress as Packing
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.restore import archive_model, decompress_files, verify_archive
+from nextpixel.codec.survey import Survey, survey
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.conditions.values import Values
+from nextpixel.devices import pick_device
+from nextpixel.errors import UsageError
+from nextpixel.files.hub import HUB
+from nextpixel.files.replacing import check_writable
 from nextpixel.inference.conditions import class_numbers
+from nextpixel.inference.fitting import fit_model
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
+from nextpixel.training.plan import Progress as Training
 
 __all__ = ["compress_pictures", "decompress_pictures", "verify_pictures"]
 
 Progress = Callable[[int, int], None]
 
 
+_FOR = {(3, 256): "nextpixel:photographs", (1, 2): "nextpixel:mnist"}
+"""The pretrained models by the channels and levels of pictures."""
+_LOOKED_AT = 1 << 24
+
+
 def compress_pictures(
-    model: str | Path | Trained,
+    model: str | Path | Trained | None,
     sources: Sequence[str | Path],
     out: str | Path,
     config: CompressConfig = CompressConfig(),  # noqa: B008
     *,
+    fit: int | float | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Packing | None = None,
+    reading: Progress | None = None,
+    training: Training | None = None,
 ) -> Packed:
     """Put pictures into an archive: see `codec.archive.compress_files`.
 
     Args:
-        model: a run folder, a checkpoint, or the name of a pretrained model.
+        model: a run folder, a checkpoint, or the name of a pretrained model; None takes the
+            pretrained one for such pictures.
         sources, out, config, progress: as there.
+        fit: train a model on the pictures for so many minutes, and put it into the archive; it
+            starts from the weights of `model` if that is given. If the archive is smaller without
+            it, with `model` or a pretrained one, that is taken and the other dropped. Ctrl-C ends
+            the training, not the compression.
         device: "auto", "cpu", "cuda", "cuda:1" …
+        reading: with ‹fit›: told how many files have been read, and of how many.
+        training: with ‹fit›: wraps the steps of the training, to show them.
+
+    Raises:
+        CodecError, UsageError, OSError: as there; also if the pictures are too few for a model of
+            their own, or no pretrained model takes such pictures.
     """
-    trained = open_trained(model, device=device)
+    if fit is None:
+        trained = open_trained(_default(sources) if model is None else model, device=device)
+        return _compressed(trained, sources, out, config, progress)
+    if config.class_ is not None:
+        raise UsageError("‹fit› trains a model without classes; leave out ‹class_›")
+    if not (is_number(fit) and 0 < fit < math.inf):
+        raise UsageError(f"‹fit={shown(fit)}› must be a number of minutes, more than 0")
+    check_new(Path(out), config.overwrite)
+    files = list(files_of(sources, []).values())
+    check_other(Path(out), files)
+    check_writable(out)  # not after minutes of training
+    found = survey(files, progress=reading)
+    name = _FOR.get((found.channels, found.levels)) if model is None else model
+    other = None if name is None else open_trained(name, device=device)
+    start = other.distribution if model is not None and other is not None else None
+    fitted = fit_model(
+        found,
+        float(fit),
+        start_from=start,
+        others={} if other is None else {other.name: other.distribution},
+        device=device,
+        progress=training,
+    )
+    if fitted.pays or other is None:
+        included = replace(config, include_model=True)
+        packed = compress_files(fitted.model, sources, out, included, progress=progress)
+    else:
+        packed = _compressed(other, sources, out, config, progress)
+    packed.estimates = {"fit": fitted.bytes, **fitted.others}
+    return packed
+
+
+def _compressed(
+    trained: Trained,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    config: CompressConfig,
+    progress: Packing | None,
+) -> Packed:
     return compress_files(
         trained.distribution,
         sources,
@@ -45,6 +114,18 @@ def compress_pictures(
         condition=_condition(trained, config),
         progress=progress,
     )
+
+
+def _default(sources: Sequence[str | Path]) -> str:
+    """The pretrained model for such pictures."""
+    found: Survey = survey(list(files_of(sources, []).values()), most=_LOOKED_AT)
+    name = _FOR.get((found.channels, found.levels))
+    if name is None:
+        raise CodecError(
+            f"no pretrained model takes pictures of channels={found.channels} and"
+            f" levels={found.levels}: give ‹model›, or ‹fit=10› trains one for ten minutes"
+        )
+    return name
 
 
 def _condition(trained: Trained, config: CompressConfig) -> Values:
@@ -71,11 +152,12 @@ def decompress_pictures(
 
     Args:
         archive, folder, config, progress: as there.
-        model: the one that compressed them; None takes what the archive names.
+        model: the one that compressed them; None takes the one in the archive, or what it names.
         device: "auto", "cpu", "cuda", "cuda:1" …
     """
-    trained = _named(archive, model, device)
-    return decompress_files(trained.distribution, archive, folder, config, progress=progress)
+    place = pick_device(device)
+    network = _named(archive, model, device)
+    return decompress_files(network, archive, folder, config, device=place, progress=progress)
 
 
 def verify_pictures(
@@ -86,15 +168,19 @@ def verify_pictures(
     progress: Progress | None = None,
 ) -> int:
     """Decode all pictures of an archive: see `codec.restore.verify_archive`."""
-    trained = _named(archive, model, device)
-    return verify_archive(trained.distribution, archive, progress=progress)
+    network = _named(archive, model, device)
+    return verify_archive(network, archive, device=pick_device(device), progress=progress)
 
 
-def _named(archive: str | Path, model: str | Path | Trained | None, device: str) -> Trained:
-    """The model that was given, or the one that an archive names."""
-    if model is not None:
-        return open_trained(model, device=device)
-    name = archive_model(archive)
-    if not name:
-        raise CodecError(f"{archive} does not say with which model it was compressed: give ‹model›")
-    return open_trained(name, device=device)
+def _named(
+    archive: str | Path, model: str | Path | Trained | None, device: str
+) -> ImageModel | None:
+    """The model that was given, or the one that an archive names; None if it may be inside."""
+    if model is None:
+        model = archive_model(archive)
+        if model.startswith(HUB):
+            raise CodecError(
+                f"{archive} names the model {model:.80}, and nothing is fetched because a file says"
+                " so: give ‹model› if you trust it"
+            )
+    return open_trained(model, device=device).distribution if model else None

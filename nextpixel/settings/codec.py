@@ -27,6 +27,10 @@ class CompressConfig:
     """For a class-conditional model: the name or number of the class of all pictures. By default it
     is unknown, which needs a model trained with ``--condition-dropout``."""
 
+    include_model: bool = False
+    """Put the model into the archive, so that nothing else is needed to restore the pictures. Its
+    weights take about 8 to 12 bits each."""
+
     overwrite: bool = False
     """Replace an archive of this name."""
 

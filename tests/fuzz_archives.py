@@ -1,0 +1,205 @@
+"""Damaged and forged archives, in a process of its own: `fuzz_archives.py CASES SEED`.
+
+Half of them are damaged anywhere; in the others a block, a name or a note is damaged, and all
+checksums are made again, as by somebody who means harm. Each archive is listed, verified and
+restored, with a model from elsewhere or the one inside. A picture is restored as it was, or there
+is one sentence, within its seconds. The process prints what came of the cases, and the most memory
+that it took.
+"""
+
+import io
+import json
+import random
+import signal
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fuzz_checkpoints import HUGE, NAMES, SECONDS, TooSlow, most_memory, places, stop
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from nextpixel import GatedPixelCNN
+from nextpixel.codec.archive import compress_files
+from nextpixel.codec.container import CODED, MODEL, Reader, Writer
+from nextpixel.codec.entries import Entry
+from nextpixel.codec.errors import CodecError
+from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
+from nextpixel.models.core import ImageModel
+from nextpixel.settings.codec import CompressConfig
+
+
+@dataclass
+class Whole:
+    """An archive that is intact, in parts."""
+
+    data: bytes
+    reader: Reader
+    blocks: list[tuple[int, bytes]]
+    files: dict[str, bytes]
+    model: ImageModel | None
+
+
+def wholes(place: Path) -> list[Whole]:
+    """The same pictures with a model from elsewhere, and with the model inside."""
+    torch.manual_seed(0)
+    model = GatedPixelCNN(levels=256, features=4, layers=1, kernel_size=3, head="logistic").eval()
+    source, values = place / "in", np.random.default_rng(0)
+    (source / "deep").mkdir(parents=True)
+    info = PngInfo()
+    info.add_text("Title", "noise")
+    for name in ("1.png", "2.png", "3.png", "deep/4.bmp", "deep/text.png"):
+        picture = Image.fromarray(values.integers(100, 130, (5, 6), dtype=np.uint8))
+        picture.save(source / name, **({"pnginfo": info} if "text" in name else {}))
+    (source / "photo.jpg").write_bytes(b"kept as it is")
+    found = []
+    for inside in (False, True):
+        archive = place / f"{inside}.npx"
+        compress_files(model, [source], archive, CompressConfig(include_model=inside, together=2))
+        given = None if inside else model
+        written = decompress_files(given, archive, place / f"{inside}")
+        files = {
+            path.relative_to(place / f"{inside}").as_posix(): path.read_bytes() for path in written
+        }
+        data = archive.read_bytes()
+        reader = Reader(io.BytesIO(data))
+        blocks = [reader.block(number) for number in range(len(reader.entries))]
+        found.append(Whole(data, reader, blocks, files, given))
+    return found
+
+
+def damaged(moment: random.Random, data: bytes) -> bytes:
+    """A few bytes are others, are missing, or are too many."""
+    changed = bytearray(data)
+    for _ in range(moment.randint(1, 3)):
+        at = moment.randrange(len(changed) + 1)
+        match moment.randrange(5):
+            case 0 if at < len(changed):
+                changed[at] ^= 1 << moment.randrange(8)
+            case 1 if at < len(changed):
+                changed[at] = moment.randrange(256)
+            case 2:
+                del changed[at : at + moment.choice((1, 2, 8, len(changed)))]
+            case 3:
+                changed[at:at] = moment.choice((b"\xff" * 8, b"\x80\x80\x80\x80\x01", b"\0", b"7"))
+            case _:
+                changed[at : at + 4] = b"\xff\xff\xff\x7f"
+    return bytes(changed)
+
+
+def edited(moment: random.Random, text: str) -> str:
+    """JSON of which a part is another; other text is damaged."""
+    try:
+        value = json.loads(text)
+        holder, key = moment.choice(places(value))
+    except (ValueError, IndexError):
+        return moment.choice([*NAMES, "[" * 5000, '{"before":[["IHDR",""]]}', '{"alpha":[1]}'])
+    other: list[Any] = [*HUGE, *NAMES[:4], None, [], {}, [["tEXt", "AAAA"]], True, 0.5]
+    holder[key] = moment.choice(other)
+    return json.dumps(value)
+
+
+def forged(moment: random.Random, whole: Whole) -> tuple[bytes, bool]:
+    """With checksums that are right, and whether pictures must still be what they were."""
+    which, exact = moment.randrange(len(whole.blocks)), True
+    file = io.BytesIO()
+    writer = Writer(file, whole.reader.header)
+    how = moment.choice(("body", "body", "body", "name", "note", "kind", "model"))
+    if how == "model":
+        which = len(whole.blocks) - 1
+    for number, (kind, body) in enumerate(whole.blocks):
+        entries = list(whole.reader.entries[number])
+        if number == which:
+            if how in ("body", "model"):
+                exact = kind in (CODED, MODEL)
+                if kind == MODEL and moment.random() < 0.5:
+                    body = _with_config(moment, body)
+                else:
+                    body = damaged(moment, body) if body else body
+            elif how == "kind":
+                kind, exact = moment.choice((0, 1, 2, 3, 4, 5, 200)), False
+            elif entries:
+                place = moment.randrange(len(entries))
+                name, note = entries[place].name, entries[place].note
+                if how == "name":
+                    name = moment.choice([*NAMES, "1.png", "photo.jpg/x", "DEEP/4.bmp", name + "/"])
+                else:
+                    note = edited(moment, note)
+                entries[place], exact = Entry(name, note), False
+        writer.add(kind, body, entries)
+    writer.finish()
+    return file.getvalue(), exact
+
+
+def _with_config(moment: random.Random, body: bytes) -> bytes:
+    """The model with another configuration."""
+    start = body.index(b"{")
+    end = start + json.JSONDecoder().raw_decode(body[start:].decode("latin-1"))[1]
+    text = edited(moment, body[start:end].decode()).encode()
+    length, digits = len(text), bytearray()
+    while length >= 128:
+        digits.append(length % 128 + 128)
+        length //= 128
+    return bytes([*digits, length]) + text + body[end:]
+
+
+def restored(archive: Path, whole: Whole, out: Path, exact: bool, came: Counter[str]) -> None:
+    """Lists, verifies and restores an archive."""
+    wrong = []
+    for what, read in (
+        ("listed", lambda: list_archive(archive)),
+        ("verified", lambda: verify_archive(whole.model, archive)),
+        ("restored", lambda: decompress_files(whole.model, archive, out)),
+    ):
+        try:
+            read()
+            came[what] += 1
+        except (CodecError, OSError) as error:
+            assert "\n" not in str(error), error
+            came["refused"] += 1
+    for path in sorted(out.rglob("*"), reverse=True):
+        if path.is_file():
+            name = path.relative_to(out).as_posix()
+            if exact and path.read_bytes() != whole.files.get(name):
+                wrong.append(name)
+            path.unlink()
+        else:
+            path.rmdir()
+    assert not wrong, wrong
+
+
+def fuzz(count: int, seed: int) -> dict[str, int]:
+    """How many archives were refused and read; raises at the first that was read wrongly."""
+    moment, came = random.Random(seed), Counter[str]()
+    signal.signal(signal.SIGALRM, stop)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        every = wholes(place)
+        archive = place / "case.npx"
+        for number in range(count):
+            whole = every[number % 2]
+            data, exact = forged(moment, whole)
+            if number % 4 < 2:
+                data, exact = damaged(moment, whole.data), True
+            archive.write_bytes(data)
+            signal.alarm(SECONDS)
+            try:
+                restored(archive, whole, place / "out", exact, came)
+            except (Exception, TooSlow) as error:
+                kept = Path(tempfile.gettempdir()) / f"archive-{seed}-{number}.npx"
+                kept.write_bytes(data)
+                raise AssertionError(f"case {number} of seed {seed}, kept as {kept}") from error
+            finally:
+                signal.alarm(0)
+            came["cases"] += 1
+            assert not (place / "in" / "case.npx").exists()
+    return dict(came) | {"megabytes": most_memory() // 2**20}
+
+
+if __name__ == "__main__":
+    print(json.dumps(fuzz(int(sys.argv[1]), int(sys.argv[2]))))
