@@ -169,7 +169,7 @@ def test_windows_are_sums_and_the_score_is_their_largest() -> None:
 
 
 def test_a_model_of_several_orders_looks_in_all_of_them() -> None:
-    """The map is the mean over orders, and -log p that of the mixture; so says a table's row, too."""
+    """The map is the mean over orders, and -log p that of the mixture."""
     model = build("gated-orders")
     x = images(model, 2, (4, 5))
     found = anomaly_map(model, x, windows=(3,))
