@@ -102,8 +102,10 @@ def surprises(run: Path, name: str, images: np.ndarray, *, mirrored: bool = Fals
 
 def typical(run: Path, name: str, good: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Distances of images from what is typical of good ones."""
-    model, place = load(run), Path("runs") / "kolektor_scores" / "typicality"
+    model, digest = load(run), read_card(run).weights_sha256 or ""
+    place = Path("runs") / "kolektor_scores" / f"{digest[:12]}_typicality.safetensors"
     if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
         save_typicality(fit_typicality(model, (image[None, None] for image in good)), place)
     fitted = load_typicality(place)
     found = kept(run, f"{name}_typicality", images, lambda x: {"d": fitted.distance(model, x)})
