@@ -6,6 +6,7 @@ time, in about a minute.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,20 +25,24 @@ from nextpixel import (
     GatedPixelCNN,
     PixelCNN,
     RowLSTM,
+    complete,
     load_data,
     sample,
     surprise_map,
 )
 from nextpixel.analysis.receptive_fields import receptive_field
 from nextpixel.cache import Cache
+from nextpixel.front.skew import Skew
 from nextpixel.layers.inputs import OrdinalInput
 from nextpixel.layers.masks import colour_mask
 from nextpixel.scoring import log_prob_map
+from nextpixel.steps import Step
 from nextpixel.walk import walk
 
 FOLDER = Path(__file__).parent / "figures"
 
 SEEN, UNSEEN, TARGET, FUTURE, VERTICAL = "#4c78a8", "#e45756", "#222222", "#eeeeee", "#9ecae9"
+LIGHT_BLUE, LIGHT_RED = "#c9d9ea", "#f4b6b2"
 RGB = ["#d62728", "#2ca02c", "#1f77b4"]
 
 
@@ -55,6 +61,8 @@ def main() -> None:
     two_stacks()
     pixel_rnn()
     walk_in_progress()
+    fronts_in_motion()
+    completion_in_motion()
     images = digits("train")
     honest, honest_curve = train(seeded(), images)
     leaky = seeded()
@@ -205,6 +213,82 @@ def walk_in_progress() -> None:
     handles = [Patch(facecolor=colour, label=name) for name, colour in kinds.items()]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     save(figure, "walk.svg")
+
+
+def fronts_in_motion() -> None:
+    """A walk in raster order and one by fronts, a step of each in every frame."""
+    side, reach = 12, PixelCNN(levels=2, features=4, layers=3).reach
+    walks = []
+    for name, raster in (("raster order", True), ("fronts", False)):
+        skew = Skew.of(reach, range(side), side, batch=1, raster=raster)
+        rows, columns, alive = skew.pixels(torch.tensor(skew.times))
+        steps = [(r[here], c[here]) for r, c, here in zip(rows, columns, alive, strict=True)]
+        walks.append((name, [step for step in steps if len(step[0])]))
+    frames = []
+    for time in range(max(len(steps) for _, steps in walks) + 12):
+        panels = []
+        for name, steps in walks:
+            done = min(time + 1, len(steps))
+            colours = np.full((side, side), FUTURE, dtype=object)
+            for before in steps[:done]:
+                colours[before] = VERTICAL
+            if time < len(steps):
+                colours[steps[time]] = TARGET
+            panels.append(captioned(colours, f"{name}: step {done} of {len(steps)}"))
+        frames.append(np.concatenate(panels, axis=1))
+    moving(frames, "fronts.gif", milliseconds=90)
+
+
+def completion_in_motion() -> None:
+    """A completion of a scratch, a hole and a single pixel, a step in every frame."""
+    torch.manual_seed(0)
+    model = PixelCNN(levels=2, features=4, layers=1, first_kernel_size=5)
+    known = torch.ones(14, 30, dtype=torch.bool)
+    known[torch.arange(1, 9), torch.arange(3, 11)] = known[5:9, 18:22] = known[11, 27] = False
+    visits: list[tuple[Step, Tensor, Tensor]] = []
+
+    def record(steps: Iterable[Step], _: int) -> Iterator[Step]:
+        for step in steps:
+            rows, columns, _ = step.front.skew.pixels(torch.tensor([step.front.time]))
+            rows, columns = (place[0][step.slots] for place in (rows, columns))
+            visits.append((step, rows + step.part.rows.start, columns + step.part.columns.start))
+            yield step
+
+    x = torch.zeros(1, 1, *known.shape, dtype=torch.int64)
+    complete(model, x, known, particles=1, progress=record)
+    colours, frames = np.where(known, FUTURE, LIGHT_RED).astype(object), []
+    for number, (step, rows, columns) in enumerate(visits, 1):
+        part = colours[step.part.rows, :][:, step.part.columns]
+        part[part == FUTURE] = LIGHT_BLUE
+        colours[np.ix_(step.part.rows, step.part.columns)] = part
+        shown = colours.copy()
+        shown[rows, columns] = TARGET
+        colours[rows, columns] = SEEN
+        frames.append(captioned(shown, f"step {number} of {len(visits)}"))
+    frames += [captioned(colours, f"{len(visits)} steps")] * 12
+    moving(frames, "completion.gif", milliseconds=180)
+
+
+def captioned(colours: np.ndarray, text: str, cell: int = 16) -> np.ndarray:
+    """Cells with white lines between them, and a line of text above, (height, width, 3)."""
+    height, width = colours.shape
+    picture = Image.new("RGB", (width * cell + 24, height * cell + 36), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((12, 6), text, "#222222", ImageFont.load_default(14))
+    for row, column in np.ndindex(height, width):
+        left, top = 12 + column * cell, 28 + row * cell
+        draw.rectangle((left, top, left + cell - 2, top + cell - 2), colours[row, column])
+    return np.asarray(picture)
+
+
+def moving(frames: list[np.ndarray], name: str, milliseconds: int) -> None:
+    """Writes an animation that begins anew at its end."""
+    first, *others = (
+        Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+        for frame in frames
+    )
+    first.save(FOLDER / name, save_all=True, append_images=others, duration=milliseconds, loop=0)
+    print(f"{name}: {(FOLDER / name).stat().st_size / 1000:.0f} kB")
 
 
 def leak(

@@ -26,6 +26,7 @@ from nextpixel import complete, load, load_data, sample
 from nextpixel.checkpoint import read_card
 from nextpixel.data.image_files import grid
 from nextpixel.scoring import log_prob_map
+from nextpixel.settings.preparation import Preparation
 
 sys.path.append(str(Path(__file__).parents[1] / "experiments"))
 
@@ -77,7 +78,7 @@ def completions(
     name: str, source: str, *, pictures: int, draws: int = 8, background: int = 255
 ) -> None:
     """A test picture in each row, what the model is given of it, and completions of the rest."""
-    test = load_data(source, levels=LEVELS).test
+    test = load_data(source, Preparation(levels=LEVELS)).test
     places = np.linspace(0, len(test) - 1, pictures).astype(int)
     x = torch.from_numpy(np.asarray(test.images)[places]).long()
     labels = torch.from_numpy(np.asarray(test.labels)[places]).long()
@@ -100,7 +101,7 @@ def completions(
 
 def likelihood_map(source: str) -> None:
     """Test images of Fashion-MNIST, and the bits that the model spends on each pixel."""
-    test = load_data(source, levels=LEVELS).test
+    test = load_data(source, Preparation(levels=LEVELS)).test
     x = torch.from_numpy(np.asarray(test.images[:8])).long()
     labels = torch.from_numpy(np.asarray(test.labels[:8])).long()
     bits = -log_prob_map(load("fashion-mnist"), x, labels)[:, 0] / math.log(2)

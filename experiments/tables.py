@@ -395,6 +395,27 @@ def seconds() -> str:
     return table(["pretrained model", "1 image", "16 images", "64 images"], rows)
 
 
+def codec_speed() -> str:
+    """The codec beside float32 passes and samples, see `benchmarks/codec.py`."""
+    r = results("codec_speed")
+    if r is None:
+        return "Not measured yet."
+    rows = [
+        [
+            f"`{name}`, {found['images']}",
+            f"{found['float32_passes']:.1f}",
+            f"{found['samples']:.1f}",
+            f"{found['coding_share_of_encoding']:.0%}, {found['coding_share_of_decoding']:.0%}",
+            f"{found['encoding_mb_per_second']:.2g}, {found['decoding_mb_per_second']:.2g}",
+        ]
+        for name, found in r["models"].items()
+    ]
+    head = ["model", "exact pass, float32 passes", "decoding, samples", "entropy coding", "MB/s"]
+    threads = f"{r['threads']} thread{'s' * (r['threads'] > 1)}"
+    said = f"`{r['command']}`: {threads}, processor time. Pairs are of encoding and decoding."
+    return f"{table(head, rows)}\n\n{said}"
+
+
 def speed() -> str:
     """Training and sampling beside other implementations, see `benchmarks/peers.py`."""
     r = results("training_speed")
@@ -638,6 +659,7 @@ TABLES: dict[str, Callable[[], str]] = {
         seconds,
         test_evaluations,
         codec,
+        codec_speed,
         speed,
         steps,
         profile,

@@ -231,7 +231,8 @@ def _mask(known: Any, shape: torch.Size) -> Tensor:
         everywhere: Tensor = known.expand(shape)
     except RuntimeError:
         shapes = f"{tuple(known.shape)} does not broadcast to that of x, {tuple(shape)}"
-        raise UsageError(f"the shape of ‹known›, {shapes}; give for example (H, W)") from None
+        forms = "(H, W), (C, H, W), (C, 1, 1) or (B, 1, H, W)"
+        raise UsageError(f"the shape of ‹known›, {shapes}; give for example {forms}") from None
     return everywhere
 
 

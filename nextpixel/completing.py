@@ -123,7 +123,12 @@ def _orders(model: ImageModel, known: Tensor, order: Order | None) -> list[Order
     """The order in which each image is drawn."""
     if order is not None or len(model.orders) == 1:
         return [known_order(model.orders, order)] * len(known)
-    return [best_order(model, mask) for mask in known]
+    found: dict[bytes, Order] = {}
+    masks = [mask.numpy().tobytes() for mask in known.cpu()]
+    for key, mask in zip(masks, known, strict=True):
+        if key not in found:
+            found[key] = best_order(model, mask)
+    return [found[key] for key in masks]
 
 
 def _by_order(orders: list[Order]) -> list[tuple[Order, list[int]]]:

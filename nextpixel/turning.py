@@ -40,8 +40,9 @@ def turned(
         The turned images, and the values with turned maps and what the model is told.
     """
     maps = [part.per_pixel for part in model.conditions]
+    squares = [order.square for order in orders]
     given = tuple(
-        turn_each(orders, value) if per_pixel else value
+        turn_each(squares, value) if per_pixel else value
         for per_pixel, value in zip(maps, values, strict=False)
     )
     return turn_each(orders, x), (*given, *told(model, orders, x.device))
@@ -71,9 +72,9 @@ def visiting_order(
     Within a scale that is raster order, or another order that the model knows.
     """
     order = known_order(model.orders, order)
-    size = order.size(height, width)
+    size, back = order.size(height, width), order.back
     return [
-        Site(channel, *order.back.pixel(row * scale.step, column * scale.step, size))
+        Site(back.colour(channel), *back.pixel(row * scale.step, column * scale.step, size))
         for scale in model.scales()
         for channel, row, column in raster_order(
             model.channels, -(-size[0] // scale.step), -(-size[1] // scale.step)
@@ -93,7 +94,13 @@ def best_order(model: ImageModel, known: Bool[Tensor, "..."]) -> Order:
         known: True where a sub-pixel is known, (…, C, H, W); of several images all count.
     """
     masks = known.cpu().flatten(0, -4) if known.ndim > 3 else known.cpu()[None]
-    return max(model.orders, key=lambda order: _pairs(model, order.turn(masks)))
+
+    def pairs(order: Order) -> int:
+        return _pairs(model, order.turn(masks))
+
+    # Pairs of different pixels do not depend on the colours' order, nor others on that of pixels.
+    square = max((order for order in model.orders if not order.colours), key=pairs)
+    return max((order for order in model.orders if order.square == square), key=pairs)
 
 
 def _pairs(model: ImageModel, known: Tensor) -> int:

@@ -67,7 +67,7 @@ def walk(
         row, column = divmod(step.front.time, skew.lag)  # of one slot
         row, column = row + skew.rows.start + part.rows.start, column + part.columns.start
         row, column = row * part.step, column * part.step
-        site = Site(step.channel, *images.upright(row, column))
+        site = Site(*images.upright(step.channel, row, column))
         yield site, log_pmf[0] if images.single else log_pmf
         images.take_in(step.channel, row, column)
 
@@ -117,7 +117,7 @@ def fronts(
         lanes = torch.unflatten(log_pmf, 0, (step.front.skew.slots, -1))[step.slots].transpose(0, 1)
         row, column = _places(step)
         yield (
-            Sites(step.channel, *images.upright(row, column)),
+            Sites(*images.upright(step.channel, row, column)),
             lanes[0] if images.single else lanes,
         )
         images.take_in(step.channel, row, column)
@@ -139,15 +139,16 @@ class _Turned:
     order: Order
     single: bool
 
-    def upright(self, row: Any, column: Any) -> tuple[Any, Any]:
+    def upright(self, channel: int, row: Any, column: Any) -> tuple[int, Any, Any]:
         """Where sites of the turned images are in x."""
-        return self.order.back.pixel(row, column, (self.seen.shape[2], self.seen.shape[3]))
+        back, size = self.order.back, (self.seen.shape[2], self.seen.shape[3])
+        return back.colour(channel), *back.pixel(row, column, size)
 
     def take_in(self, channel: int, row: Any, column: Any) -> None:
         """Copies what the caller has written at sites of the turned images."""
-        if self.order.flips:
-            above, left = self.upright(row, column)
-            self.seen[:, channel, row, column] = self.x[:, channel, above, left]
+        if self.order.copies:
+            colour, above, left = self.upright(channel, row, column)
+            self.seen[:, channel, row, column] = self.x[:, colour, above, left]
 
 
 def _checked_steps(

@@ -28,6 +28,8 @@ OTHER: dict[str, Any] = {
     "position_waves": 2,
     "value_features": 2,
     "orders": 2,
+    "colour_orders": 3,
+    "linear_prediction": True,
 }
 
 
@@ -40,8 +42,7 @@ def test_every_option_reaches_every_network(
     names = {field.name for field in fields(NETWORKS[kind])} - {*DECIDED_BY_DATA}
     if kind == "diagonal-bilstm":
         names -= {"kernel_size"}  # another name of the first kernel's
-    if not categorical:
-        names -= {"value_features"}
+    names -= {"linear_prediction" if categorical else "value_features"}
     wanted = {name: OTHER[name] for name in names}
     choice = ModelChoice(model=kind, network=wanted, scale=scale)
     with torch.device("meta"):

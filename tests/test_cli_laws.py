@@ -191,6 +191,11 @@ HIDDEN = {
     "left": lambda row, column: column < 3,
     "right": lambda row, column: column >= 3,
     "centre": lambda row, column: 1 <= row < 3 and 1 <= column < 5,
+    "scratches": lambda row, column: (
+        column in (1 + row // 2, 4 - row // 3) or row == 1 + column // 4
+    ),
+    "between": lambda row, column: row % 2 == 1 or column % 2 == 1,
+    "all": lambda row, column: True,  # noqa: ARG005
 }
 
 
@@ -207,6 +212,8 @@ COMPLETIONS: dict[str, tuple[list[object], dict[str, Any]]] = {
     "coldest": (["--temperature", 0], {"temperature": 0.0}),
     "seed": (["--seed", 4], {"seed": 4}),
     "particles": (["--hide", "left", "--particles", 3], {"hide": "left", "particles": 3}),
+    "a colour": (["--hide", "all", "--known", 1], {"hide": "all", "colours": [1]}),
+    "two colours": (["--known", "0,2"], {"colours": [0, 2]}),
     "valid": (["--split", "valid"], {"split": "valid"}),
     "train": (["--split", "train"], {"split": "train"}),
     "class": (["--class", "green"], {"labels": [1] * 4}),
@@ -217,10 +224,12 @@ COMPLETIONS: dict[str, tuple[list[object], dict[str, Any]]] = {
 def completions_wanted(world: World, **options: Any) -> Tensor:
     n, split = options.pop("n", 4), options.pop("split", "test")
     labels = options.pop("labels", world.labels(split, slice(n)).tolist())
+    known = known_of(options.pop("hide", "bottom")).repeat(3, 1, 1)
+    known[options.pop("colours", [])] = True
     return complete(
         load(world.classes),
         world.x(split, slice(n)),
-        known_of(options.pop("hide", "bottom")),
+        known,
         draws=options.pop("draws", 2),
         condition=torch.tensor(labels),
         generator=seeded(options.pop("seed", 0)),

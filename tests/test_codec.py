@@ -213,6 +213,54 @@ def test_a_fingerprint_is_of_the_integers_and_of_what_is_no_default() -> None:
     assert fingerprint(exact(build("gated-classes"))) != mine
 
 
+@pytest.mark.parametrize("name", ["gated-rgb", "gated-binary", "gated-logistic"])
+def test_a_number_belongs_to_the_value_whose_frequencies_hold_it(name: str) -> None:
+    model = exact(build(name))
+    x, values = images(model, 2, (4, 3)), given(model, 2, (4, 3))
+    some = cumulative(model(x, values), x, model.channels - 1)
+    rows, last = some.rows(), (1 << precision(model.levels)) - 1
+    every = np.arange(model.levels + 1)
+    assert np.array_equal(some.at(np.broadcast_to(every, rows.shape)), rows)
+    inside = np.random.default_rng(0).integers(last, size=len(rows))
+    for value in range(model.levels):
+        for numbers in (rows[:, value], rows[:, value + 1] - 1, inside, np.full(len(rows), last)):
+            values, bounds = some.find(numbers)
+            assert np.array_equal(values, np.count_nonzero(rows <= numbers[:, None], axis=1) - 1)
+            assert np.array_equal(
+                bounds, np.stack([rows[np.arange(len(rows)), v] for v in (values, values + 1)], 1)
+            )
+
+
+@pytest.mark.parametrize("at_once", [5, 40, 1000])
+def test_an_exact_convolution_is_that_of_torch_in_blocks_of_any_size(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nextpixel.codec.exact._SUMS_AT_ONCE", at_once)
+    generator = torch.Generator().manual_seed(0)
+    x = Dyadic().rounded(torch.randn(3, 20, 6, 5, dtype=torch.float64, generator=generator), 10)
+    for rows, columns in ((3, 5), (1, 2), (2, 3)):
+        weight = torch.randn(4, 20, rows, columns, dtype=torch.float64, generator=generator)
+        weight, beside = Dyadic().rounded(weight, 12), columns // 2
+        weight[:, :, -1, -1] = 0  # as a mask does
+        for bias in (None, weight[:, 0, 0, 0]):
+            padded = nn.functional.pad(x, (beside, beside))
+            right = nn.functional.conv2d(padded, weight, bias)
+            assert torch.equal(Dyadic().convolved(x, weight, bias, beside), right)
+            assert torch.equal(Dyadic().convolved(padded, weight, bias, 0, beside), right)
+
+
+def test_gates_are_products_of_the_tables_at_rounded_sums() -> None:
+    units = torch.tensor([-(1 << 21), -13000, -12288, -1, 0, 1, 700, 12287, 12288, 1 << 21])
+    # Ties go to even multiples of 2^-10, and sums have up to 28 places.
+    sums = torch.cat([(units + d) / 1024 for d in (0, 0.5, -0.5, 2**-18, 0.5 - 2**-18)]).double()
+    y = torch.stack([sums, sums.flip(0)], dim=1)
+    places = (y * 1024).round().clamp(-12288, 12288) / 1024
+    values = (torch.stack([places[:, 0].tanh(), places[:, 1].sigmoid()]) * 4096).round() / 4096
+    right = ((values[0] * values[1]) * 1024).round() / 1024
+    assert torch.equal(Dyadic().gate(y.clone())[:, 0], right)
+    assert torch.equal(Dyadic().gate(y.T[None, :, None].contiguous())[0, 0, 0], right)
+
+
 class Fixed(Cumulative):
     """Distributions with given bounds."""
 

@@ -136,6 +136,7 @@ def test_the_data_of_a_pretrained_model_are_named(capsys: pytest.CaptureFixture[
         (SampleRequest, {"n": 0}, "n=0 must be at least 1"),
         (CompletionRequest, {"class_": "all"}, "class_=all is for samples"),
         (CompletionRequest, {"draws": 0}, "draws=0 must be at least 1"),
+        (CompletionRequest, {"known": (0, -1)}, "known= must be at least 0, not -1"),
         (InterpolationRequest, {"steps": 1}, "steps=1 must be at least 2"),
         (InspectionRequest, {"image": -1}, "image=-1 must be at least 0"),
     ],
@@ -149,5 +150,8 @@ def test_the_hidden_part_is_where_it_says() -> None:
     assert hidden_part("top", 4, 2).tolist() == [[True, True]] * 2 + [[False, False]] * 2
     assert hidden_part("right", 1, 4).tolist() == [[False, False, True, True]]
     assert hidden_part("centre", 4, 4).sum() == 4
+    assert hidden_part("between", 2, 3).tolist() == [[False, True, False], [True, True, True]]
+    assert hidden_part("all", 1, 2).all() and hidden_part("scratches", 1, 1).all()
+    assert hidden_part("scratches", 24, 24).sum() < 24 * 24 / 8
     with pytest.raises(UsageError, match="hide=middle must be one of"):
         hidden_part("middle", 2, 2)

@@ -80,10 +80,10 @@ class Probe:
         return map_values(lambda value: value.expand(len(x), *value.shape[1:]), given)
 
     def _turned(self, value: Tensor) -> Tensor:
-        return self.order.turn(value.cpu()) if value.ndim == 4 else value.cpu()
+        return self.order.square.turn(value.cpu()) if value.ndim == 4 else value.cpu()
 
     def _upright(self, value: Tensor) -> Tensor:
-        return self.order.turn_back(value) if value.ndim == 4 else value
+        return self.order.square.turn_back(value) if value.ndim == 4 else value
 
     def images(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """Random images."""
@@ -129,7 +129,8 @@ class Probe:
 
     def upright(self, site: Site, shape: tuple[int, int]) -> Site:
         """The site of an image that a site of the turned image is."""
-        return Site(site.channel, *self.order.back.pixel(site.row, site.column, shape))
+        back = self.order.back
+        return Site(back.colour(site.channel), *back.pixel(site.row, site.column, shape))
 
     def depends(self, shape: tuple[int, int], draws: int, *, training: bool = False) -> Tensor:
         """The dependency matrix in the model's order, found on several random images."""

@@ -75,7 +75,8 @@ def receptive_field(
         [f for f in found if f is not None] or [probe.changes(shape)[_numbers(outputs, shape)]]
     )
     seen = seen.any(dim=0).view(-1, *shape, probe.channels).permute(0, 3, 1, 2)
-    return probe.order.turn_back(seen)
+    places = [probe.order.colour(channel) for channel in range(probe.channels)]
+    return probe.order.turn_back(seen)[places]
 
 
 def receptive_field_picture(

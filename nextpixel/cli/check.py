@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from nextpixel.cli.readers import Model, Whole, parse_size
-from nextpixel.orders import OrderName
 
 __all__ = ["check"]
 
@@ -13,7 +12,7 @@ def check(
     /,
     *,
     size: str = "4x5",
-    order: OrderName | None = None,
+    order: str | None = None,
     picture: Path | None = None,
     field: Whole = 15,
 ) -> None:

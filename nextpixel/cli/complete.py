@@ -37,9 +37,9 @@ def complete(
     A `.png` shows a row for each image: the original, what the model was given, and the draws. An
     `.npy` holds the draws, (n, draws, C, H, W), and a folder gets a file for each. If the hidden
     part is at the bottom, draws are from the exact conditional distribution. Otherwise known pixels
-    below or to the right of a hidden one inform it by particles: scratches and small gaps are
-    mended, but a large part above known pixels hardly. The effective number of walkers says how
-    well that went.
+    that come after a hidden one inform it by particles: scratches and small gaps are mended, but a
+    large part above known pixels hardly. The effective number of walkers says how well that went. A
+    model of several orders takes the one in which the most that is known comes first.
     """
     requested, drawing = CompletionRequest(**request.values()), SampleConfig(**config.values())
     check_at_least(1, enlarge=enlarge)
@@ -63,6 +63,8 @@ def complete(
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
     completions = f"{draws} completion{'s' * (draws > 1)}"
     print(f"{completions} of {'each of ' * (n > 1)}{images_words(n)} of {height}×{width}: {out}")
+    if drawn.orders:
+        print(f"order     {', '.join(dict.fromkeys(drawn.orders))}")
     if drawn.effective is not None:
         print(_walkers_line(drawn.effective, requested.particles, drawn.log_evidence))
     if not out.suffix and drawn.shown_otherwise:

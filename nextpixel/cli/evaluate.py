@@ -9,7 +9,6 @@ from nextpixel.cli.readers import Device, Json, Model, Whole
 from nextpixel.cli.words import images_words
 from nextpixel.cli.work import say_evaluation
 from nextpixel.errors import UsageError
-from nextpixel.orders import OrderName
 from nextpixel.settings.requests import DataRequest
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def evaluate(
     against: Model | None = None,
     cluster: str | None = None,
     importance_samples: Whole = 0,
-    order: OrderName | None = None,
+    order: str | None = None,
     json: Json = False,
     device: Device = "auto",
 ) -> None:

@@ -75,6 +75,10 @@ def _table(text: str) -> tuple[int | float, ...] | str:
     return text if text == "auto" else tuple(_number(part) for part in text.split(","))
 
 
+def _channels(text: str) -> tuple[int, ...]:
+    return tuple(_whole(part) for part in text.split(","))
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """A side such as 32, or 48x64 for height and width.
 
@@ -101,6 +105,7 @@ READERS: dict[Any, tuple[Any, Callable[[str], Any] | None]] = {
     "missing": (str, _number),
     "pixels": (Several, _pixel),
     "only": (Several, str),
+    "known": (str, _channels),
     "field_pixel": (str, _pixel),
     "validation": (float, _share_or_number),
     "test": (float, _share_or_number),

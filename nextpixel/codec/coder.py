@@ -96,7 +96,6 @@ class Decoder:
 
     def decode(self, distributions: Cumulative) -> Integers:
         """The next n symbols, of n sites."""
-        distributions = distributions.complete()
         if self._lanes <= _FEW:
             return self._one_by_one(distributions)
         values, done = np.empty(len(distributions), dtype=np.int64), 0
@@ -115,8 +114,7 @@ class Decoder:
         lanes = slice(self._lane, self._lane + len(distributions))
         x = self._states[lanes]
         numbers = x & (1 << self._places) - 1
-        values = distributions.find(numbers)
-        bounds = distributions.at(np.stack([values, values + 1], axis=1))
+        values, bounds = distributions.find(numbers)
         x = (bounds[:, 1] - bounds[:, 0]) * (x >> self._places) + numbers - bounds[:, 0]
         low = x < _LOWEST
         words = self._words[self._read : self._read + np.count_nonzero(low)]

@@ -58,54 +58,68 @@ WEIGHTS = 12
 """Binary places of weights and biases."""
 _MOST_WEIGHT = 512
 _FEW_INPUTS = 20  # torch's own convolution is faster up to about so many features
+_SUMS_AT_ONCE = 2048  # of each feature
 
 
 class Dyadic:
     """The arithmetic of multiples of powers of two: see the top of this file."""
 
-    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int) -> Tensor:
+    def convolved(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int, zeros: int = 0
+    ) -> Tensor:
         """A convolution, tap by tap: sums have no order, and torch has no fast one in float64."""
         outputs, inputs, rows, columns = weight.shape
         if rows * columns == 1 or inputs < _FEW_INPUTS:
             return functional.conv2d(x, weight, bias, padding=(0, beside))
-        x = functional.pad(x, (beside, beside))
+        # Rows are laid end to end, with the zeros between two of them once, and a tap is a slice.
         batch, _, height, width = x.shape
-        # A tap is a slice of the rows laid end to end; where it runs over an end is cut off.
-        ends, length = x.flatten(2), (height - rows) * width + width - columns + 1
-        y = x.new_zeros(batch, outputs, (height - rows + 1) * width)
-        if bias is not None:
-            y += bias[:, None]
-        for row, column in itertools.product(range(rows), range(columns)):
-            tap, start = weight[:, :, row, column], row * width + column
-            if tap.any():
-                y[:, :, :length].baddbmm_(
-                    tap.contiguous().expand(batch, -1, -1), ends[:, :, start : start + length]
-                )
-        found = y.view(batch, outputs, -1, width)
-        return found[:, :, :, : width - columns + 1].contiguous()
+        width, beside, high = width - 2 * zeros, beside + zeros, height - rows + 1
+        pitch, wide = width + beside, width + 2 * beside - columns + 1
+        ends = x.new_zeros(batch, inputs, height * pitch + beside)
+        rows_of = torch.unflatten(ends[:, :, beside:], 2, (height, pitch))
+        rows_of[..., :width] = x.narrow(3, zeros, width)
+        taps = weight.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
+        some = taps.ne(0).flatten(1).any(dim=1).tolist()
+        places = [row * pitch + column for row in range(rows) for column in range(columns)]
+        read = [(tap, place) for tap, place, any_ in zip(taps, places, some, strict=True) if any_]
+        y = x.new_empty(batch, outputs, high * pitch)
+        length = (high - 1) * pitch + wide
+        # Of so many sums at once, which stay in the cache until all taps are added.
+        most = _SUMS_AT_ONCE if x.device.type == "cpu" else batch * length
+        images, at_once = max(1, most // length), max(1, min(most, length))
+        for first, start in itertools.product(range(0, batch, images), range(0, length, at_once)):
+            stop = min(start + at_once, length)
+            sums = y[first : first + images, :, start:stop]
+            if bias is None:
+                sums.zero_()
+            else:
+                sums.copy_(bias[:, None])
+            for tap, place in read:
+                seen = ends[first : first + images, :, start + place : stop + place]
+                if len(seen) == 1:
+                    sums[0].addmm_(tap, seen[0])
+                else:
+                    sums.baddbmm_(tap.expand(len(seen), -1, -1), seen)
+        return torch.unflatten(y, 2, (high, pitch))[..., :wide].contiguous()
 
     def rounded(self, y: Tensor, places: int) -> Tensor:
         """To the nearest multiple of 2^-places, ties to even, within ±2^11; in place."""
-        # In the binade of `shift`, float64 holds the multiples of 2^-places and no others.
-        shift = 1.5 * 2.0 ** (52 - places)
-        return y.clamp_(-_LARGEST, _LARGEST).add_(shift).sub_(shift)
+        return y.clamp_(-_LARGEST, _LARGEST).add_(_shift(places)).sub_(_shift(places))
 
     def gate(self, y: Tensor, into: Tensor | None = None) -> Tensor:
-        """tanh(a) ⊙ σ(b) of the halves of y, multiples of 2^-10 (B, 2F, …)."""
-        found = _looked_up(
-            y, _places("tσ", y.shape[1] // 2, y.device).view(-1, *[1] * (y.ndim - 2))
-        )
-        a, b = found.chunk(2, dim=1)
-        return self.rounded(torch.mul(a, b, out=into), FEATURES)
+        """tanh(a) ⊙ σ(b) of the halves of y (B, 2F, …); it overwrites y, sums of products."""
+        zeros = _places("tσ", y.shape[1] // 2, y.device).view(-1, *[1] * (y.ndim - 2))
+        a, b = _looked_up(y, zeros).chunk(2, dim=1)
+        return torch.mul(a, b, out=into).add_(_shift(FEATURES)).sub_(_shift(FEATURES))
 
     def cell(self, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
-        """One step of an LSTM; it overwrites the gates, sums that are rounded first."""
+        """One step of an LSTM; it overwrites the gates, sums of products."""
         width = c.shape[-1]
-        found = _looked_up(self.rounded(gates, FEATURES), _places("σσσt", width, gates.device))
+        found = _looked_up(gates, _places("σσσt", width, gates.device))
         o, f, i, g = found.chunk(4, dim=-1)
         self.rounded(torch.mul(f, carried, out=c).addcmul_(i, g), FEATURES)
-        tanh = _looked_up(c, _places("t", width, c.device))
-        self.rounded(torch.mul(o, tanh, out=h), FEATURES)
+        torch.mul(o, _looked_up(c.clone(), _places("t", width, c.device)), out=h)
+        h.add_(_shift(FEATURES)).sub_(_shift(FEATURES))
 
     def positions(
         self, waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
@@ -126,18 +140,27 @@ class Dyadic:
         return self.rounded(products, LOCATIONS)[None, 1:].to(device)
 
 
+def _shift(places: int) -> float:
+    """In its binade, float64 holds the multiples of 2^-places and no others."""
+    return 1.5 * 2.0 ** (52 - places)
+
+
 def _looked_up(y: Tensor, zeros: Tensor) -> Tensor:
-    """Values of tanh or σ of multiples of 2^-10; `zeros` are the places of those of zero."""
-    places = torch.add(zeros, y.clamp(-WIDEST / STEPS, WIDEST / STEPS), alpha=STEPS).int()
-    return squashing(y.device).index_select(0, places.flatten()).view(y.shape)
+    """Values of tanh or σ of y, rounded to multiples of 2^-10; it overwrites y.
+
+    `zeros` are the places of those of zero, less the bits of the number that rounds.
+    """
+    # The rounded number, in units of 2^-10, is what its bits have more than those of the shift.
+    bits = y.clamp_(-WIDEST / STEPS, WIDEST / STEPS).add_(_shift(FEATURES)).view(torch.int64)
+    return squashing(y.device).index_select(0, bits.add_(zeros).flatten()).view(y.shape)
 
 
 @lru_cache(maxsize=64)
 def _places(functions: str, width: int, device: torch.device) -> Tensor:
-    """Where tanh ("t") or σ of zero is in the tables, for so many features of each function."""
-    zeros = [WIDEST if function == "t" else 3 * WIDEST + 1 for function in functions]
-    places = torch.tensor(zeros, dtype=torch.float64, device=device)
-    return places.repeat_interleave(width)
+    """For `_looked_up`, of tanh ("t") or σ, for so many features of each function."""
+    bits = int(torch.tensor(_shift(FEATURES), dtype=torch.float64, device="cpu").view(torch.int64))
+    zeros = [(WIDEST if function == "t" else 3 * WIDEST + 1) - bits for function in functions]
+    return torch.tensor(zeros, device=device).repeat_interleave(width)
 
 
 _PI = 0x3243F6A8885A308D313198A2E03707344  # times 2^128

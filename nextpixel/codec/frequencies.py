@@ -37,6 +37,7 @@ from nextpixel.layers.heads import Bernoulli, Categorical, LogisticMixture
 __all__ = ["MOST_LEVELS", "Cumulative", "cumulative", "frequencies", "precision"]
 
 Integers = NDArray[np.int64]
+Logits = NDArray[np.float32]
 
 MOST_LEVELS = 1 << 16
 
@@ -63,10 +64,6 @@ class Cumulative(ABC):
     def counts(self, values: Integers) -> tuple[Integers, Integers]:
         """C of values (n, m), and C(L), (n, 1); C(L) · 2^P is less than 2^63."""
 
-    def complete(self) -> "Cumulative":
-        """The same, prepared to be asked for many values."""
-        return self
-
     def at(self, values: Integers) -> Integers:
         """F of values 0 … L, (n, m)."""
         counts, total = self.counts(values)
@@ -77,69 +74,89 @@ class Cumulative(ABC):
         every = np.arange(self.levels + 1)
         return self.at(np.broadcast_to(every, (len(self), len(every))))
 
-    def find(self, numbers: Integers) -> Integers:
-        """The values to which numbers 0 … 2^P - 1 belong, (n,)."""
-        low, step = np.zeros((len(numbers), 1), dtype=np.int64), 1 << self.levels.bit_length()
-        while step := step >> 1:
-            higher = np.minimum(low + step, self.levels)
-            low = np.where(self.at(higher) <= numbers[:, None], higher, low)
-        return low[:, 0]
+    def find(self, numbers: Integers) -> tuple[Integers, Integers]:
+        """The values v of numbers 0 … 2^P - 1, (n,), with F(v) and F(v + 1), (n, 2)."""
+        low, apart = np.zeros((len(numbers), 1), dtype=np.int64), 1 << self.levels.bit_length()
+        while apart > 1:
+            apart = max(1, apart // _WAYS)
+            higher = (low + apart * np.arange(1, _WAYS)).clip(max=self.levels)
+            low += apart * np.count_nonzero(
+                self.at(higher) <= numbers[:, None], axis=1, keepdims=True
+            )
+        return low[:, 0], self.at(np.concatenate([low, low + 1], axis=1))
 
 
-class _Table(Cumulative):
-    """Of a softmax: C of all values, (n, L + 1)."""
+_WAYS = 8  # into how many parts a step of a search divides what is left
 
-    def __init__(self, cumulated: Integers) -> None:
-        self._cumulated, self.levels = cumulated, cumulated.shape[1] - 1
+
+class _Softmax(Cumulative):
+    """Of a softmax of logits (n, L), multiples of 2^-10 within ±2^11: float32 holds them."""
+
+    def __init__(self, logits: Logits) -> None:
+        self._logits, self.levels = logits, logits.shape[1]
 
     def __len__(self) -> int:
-        return len(self._cumulated)
+        return len(self._logits)
 
-    def part(self, sites: slice | Integers) -> "_Table":
-        return _Table(self._cumulated[sites])
+    def part(self, sites: slice | Integers) -> "_Softmax":
+        return _Softmax(self._logits[sites])
 
     def counts(self, values: Integers) -> tuple[Integers, Integers]:
-        return np.take_along_axis(self._cumulated, values, axis=1), self._cumulated[:, -1:]
-
-    def complete(self) -> "_Complete":
-        scaled = self._cumulated * ((1 << precision(self.levels)) - self.levels)
-        scaled //= self._cumulated[:, -1:]
-        scaled += np.arange(self.levels + 1)
-        return _Complete(scaled)
-
-
-class _Complete(_Table):
-    """F of all values, (n, L + 1)."""
-
-    def part(self, sites: slice | Integers) -> "_Complete":
-        return _Complete(self._cumulated[sites])
-
-    def complete(self) -> "_Complete":
-        return self
+        counts, totals = np.empty_like(values), np.empty((len(self), 1), dtype=np.int64)
+        for start in range(0, len(self), _SITES_AT_ONCE):
+            some = slice(start, start + _SITES_AT_ONCE)
+            cumulated = self._cumulated(self._logits[some])
+            counts[some] = np.take_along_axis(cumulated, values[some], axis=1)
+            totals[some] = cumulated[:, -1:]
+        return counts, totals
 
     def rows(self) -> Integers:
-        return self._cumulated
+        counts = self._cumulated(self._logits)
+        total = counts[:, -1:].copy()
+        counts *= (1 << precision(self.levels)) - self.levels
+        counts //= total
+        counts += np.arange(self.levels + 1)
+        return counts
 
-    def at(self, values: Integers) -> Integers:
-        return np.take_along_axis(self._cumulated, values, axis=1)
+    def find(self, numbers: Integers) -> tuple[Integers, Integers]:
+        scale, counts = (1 << precision(self.levels)) - self.levels, self._cumulated(self._logits)
+        total, every = counts[:, -1:], np.arange(self.levels + 1)
+        # F before it is rounded down, in floating point: a value may be the next one.
+        nearly = counts * (scale / total)
+        nearly += every
+        values = np.count_nonzero(nearly < numbers[:, None] + 1, axis=1).clip(1, self.levels) - 1
+        while True:
+            both = np.stack([values, values + 1], axis=1)
+            bounds = both + np.take_along_axis(counts, both, axis=1) * scale // total
+            early, late = bounds[:, 0] > numbers, bounds[:, 1] <= numbers
+            if not (early | late).any():
+                return values, bounds
+            values = values + late - early
 
-    def find(self, numbers: Integers) -> Integers:
-        below: Integers = np.count_nonzero(self._cumulated <= numbers[:, None], axis=1)
-        return below - 1
+    def _cumulated(self, logits: Logits) -> Integers:
+        """C of all values, (n, L + 1)."""
+        table = _exponential(max(0, (self.levels - 1).bit_length() - _TABLE_BITS))
+        below = logits.max(axis=1, keepdims=True) - logits
+        np.minimum(below, np.float32((len(table) - 1) / STEPS), out=below)
+        # The number that rounds to multiples of 2^-10 has the place in its last bits.
+        below += _ROUNDING
+        places = below.view(np.int32)
+        places -= _ROUNDING_BITS
+        cumulated = np.zeros((len(logits), self.levels + 1), dtype=np.int64)
+        np.cumsum(table[places], axis=1, out=cumulated[:, 1:])
+        return cumulated
 
 
-def _softmax(logits: Tensor) -> _Table:
-    """Of logits (n, L), multiples of 2^-10."""
-    table, levels = exponential(), logits.shape[1]
-    below = (logits.amax(dim=1, keepdim=True) - logits).mul_(STEPS).clamp_(max=len(table) - 1)
-    weights = table[below.to(torch.int64).cpu().numpy()]
-    weights >>= max(0, (levels - 1).bit_length() - _TABLE_BITS)
-    cumulated = np.zeros((len(weights), levels + 1), dtype=np.int64)
-    np.cumsum(weights, axis=1, out=cumulated[:, 1:])
-    return _Table(cumulated)
-
-
+_SITES_AT_ONCE = 256  # so that what is computed stays in the cache
 _TABLE_BITS = 10  # of levels: their sum of 28 bits each, times 2^24, is less than 2^63
+_ROUNDING = np.float32(1.5 * 2.0**13)
+_ROUNDING_BITS = _ROUNDING.view(np.int32)
+
+
+@lru_cache(maxsize=4)
+def _exponential(less: int) -> Integers:
+    """`tables.exponential` without its last bits."""
+    return exponential() >> less
 
 
 class _Mixture(Cumulative):
@@ -249,11 +266,11 @@ def cumulative(distribution: Distribution, x: Tensor, channel: int) -> Cumulativ
         return _logistics(distribution, x, channel)
     if isinstance(distribution, Categorical):
         of_colour = distribution.logits[:, channel if distribution.logits.shape[1] > 1 else 0]
-        return _softmax(of_colour.permute(0, 2, 3, 1).flatten(0, 2))
+        return _Softmax(of_colour.float().cpu().permute(0, 2, 3, 1).flatten(0, 2).numpy())
     if isinstance(distribution, Bernoulli):
         logit = distribution.logits[:, channel if distribution.logits.shape[1] > 1 else 0]
         logits = torch.stack([torch.zeros_like(logit), logit], dim=3)
-        return _softmax(logits.flatten(0, 2))
+        return _Softmax(logits.float().cpu().flatten(0, 2).numpy())
     raise UsageError(
         f"a {type(distribution).__name__} has no exact frequencies; compress with a model whose"
         " head is softmax, bernoulli or logistic"

@@ -7,7 +7,7 @@ from nextpixel.analysis.receptive_fields import receptive_field_picture
 from nextpixel.data.image_files import write_image
 from nextpixel.data.image_output import check_output
 from nextpixel.inference.trained import Trained, open_trained
-from nextpixel.orders import OrderName, named_order
+from nextpixel.orders import named_order
 from nextpixel.settings.requests import check_at_least
 
 __all__ = ["check_model"]
@@ -17,7 +17,7 @@ def check_model(
     model: str | Path | Trained,
     shape: tuple[int, int] = (4, 5),
     *,
-    order: OrderName | None = None,
+    order: str | None = None,
     picture: str | Path | None = None,
     field: int = 15,
 ) -> CausalityReport:

@@ -23,9 +23,10 @@ from nextpixel.inference.drawing import (
     enough_memory,
     images_of,
 )
-from nextpixel.inference.masks import known_pixels
+from nextpixel.inference.masks import known_sites
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
+from nextpixel.models.core import ImageModel
 from nextpixel.orders import named_order
 from nextpixel.settings.requests import CompletionRequest, DataRequest, SampleConfig
 from nextpixel.training.batches import conditioned
@@ -80,16 +81,16 @@ def complete_images(
     chosen = data_of(trained, data, needed=needed, instead=instead, progress=reading)
     part, rows = chosen.split, np.arange(min(request.n, len(chosen.split)))
     x = images_of(part, rows, chosen)
-    known = known_pixels(request, part, rows)
+    known = known_sites(request, part, rows, network.channels)
     if request.class_ is not None:
         number = class_numbers(trained, request.class_)[0]
         part = replace(part, labels=np.full(len(part), number, np.int64))
     if working is not None:
-        working(request.draws * int((~np.broadcast_to(known, x.shape)).sum()))
-    condition, masks = conditioned(network, part, rows)[1], np.broadcast_to(known, x.shape)
+        working(request.draws * int((~known).sum()))
+    condition = conditioned(network, part, rows)[1]
     several = request.particles > 1 and config.temperature > 0
     order = named_order(config.order)
-    walkers = several and needs_walkers(network, torch.from_numpy(masks.copy()), order)
+    walkers = several and needs_walkers(network, torch.from_numpy(known), order)
     with _enough_memory(x, request, config, request.particles if walkers else 1):
         found = completed(
             network,
@@ -108,15 +109,26 @@ def complete_images(
         model_itself = config.temperature == config.guidance == 1
         nats = evidence(network, found) if walkers and model_itself else None
     drawn = found.completion.images
-    hidden = np.where(known, x, network.levels // 2)
-    pieces = [] if request.only_result else [x[:, None], hidden[:, None]]
+    given = _given(x, known, network)
+    pieces = [] if request.only_result else [x[:, None], given[:, None]]
     labels = classes_given(network, part, rows)
     shown = beside_images(trained, chosen, pieces, drawn.cpu().numpy(), labels)
     return replace(
         shown,
         effective=found.completion.effective.numpy() if walkers else None,
         log_evidence=None if nats is None else nats.numpy(),
+        orders=tuple(one.name for one in found.orders) if len(network.orders) > 1 else (),
     )
+
+
+def _given(
+    x: NDArray[np.int64], known: NDArray[np.bool_], network: ImageModel
+) -> NDArray[np.int64]:
+    """What is known of images, as a picture; known colours of a pixel stand for its other ones."""
+    count = known.sum(axis=1, keepdims=True)
+    mean = (x * known).sum(axis=1, keepdims=True) // np.maximum(count, 1)
+    there = (count > 0) & (not network.categorical_values)
+    return np.where(known, x, np.where(there, mean, network.levels // 2))
 
 
 def _enough_memory(

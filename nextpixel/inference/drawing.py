@@ -74,6 +74,7 @@ class Drawn:
         effective, log_evidence: of completions that particles informed, (n, draws): see
             `particles.Completion`; None of others, and the evidence also at another temperature or
             guidance than 1.
+        orders: in which completions of each image were drawn by a model of several, see `Order`.
     """
 
     images: NDArray[np.integer[Any]]
@@ -88,6 +89,7 @@ class Drawn:
     preparation: Preparation | None = None
     effective: NDArray[np.float64] | None = None
     log_evidence: NDArray[np.float64] | None = None
+    orders: tuple[str, ...] = ()
 
     @property
     def values(self) -> NDArray[Any]:

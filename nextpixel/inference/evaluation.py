@@ -23,7 +23,7 @@ from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.trainable import Trainable
-from nextpixel.orders import Order, OrderName, known_order
+from nextpixel.orders import Order, known_order
 from nextpixel.scoring import dequantised_score, mixed, order_scores, scale_scores, score
 from nextpixel.settings.requests import DataRequest, check_at_least
 from nextpixel.training.evaluation import evaluate, log_probabilities
@@ -41,7 +41,7 @@ def evaluate_model(
     *,
     importance_samples: int = 0,
     cluster: str | None = None,
-    order: OrderName | None = None,
+    order: str | None = None,
     device: str | torch.device = "auto",
     reading: Progress | None = None,
     progress: Progress | None = None,

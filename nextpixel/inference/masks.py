@@ -1,10 +1,11 @@
-"""Which pixels of images a completion keeps: parts with a name, and masks in pictures.
+"""What of images a completion keeps: parts with a name, channels, and masks in pictures.
 
 A mask is cropped and reduced exactly as its image was, and stays a mask: a pixel is hidden if any
 part of it is hidden in the picture.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,48 @@ from nextpixel.data.table_files import row_of_each
 from nextpixel.errors import UsageError
 from nextpixel.settings.requests import CompletionRequest
 
-__all__ = ["hidden_part", "known_pixels"]
+__all__ = ["hidden_part", "known_pixels", "known_sites"]
+
+
+def known_sites(
+    request: CompletionRequest, part: Split, rows: NDArray[np.int64], channels: int
+) -> NDArray[np.bool_]:
+    """Where images of so many channels are known, (B, C, H, W).
+
+    It is where their pixels are, and all of the channels that the request says are known.
+
+    Args:
+        request, part, rows: as for `known_pixels`.
+        channels: C.
+
+    Raises:
+        UsageError: as `known_pixels`; or a channel is not there, or all are known.
+    """
+    everywhere = np.zeros((channels, 1, 1), np.bool_)
+    assert isinstance(request.known, tuple)
+    for channel in request.known:
+        if channel >= channels:
+            raise UsageError(
+                f"‹known={channel}› is not a channel of these images, which have {channels}; give"
+                f" numbers from 0 to {channels - 1}"
+            )
+        everywhere[channel] = True
+    if everywhere.all():
+        shown = ",".join(map(str, request.known))
+        raise UsageError(
+            f"‹known={shown}› are all channels, so that nothing is hidden; leave one out"
+        )
+    known = known_pixels(request, part, rows) | everywhere
+    return np.broadcast_to(known, (len(rows), *known.shape[-3:])).copy()
 
 
 def known_pixels(
     request: CompletionRequest, part: Split, rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Where images are known: (H, W) for all, or (B, 1, H, W) for each.
+    """Where pixels are known: (H, W) for all, or (B, 1, H, W) for each.
 
     Args:
-        request: which half is hidden, or the masks.
+        request: which part is hidden, or the masks.
         part: the images, of one size.
         rows: which of them.
 
@@ -48,24 +81,39 @@ def known_pixels(
 
 
 def hidden_part(name: str, height: int, width: int) -> NDArray[np.bool_]:
-    """A mask (height, width) that is True in a part: a half, or the central quarter.
+    """A mask (height, width) that is True in a part: see `CompletionRequest.hide`.
 
     Example:
         >>> hidden_part("left", 2, 3).astype(int).tolist()
         [[1, 0, 0], [1, 0, 0]]
     """
-    parts = {
+    parts: dict[str, Any] = {
         "bottom": (slice(height // 2, None), slice(None)),
         "top": (slice(None, height // 2), slice(None)),
         "left": (slice(None), slice(None, width // 2)),
         "right": (slice(None), slice(width // 2, None)),
         "centre": (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)),
+        "scratches": _lines(height, width),
+        "between": np.arange(height)[:, None] % 2 + np.arange(width) % 2 > 0,
+        "all": slice(None),
     }
     if name not in parts:
         raise UsageError(f"‹hide={name}› must be one of {', '.join(parts)}")
     hidden = np.zeros((height, width), bool)
     hidden[parts[name]] = True
     return hidden
+
+
+def _lines(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows and columns of two steep lines and a flat one."""
+    row, column = np.arange(height), np.arange(width)
+    lines = (
+        (row, (width // 6 + row // 2) % width),
+        (row, (width - 1 - width // 6 - row // 3) % width),
+        ((height // 3 + column // 4) % height, column),
+    )
+    rows, columns = (np.concatenate(places) for places in zip(*lines, strict=True))
+    return rows, columns
 
 
 def _masks_of(folder: Path, part: Split, rows: NDArray[np.int64]) -> list[Path]:

@@ -26,8 +26,10 @@ LOCATIONS = 16
 class Arithmetic(Protocol):
     """How values and sums are rounded, and the functions between products."""
 
-    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int) -> Tensor:
-        """A convolution, with so many zeros at both ends of every row."""
+    def convolved(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int, zeros: int = 0
+    ) -> Tensor:
+        """A convolution, with so many zeros added at both ends of every row, and so many there."""
         ...
 
     def rounded(self, y: Tensor, places: int) -> Tensor:
@@ -35,7 +37,7 @@ class Arithmetic(Protocol):
         ...
 
     def gate(self, y: Tensor, into: Tensor | None = None) -> Tensor:
-        """tanh(a) ⊙ σ(b) of the halves of y (B, 2F, …), rounded, in `into` if it is given."""
+        """tanh(a) ⊙ σ(b) of the halves of y (B, 2F, …), rounded, in `into` or new; overwrites y."""
         ...
 
     def cell(self, gates: Tensor, carried: Tensor, h: Tensor, c: Tensor) -> None:
@@ -50,12 +52,25 @@ class Arithmetic(Protocol):
 
 
 def convolved(
-    arithmetic: Arithmetic | None, x: Tensor, weight: Tensor, bias: Tensor | None, beside: int = 0
+    arithmetic: Arithmetic | None,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    beside: int = 0,
+    *,
+    zeros: int = 0,
 ) -> Tensor:
-    """A convolution, with so many zeros at both ends of every row."""
+    """A convolution.
+
+    Args:
+        arithmetic: None for floating point.
+        x, weight, bias: as of `conv2d`.
+        beside: how many zeros to add at both ends of every row.
+        zeros: how many zeros there are already.
+    """
     if arithmetic is None:
         return functional.conv2d(x, weight, bias, padding=(0, beside))
-    return arithmetic.convolved(x, weight, bias, beside)
+    return arithmetic.convolved(x, weight, bias, beside, zeros)
 
 
 def rounded(

@@ -106,6 +106,7 @@ class GatedBlock(nn.Module):
             mask_type="A" if first else "B",
             bias=False,
         )
+        self.horizontal_conv.places = None
         # Where there is a residual, a bias would only repeat that of the first layer.
         self.out = MaskedConv2d(features, features, 1, channels=channels, mask_type="B", bias=first)
         self.skip = (

@@ -62,7 +62,7 @@ class MaskedConv2d(nn.Module):
 
     Attributes:
         places: to how many binary places another `arithmetic` rounds the result; None for gates,
-            to which more is added first.
+            which round it themselves.
     """
 
     arithmetic: Arithmetic | None = None
@@ -157,11 +157,14 @@ class MaskedConv2d(nn.Module):
             return self._at_front(x, cache, cache.front, onto)
         if self.rows_above:
             x = below_past_rows(self, x, self.rows_above, cache)
+        after = self.weight.shape[3] - 1 - self.reach
         if self.reach:
-            x = functional.pad(x, (self.reach, self.weight.shape[3] - 1 - self.reach))
+            x = functional.pad(x, (self.reach, after))
         weight = laid_out(self.masked_weight(), self.channels_last)
-        y = convolved(self.arithmetic, x, weight, self.bias)
-        return rounded(self.arithmetic, y if onto is None else onto + y, places=self.places)
+        y = convolved(self.arithmetic, x, weight, self.bias, zeros=max(0, after))
+        if onto is not None:
+            y = onto + y if self.arithmetic is None else y.add_(onto)
+        return rounded(self.arithmetic, y, places=self.places)
 
     def _at_front(self, x: Tensor, cache: Cache, front: Front, onto: Tensor | None) -> Tensor:
         state = front.state(self, lambda: self._front_state(x, cache, front))

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nextpixel.layers.arithmetic import Arithmetic
-
 __all__ = ["Fronts", "gradients", "recurrence"]
 
 
@@ -50,12 +48,11 @@ def recurrence(
     border_c: Tensor,
     fronts: Fronts,
     z: Sequence[Tensor],
-    arithmetic: Arithmetic | None = None,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Runs the recurrence over all cells of a map: see `scan.lstm_scan`.
 
     Args:
-        weight, border_h, border_c, fronts, arithmetic: as there.
+        weight, border_h, border_c, fronts: as there.
         z: for each direction the input-to-state values, as rows (B·H·W, 4F).
 
     Returns:
@@ -76,13 +73,9 @@ def recurrence(
             a = a + torch.einsum("dnbf,dfg->dnbg", seen[:, tap : tap + n], matrix).to(a.dtype)
         a = a.to(weight.dtype)
         carried = _seen(before_c, c, own, carry, carry + n)
-        if arithmetic is None:
-            o, f, i, g = a.chunk(4, dim=3)
-            c = f.sigmoid() * carried + i.sigmoid() * g.tanh()
-            h = (o.sigmoid() * c.tanh()).to(product)
-        else:
-            h, c = torch.empty_like(carried), torch.empty_like(carried)
-            arithmetic.cell(a, carried, h, c)
+        o, f, i, g = a.chunk(4, dim=3)
+        c = f.sigmoid() * carried + i.sigmoid() * g.tanh()
+        h = (o.sigmoid() * c.tanh()).to(product)
         all_h.append(h)
         own = place
     states = _unpacked(torch.cat(all_h, dim=1), cells)

@@ -116,6 +116,8 @@ class ConvolutionalLayer(nn.Module):
             mask_type="B",
             rows_above=kernel_size // 2,
         )
+        if gated:
+            self.conv.places = None
         self.condition_bias = ConditionBias(widths, outputs) if widths is not None else None
 
     def extra_repr(self) -> str:

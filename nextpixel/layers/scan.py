@@ -135,8 +135,10 @@ def lstm_scan(
     directions, _, width, _ = weight.shape
     assert len(z) == directions == len(fronts.cells)
     rows = [m.permute(0, 2, 3, 1).reshape(-1, 4 * width) for m in z]
-    if arithmetic is not None or transformed():
-        h, c = recurrence(weight, border_h, border_c, fronts, rows, arithmetic)
+    if arithmetic is not None:
+        h, (c, *_) = _run(weight, border_h, border_c, fronts, rows, arithmetic)
+    elif transformed():
+        h, c = recurrence(weight, border_h, border_c, fronts, rows)
     else:
         found = _Scan.apply(weight, border_h, border_c, fronts, *rows)  # type: ignore[no-untyped-call]
         h, c = found[:directions], found[directions]
@@ -179,6 +181,62 @@ def _slots(fronts: Fronts, device: torch.device) -> tuple[Tensor, Tensor, tuple[
     )
 
 
+def _run(
+    weight: Tensor,
+    border_h: Tensor,
+    border_c: Tensor,
+    fronts: Fronts,
+    z: Sequence[Tensor],
+    arithmetic: Arithmetic | None = None,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The states of each direction, as rows; and what `_Scan` saves."""
+    directions, _, width, _ = weight.shape
+    count, batch = fronts.cells.shape[1], border_h.shape[2]
+    to, _, padded = _places(fronts, batch, weight.device)
+    border, _, _ = _slots(fronts, weight.device)
+    product = z[0].dtype
+    h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
+    c = weight.new_zeros(h.shape)
+    h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
+    matrices = [matrix.contiguous() for matrix in weight.to(product).unbind(1)]
+    largest = max(stop - start for start, stop, _, _ in fronts.spans)
+    kept = count if arithmetic is None else largest  # only a backward pass reads them again
+    gates = weight.new_empty(directions, kept, batch, 4, width)
+    tanh_c = weight.new_empty(directions, kept, batch, width)
+    sums = (
+        None if product == weight.dtype else z[0].new_empty(directions, largest * batch, 4 * width)
+    )
+    # Everything is done front by front, even what could be done for the whole map: a front
+    # stays in the cache.
+    for start, stop, own, read in fronts.spans:
+        n, carry = stop - start, read + fronts.carry
+        here = gates[:, start:stop] if arithmetic is None else gates[:, :n]
+        a = here.flatten(3).flatten(1, 2) if sums is None else sums[:, : n * batch]
+        for direction, rows in enumerate(z):
+            torch.index_select(
+                rows, 0, to[direction, start * batch : stop * batch], out=a[direction]
+            )
+        for tap, matrix in enumerate(matrices):
+            a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
+        if sums is not None:
+            here.copy_(a.view(here.shape))
+        before, now = c[:, carry : carry + n], c[:, own : own + n]
+        if arithmetic is not None:
+            arithmetic.cell(here.flatten(3), before, h[:, own : own + n], now)
+            continue
+        here[:, :, :, :3].sigmoid_()
+        o, f, i, g = here.unbind(3)
+        torch.mul(f, before, out=now).addcmul_(i, g.tanh_())
+        t = torch.tanh(now, out=tanh_c[:, start:stop])
+        if sums is None:
+            torch.mul(o, t, out=h[:, own : own + n])
+        else:
+            h[:, own : own + n] = o * t
+    last = now.clone()
+    states = (m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True))
+    return tuple(states), (last, gates, tanh_c, h, c)
+
+
 class _Scan(torch.autograd.Function):
     """`lstm_scan` on rows (B·H·W, F).
 
@@ -193,57 +251,13 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any, weight: Tensor, border_h: Tensor, border_c: Tensor, fronts: Fronts, *z: Tensor
     ) -> tuple[Tensor, ...]:
-        directions, _, width, _ = weight.shape
-        count, batch = fronts.cells.shape[1], border_h.shape[2]
-        to, _, padded = _places(fronts, batch, weight.device)
-        border, _, _ = _slots(fronts, weight.device)
-        product = z[0].dtype
-        h = weight.new_zeros(directions, fronts.padded, batch, width, dtype=product)
-        c = weight.new_zeros(h.shape)
-        h[:, border], c[:, border] = border_h.to(product), border_c.to(c.dtype)
-        gates = weight.new_empty(directions, count, batch, 4, width)
-        tanh_c = weight.new_empty(directions, count, batch, width)
-        matrices = [matrix.contiguous() for matrix in weight.to(product).unbind(1)]
-        largest = max(stop - start for start, stop, _, _ in fronts.spans)
-        sums = (
-            None
-            if product == weight.dtype
-            else z[0].new_empty(directions, largest * batch, 4 * width)
-        )
-        # Everything is done front by front, even what could be done for the whole map: a front
-        # stays in the cache.
-        for start, stop, own, read in fronts.spans:
-            n, carry = stop - start, read + fronts.carry
-            here = gates[:, start:stop]
-            a = here.flatten(3).flatten(1, 2) if sums is None else sums[:, : n * batch]
-            for direction, rows in enumerate(z):
-                torch.index_select(
-                    rows, 0, to[direction, start * batch : stop * batch], out=a[direction]
-                )
-            for tap, matrix in enumerate(matrices):
-                a.baddbmm_(h[:, read + tap : read + tap + n].flatten(1, 2), matrix)
-            if sums is not None:
-                here.copy_(a.view(here.shape))
-            here[:, :, :, :3].sigmoid_()
-            o, f, i, g = here.unbind(3)
-            now = torch.mul(f, c[:, carry : carry + n], out=c[:, own : own + n]).addcmul_(
-                i, g.tanh_()
-            )
-            t = torch.tanh(now, out=tanh_c[:, start:stop])
-            if sums is None:
-                torch.mul(o, t, out=h[:, own : own + n])
-            else:
-                h[:, own : own + n] = o * t
-        last = now.clone()
+        states, (last, gates, tanh_c, h, c) = _run(weight, border_h, border_c, fronts, z)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gates, tanh_c, h, c, weight)
             ctx.fronts = fronts
         ctx.mark_non_differentiable(last)
         ctx.set_materialize_grads(False)
-        return (
-            *(m.flatten(0, 1).index_select(0, rows) for m, rows in zip(h, padded, strict=True)),
-            *(last, gates, tanh_c, h, c),
-        )
+        return (*states, last, gates, tanh_c, h, c)
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextpixel.cache import Cache
-from nextpixel.conditions.kinds import ClassCondition, Condition, MapCondition, of_kind
+from nextpixel.conditions.kinds import Condition, MapCondition, of_kind
 from nextpixel.conditions.notation import as_conditions, conditions_to_json
+from nextpixel.conditions.told import OrderCondition
 from nextpixel.conditions.values import Values, ValuesLike, as_values, check_shapes, unknown
 from nextpixel.front.place import beside, total
 from nextpixel.front.skew import Reach
@@ -30,7 +31,7 @@ from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.layers.integers import check_images
 from nextpixel.layers.linear_prediction import LinearPrediction
 from nextpixel.models.trainable import EXACT, Figure, Trainable
-from nextpixel.orders import ORDERS, Order
+from nextpixel.orders import ORDERS, Order, counts_of, orders_of
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
@@ -76,18 +77,23 @@ class ImageModel(Trainable):
     Args:
         channels: number of colours C.
         levels: number of values of a sub-pixel.
-        orders: in which the model goes through images.
+        orders: in which the model goes through images, see `orders.orders_of`.
 
     Attributes:
         channels, levels, orders: as given.
         conditions: what the distribution is conditioned on; () for nothing.
+        told: what a model of several orders is told beside its conditions, as their last value: the
+            order, see `turning.turned`; () for a model of one order.
     """
+
+    told: tuple[Condition, ...]
 
     def __init__(
         self, *, channels: int, levels: int, orders: tuple[Order, ...] = ORDERS[:1]
     ) -> None:
         super().__init__()
         self.channels, self.levels, self.orders = channels, levels, orders
+        self.told = (OrderCondition(*counts_of(orders)),) if len(orders) > 1 else ()
 
     @abstractmethod
     def forward(
@@ -112,15 +118,6 @@ class ImageModel(Trainable):
     def infer(self, x: Tensor, values: Values) -> Values:  # noqa: ARG002
         """The values that the data gives."""
         return values
-
-    @property
-    def told(self) -> tuple[Condition, ...]:
-        """What a model of several orders is told beside its conditions, as their last value.
-
-        It is the number of the image's order, less one: the first order is an unknown class, which
-        adds nothing. See `turning.turned`.
-        """
-        return (ClassCondition(len(self.orders) - 1),) if len(self.orders) > 1 else ()
 
     def with_told(self, x: Tensor, values: Values) -> Values:
         """Values that say that images are in the first order, unless they say in which."""
@@ -207,7 +204,7 @@ class AutoregressiveModel(RasterModel):
         settings: NetworkSettings,
         layers: Callable[[int, Widths | None], dict[str, nn.Module]],
     ) -> None:
-        orders = ORDERS[: settings.orders]
+        orders = orders_of(settings.channels, settings.orders, settings.colour_orders)
         super().__init__(channels=settings.channels, levels=settings.levels, orders=orders)
         self.settings, self.colours = settings, settings.colours
         self.conditions = as_conditions(settings.condition)

@@ -22,6 +22,7 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.distributions import Checked, Distribution, nats_of
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
 from nextpixel.models.trainable import config_of
+from nextpixel.orders import counts_of
 
 __all__ = ["MultiScale"]
 
@@ -65,7 +66,8 @@ class MultiScale(ImageModel):
             ("levels", large.levels, small.levels),
             ("condition.maps", first.maps, small.channels),
             ("condition.levels", first.levels, small.levels),
-            ("orders", len(large.orders), len(small.orders)),
+            ("orders", counts_of(large.orders)[0], counts_of(small.orders)[0]),
+            ("colour_orders", counts_of(large.orders)[1], counts_of(small.orders)[1]),
         ):
             if given != wanted:
                 raise UsageError(

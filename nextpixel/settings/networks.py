@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from nextpixel.errors import UsageError
-from nextpixel.orders import ORDERS
+from nextpixel.orders import ORDERS, colour_order_counts
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ class NetworkSettings(ABC):
     """Number of orders in which one model goes through images, 1, 2, 4 or 8: raster order, from the
     opposite corner, from the other corners, and the same column by column. Likelihoods are those of
     their mixture, and completions are drawn in the order that suits the mask."""
+    colour_orders: int = 1
+    """Number of orders of the C colours of a pixel, for each of `orders`: 1, C, so that each colour
+    comes first in one, or for up to four colours all C!. A completion with a known colour is then
+    drawn in an order that begins with it."""
 
     @property
     @abstractmethod
@@ -244,6 +248,12 @@ def _complete(settings: Any, **sides: int | None) -> None:
             check_between(name, value, least, LARGEST[name])
     if settings.orders not in (1, 2, 4, len(ORDERS)):
         raise UsageError(f"‹orders› must be 1, 2, 4 or 8, not {settings.orders}")
+    if settings.colour_orders not in (counts := colour_order_counts(settings.channels)):
+        several = f"{settings.channels} channel{'s' * (settings.channels > 1)}"
+        raise UsageError(
+            f"‹colour_orders› must be {' or '.join(map(str, counts))} for images of {several}, not"
+            f" {settings.colour_orders}"
+        )
     if not 0 <= settings.dropout < 1:
         raise UsageError(f"‹dropout› must be at least 0 and less than 1, not {settings.dropout}")
     head = settings.head

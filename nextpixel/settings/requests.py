@@ -9,9 +9,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
-from nextpixel.arguments import drawing_factor, shown
+from nextpixel.arguments import drawing_factor, shown, whole_number
 from nextpixel.errors import UsageError
-from nextpixel.orders import Order, OrderName
+from nextpixel.orders import Order
 from nextpixel.settings.source import Annotations
 
 __all__ = [
@@ -78,10 +78,12 @@ class SampleConfig:
     condition, 0 ignores it. Values other than 1 need a model trained with ``--condition-dropout``,
     and take twice the time."""
 
-    order: OrderName | None = None
+    order: str | None = None
     """The order in which pixels are drawn, for a model trained with ``--orders``: the corner where
-    it begins, ``-columns`` for column by column. By default drawn at random for each sample, and
-    for a completion the order in which the most that is known comes first."""
+    it begins, such as ``top-left`` or ``bottom-right``, with ``-columns`` for column by column. For
+    one trained with ``--colour-orders`` the colours may follow, such as ``top-left:2-0-1``. By
+    default drawn at random for each sample, and for a completion the order in which the most that
+    is known comes first."""
 
     seed: int = 0
     """The seed of all random numbers. The same seed gives the same images."""
@@ -153,13 +155,21 @@ class CompletionRequest:
     n: int = 8
     """The number of images, taken from the start of the split."""
 
-    hide: Literal["bottom", "top", "left", "right", "centre"] = "bottom"
-    """The half to hide, or the central quarter."""
+    hide: Literal["bottom", "top", "left", "right", "centre", "scratches", "between", "all"] = (
+        "bottom"
+    )
+    """What to hide: a half, the central quarter, three thin lines (``scratches``), all pixels
+    beside every second one of every second row (``between``), or ``all``."""
 
     mask: str | Path | None = None
     """A picture that is black, or transparent, where pixels are hidden; or a folder of one for each
     image, of the same name. It has the size of the images as they are stored, and is cropped and
     reduced with them, or the size at which the model sees them. It replaces --hide."""
+
+    known: int | tuple[int, ...] = ()
+    """The number of a channel that is known where pixels are hidden, too, from 0; or several, such
+    as ``0,2``. With ``--hide all`` only these are known: ``--known 1`` colours pictures whose green
+    is given."""
 
     class_: str | None = None
     """For a class-conditional model and images without labels: the name or number of their class,
@@ -169,8 +179,8 @@ class CompletionRequest:
     """The number of completions of each image."""
 
     particles: int = 32
-    """The number of walkers of each completion, which known pixels below or to the right of a
-    hidden one choose among. They take so much more time, where there are such pixels. With 1,
+    """The number of walkers of each completion, which known pixels that come after a hidden one
+    choose among. They take so much more time, where there are such pixels. With 1,
     these inform nothing."""
 
     only_result: bool = False
@@ -178,6 +188,8 @@ class CompletionRequest:
 
     def __post_init__(self) -> None:
         check_at_least(1, n=self.n, draws=self.draws, particles=self.particles)
+        channels = tuple(self.known) if isinstance(self.known, list | tuple) else (self.known,)
+        object.__setattr__(self, "known", tuple(whole_number("known", k, 0) for k in channels))
         if self.class_ == "all":
             raise UsageError(
                 "‹class_=all› is for samples; give the one class of the images to complete"
@@ -246,9 +258,9 @@ class InspectionRequest:
     """ROWxCOLUMN of the pixel whose effective receptive field is drawn. By default the middle of
     the last row but one."""
 
-    order: OrderName | None = None
-    """The order in which the model goes through the image, for a model trained with ``--orders``.
-    By default ``top-left``, row by row."""
+    order: str | None = None
+    """The order in which the model goes through the image, for a model trained with ``--orders`` or
+    ``--colour-orders``: see ``nextpixel sample --help``. By default ``top-left``, row by row."""
 
     def __post_init__(self) -> None:
         check_at_least(0, image=self.image)

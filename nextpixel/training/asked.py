@@ -37,6 +37,9 @@ def changes_of(before: dict[str, Any], now: dict[str, Any], step: int) -> list[d
     return [*before.get("changes", []), *([{"step": step} | changed] if changed else [])]
 
 
+_ORDERS = ".orders", ".colour_orders"
+
+
 def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError if a run is resumed with another model, other data or training."""
     source, preparation = recorded(before)
@@ -50,7 +53,7 @@ def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         default = asdict(TrainConfig()) if part == "training" else {}
         old, new = _flat(default | before.get(part, {})), _flat(now[part])
         for key in sorted(old.keys() | new.keys()):
-            if key not in old and (not new[key] or (key.endswith(".orders") and new[key] == 1)):
+            if key not in old and (not new[key] or (key.endswith(_ORDERS) and new[key] == 1)):
                 continue
             may_change = key in MAY_CHANGE if part == "training" else (part, key) in _MAY_MOVE
             if old.get(key) != new.get(key) and not may_change:

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from nextpixel.arguments import instance_of, whole_number
 from nextpixel.autoencoding import likelihood_of
+from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
+from nextpixel.models.core import ImageModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.scoring import order_scores
 from nextpixel.training.batches import conditioned
 from nextpixel.training.distributed import rank_and_processes
 
-__all__ = ["evaluate", "log_probabilities"]
+__all__ = ["evaluate", "log_probabilities", "validation_of"]
 
 
 def evaluate(
@@ -54,6 +57,21 @@ def evaluate(
     if processes > 1:
         dist.all_reduce(nats)
     return nats.item() / (model.channels * int(split.sizes.prod(axis=1).sum()) * math.log(2))
+
+
+def validation_of(model: Trainable) -> Callable[..., Tensor]:
+    """What a validation sums up, which decides the weights that are kept: as for `evaluate`.
+
+    Of a model of several orders it is the mean of their likelihoods, as in training. The mixture
+    would do with a single good order, such as that of the checkpoint that a run starts from, and
+    completions need each.
+    """
+    several = model.figure.kind == "likelihood" and len(model.orders) > 1
+    return _mean_of_orders if several else likelihood_of(model)
+
+
+def _mean_of_orders(model: ImageModel, x: Tensor, condition: Values) -> Tensor:
+    return order_scores(model, x, condition).mean(dim=1)
 
 
 def log_probabilities(

@@ -5,6 +5,7 @@ is opened. Classes are matched by name: a new class begins as unknown, which add
 layer, and a class that the data do not have is dropped.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from nextpixel.files.card import Ancestor, ModelCard, place_name
 from nextpixel.models import registry
 from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.trainable import Trainable
+from nextpixel.orders import counts_of
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.training import TrainConfig
 
@@ -60,6 +62,7 @@ def start_from_checkpoint(
     text_encoder: TextEncoder | str | None = None,
     conditional: bool | None = None,
     orders: int | None = None,
+    colour_orders: int | None = None,
     progress: Any = None,
 ) -> Start:
     """Open a checkpoint, and read other data for it.
@@ -71,7 +74,8 @@ def start_from_checkpoint(
         training: how the model will be trained.
         text_encoder: the function that makes vectors of captions, if the checkpoint names one.
         conditional: None or what the model is: an unconditional model stays so.
-        orders: in how many orders the model is to go through images; None for as many as it knows.
+        orders, colour_orders: in how many orders the model is to go through images, and through the
+            colours of a pixel; None for as many as it knows.
         progress: called with how many images have been decoded, and of how many.
 
     Raises:
@@ -120,9 +124,9 @@ def start_from_checkpoint(
             )
         model, said = _with_classes(model, card.classes, data.classes)
         notes += said
-    if orders not in (None, len(model.orders)):
-        notes.append(f"learns {orders} orders, each of which begins as the first of the checkpoint")
-        model = _with_orders(model, orders, start_from)
+    asked = {"orders": orders, "colour_orders": colour_orders}
+    model, said = _with_orders(model, asked, start_from)
+    notes += said
     record = _trained_on(card)
     if record is None:
         notes.append(
@@ -190,39 +194,54 @@ def _trained_on(card: ModelCard) -> Mapping[str, Any] | None:
     return digest.to_json()
 
 
-def _with_orders(model: Trainable, orders: int, start_from: str | Path) -> Trainable:
-    """The model of more orders. What it is told of the new ones adds nothing yet."""
-    if orders < len(model.orders):
-        raise UsageError(
-            f"‹start_from={start_from}› holds a model of {len(model.orders)} orders, and it stays"
-            f" so; leave out ‹orders={orders}›, or give more"
-        )
+def _with_orders(
+    model: Trainable, asked: Mapping[str, int | None], start_from: str | Path
+) -> tuple[Trainable, list[str]]:
+    """The model of more orders, and what is new. What it is told of them adds nothing yet."""
+    before = dict(zip(asked, counts_of(model.orders), strict=True))
+    now = before | {name: count for name, count in asked.items() if count is not None}
+    if now == before:
+        return model, []
+    new = next(name for name in now if now[name] != before[name])
     if not isinstance(model, ImageModel):
         raise UsageError(
             f"‹start_from={start_from}› holds a {type(model).__name__}, which goes through images"
-            f" in no order; leave out ‹orders={orders}›"
+            f" in no order; leave out ‹{new}={now[new]}›"
         )
-    other = registry.build(type(model).__name__, _ordered(model.config(), orders)).to(model.dtype)
+    for name, count in now.items():
+        if count < before[name]:
+            words = name.replace("_", " ")
+            raise UsageError(
+                f"‹start_from={start_from}› holds a model of {before[name]} {words}, and it stays"
+                f" so; leave out ‹{name}={count}›, or give more"
+            )
+    other = registry.build(type(model).__name__, _ordered(model.config(), now)).to(model.dtype)
     weights, start = model.state_dict(), other.state_dict()
     for key, value in start.items():
-        before = weights.get(key)
+        old = weights.get(key)
         if key.endswith("of_vector.weight"):  # what is told of the order comes last
             value.zero_()
-            value[:, : 0 if before is None else before.shape[1]] = 0 if before is None else before
-        elif before is not None:
-            value.copy_(before)
+            end = value.shape[1]
+            for name in ("colour_orders", "orders"):
+                end -= now[name] - 1
+                kept = before[name] - 1
+                if old is not None and kept:
+                    value[:, end : end + kept] = old[:, old.shape[1] - kept :]
+                    old = old[:, : old.shape[1] - kept]
+            if old is not None:
+                value[:, :end] = old
+        elif old is not None:
+            value.copy_(old)
     assert isinstance(other, Trainable)
-    return other
+    several = math.prod(now.values())
+    return other, [f"learns {several} orders, each of which begins as the first of the checkpoint"]
 
 
-def _ordered(config: Any, orders: int) -> Any:
-    """A configuration with another number of orders, of each network in it."""
+def _ordered(config: Any, orders: Mapping[str, int]) -> Any:
+    """A configuration with other numbers of orders, of each network in it."""
     if not isinstance(config, Mapping):
         return config
-    return {
-        name: orders if name == "orders" else _ordered(value, orders)
-        for name, value in config.items()
-    }
+    return {name: orders.get(name, _ordered(value, orders)) for name, value in config.items()}
 
 
 def _with_classes(

@@ -42,7 +42,7 @@ from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit, check_weights
 from nextpixel.training.distributed import rank_and_processes
-from nextpixel.training.evaluation import evaluate
+from nextpixel.training.evaluation import evaluate, validation_of
 from nextpixel.training.modes import training_mode
 from nextpixel.training.muon import Muon
 
@@ -76,7 +76,7 @@ class Step:
         gradient_norm: before clipping.
         seconds: wall-clock time of the run so far, earlier parts of a resumed run included.
         valid_bits_per_dim: of the averaged weights on the validation split, if they were evaluated
-            after this update.
+            after this update; of several orders the mean.
         improved: whether the averaged weights are the best so far: they were evaluated with the
             best result, or should have been evaluated and there is no validation split.
     """
@@ -302,7 +302,7 @@ def _validate(state: TrainState[Any], valid: Split) -> tuple[float | None, bool]
     """Evaluates the averaged weights; returns bits/dim, and whether they are the best so far."""
     if not len(valid):
         return None, True
-    bits = evaluate(state.average, valid)
+    bits = evaluate(state.average, valid, nats_of=validation_of(state.average))
     if not math.isfinite(bits):
         raise TrainingError(
             f"step {state.step}: the averaged weights have {bits} bits/dim on the validation split;"

@@ -320,7 +320,7 @@ def _start(
 ) -> Start:
     """The checkpoint and the data, if the model is not chosen anew."""
     network = dict(model.network)
-    orders = network.pop("orders", None)
+    orders = {name: network.pop(name, None) for name in ("orders", "colour_orders")}
     chosen = [*network, *(n for n in ("scale", "variational") if getattr(model, n))]
     if model.model != ModelChoice().model:
         chosen.append("model")
@@ -332,7 +332,7 @@ def _start(
     if isinstance(preparation, Preparation):
         preparation = asdict(preparation)
     return start_from_checkpoint(
-        start_from, source, preparation or {}, training, orders=orders, **arguments
+        start_from, source, preparation or {}, training, **orders, **arguments
     )
 
 
