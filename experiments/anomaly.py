@@ -10,19 +10,33 @@ the test images. Runs and scores are kept in runs/, and both commands may be sto
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from anomaly_baselines import auto_encoder, isolation_forest, nearest_patches, pca, pixel_gaussian
 from common import description, trained, write
+from scipy.ndimage import label, uniform_filter
 
-from nextpixel import TrainConfig, anomaly_map, calibrate, fit_typicality, load
-from nextpixel.analysis.anomaly import WINDOWS
+from nextpixel import (
+    TrainConfig,
+    calibrate,
+    fit_typicality,
+    load,
+    load_typicality,
+    save_typicality,
+    surprise_map,
+)
+from nextpixel.analysis.anomaly import WINDOWS, AnomalyMap, SurpriseMap
 from nextpixel.checkpoint import read_card
 from nextpixel.files.replacing import replace_file
 from nextpixel.settings.choice import ModelChoice
 
 RUN = "kolektor"
+PARTS = "surprise", "expectation", "variance"
+Arrays = dict[str, np.ndarray]
 MODEL = ModelChoice(
     model="gated-pixel-cnn",
     network={"features": 32, "layers": 6, "kernel_size": 5, "head": "logistic"},
@@ -31,6 +45,14 @@ TRAINING = TrainConfig(
     steps=3500, batch_size=8, crop=48, flip=True, learning_rate=0.003, evaluate_every=700
 )
 HELD_OUT_ITEMS = 5
+BASELINES = {
+    "pixel Gaussian": pixel_gaussian,
+    "PCA": pca,
+    "isolation forest": isolation_forest,
+    "convolutional auto-encoder": auto_encoder,
+    "nearest patches": partial(nearest_patches, random_features=False),
+    "nearest random features": partial(nearest_patches, random_features=True),
+}
 
 
 def good_parts(data: Path) -> Path:
@@ -50,64 +72,78 @@ def train(data: Path) -> Path:
     return trained(RUN, str(good_parts(data)), MODEL, TRAINING, levels=256)
 
 
-def surprises(run: Path, name: str, images: np.ndarray, mirrored: bool) -> dict[str, np.ndarray]:
-    """Bits per dimension, z, anomaly score and heat map of images; kept image by image."""
-    model, kept = load(run), []
+def kept(run: Path, name: str, images: np.ndarray, one: Callable[[np.ndarray], Arrays]) -> Arrays:
+    """What a function computes of each image, stacked; kept in runs/, image by image."""
     digest = read_card(run).weights_sha256 or ""
-    place = Path("runs") / "kolektor_scores" / f"{digest[:12]}_{name}{'_mirrored' * mirrored}"
+    place = Path("runs") / "kolektor_scores" / f"{digest[:12]}_{name}"
     place.mkdir(parents=True, exist_ok=True)
+    found = []
     for k, image in enumerate(images):
         if not (place / f"{k}.npz").exists():
-            found = anomaly_map(model, image[None], mirrored=mirrored)
-            nats = float(found.surprise.surprise.sum())
             with replace_file(place / f"{k}.npz") as file:
-                np.savez_compressed(
-                    file,
-                    bits_per_dim=nats / (image.size * np.log(2)),
-                    z=float(found.surprise.z),
-                    anomaly=float(found.score),
-                    heat=found.heat.numpy().astype(np.float32),
-                )
-        with np.load(place / f"{k}.npz") as one:
-            kept.append(dict(one))
-    return {column: np.stack([one[column] for one in kept]) for column in kept[0]}
+                np.savez(file, **one(image[None]))
+        with np.load(place / f"{k}.npz") as parts:
+            found.append(dict(parts))
+    return {key: np.stack([one[key] for one in found]) for key in found[0]}
 
 
-def typical(run: Path, good: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Distances of images from what is typical of good ones."""
+def surprises(run: Path, name: str, images: np.ndarray, *, mirrored: bool = False) -> Arrays:
+    """Surprise, expectation and variance of images, or of mirror images turned back."""
     model = load(run)
-    fitted = fit_typicality(model, (image[None, None] for image in good))
-    return [
-        np.concatenate([fitted.distance(model, image[None, None]).numpy() for image in images])
-        for images in others
-    ]
+
+    def one(x: np.ndarray) -> Arrays:
+        maps = surprise_map(model, x[..., ::-1].copy() if mirrored else x)
+        parts = {part: getattr(maps, part)[0].numpy() for part in PARTS}
+        turned = {part: value[..., ::-1] if mirrored else value for part, value in parts.items()}
+        return {part: value.astype(np.float32) for part, value in turned.items()}
+
+    return kept(run, f"{name}{'_mirrored' * mirrored}", images, one)
 
 
-def baselines(data: Path) -> dict[str, np.ndarray]:
-    """Maps of squared errors of an independent Gaussian for each pixel, and of PCA."""
-    with np.load(good_parts(data)) as arrays:
-        good = arrays["train_images"].astype(np.float32)
-    with np.load(data) as arrays:
-        test = arrays["test_images"].astype(np.float32)
-    mean, deviation = good.mean(axis=0), good.std(axis=0) + 1.0
-    flat = (good - mean).reshape(len(good), -1)
-    _, values, axes = np.linalg.svd(flat, full_matrices=False)
-    kept = np.searchsorted(np.cumsum(values**2) / (values**2).sum(), 0.9) + 1
-    centred = (test - mean).reshape(len(test), -1)
-    rest = (centred - centred @ axes[:kept].T @ axes[:kept]).reshape(test.shape)
-    return {"pixel Gaussian": ((test - mean) / deviation) ** 2, "PCA": rest**2}
+def typical(run: Path, name: str, good: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Distances of images from what is typical of good ones."""
+    model, digest = load(run), read_card(run).weights_sha256 or ""
+    place = Path("runs") / "kolektor_scores" / f"{digest[:12]}_typicality.safetensors"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save_typicality(fit_typicality(model, (image[None, None] for image in good)), place)
+    fitted = load_typicality(place)
+    found = kept(run, f"{name}_typicality", images, lambda x: {"d": fitted.distance(model, x)})
+    return found["d"]
+
+
+def maps_of(found: Arrays) -> SurpriseMap:
+    """The library's maps of what `surprises` found."""
+    parts = {part: torch.from_numpy(found[part]).double()[:, None] for part in PARTS}
+    return SurpriseMap(**parts)
 
 
 def window_maximum(maps: np.ndarray) -> np.ndarray:
     """The mean over the library's windows of the largest mean in a window, of maps (N, H, W)."""
-    found = []
-    for side in WINDOWS:
-        padded = np.pad(maps.astype(float), ((0, 0), (side, side - 1), (side, side - 1)))
-        sums = padded.cumsum(axis=1).cumsum(axis=2)
-        inner = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side]
-        inner = (inner + sums[:, :-side, :-side]) / side**2
-        found.append(inner.max(axis=(1, 2)))
+    found = [in_windows(maps, side).max(axis=(1, 2)) for side in WINDOWS]
     return np.mean(found, axis=0)
+
+
+def in_windows(maps: np.ndarray, side: int) -> np.ndarray:
+    """Means over the window around each pixel; beyond the border maps count as zero."""
+    return np.stack([uniform_filter(one, side, mode="constant") for one in maps])
+
+
+def baselines(data: Path) -> dict[str, np.ndarray]:
+    """Maps (N, H, W) or scores (N,) of the test images by other methods; kept in runs/."""
+    with np.load(good_parts(data)) as arrays:
+        good = arrays["train_images"].astype(np.float32)
+    with np.load(data) as arrays:
+        test = arrays["test_images"].astype(np.float32)
+    found = {}
+    for name, method in BASELINES.items():
+        place = Path("runs") / "kolektor_baselines" / f"{name}.npy"
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replace_file(place) as file:
+                np.save(file, method(good, test))
+        found[name] = np.load(place)
+    return found
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -139,32 +175,91 @@ def checked(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return found
 
 
-def score(data: Path, mirrored: bool) -> None:
+def of_pixels(heat: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    """AUROC of pixels, and the area under the per-region overlap up to 30 % false positives."""
+    regions = []
+    for one, mask in zip(heat, masks, strict=True):
+        numbers, count = label(mask)
+        regions += [np.sort(one[numbers == k]) for k in range(1, count + 1)]
+    good = np.sort(heat[masks == 0])
+    rates = np.linspace(0, 0.3, 301)
+    limits = good[np.minimum(len(good) - 1, np.floor((1 - rates) * len(good)).astype(int))]
+    above = [1 - np.searchsorted(region, limits) / len(region) for region in regions]
+    aupro = float(np.trapezoid(np.mean(above, axis=0), rates) / 0.3)
+    return {"pixel_auroc": auroc(heat.ravel(), masks.ravel()), "aupro": aupro}
+
+
+def variants(
+    test: SurpriseMap, mirrored: SurpriseMap, labels: np.ndarray, masks: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Other ways to take one number and one map from the same surprises."""
+    found = {}
+    for windows in (WINDOWS, (5, 9, 13), (3, 5, 7, 9, 13, 19, 27)):
+        name = ", ".join(map(str, windows))
+        own, turned = (maps.window_z(*windows).float().numpy() for maps in (test, mirrored))
+        pairs = {"as it is": own, "mean": (own + turned) / 2, "higher": np.maximum(own, turned)}
+        for how, z in (pairs | {"lower": np.minimum(own, turned)}).items():
+            score = checked(z.max(axis=(2, 3)).mean(axis=1), labels)
+            found[f"{name}; {how}"] = score | of_pixels(z.mean(axis=1), masks)
+    excess = test.excess[:, 0].numpy()
+    found["excess, not z"] = checked(window_maximum(excess), labels) | of_pixels(
+        np.mean([in_windows(excess, side) for side in WINDOWS], axis=0), masks
+    )
+    return found
+
+
+def score(data: Path) -> None:
     """Writes results/anomaly.json."""
     run = train(data)
     with np.load(data) as arrays:
-        images, labels = arrays["test_images"], arrays["test_labels"]
-        masks = arrays["test_masks"].astype(int).ravel()
+        images, labels, masks = (arrays[f"test_{part}"] for part in ("images", "labels", "masks"))
     with np.load(good_parts(data)) as arrays:
         good, held_out = arrays["train_images"], arrays["valid_images"]
+    masks = masks.astype(int)
     results = {}
     for name, maps in baselines(data).items():
+        if maps.ndim == 1:
+            results[name] = checked(maps, labels)
+            continue
         results[f"{name}, mean"] = checked(maps.mean(axis=(1, 2)), labels)
+        smooth = np.mean([in_windows(maps, side) for side in WINDOWS], axis=0)
         results[f"{name}, windows"] = checked(window_maximum(maps), labels)
-        results[f"{name}, windows"]["pixel_auroc"] = auroc(maps.ravel(), masks)
-    test = surprises(run, "test", images, mirrored)
-    results |= {name: checked(test[name], labels) for name in ("bits_per_dim", "z", "anomaly")}
-    results["anomaly"]["pixel_auroc"] = auroc(test["heat"].ravel(), masks)
+        results[f"{name}, windows"] |= of_pixels(smooth, masks)
     show(results)
-    normal = {"anomaly": surprises(run, "valid", held_out, mirrored)["anomaly"]}
-    normal["typicality"], test["typicality"] = typical(run, good, held_out, images)
-    results["typicality"] = checked(test["typicality"], labels)
-    p = calibrate(normal).combined({name: test[name] for name in normal})
-    # Few validation images give few different p-values: the anomaly score breaks ties.
-    results["p-value"] = checked(np.lexsort((test["anomaly"], -p)).argsort().astype(float), labels)
-    about = {"command": "python experiments/anomaly.py score KOLEKTOR.npz", "mirrored": mirrored}
-    write("anomaly", about | description(run) | {"kolektor": results})
+    test = maps_of(surprises(run, "test", images))
+    bits = test.surprise.mean(dim=(1, 2, 3)).numpy() / np.log(2)
+    results |= {"bits_per_dim": checked(bits, labels), "z": checked(test.z.numpy(), labels)}
+    scores, normal = {}, {}
+    for how in (False, True):
+        name = "anomaly" + ", mirrored" * how
+        found = []
+        for part, x in (("test", images), ("valid", held_out)):
+            z = maps_of(surprises(run, part, x)).window_z()
+            if how:
+                z = (z + maps_of(surprises(run, part, x, mirrored=True)).window_z()) / 2
+            found.append(AnomalyMap(orders=(test,), windows=WINDOWS, z=z))
+        scores[name], normal[name] = (one.score.numpy() for one in found)
+        heat = found[0].heat.float().numpy()
+        results[name] = checked(scores[name], labels) | of_pixels(heat, masks)
+    for part, x, into in (("test", images, scores), ("valid", held_out, normal)):
+        into["typicality"] = typical(run, part, good, x)
+    results["typicality"] = checked(scores["typicality"], labels)
+    chosen = "anomaly", "typicality"
+    p = calibrate({name: normal[name] for name in chosen}).combined(
+        {name: scores[name] for name in chosen}
+    )
+    # Few held-out images give few different p-values: as in tables, the anomaly score decides.
+    ranks = np.lexsort((scores["anomaly"], -p)).argsort()
+    results["p-value"] = checked(ranks.astype(float), labels)
     show(results)
+    mirrored = maps_of(surprises(run, "test", images, mirrored=True))
+    others = variants(test, mirrored, labels, masks)
+    show(others)
+    about = {
+        "command": "python experiments/anomaly.py score KOLEKTOR.npz",
+        "held_out": len(held_out),
+    }
+    write("anomaly", about | description(run) | {"kolektor": results, "variants": others})
 
 
 def show(results: dict[str, dict[str, float]]) -> None:
@@ -176,13 +271,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("do", choices=("train", "score"))
     parser.add_argument("data", type=Path)
-    parser.add_argument("--mirrored", action="store_true", help="look at mirror images, too")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.do == "train":
         train(asked.data)
     else:
-        score(asked.data, asked.mirrored)
+        score(asked.data)
 
 
 if __name__ == "__main__":

@@ -595,6 +595,75 @@ def multi_scale() -> str:
     )
 
 
+DEFECTS = {
+    "bits_per_dim": "bits per dimension",
+    "z": "z of the picture",
+    "typicality": "typicality",
+    "anomaly": "**anomaly: largest z of windows**",
+    "anomaly, mirrored": "the same, and of the mirror image",
+    "p-value": "p-value, by which tables are sorted",
+}
+
+
+def defects() -> str:
+    """KolektorSDD: the library's scores, then other methods with their maps in the same windows."""
+    if (r := results("anomaly")) is None:
+        return ""
+    rows = []
+    for name, found in r["kolektor"].items():
+        if name.endswith(", mean"):
+            continue
+        figures = [found.get(key) for key in ("auroc", "ap", "pixel_auroc", "aupro")]
+        cells = ["" if figure is None else f"{figure:.3f}" for figure in figures]
+        rows.append([DEFECTS.get(name, name.removesuffix(", windows")), *cells])
+    own = len(DEFECTS)
+    head = ["score", "AUROC", "average precision", "AUROC of pixels", "AUPRO"]
+    return table(head, rows[-own:] + rows[:-own])
+
+
+def defect_variants() -> str:
+    """Other windows and other ways to join the map of the mirror image."""
+    if (r := results("anomaly")) is None:
+        return ""
+    rows = [
+        [name, *(f"{found[key]:.3f}" for key in ("auroc", "ap", "pixel_auroc", "aupro"))]
+        for name, found in r["variants"].items()
+    ]
+    head = ["windows; mirror image", "AUROC", "average precision", "AUROC of pixels", "AUPRO"]
+    return table(head, rows)
+
+
+TRAPS = {
+    "fashion": "Fashion-MNIST",
+    "mnist": "binary MNIST",
+    "patches": "photographs' patches",
+    "pneumonia": "healthy chest X-rays",
+}
+TRAP_COLUMNS = {
+    "nats": "raw likelihood",
+    "z": "z",
+    "complexity_bits": "complexity",
+    "ratio_nats": "ratio",
+    "anomaly": "anomaly",
+    "typicality": "typicality",
+    "p_value": "**p-value**",
+}
+
+
+def traps() -> str:
+    """AUROC of each column of a table of scores, for other pictures among normal ones."""
+    found = results("likelihood_traps") or {}
+    rows = []
+    for name, normal in TRAPS.items():
+        for kind, figures in found.get(name, {}).items():
+            if kind in ("counts", "run"):
+                continue
+            cells = [figures.get(column) for column in TRAP_COLUMNS]
+            shown = ["–" if figure is None else f"{figure:.3f}" for figure in cells]
+            rows.append([f"{normal}: {kind}", *shown])
+    return table(["normal: others", *TRAP_COLUMNS.values()], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -618,6 +687,9 @@ TABLES: dict[str, Callable[[], str]] = {
         profile,
         optimisers,
         multi_scale,
+        defects,
+        defect_variants,
+        traps,
     )
 }
 

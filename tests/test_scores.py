@@ -206,6 +206,10 @@ def test_nothing_of_others_is_replaced_and_colours_do_not_depend_on_the_picture(
             model, ScoreRequest(out=tmp_path / "mine.csv"), data=DataRequest(data=pictures)
         )
     assert (tmp_path / "mine.csv").read_text() == "name\nprecious\n"
+    with pytest.raises(FileNotFoundError):
+        request = ScoreRequest(out=tmp_path / "s.csv", maps=tmp_path / "none")
+        score_images(model, request, data=DataRequest(data=tmp_path / "none"))
+    assert not (tmp_path / "none").exists()  # a folder of maps is no source
     x = np.random.default_rng(0).integers(0, 4, (1, 6, 6))
     z = np.full((6, 6), CLEAR)
     z[0, 0] = 5.0

@@ -112,19 +112,23 @@ def test_the_three_maps_are_those_of_the_distributions(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_mixture_of_256_levels_is_as_near_as_stated(dtype: torch.dtype) -> None:
-    """Narrow and wide components, some beyond the range: bins are refined where they must be."""
-    scales = torch.tensor([-7.0, -5.0, -3.0, -2.0, 0.0, 3.0])[:, None, None, None]
-    raw = torch.randn(6, 60, 8, 8, generator=_seed(1), dtype=torch.float64)
+    """Narrow and wide components, together and apart, at the ends of the range and beyond them."""
+    scales = torch.tensor([-7.0, -5.0, -4.0, -3.0, -2.0, 0.0, 3.0])[:, None, None, None]
+    raw = torch.randn(7, 60, 9, 9, generator=_seed(1), dtype=torch.float64)
     raw[:, :10] *= 3
     raw[:, 30:50] += scales
-    x = torch.randint(256, (6, 2, 8, 8), generator=_seed(2))
+    raw[:, 30:50, :3] = raw[:, 30:31, :3] + raw[:, 30:50, :3] / 10  # of about one width,
+    raw[:, 10:30, :2] = raw[:, 10:11, :2] + raw[:, 10:30, :2] / 10  # and at one place
+    raw[:, 10:30, -2:] = raw[:, 10:30, -2:].sign() + raw[:, 10:30, -2:] / 50
+    x = torch.randint(256, (7, 2, 9, 9), generator=_seed(2))
     exact = LogisticMixture(raw, 2, 256)
     log_pmf = torch.stack([exact.log_pmf(x, c) for c in range(2)], dim=2)
     entropy = -(log_pmf.exp() * log_pmf).sum(dim=1)
     variance = (log_pmf.exp() * (log_pmf + entropy[:, None]) ** 2).sum(dim=1)
     _, found, spread = moments(LogisticMixture(raw.to(dtype), 2, 256), x).double()
-    assert (found - entropy).abs().max() < 5e-4 and (found - entropy).mean().abs() < 1e-5
-    assert (spread - variance).abs().max() < 5e-3 and (spread - variance).mean().abs() < 1e-4
+    assert (found - entropy).abs().max() < 2e-3 and (found - entropy).mean().abs() < 1e-5
+    assert (spread - variance).abs().max() < 1e-2 and (spread - variance).mean().abs() < 1e-4
+    assert (found - entropy).abs().mean() < 1e-4
 
 
 def test_impossible_values_cost_nothing_in_expectation() -> None:
@@ -162,6 +166,21 @@ def test_windows_are_sums_and_the_score_is_their_largest() -> None:
     one = anomaly_score(model, x[0], windows=(3, 5))
     expected = maps.window_z(3, 5)[0].amax(dim=(1, 2)).mean()
     torch.testing.assert_close(one, expected)
+
+
+def test_a_model_of_several_orders_looks_in_all_of_them() -> None:
+    """The map is the mean over orders, and -log p that of the mixture."""
+    model = build("gated-orders")
+    x = images(model, 2, (4, 5))
+    found = anomaly_map(model, x, windows=(3,))
+    each = [surprise_map(model, x, order=order) for order in model.orders]
+    z = torch.stack([maps.window_z(3) for maps in each])
+    assert len(each) == 2 and (z[0] - z[1]).abs().max() > 0.01
+    torch.testing.assert_close(found.z, z.mean(dim=0))
+    torch.testing.assert_close(found.nats, -score(model, x))
+    turned = anomaly_map(model, x.flip(3), windows=(3,)).z.flip(3)
+    both = anomaly_map(model, x, windows=(3,), mirrored=True)
+    torch.testing.assert_close(both.z, (found.z + turned) / 2)
 
 
 def test_a_damaged_patch_is_where_z_is_largest() -> None:

@@ -39,7 +39,7 @@ class HeatMaps:
     """A folder with a heat map of each picture, called by the picture's name and a digest of it.
 
     Args:
-        folder: is made; what else lies in it stays.
+        folder: is made with its first map; what else lies in it stays.
 
     Raises:
         UsageError: it is no folder, or another user's link.
@@ -50,7 +50,6 @@ class HeatMaps:
         check_links(self._folder)
         if self._folder.exists() and not self._folder.is_dir():
             raise UsageError(f"‹maps={folder}› is a file; name a folder")
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     def place(self, name: str) -> Path:
         """The file for a picture."""
@@ -70,6 +69,7 @@ class HeatMaps:
         Raises:
             UsageError: something that is no heat map lies at a place.
         """
+        self._folder.mkdir(parents=True, exist_ok=True)
         for name, one, z in zip(names, x, heat, strict=True):
             place = self.place(name)
             if place.exists() and not is_written_here(place, _SOFTWARE):

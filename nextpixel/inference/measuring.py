@@ -122,7 +122,10 @@ def measured(
     typicality: Typicality | None = None,
     background: Trained | None = None,
 ) -> Measured:
-    """All scores of pictures of one size, from one pass of each model and one for each class.
+    """All scores of pictures of one size, from a pass of each model, order and class.
+
+    A model of several orders gives the nats of their mixture, and the means over orders of all that
+    belongs to single sites: what was expected, and z.
 
     Args:
         trained: the model.
@@ -137,15 +140,14 @@ def measured(
     network = trained.distribution
     x, values, log_classes = batch_of(trained, split, classes=request.classes)
     found = anomaly_map(network, x, values, mirrored=request.mirrored)
-    maps, sub_pixels = found.surprise, x[0].numel()
-    nats = maps.surprise.sum(dim=(1, 2, 3)).numpy()
-    dims = sub_pixels * math.log(2)
+    nats, dims = found.nats.numpy(), x[0].numel() * math.log(2)
+    expected = [maps.expectation.sum(dim=(1, 2, 3)).numpy() for maps in found.orders]
     pictures = x.cpu().numpy()
     columns = {
         "nats": nats,
         "bits_per_dim": nats / dims,
-        "expected_bits_per_dim": maps.expectation.sum(dim=(1, 2, 3)).numpy() / dims,
-        "z": maps.z.numpy(),
+        "expected_bits_per_dim": np.mean(expected, axis=0) / dims,
+        "z": np.mean([maps.z.numpy() for maps in found.orders], axis=0),
         "anomaly": found.score.numpy(),
         "complexity_bits": nats / math.log(2) - png_bits(pictures, network.levels),
     }
