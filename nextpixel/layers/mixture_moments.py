@@ -51,7 +51,7 @@ _THIRD = -1.0, 3.0, -3.0, 1.0
 def logistic_moments(weight: Tensor, mean: Tensor, slope: Tensor, levels: int) -> Tensor:
     """Mean and variance of -log p, (2, n), of n mixtures of K discretised logistics.
 
-    Up to 64 values are summed exactly. With more, the mean errs by at most some 10⁻³ nats, and by
+    Up to 64 values are summed exactly. With more, the mean errs by a few 10⁻³ nats at most, and by
     a hundredth of it on average over sites; tests state the bounds.
 
     Args:
