@@ -159,7 +159,8 @@ def _integrated(weight: Tensor, mean: Tensor, slope: Tensor, grid: _Grid, count:
     index = torch.arange(count, dtype=mean.dtype, device=mean.device)[:, None] + 0.5
     power = torch.addcmul(grid.first, index, step).mul_(math.log2(math.e)).exp2_()
     inverse = power.reciprocal()
-    places = torch.addcmul(grid.centre, power - inverse, grid.width / 2)
+    # Counted from the centre, so that narrow components far from 0 keep their digits.
+    places = (power - inverse).mul_(grid.width / 2)
     distance = (power + inverse).mul_(grid.width / 2 * step)
     # With y = σ(u) σ(-u), a value at u has the mass σ(u+δ) - σ(u-δ) = y / (a + b y), where
     # a = 1 / (2 sinh δ), b = tanh(δ / 2), and δ is half a value in scales.
@@ -168,7 +169,7 @@ def _integrated(weight: Tensor, mean: Tensor, slope: Tensor, grid: _Grid, count:
     b = torch.tanh(slope / 4).div_(share)
     pmf, line, y = torch.zeros_like(places), power, inverse
     for start, rise, one, other in zip(
-        *map(torch.unbind, (-mean * slope, slope, a, b)), strict=True
+        *map(torch.unbind, ((grid.centre - mean) * slope, slope, a, b)), strict=True
     ):
         torch.addcmul(start, places, rise, out=line).sigmoid_()
         torch.addcmul(line, line, line, value=-1, out=y)
