@@ -125,7 +125,9 @@ def _each(seconds: float | None, pictures: int) -> str:
     if seconds is None:
         return "–"
     each = seconds / pictures
-    return f"{each:,.1f} s" if each >= 1 else f"{1000 * each:.2g} ms"
+    if each >= 1:
+        return f"{each:,.1f} s"
+    return f"{1000 * each:.0f} ms" if each >= 0.1 else f"{1000 * each:.2g} ms"
 
 
 _STUDY = (

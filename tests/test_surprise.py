@@ -37,6 +37,7 @@ from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.tensors import write_tensors
 from nextpixel.layers.heads import LogisticMixture
+from nextpixel.layers.mixture_moments import logistic_moments
 from nextpixel.layers.moments import moments
 
 # A softmax, a Bernoulli, logistics, several colours, scales, an LSTM, and conditions.
@@ -110,8 +111,11 @@ def test_the_three_maps_are_those_of_the_distributions(name: str) -> None:
     assert torch.equal(entropy_map(model, x, given), maps.expectation)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_mixture_of_256_levels_is_as_near_as_stated(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("levels", "dtype"),
+    [(256, torch.float32), (256, torch.float64), (65, torch.float32), (127, torch.float32)],
+)
+def test_a_mixture_of_many_levels_is_as_near_as_stated(levels: int, dtype: torch.dtype) -> None:
     """Narrow and wide components, together and apart, at the ends of the range and beyond them."""
     scales = torch.tensor([-7.0, -5.0, -4.0, -3.0, -2.0, 0.0, 3.0])[:, None, None, None]
     raw = torch.randn(7, 60, 9, 9, generator=_seed(1), dtype=torch.float64)
@@ -120,15 +124,28 @@ def test_a_mixture_of_256_levels_is_as_near_as_stated(dtype: torch.dtype) -> Non
     raw[:, 30:50, :3] = raw[:, 30:31, :3] + raw[:, 30:50, :3] / 10  # of about one width,
     raw[:, 10:30, :2] = raw[:, 10:11, :2] + raw[:, 10:30, :2] / 10  # and at one place
     raw[:, 10:30, -2:] = raw[:, 10:30, -2:].sign() + raw[:, 10:30, -2:] / 50
-    x = torch.randint(256, (7, 2, 9, 9), generator=_seed(2))
-    exact = LogisticMixture(raw, 2, 256)
+    x = torch.randint(levels, (7, 2, 9, 9), generator=_seed(2))
+    exact = LogisticMixture(raw, 2, levels)
     log_pmf = torch.stack([exact.log_pmf(x, c) for c in range(2)], dim=2)
     entropy = -(log_pmf.exp() * log_pmf).sum(dim=1)
     variance = (log_pmf.exp() * (log_pmf + entropy[:, None]) ** 2).sum(dim=1)
-    _, found, spread = moments(LogisticMixture(raw.to(dtype), 2, 256), x).double()
+    _, found, spread = moments(LogisticMixture(raw.to(dtype), 2, levels), x).double()
     assert (found - entropy).abs().max() < 2e-3 and (found - entropy).mean().abs() < 1e-5
     assert (spread - variance).abs().max() < 1e-2 and (spread - variance).mean().abs() < 1e-4
     assert (found - entropy).abs().mean() < 1e-4
+
+
+def test_wide_components_and_distant_ones_keep_their_digits() -> None:
+    """Of 65,536 levels: a value's mass must not cancel, nor a place far from 0 be rounded."""
+    weight = torch.tensor([[0.3, 1.0, 0.5], [0.7, 0.0, 0.5]])
+    mean = torch.tensor([[1e4, 3e4, 65003.3], [6e4, -1e5, 65000.6]])
+    slope = torch.tensor([[5e-5, 1e-5, 0.9], [3e-5, 2e-5, 0.8]])
+    edges = torch.arange(65535, dtype=torch.float64)[:, None, None] + 0.5
+    below = (weight * ((edges - mean.double()) * slope).sigmoid()).sum(dim=1)
+    ends = torch.zeros(1, 3), torch.ones(1, 3)
+    pmf = torch.cat([ends[0], below, ends[1]]).diff(dim=0).clamp(min=1e-300)
+    found = logistic_moments(weight, mean, slope, 65536)[0].double()
+    assert (found - (-pmf * pmf.log()).sum(dim=0)).abs().max() < 3e-5
 
 
 def test_impossible_values_cost_nothing_in_expectation() -> None:

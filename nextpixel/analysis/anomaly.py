@@ -170,8 +170,8 @@ def surprise_map(
     distribution has no `log_pmf` is asked for each value in turn.
 
     Expectations are sums over all values. Only for mixtures of logistics of more than 64 levels are
-    they integrals by 32 to 128 points: H then errs by at most some 10⁻³ nats and V by some 10⁻³, on
-    average over sites by a hundredth of it, see `layers.mixture_moments`.
+    they integrals by 32 to 128 points: H and V then err by a few 10⁻³ at most, on average over
+    sites by a hundredth of it, see `layers.mixture_moments`.
 
     Example:
         >>> import torch

@@ -1,6 +1,6 @@
-"""A linear prediction of each colour of a pixel, which the means of a mixture count from.
+"""A linear prediction of each colour of a pixel, to which a mixture adds its means.
 
-Lossless codecs of photographs begin with one: the left and the upper neighbour, less the one
+Many lossless codecs begin with one: the left and the upper neighbour, less the one
 between them, already predict most of a smooth image. Learned features have to rebuild the exact
 brightness of the neighbours before they can refine it; with a prediction beside them they only say
 what it misses.
@@ -58,6 +58,6 @@ class LinearPrediction(nn.Module):
         def above() -> Tensor:
             return values.above(x, cache, ahead=self.conv.above.columns_beside)
 
-        # Half precision has fewer values than a byte.
+        # bfloat16 cannot tell all 256 levels apart.
         with torch.autocast(x.device.type, enabled=False):
             return self.conv(values.here(x, cache), above, cache)  # type: ignore[no-any-return]
