@@ -9,16 +9,18 @@ from torch import Tensor
 from nextpixel.arguments import drawing_factor, whole_number
 from nextpixel.border import watched
 from nextpixel.conditions.values import Values, index, unknown
-from nextpixel.devices import OwnThreads, full_precision, widest
+from nextpixel.devices import OwnThreads, full_precision
 from nextpixel.errors import UsageError
 from nextpixel.front.place import Front
+from nextpixel.lane_laws import Law, OfMixture, OfTable
+from nextpixel.layers.heads import LogisticMixture
 from nextpixel.models.core import ImageModel
 from nextpixel.models.evaluation import evaluating
 from nextpixel.particles import Walkers, uniform
 from nextpixel.plan import Plan
 from nextpixel.steps import Group, Step, Visit, apart
 
-__all__ = ["Batch", "Crowd", "Progress", "batches", "fill", "inverse_cdf"]
+__all__ = ["Batch", "Crowd", "Progress", "batches", "fill"]
 
 Progress = Callable[[Iterable[Step], int], Iterable[Step]]
 
@@ -199,16 +201,16 @@ class Batch:
                 every = range(noise.shape[1])
                 colours = [(front.flat(front.x, c), front.flat(noise, c)) for c in every]
             sites, (x, numbers) = front.sites, colours[step.channel]
-            log_pmf, before = self._law(step.log_pmf(), front), x.index_select(0, sites)
+            law, before = self._law(step, front), x.index_select(0, sites)
             if walkers is not None and step.weighed is not None:
-                walkers.weigh(self._of_known(log_pmf, before, step.weighed, walkers.count))
+                walkers.weigh(self._of_known(law, before, step.weighed, walkers.count))
             if step.draws:
-                value = self._drawn(log_pmf, numbers.index_select(0, sites), front)
+                value = self._drawn(law, numbers.index_select(0, sites), front)
                 drawn.append(value)
                 value = value.clamp(max=self._levels - 1)  # what follows may look it up in a table
                 x.index_copy_(0, sites, torch.where(step.wanted, value, before))
                 if (nats := self._nats) is not None:
-                    of_value = log_pmf.gather(1, value[:, None])[:, 0].where(step.wanted, 0)
+                    of_value = law.nats(value).where(step.wanted, 0)
                     nats += of_value.view(-1, len(nats)).sum(dim=0, dtype=nats.dtype)
                 if walkers is not None:
                     walkers.drew()
@@ -226,31 +228,35 @@ class Batch:
             )
         drawn.clear()
 
-    def _law(self, log_pmf: Tensor, front: Front) -> Tensor:
-        """The log-probabilities (lanes, levels), with guidance of the lanes with the condition."""
-        if self._guidance == 1:
-            return log_pmf
-        halves = torch.unflatten(log_pmf.clamp(min=-1e9), 0, (-1, 2, front.batch // 2))
-        knowing, ignorant = halves.unbind(1)
-        mixed = self._guidance * knowing + (1 - self._guidance) * ignorant
-        return torch.log_softmax(mixed, dim=2).flatten(0, 1)
+    def _law(self, step: Step, front: Front) -> Law:
+        """The law of each lane; with guidance that of the lanes with the condition."""
+        plain = self._guidance == 1 and self._temperature == 1
+        if plain and isinstance(step.distribution, LogisticMixture):
+            return OfMixture(step.distribution, step.given(), step.channel)
+        log_pmf = step.log_pmf()
+        if self._guidance != 1:
+            halves = torch.unflatten(log_pmf.clamp(min=-1e9), 0, (-1, 2, front.batch // 2))
+            knowing, ignorant = halves.unbind(1)
+            mixed = self._guidance * knowing + (1 - self._guidance) * ignorant
+            log_pmf = torch.log_softmax(mixed, dim=2).flatten(0, 1)
+        return OfTable(log_pmf)
 
-    def _drawn(self, log_pmf: Tensor, noise: Tensor, front: Front) -> Tensor:
+    def _drawn(self, law: Law, noise: Tensor, front: Front) -> Tensor:
         """Values of all lanes; those without the condition have the values of those with it."""
         if self._guidance == 1:
-            return inverse_cdf(log_pmf, noise, self._temperature)
+            return law.draw(noise, self._temperature)
         images = front.batch // 2
         noise = torch.unflatten(noise, 0, (-1, 2, images))[:, 0].flatten()
-        value = inverse_cdf(log_pmf, noise, self._temperature).view(-1, images)
+        value = law.draw(noise, self._temperature).view(-1, images)
         return torch.stack([value, value], dim=1).flatten()
 
-    def _of_known(self, log_pmf: Tensor, values: Tensor, weighed: Tensor, count: int) -> Tensor:
+    def _of_known(self, law: Law, values: Tensor, weighed: Tensor, count: int) -> Tensor:
         """The log-probability of the known values of each walker, (images, count)."""
-        if self._temperature != 1:
-            log_pmf = torch.log_softmax(log_pmf / self._temperature, dim=1)
         lanes = -1, self._halves, len(self._x) * count
-        values, weighed = (torch.unflatten(y, 0, lanes)[:, 0] for y in (values, weighed))
-        found = log_pmf.gather(1, values.reshape(-1, 1)).view(values.shape)
+        if self._guidance != 1:  # the law is of the lanes with the condition
+            values = torch.unflatten(values, 0, lanes)[:, 0].flatten()
+        found = law.nats(values, self._temperature).view(-1, lanes[2])
+        weighed = torch.unflatten(weighed, 0, lanes)[:, 0]
         return torch.where(weighed, found, 0).sum(dim=0).view(-1, count)
 
     def _go_on(self, walkers: Walkers, front: Front, images: Tensor) -> None:
@@ -269,19 +275,3 @@ class Batch:
         assert self._crowd is not None
         self._crowd.take_in(walkers)
         group.part.of(self._x).copy_(group.x[walkers.chosen()])
-
-
-def inverse_cdf(log_pmf: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-    """The values (B,) at which the distribution functions (B, levels) pass uniform numbers (B,).
-
-    Never a value of probability zero, if the number is below 1 by more than rounding. Temperature 0
-    takes the likeliest value.
-    """
-    if temperature == 0:
-        return log_pmf.argmax(dim=1)
-    if temperature != 1:
-        log_pmf = log_pmf.to(widest(log_pmf.device)) / temperature
-    # Faster than exp, and the values lie side by side.
-    cdf = torch.softmax(log_pmf, dim=1).cumsum(dim=1)
-    total = cdf[:, -1:]
-    return torch.searchsorted(cdf, total * uniform.view(-1, 1), right=True).view(-1)

@@ -8,8 +8,8 @@ from cases import CASES, build, conditions, images
 
 from nextpixel import GatedPixelCNN, PixelCNN, RowLSTM, complete
 from nextpixel.conditions.values import Values
-from nextpixel.filling import inverse_cdf
 from nextpixel.front.skew import Reach, Skew
+from nextpixel.lane_laws import inverse_cdf
 from nextpixel.models.core import ImageModel
 from nextpixel.particles import uniform
 from nextpixel.walk import fronts, walk

@@ -8,7 +8,7 @@ from borders import enlarged
 from torch import Tensor
 
 from nextpixel import MapCondition
-from nextpixel.filling import inverse_cdf
+from nextpixel.lane_laws import inverse_cdf
 from nextpixel.layers.heads import HEADS
 
 COMPONENTS = 10

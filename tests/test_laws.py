@@ -150,7 +150,7 @@ def test_a_walk_reads_nothing_later(name: str) -> None:
         blank[:, channel, row, column] = x[:, channel, row, column]
 
 
-@every_case
+@few_cases
 def test_samples_come_with_their_log_probability(name: str) -> None:
     model, shape = trained(name), (3, 4)
     condition = conditions(model, 3, shape)
@@ -174,7 +174,7 @@ def test_no_log_probability_of_what_the_model_does_not_draw() -> None:
 
 
 @few_cases
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("temperature", [0.5, pytest.param(2.0, marks=pytest.mark.slow)])
 def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float) -> None:
     model = trained(name)
     n, condition = 8_000, _first(model, (1, 1))
@@ -195,7 +195,7 @@ def test_temperature_flattens_or_sharpens_each_law(name: str, temperature: float
     assert _chi_squared_ok(draws.bincount(minlength=model.levels).double(), expected)
 
 
-@every_case
+@few_cases
 def test_temperature_zero_takes_the_likeliest_value(name: str) -> None:
     model = trained(name)
     condition, first = _first(model, (3, 3)), model.orders[0]
@@ -250,7 +250,7 @@ def test_completion_keeps_what_is_known_and_draws_the_exact_conditional(name: st
     assert _chi_squared_ok(observed, joint / joint.sum() * n)
 
 
-@every_case
+@few_cases
 def test_completion_takes_any_mask(name: str) -> None:
     model = build(name)
     x = images(model, 2, (4, 5))
@@ -383,7 +383,7 @@ def test_guidance_never_draws_what_is_impossible(guidance: float) -> None:
     assert set(x.flatten().tolist()) == {1, 2}
 
 
-@every_case
+@few_cases
 def test_common_noise_gives_equal_pictures_for_equal_conditions(name: str) -> None:
     model, shape = build(name), (4, 3)
     same = sample(model, 3, shape, condition=_first(model, shape), common_noise=True)
@@ -428,7 +428,7 @@ def test_scores_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(parts, per_site, rtol=1e-10, atol=1e-10)
 
 
-@every_case
+@few_cases
 def test_the_public_check_agrees(name: str) -> None:
     report = check_causality(build(name), shape=(2, 3))
     assert report.ok, str(report)

@@ -37,7 +37,7 @@ from nextpixel.analysis.receptive_fields import receptive_field
 from nextpixel.cli.app import main
 from nextpixel.conditions.values import Values
 from nextpixel.errors import UsageError
-from nextpixel.filling import inverse_cdf
+from nextpixel.lane_laws import inverse_cdf
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import ORDERS, Order, orders_of, turn_each

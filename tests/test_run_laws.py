@@ -87,7 +87,7 @@ def test_the_best_validation_of_a_call_is_its_lowest(
 ) -> None:
     """Neither its first nor its last; nothing that an earlier call found counts."""
     found = iter([3.0, 1.0, 2.0, 5.0, 4.0, 6.0])
-    monkeypatch.setattr(loop, "evaluate", lambda *_: next(found))
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: next(found))
     config = replace(CONFIG, steps=3, evaluate_every=1)
     plan = TrainPlan(folder=tmp_path / "run", model=network(), data=dataset(), config=config)
     assert follow_plan(plan) == 1.0
@@ -125,7 +125,7 @@ def test_validations_take_a_fifth_of_the_minutes_at_most(
     class Time:
         monotonic = staticmethod(clock)
 
-    def evaluation(*_: Any) -> float:
+    def evaluation(*_: Any, **__: Any) -> float:
         nonlocal now
         now += slow
         return 1.0

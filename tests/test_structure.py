@@ -33,7 +33,7 @@ ORDER = [
     ["steps"],
     ["plan", "turning", "checkpoint"],
     ["scoring"],
-    ["walk", "particles"],
+    ["walk", "particles", "lane_laws"],
     ["filling"],
     ["completing"],
     ["sampling", "autoencoding"],

@@ -121,6 +121,7 @@ _COMPONENTS = 10
 # would underflow.
 _LOG_SCALES = -7.0, 7.0
 _NARROW = -3.0
+_BLOCK = 16
 
 
 class LogisticMixture(Checked):
@@ -179,13 +180,38 @@ class LogisticMixture(Checked):
 
     def log_pmf(self, x: Tensor, channel: int) -> Float[Tensor, "B L H W"]:
         """Log-probability of every value of one colour, given the earlier colours in x."""
-        weights = self.logits
-        for earlier in range(channel):
-            weights = weights + self._mass(x, x[:, earlier, None].detach(), earlier)
+        weights = self._given(x, channel)
         values = torch.arange(self.levels, device=x.device).view(-1, 1, 1, 1, 1)
         mass = self._mass(x, values, channel)  # (levels, B, K, H, W)
         normalised = functional.log_softmax(weights, dim=1)
         return torch.logsumexp(normalised + mass, dim=2).transpose(0, 1)
+
+    def log_prob_of(self, x: Tensor, values: Tensor, channel: int) -> Float[Tensor, "B H W"]:
+        """Log-probability of values (B, H, W) of one colour, given the earlier colours in x."""
+        mass = self._mass(x, values[:, None], channel)
+        return torch.logsumexp(functional.log_softmax(self._given(x, channel), dim=1) + mass, dim=1)
+
+    def quantiles(self, x: Tensor, uniform: Tensor, channel: int) -> Tensor:
+        """The values at which the distribution functions of one colour pass uniform numbers.
+
+        Both are (B, H, W). They are searched for in blocks of 16, 256 … values, so that few values
+        of the functions are computed. NaN in the distribution gives no value: `levels` or more.
+        """
+        weights = self._given(x, channel).softmax(dim=1)
+        mean, steep = self.mean(x, channel), torch.exp(-self.log_scales[:, channel])
+        half, last = 1 / (self.levels - 1), self.levels - 1
+        # Above every number, unless something is NaN.
+        top = 2 + (weights * (0 * mean)).sum(dim=1)
+        low = torch.zeros_like(uniform, dtype=torch.int64)
+        width = _BLOCK ** max(0, math.ceil(math.log(self.levels, _BLOCK)) - 1)
+        places = torch.arange(1, _BLOCK + 1, device=x.device).view(-1, 1, 1, 1)
+        while width:
+            ends = low + places * width - 1  # of the blocks, (16, B, H, W)
+            below = ((self._centre(ends) + half)[:, :, None] - mean).mul_(steep).sigmoid_()
+            passed = torch.where(ends >= last, top, below.mul_(weights).sum(dim=2)) > uniform
+            low = low + (~passed).sum(dim=0) * width
+            width //= _BLOCK
+        return low
 
     def log_density(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-density of each sub-pixel of y in nats."""
@@ -193,6 +219,13 @@ class LogisticMixture(Checked):
             y, lambda channel: self._density(y.floor(), y[:, channel, None], channel)
         )
         return torch.stack([nats for _, nats in steps], dim=1)
+
+    def _given(self, x: Tensor, channel: int) -> Tensor:
+        """Logits of the components (B, K, H, W), given the earlier colours in x."""
+        weights = self.logits
+        for earlier in range(channel):
+            weights = weights + self._mass(x, x[:, earlier, None].detach(), earlier)
+        return weights
 
     def chain(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """For each colour what the earlier ones of x leave of the components, and its nats.

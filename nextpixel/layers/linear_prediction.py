@@ -32,6 +32,7 @@ class LinearPrediction(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
+        self.channels = channels
         self.conv = FirstConv2d(channels, channels, kernel_size, channels=1)
         self.conv.left.places = self.conv.above.places = LOCATIONS
         self.reset_parameters()
@@ -46,6 +47,10 @@ class LinearPrediction(nn.Module):
         left[:, :, 0, -1].fill_diagonal_(_BESIDE)
         above[:, :, -1, middle].fill_diagonal_(_BESIDE)
         above[:, :, -1, middle - 1].fill_diagonal_(_DIAGONAL)
+
+    def extra_repr(self) -> str:
+        """What `print` says of it beside its sub-modules."""
+        return f"channels={self.channels}"
 
     def forward(self, values: ImageInput, x: Tensor, cache: Cache | None) -> Tensor:
         """Of the rows of a pass (B, C, rows, W), or at a front (lanes, C)."""
