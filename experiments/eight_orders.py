@@ -1,13 +1,15 @@
 """Digits in eight orders: do draws agree with what is known, whichever half that is?
 
-    python experiments/eight_orders.py RUN mnist_binarized.npz
+    python experiments/eight_orders.py MODEL mnist_binarized.npz
 
-RUN is a run folder of a model of binary digits that was trained with `--orders 8`:
+MODEL is a run folder or checkpoint of binary digits that was trained in eight orders:
 
     nextpixel train mnist_binarized.npz --from mnist --orders 8 --steps 7000 --learning-rate 0.002
 
-Completes the first 200 test digits, of which a half or all but a block is known, in the order that
-`complete` chooses, and by one walker in raster order, which ignores what comes later. Compares -log
+The figures are of 3,491 updates of that run, which was stopped, and 400 more from its averaged
+weights, at 0.0008 and down to zero. Completes the first 200 test digits, of which a half is known,
+and the first 40 without a block, in the order that `complete` chooses; and by one walker in raster
+order, which ignores what comes later. Compares -log
 p of the whole under the mixture of all orders. Writes experiments/results/eight_orders.json (nats
 per image) and docs/figures/eight_orders.png: for each mask four digits, what is given, and three
 draws of either kind; seed 0, not chosen.
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import description, write
+from common import write
 from plots import framed
 from torch import Tensor
 
@@ -32,7 +34,7 @@ from nextpixel.orders import Order
 from nextpixel.scoring import mixed, order_scores
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "eight_orders.png"
-DRAWS, SHOWN, BLOCK = 3, 4, 10
+DRAWS, SHOWN, BLOCK, FEW = 3, 4, 10, 40
 
 
 def masks(images: int, side: int) -> dict[str, Tensor]:
@@ -76,12 +78,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=200)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    model = load(asked.run)
+    model = load(asked.model)
     data = load_data(str(asked.data))
     x = torch.from_numpy(np.asarray(data.test.batch(np.arange(asked.images)))).long()
     members = order_scores(model, x)
@@ -91,7 +93,7 @@ def main() -> None:
     }
     found: dict[str, Any] = {}
     result: dict[str, Any] = {
-        "model": description(asked.run),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
         "images": asked.images,
         "orders": orders,
         "mean_of_orders": -float(members.mean()),
@@ -100,7 +102,8 @@ def main() -> None:
     }
     rows, names = [], []
     for name, known in masks(asked.images, x.shape[3]).items():
-        found[name], shown = figures(model, x, known)
+        few = x[:FEW] if known.ndim > 2 else x
+        found[name], shown = figures(model, few, known[: len(few)] if known.ndim > 2 else known)
         print(name, json.dumps(found[name]), flush=True)
         # Originals, what is given and draws of one digit side by side, digits next to each other.
         rows.append(shown.flatten(0, 1))

@@ -42,7 +42,13 @@ class Published:
 
 
 def _patches(source: str) -> Path:
-    network = {"features": 42, "layers": 7, "kernel_size": 3, "first_kernel_size": 7}
+    network = {
+        "features": 42,
+        "layers": 7,
+        "kernel_size": 3,
+        "first_kernel_size": 7,
+        "head": "softmax",
+    }
     training = TrainConfig(batch_size=16, minutes=10)
     return trained(
         "patches",
@@ -84,8 +90,8 @@ MODELS = {
         "emoji by category, in 16 levels of each colour",
         "Twemoji, CC BY 4.0 (graphics by Twitter, Inc and other contributors)",
     ),
-    # nextpixel train kodak --head logistic --features 64 --layers 8 --kernel-size 5 --crop 48
-    # --batch-size 16 --channels 3, 1,600 updates; pictures 1 to 10, of which one was left out.
+    # nextpixel train kodak --head logistic --linear-prediction --features 40 --layers 6
+    # --kernel-size 5 --crop 48 --batch-size 16 --flip --channels 3 --minutes 96; pictures 1 to 10.
     "photographs": Published(
         "photographs",
         None,

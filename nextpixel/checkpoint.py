@@ -292,7 +292,13 @@ def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
 def _resolve(path_or_name: str | Path) -> Path:
     advice = "functions such as nextpixel.score take a model itself"
     path_or_name = path_of("path_or_name", path_or_name, advice)
-    path = Path(path_or_name).expanduser()
+    try:
+        path = Path(path_or_name).expanduser()
+    except RuntimeError:
+        raise CheckpointError(
+            f"{path_or_name} begins with the home folder of a user who does not exist; give a"
+            " checkpoint or the folder of a run"
+        ) from None
     if isinstance(path_or_name, str):
         if path_or_name.startswith(HUB):
             return downloaded(path_or_name)

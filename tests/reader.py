@@ -6,6 +6,7 @@ sub-pixels of images.
 
 import base64
 import json
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -213,10 +214,14 @@ def model_of(archive: Archive) -> tuple[dict[str, Any], dict[str, NDArray[np.flo
     assert kind == 4 and not archive.entries[-1]
     fields = Bytes(body)
     said: dict[str, Any] = json.loads(fields.text())
-    heads = []
+    heads, reals = [], {}
     for _ in range(fields.number()):
         name = fields.text()
-        heads.append((name, [fields.number() for _ in range(fields.number())], fields.number()))
+        shape, places = [fields.number() for _ in range(fields.number())], fields.number()
+        if places == 17:
+            reals[name] = np.frombuffer(fields.take(8 * math.prod(shape)), "<f8").reshape(shape)
+        else:
+            heads.append((name, shape, places))
     tokens = zlib.decompress(fields.take(fields.number()))
     bits = "".join(f"{byte:08b}" for byte in fields.rest())
     signs = iter(bits)
@@ -237,4 +242,4 @@ def model_of(archive: Archive) -> tuple[dict[str, Any], dict[str, NDArray[np.flo
         weights[name] = np.array(values[start : start + size]).reshape(shape) / 2.0**places
         start += size
     assert start == len(values)
-    return said, weights
+    return said, weights | reals

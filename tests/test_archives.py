@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -17,14 +18,15 @@ from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
 from nextpixel.codec.archive import Packed, compress_files
 from nextpixel.codec.chunks import png_parts
-from nextpixel.codec.compress import Coder, unpack_values
+from nextpixel.codec.compress import Coder, compress, unpack_values
 from nextpixel.codec.container import FILE, Writer
 from nextpixel.codec.entries import Entry, check_name, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.fields import Fields
+from nextpixel.codec.fields import Fields, text, varint
 from nextpixel.codec.pictures import read_picture
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
 from nextpixel.conditions.kinds import ClassCondition
+from nextpixel.errors import UsageError
 from nextpixel.inference.archives import decompress_pictures, verify_pictures
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
@@ -220,6 +222,9 @@ def test_nothing_is_replaced_unasked(model: ImageModel, tmp_path: Path) -> None:
     picture(tmp_path / "other" / "1.png")
     with pytest.raises(CodecError, match="same name"):
         compress_files(model, [one, tmp_path / "other"], tmp_path / "b.npx")
+    picture(tmp_path / "folder" / "1.png" / "2.png")
+    with pytest.raises(CodecError, match=r"1\.png is a picture and a folder"):
+        compress_files(model, [one, tmp_path / "folder"], tmp_path / "b.npx")
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(CodecError, match=r"bad\.png is no picture that can be read \(unknown"):
         compress_files(model, [one, tmp_path / "bad.png"], archive, CompressConfig(overwrite=True))
@@ -318,6 +323,15 @@ def test_memory_is_bounded_whatever_a_header_claims(model: ImageModel) -> None:
     writer.finish()
     with pytest.raises(CodecError):  # a name each, and 64 a byte
         unpack_entries(Fields(b"\x80\x80\x80\x02\x011\0"), 1 << 22, 1 << 16)
+    run = varint(1 << 18) + text("1") + text("n" * 9000)  # the note of all, two gigabytes
+    with pytest.raises(CodecError):
+        unpack_entries(Fields(run), 1 << 18, 1 << 16)
+
+
+@pytest.mark.timeout(10)
+def test_a_name_of_many_numbers_is_counted_up_as_soon_as_others() -> None:
+    run = varint(1 << 14) + text("1" * 1000) + text("")
+    assert len(unpack_entries(Fields(run), 1 << 14, 1 << 16)) == 1 << 14
 
 
 def forged(coder: Coder, *files: tuple[list[str], str]) -> bytes:
@@ -342,6 +356,7 @@ def forged(coder: Coder, *files: tuple[list[str], str]) -> bytes:
         [(["é" * 200], "")],
         [(["conin$"], "")],
         [(["com1 .png"], "")],
+        [([f"{k}/" + "a/" * 200 + "b" for k in range(9)], "")],
     ],
 )
 def test_forged_archives_are_refused(
@@ -382,12 +397,55 @@ def test_an_option_reaches_the_library(
     assert wanted in got
 
 
-def test_an_archive_cannot_have_a_model_fetched(model: ImageModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["hf:somebody/model", "//machine/share/m", "\\\\machine\\share"])
+def test_an_archive_cannot_have_a_model_fetched(
+    model: ImageModel, tmp_path: Path, name: str
+) -> None:
     with (tmp_path / "a.npx").open("wb") as file:
-        Writer(file, Coder(model).header("hf:somebody/model")).finish()
+        Writer(file, Coder(model).header(name)).finish()
     for read in (verify_pictures, lambda path: decompress_pictures(path, tmp_path / "out")):
         with pytest.raises(CodecError, match="nothing is fetched because a file says so"):
             read(tmp_path / "a.npx")  # type: ignore[operator]
+
+
+def test_a_model_may_be_named_by_nobody(model: ImageModel, tmp_path: Path) -> None:
+    with (tmp_path / "a.npx").open("wb") as file:
+        writer = Writer(file, Coder(model).header("~nobody-of-this-name/m"))
+        writer.add(2, b"\1\1\1" + zlib.compress(b"\0"), [Entry("a")])
+        writer.finish()
+    with pytest.raises(UsageError, match="home folder of a user who does not exist"):
+        verify_pictures(tmp_path / "a.npx")
+
+
+def test_a_block_that_would_fill_the_memory_is_refused() -> None:
+    """A model of a few kilobytes whose maps of large pictures take a terabyte."""
+    model = GatedPixelCNN(levels=2, features=1, layers=1, kernel_size=3, position_waves=64)
+    coder = Coder(model)
+    body = b"".join(map(varint, (1, 6000, 6000, 2, 1, 0))) + bytes(4) + b"\0\0\0\x80" + bytes(4)
+    with pytest.raises(CodecError, match="would take more than 32 GiB"):
+        coder.decode(1, body, 1)
+
+
+def test_values_that_do_not_fit_into_two_bytes_are_refused() -> None:
+    model = GatedPixelCNN(levels=65537, features=2, layers=1, kernel_size=3, head="logistic")
+    with pytest.raises(UsageError, match="levels=65537"):
+        compress(model, torch.full((1, 1, 2, 2), 65536))
+
+
+def test_no_folder_is_made_behind_a_link_of_another_user(
+    model: ImageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "in" / "deep" / "1.png")
+    compress_files(model, [tmp_path / "in"], tmp_path / "a.npx")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "theirs")
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    if user == 0:  # links of the system's own user are followed
+        os.lchown(tmp_path / "out", 12345, 12345)
+    with pytest.raises(UsageError, match="a link that another user made"):
+        decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
+    assert not list((tmp_path / "theirs").iterdir())
 
 
 def test_a_forged_class_is_damage() -> None:

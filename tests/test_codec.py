@@ -182,6 +182,10 @@ def _damaged(model: ImageModel) -> None:
         model.blocks[1].out.weight[0] = torch.nan  # type: ignore[index, union-attr]
 
 
+def _unscaled(model: ImageModel) -> None:
+    model.encoder.factor.fill_(torch.inf)  # type: ignore[operator, union-attr]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -189,12 +193,13 @@ def _damaged(model: ImageModel) -> None:
         (_hooked, r"blocks\.1\.out has a hook"),
         (_foreign, r"blocks\.3 is of the class Mine"),
         (_damaged, r"blocks\.1\.out\.weight of the model is not finite"),
+        (_unscaled, r"encoder\.factor of the model is not finite"),
     ],
 )
 def test_a_model_that_cannot_be_exact_is_refused(
     change: Callable[[ImageModel], None], said: str
 ) -> None:
-    model = build("gated")
+    model = build("gated-vector" if change is _unscaled else "gated")
     change(model)
     with pytest.raises(UsageError, match=said):
         exact(model)

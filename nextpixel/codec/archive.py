@@ -15,7 +15,7 @@ import torch
 
 from nextpixel.codec.compress import Coder, images_together
 from nextpixel.codec.container import FILE, MODEL, Writer
-from nextpixel.codec.entries import Entry, check_name, folded
+from nextpixel.codec.entries import Entry, check_name, check_names, folded
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import WEIGHTS
 from nextpixel.codec.pictures import AS_IT_IS, SUFFIXES, FilePicture, read_picture
@@ -177,7 +177,7 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
         for entry, path in found:
             check_name(entry)
             other = taken.setdefault(folded(entry), path)
-            if other is not path and not other.samefile(path):
+            if other is not path and not (entry in files and other.samefile(path)):
                 raise CodecError(
                     f"{path} and {other} would have the same name in the archive, {entry}; compress"
                     " the folder that holds both"
@@ -185,6 +185,7 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
             files[entry] = path
     if not files:
         raise CodecError(f"there are no pictures in {', '.join(map(str, sources))}")
+    check_names(list(files))
     return files
 
 

@@ -20,7 +20,8 @@ from nextpixel.codec.entries import Entry
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import exact, fingerprint
 from nextpixel.codec.fields import Fields, varint
-from nextpixel.codec.streams import Stream, decode_images, encode_images
+from nextpixel.codec.frequencies import MOST_LEVELS
+from nextpixel.codec.streams import Stream, bytes_held, decode_images, encode_images
 from nextpixel.conditions.kinds import Condition
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
 from nextpixel.errors import UsageError
@@ -29,6 +30,10 @@ from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
 
 __all__ = ["Coder", "compress", "decompress", "images_together", "unpack_values"]
+
+
+_MOST_BYTES = 1 << 35
+"""What the layers may hold of the images of a block."""
 
 
 def compress(
@@ -106,10 +111,18 @@ class Coder:
     """Blocks of images of one size, with one model.
 
     Args:
-        model: any model of nextpixel.
+        model: any model of nextpixel of at most 65,536 levels.
+
+    Raises:
+        UsageError: it has more levels, or its arithmetic cannot be made exact.
     """
 
     def __init__(self, model: ImageModel) -> None:
+        if model.levels > MOST_LEVELS:
+            raise UsageError(
+                f"the model has levels={model.levels}, and values are stored in two bytes; compress"
+                f" with a model of at most {MOST_LEVELS} levels"
+            )
         self.model = exact(model)
         self._fingerprint = fingerprint(self.model)
 
@@ -132,7 +145,8 @@ class Coder:
     def encode(self, images: Tensor, values: Values) -> tuple[int, bytes]:
         """Kind and body of a block of images (B, C, H, W); never longer than the plain one."""
         plain = self._size(images) + zlib.compress(self._plain(images), 9)
-        if images.numel() == 0 or images.numel() > MOST_SITES:
+        size = images.shape[2], images.shape[3]
+        if images.numel() == 0 or images.numel() > MOST_SITES or self._too_wide(len(images), size):
             return PLAIN, plain
         stream = encode_images(self.model, images, values)
         conditions = pack_values(values)
@@ -166,6 +180,11 @@ class Coder:
         lags = tuple(fields.varint() for _ in self.model.scales())
         lanes, length = fields.varint(), fields.varint()
         size = height, width
+        if self._too_wide(batch, size):
+            raise CodecError(
+                "the compressed data is damaged: its images and its model would take more than"
+                f" {_MOST_BYTES >> 30} GiB"
+            )
         values = unpack_values(fields.bytes(length), self.model.conditions, batch, size)
         checksum = fields.bytes(4)
         stream = Stream(lags, lanes, fields.bytes())
@@ -173,6 +192,10 @@ class Coder:
         if self._checksum(images) != checksum:
             raise CodecError("the compressed data is damaged: its images have another checksum")
         return images
+
+    def _too_wide(self, batch: int, size: tuple[int, int]) -> bool:
+        """Whether a block would need more memory than is spent on any."""
+        return bytes_held(self.model, batch, size) > _MOST_BYTES
 
     def _size(self, images: Tensor) -> bytes:
         return b"".join(map(varint, (len(images), *images.shape[2:])))

@@ -73,6 +73,7 @@ class Writer:
     header: Header
     size: int = 0
     _letters: int = 0
+    _notes: int = 0
     _lengths: list[int] = field(default_factory=list)
     _counts: list[int] = field(default_factory=list)
     _entries: list[Entry] = field(default_factory=list)
@@ -91,6 +92,7 @@ class Writer:
         self._counts.append(len(entries))
         self._entries += entries
         self._letters += sum(len(entry.name) for entry in entries)
+        self._notes += sum(len(entry.note) for entry in entries)
 
     def finish(self) -> None:
         """Writes the index and the footer.
@@ -98,7 +100,7 @@ class Writer:
         Raises:
             CodecError: there are more entries than `Reader` takes from a file of this size.
         """
-        if not fits(len(self._entries), self._letters, self.size):
+        if not fits(len(self._entries), self._letters, self._notes, self.size):
             raise CodecError(
                 f"{len(self._entries):,} pictures in {self.size:,} bytes are more than can be read"
                 " again; make several archives"
@@ -174,7 +176,14 @@ class Reader:
     @property
     def holds_model(self) -> bool:
         """Whether the last block is a model."""
-        return bool(self._lengths) and self._at(self._starts[-2], 1) == bytes([MODEL])
+        return bool(self._lengths) and self._kind(len(self._lengths) - 1) == MODEL
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether there are pictures, not only files that are kept as they are."""
+        return any(
+            self._kind(number) != FILE for number, entries in enumerate(self.entries) if entries
+        )
 
     def model(self) -> bytes | None:
         """The body of the block with the model; None if the model is not inside."""
@@ -183,6 +192,10 @@ class Reader:
     def length(self, number: int) -> int:
         """The bytes of a block."""
         return self._lengths[number]
+
+    def _kind(self, number: int) -> int | None:
+        """What a block says that it is, unchecked."""
+        return next(iter(self._at(self._starts[number], 1)), None)
 
     def _header(self) -> tuple[Header, int]:
         fields = Fields(self._at(0, min(self._size, _LONGEST_HEADER)))

@@ -8,13 +8,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
 
 __all__ = ["Entry", "check_name", "check_names", "fits", "folded", "pack_entries", "unpack_entries"]
 
-_NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL | re.ASCII)
+_BACKWARDS = re.compile(r"(\D*)(\d{1,18})(.*)", re.DOTALL | re.ASCII)
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\..*)?", re.IGNORECASE
 )
@@ -23,6 +24,9 @@ _LONGEST, _LONGEST_PART = 1024, 255  # letters, and bytes
 _ENTRIES_PER_BYTE, _LETTERS_PER_BYTE = 4, 64
 _ENTRIES, _LETTERS = 1 << 18, 1 << 24
 """So many are allowed in any file: blank pictures need less than a bit each."""
+_NOTES_PER_BYTE, _NOTES = 1 << 10, 1 << 30
+"""Letters of the notes of all entries: one note is stored once for many, and each file gets it."""
+_FOLDERS_PER_FILE, _FOLDERS = 4, 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +69,30 @@ def check_name(name: str) -> None:
 def check_names(names: Sequence[str]) -> None:
     """Raises CodecError unless files of all names can be written into one folder.
 
-    Refused are names that are unsafe, the same on some system, or a file and a folder at once.
+    Refused are names that are unsafe, the same on some system, or a file and a folder at once, and
+    far more folders than files, which fill a disk by themselves.
     """
     for name in names:
         check_name(name)
     if len(same := set(map(folded, names))) != len(names):
-        raise CodecError("two pictures have the same name, so the data is damaged")
-    for name in same:
-        folder = name
-        while folder := folder.rpartition("/")[0]:
-            if folder in same:
-                raise CodecError(f"{folder} is a picture and a folder, so the data is damaged")
+        raise CodecError("two pictures have the same name on some system, so the data is damaged")
+    folders, before = 0, [""]
+    for parts in sorted(name.split("/") for name in same):
+        shared = sum(
+            1 for _ in takewhile(lambda two: two[0] == two[1], zip(before, parts, strict=False))
+        )
+        if shared == len(before):
+            raise CodecError(
+                f"{'/'.join(before)} is a picture and a folder, which no folder can hold; rename"
+                " one of them"
+            )
+        folders += len(parts) - 1 - min(shared, len(before) - 1)
+        before = parts
+    if folders > _FOLDERS + _FOLDERS_PER_FILE * len(names):
+        raise CodecError(
+            f"{len(names):,} files are in {folders:,} folders, more than are restored; make several"
+            " archives"
+        )
 
 
 def folded(name: str) -> str:
@@ -103,13 +120,13 @@ def unpack_entries(fields: Fields, count: int, size: int) -> list[Entry]:
         CodecError: there are others, or more than such a file has.
     """
     entries: list[Entry] = []
-    letters = 0
-    if not fits(count, 0, size):
+    letters, notes = 0, 0
+    if not fits(count, 0, 0, size):
         raise CodecError("the compressed data's index is damaged")
     while len(entries) < count:
         run, name, note = fields.varint(), fields.text(), fields.text()
-        letters += run * len(name)
-        if not 1 <= run <= count - len(entries) or not fits(count, letters, size):
+        letters, notes = letters + run * len(name), notes + run * len(note)
+        if not 1 <= run <= count - len(entries) or not fits(count, letters, notes, size):
             raise CodecError("the compressed data's index is damaged")
         for _ in range(run):
             entries.append(Entry(name, note))
@@ -117,17 +134,19 @@ def unpack_entries(fields: Fields, count: int, size: int) -> list[Entry]:
     return entries
 
 
-def fits(entries: int, letters: int, size: int) -> bool:
-    """Whether a file of a size may have so many entries, with so many letters of their names."""
+def fits(entries: int, letters: int, notes: int, size: int) -> bool:
+    """Whether a file of a size may have so many entries, and letters of their names and notes."""
     return (
         entries <= _ENTRIES + _ENTRIES_PER_BYTE * size
         and letters <= _LETTERS + _LETTERS_PER_BYTE * size
+        and notes <= _NOTES + _NOTES_PER_BYTE * size
     )
 
 
 def _following(name: str) -> str:
     """The name with its last number counted up, of as many digits; "" after one without."""
-    found = _NUMBER.fullmatch(name)
+    found = _BACKWARDS.match(name[::-1])  # long names of many numbers take no longer than others
     if found is None:
         return ""
-    return f"{found[1]}{int(found[2]) + 1:0{len(found[2])}}{found[3]}"
+    after, number, start = (part[::-1] for part in found.groups())
+    return f"{start}{int(number) + 1:0{len(number)}}{after}"

@@ -234,12 +234,16 @@ def exact(model: ImageModel) -> ImageModel:
     known = (*_SUMS, *_OTHERS, *MODELS.values())
     for name, part in made.named_modules():
         _check_code(name, part, known)
+        for key, value in (
+            *part.named_parameters(recurse=False),
+            *part.named_buffers(recurse=False),
+        ):
+            if not value.isfinite().all():
+                raise UsageError(f"{name}.{key} of the model is not finite; train the model again")
         if hasattr(type(part), "arithmetic"):
             part.arithmetic = _DYADIC
         axes = _SUMS.get(type(part))
         for key, parameter in part.named_parameters(recurse=False):
-            if not parameter.isfinite().all():
-                raise UsageError(f"{name}.{key} of the model is not finite; train the model again")
             initial = key.startswith("initial")
             places = LOCATIONS if axes is None else FEATURES if initial else WEIGHTS
             _DYADIC.rounded(parameter, places)

@@ -20,7 +20,7 @@ from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import restored_file
 from nextpixel.codec.stored_model import unpack_model
 from nextpixel.errors import UsageError
-from nextpixel.files.replacing import new_folder, replace_file
+from nextpixel.files.replacing import check_links, new_folder, replace_file
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import DecompressConfig
 
@@ -31,6 +31,7 @@ __all__ = [
     "has_model",
     "list_archive",
     "model_inside",
+    "needs_model",
     "verify_archive",
 ]
 
@@ -83,6 +84,16 @@ def has_model(archive: str | Path) -> bool:
     """
     with _opened(Path(archive)) as reader:
         return reader.holds_model
+
+
+def needs_model(archive: str | Path) -> bool:
+    """Whether an archive holds more than files that are kept as they are, which need no model.
+
+    Raises:
+        CodecError: it is no archive, or damaged.
+    """
+    with _opened(Path(archive)) as reader:
+        return reader.needs_model
 
 
 def model_inside(archive: str | Path, *, device: str | torch.device = "cpu") -> ImageModel | None:
@@ -147,7 +158,8 @@ def decompress_files(
     What is damaged is named at the end, when all others are restored.
 
     Args:
-        model: the one that compressed them; None takes the one in the archive.
+        model: the one that compressed them; None takes the one in the archive. Files that are kept
+            as they are need none.
         archive: of `compress_files`.
         folder: where to; it is made if it does not exist.
         config: which.
@@ -166,6 +178,7 @@ def decompress_files(
     with new_folder(folder):
         for name, data in _files(model, Path(archive), folder, config, device, progress):
             path = folder / name
+            check_links(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace_file(path, to_disk=False) as temporary:
                 temporary.write_bytes(data)
@@ -245,7 +258,10 @@ def _files(
 
 
 def _coder_inside(reader: Reader, archive: Path, device: str | torch.device) -> Coder | None:
-    """The coder of the model in an archive; None if it is damaged: other files can be restored."""
+    """The coder of the model in an archive; None if it is damaged: other files can be restored.
+
+    An archive of such files alone has no model.
+    """
     try:
         body = reader.model()
         if body is not None:
@@ -253,6 +269,8 @@ def _coder_inside(reader: Reader, archive: Path, device: str | torch.device) -> 
             coder.check(reader.header)
             return coder
     except UsageError:
+        return None
+    if not reader.needs_model:
         return None
     raise CodecError(f"{archive} does not hold its model, nor says which it is: give ‹model›")
 

@@ -38,8 +38,13 @@ __all__ = ["coarse", "pack_model", "unpack_model"]
 Integers = NDArray[np.int64]
 
 _PER_BYTE = 8
+_MOST_AXES = 8
+_REAL = LOCATIONS + 1
+"""The binary places of a tensor whose values are no such integers, and are stored as float64: the
+means and deviations by which vectors are standardised."""
 _PLAIN = 4  # magnitudes below are tokens themselves
 _TOKENS = 64
+_LARGEST = 1 << 32  # of magnitudes, whose tokens are below 64
 _DAMAGED = "the model in the compressed data is damaged"
 
 
@@ -67,19 +72,23 @@ def pack_model(model: ImageModel) -> bytes:
     """A model of `codec.exact`, in the form that `unpack_model` reads.
 
     The name of its class and its configuration as JSON; how many tensors it has; for each, in the
-    order of their names, the name, its dimensions, and how many binary places its values have; the
-    tokens of all values, deflated, after their length; and their bits.
+    order of their names, the name, its dimensions, and how many binary places its values have, or
+    `_REAL` and the values themselves; the tokens of all other values, deflated, after their length;
+    and their bits.
     """
     said = json.dumps({"model": type(model).__name__, "config": model.config()}, sort_keys=True)
     tensors, integers = sorted(model.state_dict().items()), []
     head = [text(said), varint(len(tensors))]
     for name, tensor in tensors:
-        found = np.rint(tensor.cpu().double().numpy() * (1 << LOCATIONS)).astype(np.int64)
+        values = tensor.cpu().double().numpy()
+        head += [text(name), *map(varint, (values.ndim, *values.shape))]
+        if (found := _as_integers(values)) is None:
+            head += [varint(_REAL), values.astype("<f8").tobytes()]
+            continue
         common = int(np.bitwise_or.reduce(np.abs(found), axis=None, initial=1 << LOCATIONS))
         shift = (common & -common).bit_length() - 1
         integers.append(found.ravel() >> shift)
-        sizes = map(varint, (found.ndim, *found.shape, LOCATIONS - shift))
-        head += [text(name), *sizes]
+        head.append(varint(LOCATIONS - shift))
     values = np.concatenate(integers) if integers else np.empty(0, np.int64)
     tokens, few = _tokens(np.abs(values))
     deflate = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
@@ -103,15 +112,20 @@ def unpack_model(body: bytes, place: Path) -> ImageModel:
     fields = Fields(body)
     try:
         said = parsed(fields.text(), str(place))
-        shapes, places = {}, {}
+        shapes, places, weights = {}, {}, {}
         for _ in range(fields.varint()):
-            name = fields.text()
-            shapes[name] = tuple(fields.varint() for _ in range(fields.varint()))
-            places[name] = fields.varint()
-            if places[name] > LOCATIONS:
+            name, axes = fields.text(), fields.varint()
+            if name in shapes or axes > _MOST_AXES:
                 raise CodecError(_DAMAGED)
+            shapes[name] = tuple(fields.varint() for _ in range(axes))
+            places[name] = fields.varint()
+            if places[name] > _REAL:
+                raise CodecError(_DAMAGED)
+            if places[name] == _REAL:
+                weights[name] = _reals(fields, shapes[name])
         stored = fields.bytes(fields.varint())
-        count = sum(map(math.prod, shapes.values()))
+        whole = [name for name in shapes if name not in weights]
+        count = sum(math.prod(shapes[name]) for name in whole)
         if count > _PER_BYTE * len(stored):
             raise CodecError(_DAMAGED)
         values = _values(stored, count, np.frombuffer(fields.bytes(), np.uint8))
@@ -126,14 +140,31 @@ def unpack_model(body: bytes, place: Path) -> ImageModel:
         raise CodecError(f"{_DAMAGED}: {error.sentence}") from None
     if not isinstance(model, ImageModel):
         raise CodecError(f"{_DAMAGED}: a {type(model).__name__} has no likelihood")
-    weights, at = {}, 0
-    for name, shape in shapes.items():
-        size = math.prod(shape)
+    at = 0
+    for name in whole:
+        size = math.prod(shapes[name])
         scaled = values[at : at + size] / (1 << places[name])
-        weights[name], at = torch.from_numpy(scaled.reshape(shape)), at + size
+        weights[name], at = torch.from_numpy(scaled.reshape(shapes[name])), at + size
     model = model.double().eval().requires_grad_(False)
     model.load_state_dict(weights)
     return model
+
+
+def _as_integers(values: NDArray[np.float64]) -> Integers | None:
+    """Values in units of 2^-16; None if tokens do not hold them exactly."""
+    units = np.rint(values * (1 << LOCATIONS))
+    if not (np.abs(units) < _LARGEST).all():
+        return None
+    found = units.astype(np.int64)
+    return found if (found / (1 << LOCATIONS)).tobytes() == values.tobytes() else None
+
+
+def _reals(fields: Fields, shape: tuple[int, ...]) -> torch.Tensor:
+    """The float64 values of a tensor."""
+    values = np.frombuffer(fields.bytes(8 * math.prod(shape)), "<f8").astype(np.float64)
+    if not np.isfinite(values).all():
+        raise CodecError(_DAMAGED)
+    return torch.from_numpy(values.reshape(shape))
 
 
 def _tokens(magnitudes: Integers) -> tuple[Integers, Integers]:

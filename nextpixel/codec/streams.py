@@ -23,6 +23,7 @@ from nextpixel.border import Admitted
 from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.frequencies import cumulative, precision
+from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.front.skew import Reach, Skew
 from nextpixel.layers.distributions import Distribution
@@ -32,7 +33,7 @@ from nextpixel.plan import Plan
 from nextpixel.scoring import passes
 from nextpixel.steps import apart
 
-__all__ = ["Stream", "decode_images", "encode_images"]
+__all__ = ["Stream", "bytes_held", "decode_images", "encode_images"]
 
 Integers = NDArray[np.int64]
 
@@ -103,6 +104,25 @@ def decode_images(
             pass
     decoder.finish()
     return x
+
+
+def bytes_held(model: ImageModel, batch: int, size: tuple[int, int]) -> int:
+    """How much memory a walk through images takes, at most: for a row of them, and for their maps.
+
+    A small file can hold a model of wide maps, and name a large picture.
+    """
+    numbers = 0
+    for network, step, _ in model.scales():
+        height, width = (len(range(0, side, step)) for side in size)
+        maps = 0
+        if network.encoder is not None:
+            widths = network.encoder.widths
+            maps = widths.maps + widths.positions
+            for part in of_kind(network.conditions, MapCondition).values():
+                categories = (part.levels or 1) if part.categorical else 1
+                maps += part.maps * categories // part.scale**2
+        numbers = max(numbers, width * (network.floats_per_pixel + height * maps))
+    return batch * numbers * model.dtype.itemsize
 
 
 def _plain() -> AbstractContextManager[None]:

@@ -69,7 +69,12 @@ def check_writable(path: str | Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Makes a folder and those above it; what is still empty disappears if anything is raised."""
+    """Makes a folder and those above it; what is still empty disappears if anything is raised.
+
+    Raises:
+        UsageError: it is reached through a link of another user.
+    """
+    check_links(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -61,11 +61,9 @@ class Ring:
         self._lanes = self.values[above:].flatten(0, 1)
         self._fed: Tensor | None = None
         if past is not None:
-            kept = torch.cat(
-                [past.rows, past.rows.new_zeros(*past.rows.shape[:2], len(skew.rows), skew.width)],
-                2,
-            )
-            self._kept = kept[:, :, len(skew.rows) :].clone()
+            rows = len(skew.rows)
+            blank = torch.zeros_like(past.rows[:, :, :rows])  # not as large as the image
+            self._kept = torch.cat([past.rows[:, :, rows:], blank], 2)
             if skew.rows.start or past.rows.any():
                 self._feed(self.values[above:], self._history)
                 self._mirror(slice(None))

@@ -11,7 +11,7 @@ from nextpixel.arguments import is_number, shown
 from nextpixel.codec.archive import Packed, check_new, check_other, compress_files, files_of
 from nextpixel.codec.archive import Progress as Packing
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.restore import archive_model, decompress_files, verify_archive
+from nextpixel.codec.restore import archive_model, decompress_files, needs_model, verify_archive
 from nextpixel.codec.survey import Survey, survey
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.conditions.values import Values
@@ -34,6 +34,8 @@ Progress = Callable[[int, int], None]
 _FOR = {(3, 256): "nextpixel:photographs", (1, 2): "nextpixel:mnist"}
 """The pretrained models by the channels and levels of pictures."""
 _LOOKED_AT = 1 << 24
+_SHARES = ("//", "\\\\", "\\/", "/\\")
+"""What the name of another machine begins with, to which some systems would send a password."""
 
 
 def compress_pictures(
@@ -180,12 +182,17 @@ def verify_pictures(
 def _named(
     archive: str | Path, model: str | Path | Trained | None, device: str
 ) -> ImageModel | None:
-    """The model that was given, or the one that an archive names; None if it may be inside."""
+    """The model that was given, or the one that an archive names.
+
+    None if it may be inside, or if no picture needs one.
+    """
     if model is None:
         model = archive_model(archive)
-        if model.startswith(HUB):
+        if model.startswith((HUB, *_SHARES)):
             raise CodecError(
                 f"{archive} names the model {model:.80}, and nothing is fetched because a file says"
                 " so: give ‹model› if you trust it"
             )
+        if not needs_model(archive):
+            return None
     return open_trained(model, device=device).distribution if model else None

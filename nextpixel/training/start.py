@@ -33,7 +33,7 @@ from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import IN_MEMORY, Source, file_and_dataset
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.build import build_model
-from nextpixel.training.defaults import with_crop, with_kind
+from nextpixel.training.defaults import with_crop, with_head, with_kind
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.finetune import Start, start_from_checkpoint
@@ -165,7 +165,8 @@ def train_model(
             training, cropped = with_crop(training, data, model, given)
         sized = model != ModelChoice(kind=model.kind)
         model, kind = with_kind(model, data)
-        data = replace(data, notes=(*data.notes, *filter(None, (kind, cropped))))
+        model, head = with_head(model, data)
+        data = replace(data, notes=(*data.notes, *filter(None, (kind, head, cropped))))
         config = training
 
         def build(choice: ModelChoice) -> Trainable:
