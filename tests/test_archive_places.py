@@ -111,7 +111,7 @@ def test_places_where_nothing_can_be_written(
         ("/proc/a.npx", "/proc"),  # a folder in which not even root may write
         (tmp_path / "none" / "a.npx", "does not exist"),
         (tmp_path / "file" / "a.npx", "file"),
-        (folder, "exists"),
+        (folder, "is a folder; give the name of a file"),
         (tmp_path / "dangling", "exists"),
     ):
         command = ["compress", str(folder), "--model", str(checkpoint), "-o", str(out)]

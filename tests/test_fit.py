@@ -20,8 +20,9 @@ from nextpixel.codec.exact import exact, fingerprint
 from nextpixel.codec.fields import text, varint
 from nextpixel.codec.restore import decompress_files, model_inside, verify_archive
 from nextpixel.codec.stored_model import coarse, pack_model, unpack_model
-from nextpixel.codec.survey import survey
+from nextpixel.codec.survey import Survey, survey
 from nextpixel.inference.archives import compress_pictures, decompress_pictures, verify_pictures
+from nextpixel.inference.fitting import _as_shown, _sample
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
 from tests.cases import build, over
@@ -160,8 +161,9 @@ def test_a_survey_tells_colours_and_levels(tmp_path: Path) -> None:
     found = survey(sorted(tmp_path.iterdir()))
     assert (found.channels, found.levels, found.sub_pixels) == (1, 4, 8)
     assert [x.tolist() for x in found.pictures] == [[[[0, 1], [2, 3]]], [[[0, 3], [3, 3]]]]
-    with pytest.raises(CodecError, match="no picture that a model can code"):
-        survey([tmp_path / "bad.png"])
+    for few, said in (1, r"bad\.png is no picture that"), (2, "none of 2 files is a picture that"):
+        with pytest.raises(CodecError, match=said):
+            survey([tmp_path / "bad.png"] * few)
 
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +181,7 @@ def test_compress_fits_a_model_and_stores_it(
     archive = str(tmp_path / "a.npx")
     main(["compress", str(pictures), "-o", archive, "--fit", "0.005"])
     said = capsys.readouterr().out
+    assert "updates; makes the archive" in said
     assert "and the model" in said and "no pretrained model takes such pictures" in said
     main(["decompress", archive, "-o", str(tmp_path / "out")])
     main(["archive", "verify", archive])
@@ -203,6 +206,13 @@ def test_a_model_that_does_not_pay_is_dropped(
     (name, size), own = list(packed.estimates.items())[1], packed.estimates["fit"]
     assert name.endswith("m.safetensors") and (packed.model_bytes > 0) == (own < size)
     assert all(torch.equal(before[name], value) for name, value in other.state_dict().items())
+
+
+def test_a_model_of_256_levels_is_compared_by_what_files_show() -> None:
+    x = np.array([[[0, 1], [1, 0]]], dtype=np.uint8)
+    found = Survey(channels=1, levels=2, pictures=(x,), sub_pixels=4)
+    shown = _as_shown(_sample(found.pictures), found, 256)
+    assert shown.images[0].tolist() == [[[0, 255], [255, 0]]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -254,8 +264,9 @@ def test_the_pretrained_model_for_such_pictures_is_the_default(
     grey = np.arange(100, dtype=np.uint8).reshape(10, 10)
     Image.fromarray(grey > 50).save(tmp_path / "two.png")
     Image.fromarray(np.stack([grey] * 3, axis=2)).save(tmp_path / "colour.png")
+    Image.fromarray(np.stack([grey > 50] * 3, axis=2) * np.uint8(255)).save(tmp_path / "few.png")
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    for name, model in (("two", (1, 2)), ("colour", (3, 256))):
+    for name, model in (("two", (1, 2)), ("colour", (3, 256)), ("few", (3, 256))):
         compress_pictures(None, [tmp_path / f"{name}.png"], tmp_path / "a.npx")
         assert (got[-1].channels, got[-1].levels) == model
     with pytest.raises(CodecError, match="no pretrained model takes pictures of channels=1"):

@@ -127,7 +127,11 @@ def _training(plan: "TrainPlan", steps: "Iterator[Step]") -> "Iterator[Step]":
     for line in plan_lines(plan):
         if line.startswith(("model", "training")):
             print(line, flush=True)
-    yield from training_bar(plan, steps)
+    step = None
+    for step in training_bar(plan, steps):
+        yield step
+    if step is not None:  # what follows is silent, and a second Ctrl-C would lose the archive
+        print(f"trained   {step.step:,} updates; makes the archive", flush=True)
 
 
 def _few(names: list[str]) -> str:

@@ -129,6 +129,8 @@ def compress_files(
 
 def check_new(out: Path, overwrite: bool) -> None:
     """Raises CodecError if a file, a folder or a link exists that must not be replaced."""
+    if out.is_dir() and not out.is_symlink():
+        raise CodecError(f"{out} is a folder; give the name of a file, such as {out}.npx")
     if os.path.lexists(out) and not overwrite:
         raise CodecError(f"{out} exists; give another name, or ‹overwrite=True›")
 

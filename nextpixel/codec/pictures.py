@@ -90,7 +90,11 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
                 return FilePicture(data, reason=reason)
             picture.load()
             return _coded(data, picture, channels, levels)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except UnidentifiedImageError:  # Pillow names its object, which says nothing to a user
+        raise CodecError(
+            f"{path} is no picture that can be read (unknown or damaged format); leave it out"
+        ) from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise CodecError(f"{path} is no picture that can be read ({error}); leave it out") from None
     except Image.DecompressionBombError:
         return FilePicture(data, reason="it is too large")

@@ -3,6 +3,7 @@
 What is damaged does not keep the others from being restored.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from nextpixel.codec.archive import check_new, check_other
+from nextpixel.codec.archive import check_other
 from nextpixel.codec.compress import Coder
 from nextpixel.codec.container import CODED, FILE, Reader
 from nextpixel.codec.entries import Entry, check_names
@@ -232,8 +233,11 @@ def _files(
             )
         wanted = set(only) or set(names)
         if folder is not None:
-            for name in wanted:
-                check_new(folder / name, config.overwrite)
+            for name in filter(wanted.__contains__, names):
+                if os.path.lexists(folder / name) and not config.overwrite:
+                    raise CodecError(
+                        f"{folder / name} exists; give another folder, or ‹overwrite=True›"
+                    )
                 check_other(folder / name, [archive])
         done, damaged = 0, []
         for number, block in enumerate(blocks):

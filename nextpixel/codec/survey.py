@@ -61,7 +61,7 @@ def survey(
         if found is not None:
             sizes.setdefault(found[0], {})[path] = found[1]
     if not sizes:
-        raise CodecError("there is no picture that a model can code, such as an RGB picture in PNG")
+        raise _none_of(paths)
     channels = max(sizes, key=lambda kind: sum(sizes[kind].values()))
     of_kind = sizes[channels]
     every = -(-sum(of_kind.values()) // most)
@@ -73,7 +73,7 @@ def survey(
         if progress is not None:
             progress(number, len(chosen))
     if not held:
-        raise CodecError("there is no picture that a model can code, such as an RGB picture in PNG")
+        raise _none_of(paths)
     levels = _levels(held)
     at = np.zeros(256, np.uint8)
     at[shown(levels)] = np.arange(levels)
@@ -82,6 +82,14 @@ def survey(
         levels=levels,
         pictures=tuple(at[picture] for picture in held),
         sub_pixels=sum(of_kind.values()),
+    )
+
+
+def _none_of(paths: Sequence[Path]) -> CodecError:
+    which = f"{paths[0]} is no" if len(paths) == 1 else f"none of {len(paths):,} files is a"
+    return CodecError(
+        f"{which} picture that a model can code; give at least one grey or RGB picture of up to 8"
+        " bits, undamaged, as a PNG, BMP or PPM file"
     )
 
 

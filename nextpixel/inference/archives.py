@@ -80,7 +80,7 @@ def compress_pictures(
     check_other(Path(out), files)
     check_writable(out)  # not after minutes of training
     found = survey(files, progress=reading)
-    name = _FOR.get((found.channels, found.levels)) if model is None else model
+    name = _pretrained(found) if model is None else model
     other = None if name is None else open_trained(name, device=device)
     start = other.distribution if model is not None and other is not None else None
     fitted = fit_model(
@@ -121,13 +121,18 @@ def _compressed(
 def _default(sources: Sequence[str | Path]) -> str:
     """The pretrained model for such pictures."""
     found: Survey = survey(list(files_of(sources, []).values()), most=_LOOKED_AT)
-    name = _FOR.get((found.channels, found.levels))
+    name = _pretrained(found)
     if name is None:
         raise CodecError(
             f"no pretrained model takes pictures of channels={found.channels} and"
             f" levels={found.levels}: give ‹model›, or ‹fit=10› trains one for ten minutes"
         )
     return name
+
+
+def _pretrained(found: Survey) -> str | None:
+    """The name of the pretrained model for such pictures; RGB ones of few levels have 256, too."""
+    return _FOR.get((found.channels, 256 if found.channels == 3 else found.levels))
 
 
 def _condition(trained: Trained, config: CompressConfig) -> Values:

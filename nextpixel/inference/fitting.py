@@ -147,9 +147,10 @@ def fit_model(
         model_bytes=model_bytes,
         bytes=round(best_bytes),
         others={
-            name: round(_bytes(other.to(place), sample, found))
+            name: round(_bytes(other.to(place), _as_shown(sample, found, other.levels), found))
             for name, other in (others or {}).items()
-            if (other.channels, other.levels) == (found.channels, found.levels)
+            if other.channels == found.channels
+            and other.levels in (found.levels, 256)
             and not other.given_by_data
         },
         png_bytes=png_bytes,
@@ -268,6 +269,14 @@ def _sample(pictures: tuple[NDArray[np.uint8], ...]) -> Split:
         top, left = (max(0, (side - _SAMPLE_SIDE) // 2) for side in x.shape[1:])
         windows.append(x[:, top : top + _SAMPLE_SIDE, left : left + _SAMPLE_SIDE])
     return Split(images=windows)
+
+
+def _as_shown(sample: Split, found: Survey, levels: int) -> Split:
+    """The windows for a model of the same levels, or of the 256 that files have."""
+    if levels == found.levels:
+        return sample
+    windows = (sample.images[k] for k in range(len(sample)))
+    return Split(images=[shown(found.levels)[x].astype(np.uint8) for x in windows])
 
 
 def _bytes(model: ImageModel, sample: Split, found: Survey) -> float:
