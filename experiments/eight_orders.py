@@ -38,7 +38,7 @@ DRAWS, SHOWN, BLOCK, FEW = 3, 4, 10, 40
 
 
 def masks(images: int, side: int) -> dict[str, Tensor]:
-    """Where images are known, (images, side, side) or (side, side)."""
+    """Where images are known, (images, 1, side, side) or (side, side)."""
     rows = torch.arange(side)[:, None].expand(side, side)
     corners = torch.randint(side - BLOCK, (2, images), generator=torch.Generator().manual_seed(0))
     place = torch.arange(side)
@@ -48,7 +48,7 @@ def masks(images: int, side: int) -> dict[str, Tensor]:
         "lower half": rows >= side // 2,
         "left half": rows.mT < side // 2,
         "right half": rows.mT >= side // 2,
-        "all but a block": ~(inside[0][:, :, None] & inside[1][:, None, :]),
+        "all but a block": ~(inside[0][:, None, :, None] & inside[1][:, None, None, :]),
     }
 
 
@@ -69,7 +69,7 @@ def figures(model: ImageModel, x: Tensor, known: Tensor) -> tuple[dict[str, Any]
         "nats": float(less.mean()),
         "standard_error": standard_error(less.numpy()),
     }
-    given = torch.where(known.expand(len(x), *x.shape[2:])[:, None], x, 0)
+    given = torch.where(known.expand(x.shape), x, 0)
     shown = torch.cat([x[:, None], given[:, None], own.images, ignoring], dim=1)[:SHOWN]
     return found, shown
 
