@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nextpixel.devices import full_precision
+
 __all__ = ["Muon", "orthogonal"]
 
 _QUINTIC = 3.4445, -4.7750, 2.0315
@@ -84,8 +86,8 @@ class Muon(torch.optim.Optimizer):
         self._adamw.step()
         for group in self.param_groups:
             if group["flatten"] is not None and group["params"]:
-                # A caller's autocast would round the products.
-                with torch.autocast(group["params"][0].device.type, enabled=False):
+                # A caller's autocast would round the products, and so would TF32.
+                with full_precision(group["params"][0].device):
                     self._step_matrices(group)
         return loss
 
