@@ -96,7 +96,7 @@ def compress_pictures(
         packed = compress_files(fitted.model, sources, out, included, progress=progress)
     else:
         packed = _compressed(other, sources, out, config, progress)
-    packed.estimates = {"fit": fitted.bytes, **fitted.others}
+    packed.estimates = {"fit": fitted.archive_bytes, **fitted.others}
     return packed
 
 

@@ -71,7 +71,7 @@ class Fit:
         model: its weights are as coarse as they will be stored.
         updates: how many it was trained for.
         model_bytes: what it takes in an archive.
-        bytes: of the archive with it, estimated from windows of the pictures; model included.
+        archive_bytes: of the archive with it, estimated from windows of the pictures; model included.
         others: of archives with other models, by their names, likewise.
         png_bytes: of the pictures as PNG files, likewise.
     """
@@ -79,14 +79,14 @@ class Fit:
     model: ImageModel
     updates: int
     model_bytes: int
-    bytes: int
+    archive_bytes: int
     others: Mapping[str, int]
     png_bytes: int
 
     @property
     def pays(self) -> bool:
         """Whether no other model makes a smaller archive."""
-        return all(self.bytes < other for other in self.others.values())
+        return all(self.archive_bytes < other for other in self.others.values())
 
 
 def fit_model(
@@ -145,7 +145,7 @@ def fit_model(
         model=best,
         updates=done,
         model_bytes=model_bytes,
-        bytes=round(best_bytes),
+        archive_bytes=round(best_bytes),
         others={
             name: round(_bytes(other.to(place), _as_shown(sample, found, other.levels), found))
             for name, other in (others or {}).items()
