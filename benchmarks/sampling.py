@@ -127,6 +127,8 @@ def main() -> None:
             )
             print(f"| {name} | {parameters:,} | {batch} | {figures} |", flush=True)
     if arguments.write:
+        if arguments.only:  # the other cases stay as they are
+            passes = json.loads(RESULT.read_text(encoding="utf-8"))["models"] | passes
         found = {
             "command": f"python benchmarks/sampling.py --threads {threads}",
             "commit": commit(),
