@@ -397,6 +397,23 @@ def seconds() -> str:
     return table(["pretrained model", "1 image", "16 images", "64 images"], rows)
 
 
+def eight_orders() -> str:
+    """Completions of digits in the order that suits the mask, see `experiments/eight_orders.py`."""
+    r = results("eight_orders") or {}
+    columns = "original", "draws", "draws that ignore what comes later"
+    rows = [
+        [name, *(f"{found[column]:.1f}" for column in columns), plus_minus(found["saved"])]
+        for name, found in r["masks"].items()
+    ]
+    heads = ["known", "test digits", "draws", "draws in raster order", "nats saved"]
+    return table(heads, rows)
+
+
+def plus_minus(difference: dict[str, float]) -> str:
+    """Nats with their standard error."""
+    return f"{difference['nats']:.1f} ± {difference['standard_error']:.1f}"
+
+
 def codec_speed() -> str:
     """The codec beside float32 passes and samples, see `benchmarks/codec.py`."""
     r = results("codec_speed")
@@ -683,6 +700,7 @@ TABLES: dict[str, Callable[[], str]] = {
         test_evaluations,
         codec,
         codec_speed,
+        eight_orders,
         speed,
         steps,
         textbook,
