@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nextpixel import MapCondition
 from nextpixel.lane_laws import inverse_cdf
-from nextpixel.layers.heads import HEADS
+from nextpixel.layers.heads import HEADS, LogisticMixture
 
 COMPONENTS = 10
 
@@ -165,3 +165,23 @@ def test_a_pixel_of_a_map_acts_around_the_pixels_it_stands_for(scale: int) -> No
             middle = (int(reached[0]) + int(reached[-1])) / 2
             assert middle == place * scale + (scale - 1) / 2
             assert scale <= len(reached) <= 5 * scale
+
+
+@pytest.mark.parametrize("levels", [2, 16, 17, 256, 300])
+@pytest.mark.parametrize("predicts", [False, True])
+def test_values_of_a_mixture_are_found_without_the_others(levels: int, predicts: bool) -> None:
+    """The values that tables of all log-probabilities give, and their log-probabilities."""
+    outputs = torch.randn(60, 100 + 3 * predicts, 1, 1, dtype=torch.float64)
+    outputs[:, 40:70] -= 3  # narrow
+    mixture, x = LogisticMixture(outputs, 3, levels), torch.randint(levels, (60, 3, 1, 1))
+    for channel in range(3):
+        log_pmf = mixture.log_pmf(x, channel).flatten(1)
+        uniform = torch.rand(60, dtype=torch.float64)
+        found = mixture.quantiles(x, uniform[:, None, None], channel)
+        assert torch.equal(found.flatten(), inverse_cdf(log_pmf, uniform))
+        expected = log_pmf.gather(1, found.flatten()[:, None])[:, 0]
+        nats = mixture.log_prob_of(x, found, channel).flatten()
+        torch.testing.assert_close(nats, expected, atol=1e-10, rtol=0)
+    outputs[0, 10] = math.nan  # a mean: no value exists
+    broken = LogisticMixture(outputs, 3, levels).quantiles(x, torch.full((60, 1, 1), 0.5), 0)
+    assert int(broken[0]) >= levels
