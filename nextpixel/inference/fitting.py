@@ -71,7 +71,8 @@ class Fit:
         model: its weights are as coarse as they will be stored.
         updates: how many it was trained for.
         model_bytes: what it takes in an archive.
-        archive_bytes: of the archive with it, estimated from windows of the pictures; model included.
+        archive_bytes: of the archive with it, estimated from windows of the pictures; model
+            included.
         others: of archives with other models, by their names, likewise.
         png_bytes: of the pictures as PNG files, likewise.
     """
