@@ -149,9 +149,7 @@ class LogisticMixture(Checked):
         super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.channels = channels
         own = self.outputs(channels, levels)
-        self.parts = parts = torch.unflatten(
-            _full_precision(outputs[:, :own]), 1, (-1, COMPONENTS)
-        )
+        self.parts = parts = torch.unflatten(_full_precision(outputs[:, :own]), 1, (-1, COMPONENTS))
         self.predictions: Tensor | None = None
         if outputs.shape[1] > own:
             self.predictions = torch.unflatten(outputs[:, own:], 1, (channels, COMPONENTS))
