@@ -125,17 +125,7 @@ class Dyadic:
         self, waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
         """Waves at every pixel, of cosines that are themselves multiples of 2^-16."""
-        of_rows, of_columns = (
-            torch.tensor(
-                [
-                    [_cosine(k * (2 * n + 1), 2 * side) for n in range(side)]
-                    for k in range(waves + 1)
-                ],
-                dtype=dtype,
-                device="cpu",
-            )
-            for side in (height, width)
-        )
+        of_rows, of_columns = (_waves(waves, side).to(dtype) for side in (height, width))
         products = (of_rows[:, None, :, None] * of_columns[None, :, None, :]).flatten(0, 1)
         return self.rounded(products, LOCATIONS)[None, 1:].to(device)
 
@@ -161,6 +151,15 @@ def _places(functions: str, width: int, device: torch.device) -> Tensor:
     bits = int(torch.tensor(_shift(FEATURES), dtype=torch.float64, device="cpu").view(torch.int64))
     zeros = [(WIDEST if function == "t" else 3 * WIDEST + 1) - bits for function in functions]
     return torch.tensor(zeros, device=device).repeat_interleave(width)
+
+
+def _waves(waves: int, side: int) -> Tensor:
+    """cos(πk(n + ½) / side) for k = 0 … waves and n = 0 … side-1, each value computed once."""
+    cosines = [_cosine(m, 2 * side) for m in range(2 * side + 1)]
+    values = torch.tensor(cosines, dtype=torch.float64, device="cpu")
+    k, n = (torch.arange(count, device="cpu") for count in (waves + 1, side))
+    angles = k[:, None] * (2 * n + 1) % (4 * side)
+    return values[torch.minimum(angles, 4 * side - angles)]
 
 
 _PI = 0x3243F6A8885A308D313198A2E03707344  # times 2^128

@@ -33,6 +33,8 @@ DTYPES = {
 
 _LARGEST = 65536
 """The largest value of numbers that no tensor bounds, such as levels and scales."""
+_OF_A_LAYER = 5
+"""Tensors that a layer of any network has at least."""
 _BLOCKS = "blocks."
 """What the names of a layer's tensors begin with in its network, before its number."""
 
@@ -189,14 +191,14 @@ def _made(
 def _check_sizes(config: Mapping[str, Any], header: TensorHeader, path: Path) -> None:
     """Raises CheckpointError if a model would be larger than its file can be.
 
-    Every layer has a tensor, and every width, kernel size and number of classes has at least as
-    many weights.
+    Every layer has several tensors, and every width, kernel size and number of classes has at least
+    as many weights.
     """
     elements = sum(math.prod(shape) for shape in header.shapes.values())
     layers = 0.0
     for name, value in _numbers(config):
         layers += value if name == "layers" else 0
-        if value > max(elements, _LARGEST) or layers > len(header.shapes):
+        if value > max(elements, _LARGEST) or layers * _OF_A_LAYER > len(header.shapes):
             raise CheckpointError(
                 f"{path} is damaged: its configuration has {name}={value}, but the file holds only"
                 f" {len(header.shapes)} tensors with {elements} numbers"
