@@ -51,12 +51,13 @@ from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.registry import MODELS
 from nextpixel.models.wrapping import unwrap
 
-__all__ = ["WEIGHTS", "Dyadic", "exact", "fingerprint"]
+__all__ = ["WEIGHTS", "Dyadic", "bound_sums", "exact", "fingerprint"]
 
 _LARGEST = 2.0**11
 WEIGHTS = 12
 """Binary places of weights and biases."""
 _MOST_WEIGHT = 512
+_BOUNDED = 0.97 * _MOST_WEIGHT  # what rounding adds fits in between
 _FEW_INPUTS = 20  # torch's own convolution is faster up to about so many features
 _SUMS_AT_ONCE = 2048  # of each feature
 
@@ -266,19 +267,38 @@ def _check_code(name: str, part: nn.Module, known: tuple[type[nn.Module], ...]) 
         )
 
 
+@torch.no_grad()
+def bound_sums(model: nn.Module) -> None:
+    """Scales down, in place, the weights of every output whose sum exceeds what `exact` takes.
+
+    The others stay as they are. A gate of such an output is saturated before and after.
+    """
+    for part in model.modules():
+        if (axes := _SUMS.get(type(part))) is None:
+            continue
+        weight, total = _sums(part, axes)
+        factor = (_BOUNDED / total).clamp_(max=1)
+        shape = [1 if axis in axes else size for axis, size in enumerate(weight.shape)]
+        weight.mul_(factor.view(shape))
+        bias = getattr(part, "bias", None)
+        if bias is not None:
+            bias.mul_(factor)
+
+
+def _sums(part: nn.Module, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The weights of a layer, and what those of each output and its bias add up to."""
+    weight: Tensor = next(
+        value for key, value in part.named_parameters() if key in ("weight", "state_to_state")
+    )
+    used = part.masked_weight() if isinstance(part, MaskedConv2d) else weight
+    total = used.abs().sum(dim=axes).flatten()
+    bias = getattr(part, "bias", None)
+    return weight, total if bias is None else total + bias.abs()
+
+
 def _check_sums(name: str, part: nn.Module, axes: tuple[int, ...]) -> None:
     """Raises unless no sum of products of a layer can need more than 53 bits."""
-    if isinstance(part, MaskedConv2d):
-        weight = part.masked_weight()
-    else:
-        weight = next(
-            value for key, value in part.named_parameters() if key in ("weight", "state_to_state")
-        )
-    total = weight.abs().sum(dim=axes).flatten()
-    bias = getattr(part, "bias", None)
-    if bias is not None:
-        total = total + bias.abs()
-    largest = float(total.max())
+    largest = float(_sums(part, axes)[1].max())
     if largest > _MOST_WEIGHT:
         raise UsageError(
             f"the absolute weights of an output of the layer {name} add up to {largest:,.1f}, and"

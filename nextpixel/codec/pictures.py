@@ -30,7 +30,8 @@ __all__ = [
     "AS_IT_IS",
     "SUFFIXES",
     "FilePicture",
-    "channels_of",
+    "Head",
+    "head_of",
     "pixels_of",
     "read_picture",
     "restored_file",
@@ -100,8 +101,23 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
         return FilePicture(data, reason="it is too large")
 
 
-def channels_of(path: Path) -> tuple[int, int] | None:
-    """How many channels a model needs to code a picture, and its sub-pixels; None if none can.
+@dataclass(frozen=True)
+class Head:
+    """What a picture that a model may code says before its pixels are read.
+
+    Attributes:
+        channels: of models that may code it; the first keeps all that it holds.
+        pixels: how many there are.
+        bits: whether they are black or white.
+    """
+
+    channels: tuple[int, ...]
+    pixels: int
+    bits: bool
+
+
+def head_of(path: Path) -> Head | None:
+    """The head of a picture; None if no model can code it.
 
     Raises:
         OSError: the file cannot be read, or is no picture.
@@ -110,11 +126,14 @@ def channels_of(path: Path) -> tuple[int, int] | None:
         found = _CHANNELS.get(picture.mode)
         if found is None or picture.format not in _FORMATS:
             return None
-        return found[0], found[0] * picture.width * picture.height
+        return Head(found, picture.width * picture.height, bits=picture.mode == "1")
 
 
 def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
-    """The bytes (C, H, W) that files show, of a picture that a model may code; None of others."""
+    """The bytes (C, H, W) that files show, of a picture that a model may code; None of others.
+
+    Opacity that is the same everywhere is left out.
+    """
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
@@ -124,7 +143,9 @@ def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     planes = planes.astype(np.uint8) * 255 if planes.dtype == np.bool_ else planes
-    return planes[None] if planes.ndim == 2 else planes.transpose(2, 0, 1)[:channels]
+    planes = planes[None] if planes.ndim == 2 else planes.transpose(2, 0, 1)
+    beside = planes[channels:]
+    return None if beside.size and (beside != beside.flat[0]).any() else planes[:channels]
 
 
 def _kept_because(picture: Image.Image, channels: int, data: bytes) -> str:
