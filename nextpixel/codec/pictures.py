@@ -61,7 +61,7 @@ class FilePicture:
 
     Attributes:
         data: the bytes of the file.
-        values: integers (C, H, W) of the model, or None if the file is kept as it is.
+        values: bytes (C, H, W), the integers of the model, or None if the file is kept as it is.
         note: how the file is made again.
         reason: why it is kept as it is.
         png_bytes: of the picture as a PNG file, if it is coded.
@@ -179,7 +179,7 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
     values = _values(planes, levels)
     if values is None:
         return FilePicture(data, reason=f"values other than the model's {levels} levels")
-    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.uint8))
     try:
         parts = png_parts(data) if _is_png(picture) else None
         note = _note(picture, parts, int(beside.flat[0]) if beside.size else None)
@@ -228,14 +228,14 @@ _LONGEST_WEBP = 16_383
 def _values(pixels: NDArray[Any], levels: int) -> NDArray[Any] | None:
     """The levels of shown values, or None if some value shows no level."""
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.int64) if levels == 2 else None
+        return pixels.astype(np.uint8) if levels == 2 else None
     if pixels.dtype != np.uint8:
         return None
-    found = np.full(256, -1)
-    if levels <= 256:
-        found[shown(levels)] = np.arange(levels)
-    values: NDArray[np.int64] = found[pixels]
-    return None if (values < 0).any() else values
+    if levels > 256:
+        return None
+    found, known = np.zeros(256, np.uint8), np.zeros(256, np.bool_)
+    found[shown(levels)], known[shown(levels)] = np.arange(levels), True
+    return found[pixels] if known[pixels].all() else None
 
 
 def shown(levels: int) -> NDArray[np.int64]:
