@@ -230,16 +230,16 @@ def _logistics(distribution: LogisticMixture, x: Tensor, channel: int) -> _Mixtu
     weights = exponential()[below.clip(max=len(exponential()) - 1)]
     tanh = (squashing(torch.device("cpu"))[: 2 * WIDEST + 1] * 4096).numpy().astype(np.int64)
     centred = (earlier * (1 << 18) + levels - 1) // (2 * (levels - 1)) - (1 << 16)
-    predicted = np.zeros((1, channels), dtype=np.int64)
+    predicted = np.zeros((1, channels, 1), dtype=np.int64)
     if distribution.predictions is not None:
-        found = distribution.predictions.permute(0, 2, 3, 1).flatten(0, 2)
+        found = distribution.predictions.permute(0, 3, 4, 1, 2).flatten(0, 2)  # (n, C, K)
         predicted = (found * (1 << 16)).to(torch.int64).cpu().numpy()
     for colour in range(channel + 1):
-        means = integers[:, 1 + colour] + predicted[:, colour, None] << 12
+        means = integers[:, 1 + colour] + predicted[:, colour] << 12
         first = 1 + 2 * channels + colour * (colour - 1) // 2
         for other in range(colour):
             places = (integers[:, first + other] >> 6).clip(-WIDEST, WIDEST) + WIDEST
-            rest = centred[:, other, None] - predicted[:, other, None]
+            rest = centred[:, other, None] - predicted[:, other]
             means = means + tanh[places] * rest
         scales = integers[:, 1 + channels + colour] >> 6
         half = len(inverse_scales()) // 2

@@ -26,7 +26,7 @@ from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.distributions import Distribution
 from nextpixel.layers.head import Head
-from nextpixel.layers.heads import HEADS
+from nextpixel.layers.heads import COMPONENTS, HEADS
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.layers.integers import check_images
 from nextpixel.layers.linear_prediction import LinearPrediction
@@ -332,7 +332,7 @@ def _prediction(settings: NetworkSettings) -> LinearPrediction | None:
     if not settings.linear_prediction:
         return None
     side: int = vars(settings)["first_kernel_size"]  # every network has a first kernel
-    return LinearPrediction(settings.channels, side)
+    return LinearPrediction(settings.channels, COMPONENTS, side)
 
 
 BYTES_PER_PASS = 1 << 29
