@@ -35,6 +35,7 @@ from nextpixel.orders import ORDERS, Order, counts_of, orders_of
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
+    "BYTES_PER_PASS",
     "AutoregressiveModel",
     "ImageModel",
     "RasterModel",
@@ -334,11 +335,13 @@ def _prediction(settings: NetworkSettings) -> LinearPrediction | None:
     return LinearPrediction(settings.channels, COMPONENTS, side)
 
 
-_BYTES_PER_PASS = 1 << 29
+BYTES_PER_PASS = 1 << 29
 """What a pass may hold at once. Smaller passes are slower only below a tenth of it."""
 
 
-def rows_per_pass(model: RasterModel, batch: int, width: int) -> int:
-    """How many rows of a batch can be computed at once in half a gigabyte; at least one."""
+def rows_per_pass(
+    model: RasterModel, batch: int, width: int, most_bytes: int = BYTES_PER_PASS
+) -> int:
+    """How many rows of a batch can be computed at once in so much memory; at least one."""
     bytes_per_row = batch * width * model.floats_per_pixel * model.dtype.itemsize
-    return max(1, _BYTES_PER_PASS // bytes_per_row)
+    return max(1, most_bytes // bytes_per_row)
