@@ -92,6 +92,7 @@ MODELS = {
     ),
     # nextpixel train kodak --head logistic --linear-prediction --features 40 --layers 6
     # --kernel-size 5 --crop 48 --batch-size 16 --flip --channels 3 --minutes 96; pictures 1 to 10.
+    # Then --from that run: --crop 64 --batch-size 10 --flip --learning-rate 0.006 --minutes 112.
     "photographs": Published(
         "photographs",
         None,

@@ -6,7 +6,6 @@ any memory of the size that it states is allocated, so that a small file costs l
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ import torch
 from torch import nn
 
 from nextpixel.arguments import path_of
-from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard, Training, card_of
-from nextpixel.files.fields import CheckpointError, checked_keywords
+from nextpixel.files.fields import CheckpointError
 from nextpixel.files.hub import HUB, WEIGHTS, downloaded
 from nextpixel.files.regular import kind_of
-from nextpixel.files.tensors import FORMAT, TensorHeader, read_header, read_tensors, write_tensors
+from nextpixel.files.tensors import FORMAT, read_header, read_tensors, write_tensors
 from nextpixel.models.core import ImageModel
 from nextpixel.models.embedding import Embedding
+from nextpixel.models.rebuilding import DTYPES, build, check_fits
 from nextpixel.models.registry import MODELS, check_rebuilt
 from nextpixel.models.trainable import Trainable
 from nextpixel.models.wrapping import FullPassModel, unwrap
@@ -34,8 +33,6 @@ __all__ = [
     "CheckpointError",
     "ModelCard",
     "Training",
-    "build",
-    "check_tensors",
     "load",
     "load_embedding",
     "load_trainable",
@@ -51,15 +48,6 @@ BEST = "best.safetensors"
 
 _BUNDLED = "nextpixel:"
 """What the name of a model that comes with nextpixel may begin with."""
-
-_DTYPES = {
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
-_LARGEST = 65536
-"""The largest value of numbers that no tensor bounds, such as levels and scales."""
 
 
 def save(model: nn.Module, path: str | Path, *, card: ModelCard | None = None) -> None:
@@ -171,122 +159,18 @@ def open_checkpoint(path_or_name: str | Path) -> tuple[Trainable | Embedding, Mo
     path = _resolve(path_or_name)
     header = read_header(path)
     card = card_of(header, path)
-    build(card.model, card.config, path, header)  # refuses before the weights are read
+    check_fits(card.model, card.config, path, header)  # refuses before the weights are read
     tensors, header = read_tensors(path)
-    model = build(card.model, card.config, path, header, device="cpu")
-    model.to(next((_DTYPES[dtype] for dtype in header.dtypes.values()), torch.float32))
+    model = build(card.model, card.config, path, header)
+    model.to(next((DTYPES[dtype] for dtype in header.dtypes.values()), torch.float32))
     model.load_state_dict(tensors)
     return model.eval(), card
-
-
-def build(
-    name: str,
-    config: Mapping[str, Any],
-    path: Path,
-    header: TensorHeader,
-    *,
-    part: str = "",
-    device: str = "meta",
-) -> Trainable | Embedding:
-    """Makes a model from its class's name and its `config()`, if the tensors of a file fit it.
-
-    They are compared on the meta device, where tensors have no memory.
-
-    Args:
-        name: of the class.
-        config: the keywords.
-        path: the file that states both, for errors.
-        header: of the file with the tensors.
-        part: what the tensors' names begin with in that file.
-        device: where to put the model, whose weights are not those of the file yet.
-
-    Raises:
-        CheckpointError: the class is unknown, its constructor refuses the keywords, or it has other
-            tensors than the file.
-    """
-    _check_sizes(config, header, path)
-    with torch.device("meta"):
-        model = _made(name, config, path)
-    check_tensors(model, header, path, part)
-    if device != "meta":
-        # The initial weights are overwritten; the caller's random numbers stay what they were.
-        with seeded(0), torch.device(device):
-            model = _made(name, config, path)
-    return model
-
-
-def check_tensors(model: nn.Module, header: TensorHeader, path: Path, part: str = "") -> None:
-    """Raises CheckpointError unless the tensors of a file, or a part of them, are a model's.
-
-    Their names, shapes and types are compared; the types must be one floating type for all.
-    """
-    own = {part + key: tuple(value.shape) for key, value in model.state_dict().items()}
-    there = {key: shape for key, shape in header.shapes.items() if key.startswith(part)}
-    for key in sorted(own.keys() | there.keys()):
-        if own.get(key) != there.get(key):
-            raise CheckpointError(
-                f"{path} does not fit its own configuration: {key} is {there.get(key, 'absent')} in"
-                f" the file and {own.get(key, 'absent')} in the model; the file is damaged or was"
-                " edited"
-            )
-    dtypes = {header.dtypes[key] for key in there}
-    if len(dtypes) > 1 or not dtypes <= _DTYPES.keys():
-        raise CheckpointError(
-            f"{path} is damaged: its weights are of the types {', '.join(sorted(dtypes))}, but must"
-            f" be of one of {', '.join(_DTYPES)}"
-        )
 
 
 def pretrained() -> dict[str, Path]:
     """The models that come with nextpixel, by name without "nextpixel:"."""
     folder = Path(__file__).parent / "pretrained"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-
-
-def _made(name: object, config: Mapping[str, Any], path: Path) -> Trainable | Embedding:
-    """A model and those inside it, whose configurations have the name of their class as "model"."""
-    if not isinstance(name, str) or name not in MODELS:
-        raise CheckpointError(
-            f"{path} holds a model of the class {name!r:.40}, but this version of nextpixel knows"
-            f" {_known()}; use the version that wrote it"
-        )
-    kind: Callable[..., Trainable | Embedding] = MODELS[name]
-    keywords = {
-        key: _made(value["model"], {k: v for k, v in value.items() if k != "model"}, path)
-        if isinstance(value, Mapping) and "model" in value
-        else value
-        for key, value in config.items()
-    }
-    return checked_keywords(kind, keywords, f"{path} cannot rebuild its {name}: the configuration")
-
-
-def _check_sizes(config: Mapping[str, Any], header: TensorHeader, path: Path) -> None:
-    """Raises CheckpointError if a model would be larger than its file can be.
-
-    Every layer has a tensor, and every width, kernel size and number of classes has at least as
-    many weights.
-    """
-    elements = sum(torch.Size(shape).numel() for shape in header.shapes.values())
-    layers = 0.0
-    for name, value in _numbers(config):
-        layers += value if name == "layers" else 0
-        if value > max(elements, _LARGEST) or layers > len(header.shapes):
-            raise CheckpointError(
-                f"{path} is damaged: its configuration has {name}={value}, but the file holds only"
-                f" {len(header.shapes)} tensors with {elements} numbers"
-            )
-
-
-def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """All numbers in a configuration, each with the name of its field."""
-    if isinstance(config, int | float):
-        yield name, config
-    elif isinstance(config, Mapping):
-        for key, value in config.items():
-            yield from _numbers(value, str(key))
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from _numbers(value, name)
 
 
 def _resolve(path_or_name: str | Path) -> Path:

@@ -22,6 +22,7 @@ from nextpixel.layers.distributions import Distribution
 from nextpixel.layers.integers import check_integers
 from nextpixel.layers.moments import moments
 from nextpixel.models.core import (
+    BYTES_PER_PASS,
     RasterModel,
     rows_per_pass,
 )
@@ -293,6 +294,7 @@ def passes(
     values: Tensor | None = None,
     *,
     ask: Ask = _log_prob,
+    most_bytes: int = BYTES_PER_PASS,
 ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
     """Goes through some images, some rows at a time: yields images, rows, columns and answers.
 
@@ -311,7 +313,7 @@ def passes(
         every = slice(None, None, step)
         theirs = scale.given(x, conditions)
         for images, rows, answer in _raster_passes(
-            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask
+            network, x[:, :, every, every], theirs, asked[:, :, every, every], ask, most_bytes
         ):
             if coarser is not None:
                 apart = coarser // step
@@ -325,9 +327,10 @@ def _raster_passes(
     given: Values,
     values: Tensor,
     ask: Ask,
+    most_bytes: int,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     batch, _, height, width = x.shape
-    rows_of_one = min(rows_per_pass(model, 1, width), batch * height)
+    rows_of_one = min(rows_per_pass(model, 1, width, most_bytes), batch * height)
     images_at_once, rows_at_once = max(1, rows_of_one // height), min(height, rows_of_one)
     for first in range(0, batch, images_at_once):
         images = slice(first, min(first + images_at_once, batch))

@@ -16,11 +16,12 @@ from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
 from nextpixel.codec.archive import Packed, compress_files
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.exact import exact, fingerprint
+from nextpixel.codec.exact import bound_sums, exact, fingerprint
 from nextpixel.codec.fields import text, varint
 from nextpixel.codec.restore import decompress_files, model_inside, verify_archive
 from nextpixel.codec.stored_model import coarse, pack_model, unpack_model
 from nextpixel.codec.survey import Survey, survey
+from nextpixel.errors import UsageError
 from nextpixel.inference.archives import compress_pictures, decompress_pictures, verify_pictures
 from nextpixel.inference.fitting import _as_shown, _sample
 from nextpixel.models.core import ImageModel
@@ -239,6 +240,59 @@ def test_a_signal_ends_the_training(
     assert not archive.exists()
 
 
+@over(("gated-logistic-linear", "row-lstm-rgb-classes", "diagonal-classes-and-map"))
+def test_weights_are_scaled_down_to_the_bound_and_not_otherwise(name: str) -> None:
+    model = build(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    bound_sums(model)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    for parameter in model.parameters():
+        parameter.data.mul_(3000)
+    with pytest.raises(UsageError, match="exact sums are guaranteed up to 512"):
+        exact(model)
+    bound_sums(model)
+    exact(model)
+
+
+def test_no_minute_of_training_is_lost(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether weights grow beyond the bound of exact sums, or are no numbers any more."""
+    quick(monkeypatch)
+    archive = tmp_path / "a.npx"
+
+    def grown(plan: Any, steps: Iterator[Any]) -> Iterator[Any]:
+        for step in steps:
+            if step.step == 2:
+                plan.model.head_out.weight.data.mul_(1e6)
+            if step.step == 4:
+                plan.model.head_out.weight.data.fill_(torch.nan)
+            yield step
+
+    packed = compress_pictures(None, [pictures], archive, fit=1, training=grown)
+    assert packed.ended.startswith("step 5: the loss is nan")
+    assert packed.model_bytes and verify_archive(None, archive) == 6
+
+
+def test_a_model_is_trained_on_with_the_pictures_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RGB pictures of few values, among more grey ones, from a model of RGB and 256 levels."""
+    quick(monkeypatch)
+    monkeypatch.setattr("nextpixel.inference.fitting._LEAST_BYTES", 1)
+    values = np.random.default_rng(0).integers(0, 2, (2, 12, 12, 3), dtype=np.uint8) * 255
+    for k, x in enumerate(values):
+        Image.fromarray(x).save(tmp_path / f"{k}.png")
+    Image.fromarray(np.zeros((99, 99), np.uint8)).save(tmp_path / "grey.png")
+    model = GatedPixelCNN(channels=3, features=3, layers=1, kernel_size=3, head="logistic")
+    save(model, tmp_path / "m.safetensors")
+    given = tmp_path / "m.safetensors"
+    packed = compress_pictures(given, [tmp_path], tmp_path / "a.npx", fit=0.0001)
+    assert packed.pictures == 2 and list(packed.kept.values()) == [["grey.png"]]
+    with pytest.raises(CodecError, match="of the model's 3 channels and 256 levels"):
+        compress_pictures(given, [tmp_path / "grey.png"], tmp_path / "b.npx", fit=1)
+
+
 def test_what_cannot_be_fitted_is_refused_before_it_trains(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.npx"
     for keywords, said in (
@@ -269,5 +323,13 @@ def test_the_pretrained_model_for_such_pictures_is_the_default(
     for name, model in (("two", (1, 2)), ("colour", (3, 256)), ("few", (3, 256))):
         compress_pictures(None, [tmp_path / f"{name}.png"], tmp_path / "a.npx")
         assert (got[-1].channels, got[-1].levels) == model
+    for k in range(3):  # mostly grey: those that a model takes are coded
+        Image.fromarray(np.kron(grey, np.ones((9, 9), np.uint8))).save(tmp_path / f"grey{k}.png")
+    compress_pictures(None, [tmp_path], tmp_path / "a.npx")
+    assert (got[-1].channels, got[-1].levels) == (3, 256)
+    for name in ("colour", "few"):
+        (tmp_path / f"{name}.png").unlink()
+    compress_pictures(None, [tmp_path], tmp_path / "a.npx")
+    assert (got[-1].channels, got[-1].levels) == (1, 2)
     with pytest.raises(CodecError, match="no pretrained model takes pictures of channels=1"):
         compress_pictures(None, [tmp_path / "grey.png"], tmp_path / "a.npx")

@@ -1,5 +1,6 @@
 """Files and options that a newcomer has, and what the library says about them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from nextpixel import load_data
-from nextpixel.cli.app import main
+from nextpixel.cli.app import _NAMES, app, main
 from nextpixel.data.again import load_again
 from nextpixel.data.splits import Split
 from nextpixel.devices import pick_device
@@ -99,3 +100,40 @@ def test_words_too_many_are_shown_as_they_were_typed(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "my", "run 2"])
     assert "unexpected: 'run 2'; put a name that holds spaces" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("compress {}/my photo.png -o a.npx", "my does not exist, but {}/my photo.png does; put"),
+        ("compress {}", "compress needs --out: the archive, such as pictures.npx; see"),
+        ("compress {} -o", "-o needs a value"),
+        ("compress {} -o a.npx --fit abc", "--fit must be a number, not 'abc'"),
+        ("train digits --learning-rate fast", "--learning-rate must be a number, not 'fast'"),
+        ("decompress", "decompress needs ARCHIVE; see nextpixel decompress --help"),
+        ("evaluate", "evaluate needs MODEL: a run folder, a checkpoint, or the name of a"),
+    ],
+)
+def test_what_is_missing_is_said(
+    words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "my photo.png")
+    with pytest.raises(SystemExit, match="2"):
+        main(words.format(tmp_path).split(" "))
+    assert said.format(tmp_path) in capsys.readouterr().err
+
+
+def test_the_same_short_options_in_every_command() -> None:
+    for name in _NAMES:
+        for argument in app[name].assemble_argument_collection():
+            short = [option for option in argument.names if re.fullmatch("-[a-z]", option)]
+            assert short == (["-o"] if "--out" in argument.names else []), (name, argument.names)
+
+
+def test_an_archive_that_saves_nothing_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    out = str(tmp_path / "a.npx")
+    main(["compress", str(tmp_path / "x.png"), "--model", "mnist", "--out", out])
+    assert "coded none of the pictures" in capsys.readouterr().out

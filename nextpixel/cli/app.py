@@ -4,7 +4,6 @@ Commands are loaded when they are called, and torch when they need it.
 """
 
 import re
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from nextpixel.cli import terminal
 from nextpixel.cli.config_file import check_options, located, read_config
 from nextpixel.cli.faults import fault_sentence
 from nextpixel.cli.helps import flag, shown_default
+from nextpixel.cli.mistakes import mistake_sentence
 from nextpixel.cli.signals import stopped_by_signals
 from nextpixel.errors import UsageError
 from nextpixel.training.allocator import keep_freed_memory
@@ -110,10 +110,9 @@ def _main(tokens: list[str]) -> None:
             error_console=terminal.console(stderr=True),
         )
     except UnusedCliTokensError as error:
-        words = shlex.join(error.unused_tokens or [])
-        _refuse(f"unexpected: {words}; put a name that holds spaces in quotes")
+        _refuse(mistake_sentence(error))
     except CycloptsError as error:
-        refuse(str(error))
+        refuse(mistake_sentence(error))
     except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
         if (sentence := _sentence(error)) is None:
             raise

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
-from nextpixel.cli.readers import Device
+from nextpixel.cli.readers import SHORT_OUT, Device
 from nextpixel.cli.terminal import printable
 from nextpixel.cli.words import images_words, plan_lines
 from nextpixel.settings.codec import CompressConfig
@@ -26,7 +26,7 @@ __all__ = ["compress"]
 def compress(
     *sources: Path,
     model: str | None = None,
-    out: Annotated[Path, Parameter(alias="-o")],
+    out: Annotated[Path, SHORT_OUT, Parameter(help="The archive, such as pictures.npx.")],
     fit: float | None = None,
     config: Given[CompressConfig] = Given(),  # noqa: B008
     device: Device = "auto",
@@ -43,9 +43,8 @@ def compress(
         Pictures, and folders of pictures.
     model
         A run folder, a checkpoint, or the name of a pretrained model. Default: the pretrained model
-        for such pictures, `photographs` for RGB and `mnist` for black and white.
-    out
-        The archive, such as pictures.npx.
+        that can code most of the pictures, `photographs` for RGB or `mnist` for black and white;
+        the others are kept as they are.
     fit
         Train a model on the pictures for this many minutes, and put it into the archive. With
         `--model`, it starts from that model. Ctrl-C ends the training early. The model is dropped
@@ -65,6 +64,8 @@ def compress(
             reading=reading,
             training=_training,
         )
+    if packed.ended:
+        print(f"the training ended early, with the weights before {packed.ended}")
     for reason, names in packed.kept.items():
         print(f"kept as they are, {reason}: {_few(names)}")
     if packed.left_out:
@@ -81,12 +82,17 @@ def compress(
             f"{packed.pictures:,} coded: {packed.bits_per_dim:.3f} bits/dim,"
             f" {packed.coded_bytes:,} bytes{model_bytes}; as PNG {packed.png_bytes:,}{webp}"
         )
+    elif files:
+        print(
+            "the model coded none of the pictures, for the reasons above, so the archive is not"
+            " smaller than the files"
+        )
     if packed.estimates and packed.pictures:
         print(_verdict(packed))
 
 
 def _rated(show: "Show") -> "Callable[[int, int, Packed], None]":
-    """Shows the size of the archive so far, and how fast pictures are coded."""
+    """Shows the size of the archive so far, its bits/dim, and how fast pictures are coded."""
     began = time.monotonic()
 
     def rated(done: int, total: int, packed: "Packed") -> None:
@@ -95,7 +101,8 @@ def _rated(show: "Show") -> "Callable[[int, int, Packed], None]":
             began = time.monotonic()
         rate = packed.sub_pixels / max(1e-3, time.monotonic() - began) / 1e6
         size = f"{packed.archive_bytes / 1e6:.1f} MB so far"
-        show(done, total, f"{size}, {rate:.2g} MB/s" if packed.sub_pixels else size)
+        bits = f"{packed.bits_per_dim:.2f} bits/dim"
+        show(done, total, f"{size}, {bits}, {rate:.2g} MB/s" if packed.sub_pixels else size)
 
     return rated
 

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
-from nextpixel.cli.readers import Device
+from nextpixel.cli.readers import SHORT_OUT, Device
 from nextpixel.cli.words import images_words
 from nextpixel.settings.codec import DecompressConfig
 
@@ -26,7 +26,7 @@ def decompress(
     archive: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(alias="-o")],
+    out: Annotated[Path, SHORT_OUT, Parameter(help="The folder to restore them to.")],
     model: ArchiveModel = None,
     config: Given[DecompressConfig] = Given(),  # noqa: B008
     device: Device = "auto",
@@ -37,8 +37,6 @@ def decompress(
     ----------
     archive
         Of `nextpixel compress`.
-    out
-        The folder to restore them to.
     """
     from nextpixel.inference.archives import decompress_pictures
 

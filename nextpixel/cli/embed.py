@@ -3,10 +3,10 @@
 import json as json_format
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from nextpixel.cli.options import Given
-from nextpixel.cli.readers import Device, Json, Whole
+from nextpixel.cli.readers import SHORT_OUT, Device, Json, Whole
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 from nextpixel.settings.training import EmbeddingConfig
@@ -21,7 +21,7 @@ def embed(
     source: str,
     /,
     *,
-    out: Path = Path("embedding.safetensors"),
+    out: Annotated[Path, SHORT_OUT] = Path("embedding.safetensors"),
     outputs: Whole = 64,
     features: Whole = 32,
     dropout: float = 0.0,

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from nextpixel.cli.readers import Model
+from nextpixel.cli.readers import SHORT_OUT, Model
 from nextpixel.errors import UsageError
 
 __all__ = ["export"]
@@ -14,7 +12,7 @@ __all__ = ["export"]
 def export(
     model: Model,
     *,
-    out: Annotated[Path, Parameter(alias="-o")],
+    out: Annotated[Path, SHORT_OUT],
     keep_classes: bool = False,
     keep_words: bool = False,
 ) -> None:

@@ -1,10 +1,11 @@
 """nextpixel inspect: what a trained model expects, pixel by pixel, and how far it looks."""
 
 from pathlib import Path
+from typing import Annotated
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
-from nextpixel.cli.readers import Device, Model
+from nextpixel.cli.readers import SHORT_OUT, Device, Model
 from nextpixel.settings.requests import DataRequest, InspectionRequest
 
 __all__ = ["inspect"]
@@ -13,7 +14,7 @@ __all__ = ["inspect"]
 def inspect(
     model: Model,
     *,
-    out: Path = Path("inspect"),
+    out: Annotated[Path, SHORT_OUT] = Path("inspect"),
     request: Given[InspectionRequest] = Given(),  # noqa: B008
     data: Given[DataRequest] = Given(),  # noqa: B008
     device: Device = "auto",

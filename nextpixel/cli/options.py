@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_type_hints
 from cyclopts import Group, Parameter
 
 from nextpixel.cli.helps import docstrings, flag, merged_defaults, merged_texts
-from nextpixel.cli.readers import READERS, Several, converter
+from nextpixel.cli.readers import READERS, SHORT_OUT, Several, converter
 from nextpixel.settings.choice import DECIDED_BY_DATA, NETWORKS
 from nextpixel.settings.networks import NetworkSettings
 
@@ -109,6 +109,7 @@ def _option(name: str, hint: Any, default: str | None, text: str) -> Any:
     negative = flag(f"no_{name}") if kind is bool else ()
     parameter = Parameter(
         name=flag(name),
+        alias=SHORT_OUT.alias if name == "out" else None,
         help=text,
         show_default=default or False,
         converter=None if read is None else converter(read, several=kind is Several),

@@ -10,6 +10,7 @@ from nextpixel.errors import UsageError
 
 __all__ = [
     "READERS",
+    "SHORT_OUT",
     "Device",
     "Enlarge",
     "Json",
@@ -121,9 +122,12 @@ Model = Annotated[
 ]
 Device = Annotated[str, Parameter(help="`auto`, `cpu`, `cuda`, `cuda:1` …")]
 Json = Annotated[bool, Parameter(help="Print one JSON object.")]
+SHORT_OUT = Parameter(alias="-o")
+"""What every ‹out› is also called."""
 Out = Annotated[
     Path,
     Parameter(help="A `.png` for a picture, or an `.npy` for the values of the training data."),
+    SHORT_OUT,
 ]
 Whole = Annotated[int, Parameter(converter=converter(_whole, several=False))]
 Enlarge = Annotated[

@@ -1,10 +1,11 @@
 """nextpixel sample: images drawn from a trained model."""
 
 from pathlib import Path
+from typing import Annotated
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
-from nextpixel.cli.readers import Device, Enlarge, Model
+from nextpixel.cli.readers import SHORT_OUT, Device, Enlarge, Model
 from nextpixel.cli.words import images_words, note_lines
 from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import DataRequest, SampleConfig, SampleRequest, check_at_least
@@ -15,7 +16,7 @@ __all__ = ["sample"]
 def sample(
     model: Model,
     *,
-    out: Path = Path("samples.png"),
+    out: Annotated[Path, SHORT_OUT] = Path("samples.png"),
     request: Given[SampleRequest] = Given(),  # noqa: B008
     config: Given[SampleConfig] = Given(),  # noqa: B008
     data: Given[DataRequest] = Given(),  # noqa: B008

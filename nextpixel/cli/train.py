@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar, training_bar
-from nextpixel.cli.readers import Device
+from nextpixel.cli.readers import SHORT_OUT, Device
 from nextpixel.cli.words import figure_words, images_words, note_lines, plan_lines, seconds_words
 from nextpixel.errors import UsageError
 from nextpixel.settings.choice import ModelChoice
@@ -28,7 +28,7 @@ __all__ = ["train"]
 def train(
     source: str | None = None,
     *,
-    out: Path | None = None,
+    out: Annotated[Path | None, SHORT_OUT] = None,
     resume: Path | None = None,
     start_from: Annotated[str | None, Parameter(name="--from")] = None,
     other_data: bool = False,

@@ -45,6 +45,7 @@ class Packed:
         model_bytes: of the block with the model; 0 if it is not in the archive.
         estimates: of `compress_pictures` with ‹fit›: the bytes of the archive with the model of
             the pictures, as "fit", and with others, by their names.
+        ended: with ‹fit›: what ended the training before its time; "" for nothing.
         kept: the files that are kept as they are, by the reason.
         left_out: the files of a folder that are no pictures.
         source_bytes: of all files.
@@ -58,6 +59,7 @@ class Packed:
     webp_bytes: int | None = 0
     model_bytes: int = 0
     estimates: dict[str, int] = field(default_factory=dict)
+    ended: str = ""
     kept: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: list[str] = field(default_factory=list)
     source_bytes: int = 0
@@ -163,7 +165,7 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
     taken: dict[str, Path] = {}
     for source in map(Path, sources):
         if not source.exists():
-            raise CodecError(f"{source} does not exist")
+            raise CodecError(f"{source} does not exist{_quoted(source, sources)}")
         if not source.is_dir() and (kind := kind_of(source)) is not None:
             raise CodecError(f"{source} is {kind}, not a regular file; leave it out")
         found = [(source.name, source)]
@@ -187,6 +189,16 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
         raise CodecError(f"there are no pictures in {', '.join(map(str, sources))}")
     check_names(list(files))
     return files
+
+
+def _quoted(missing: Path, sources: Sequence[str | Path]) -> str:
+    """What to do about a name that a shell took for several."""
+    words = list(map(str, sources))
+    first = words.index(str(missing)) if str(missing) in words else len(words)
+    for last in range(first + 2, len(words) + 1):
+        if Path(whole := " ".join(words[first:last])).exists():
+            return f", but {whole} does; put a name that holds spaces in quotes"
+    return ""
 
 
 class _Packing:

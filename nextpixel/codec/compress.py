@@ -27,13 +27,15 @@ from nextpixel.conditions.values import Values, ValuesLike, broadcast, index
 from nextpixel.errors import UsageError
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.models.core import ImageModel
-from nextpixel.settings.codec import CompressConfig
+from nextpixel.settings.codec import MOST_TOGETHER, CompressConfig
 
 __all__ = ["Coder", "compress", "decompress", "images_together", "unpack_values"]
 
 
-_MOST_BYTES = 1 << 35
+_MOST_BYTES = 1 << 32
 """What the layers may hold of the images of a block."""
+_LONGEST_SIDE = 1 << 16
+"""Of images that are coded; where a pixel is costs work for each row and column."""
 
 
 def compress(
@@ -170,6 +172,7 @@ class Coder:
         sites = batch * height * width * self.model.channels
         if (
             batch != count
+            or batch > MOST_TOGETHER
             or max(sites, batch, height, width) > MOST_SITES
             or kind not in ((CODED, PLAIN) if sites else (PLAIN,))
         ):
@@ -183,7 +186,7 @@ class Coder:
         if self._too_wide(batch, size):
             raise CodecError(
                 "the compressed data is damaged: its images and its model would take more than"
-                f" {_MOST_BYTES >> 30} GiB"
+                f" {_MOST_BYTES >> 30} GiB, or a side is longer than {_LONGEST_SIDE:,} pixels"
             )
         values = unpack_values(fields.bytes(length), self.model.conditions, batch, size)
         checksum = fields.bytes(4)
@@ -194,8 +197,8 @@ class Coder:
         return images
 
     def _too_wide(self, batch: int, size: tuple[int, int]) -> bool:
-        """Whether a block would need more memory than is spent on any."""
-        return bytes_held(self.model, batch, size) > _MOST_BYTES
+        """Whether a block would need more memory or preparation than is spent on any."""
+        return max(size) > _LONGEST_SIDE or bytes_held(self.model, batch, size) > _MOST_BYTES
 
     def _size(self, images: Tensor) -> bytes:
         return b"".join(map(varint, (len(images), *images.shape[2:])))

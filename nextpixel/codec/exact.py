@@ -51,12 +51,13 @@ from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.models.registry import MODELS
 from nextpixel.models.wrapping import unwrap
 
-__all__ = ["WEIGHTS", "Dyadic", "exact", "fingerprint"]
+__all__ = ["WEIGHTS", "Dyadic", "bound_sums", "exact", "fingerprint"]
 
 _LARGEST = 2.0**11
 WEIGHTS = 12
 """Binary places of weights and biases."""
 _MOST_WEIGHT = 512
+_BOUNDED = 0.97 * _MOST_WEIGHT  # what rounding adds fits in between
 _FEW_INPUTS = 20  # torch's own convolution is faster up to about so many features
 _SUMS_AT_ONCE = 2048  # of each feature
 
@@ -125,17 +126,7 @@ class Dyadic:
         self, waves: int, height: int, width: int, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
         """Waves at every pixel, of cosines that are themselves multiples of 2^-16."""
-        of_rows, of_columns = (
-            torch.tensor(
-                [
-                    [_cosine(k * (2 * n + 1), 2 * side) for n in range(side)]
-                    for k in range(waves + 1)
-                ],
-                dtype=dtype,
-                device="cpu",
-            )
-            for side in (height, width)
-        )
+        of_rows, of_columns = (_waves(waves, side).to(dtype) for side in (height, width))
         products = (of_rows[:, None, :, None] * of_columns[None, :, None, :]).flatten(0, 1)
         return self.rounded(products, LOCATIONS)[None, 1:].to(device)
 
@@ -161,6 +152,15 @@ def _places(functions: str, width: int, device: torch.device) -> Tensor:
     bits = int(torch.tensor(_shift(FEATURES), dtype=torch.float64, device="cpu").view(torch.int64))
     zeros = [(WIDEST if function == "t" else 3 * WIDEST + 1) - bits for function in functions]
     return torch.tensor(zeros, device=device).repeat_interleave(width)
+
+
+def _waves(waves: int, side: int) -> Tensor:
+    """cos(πk(n + ½) / side) for k = 0 … waves and n = 0 … side-1, each value computed once."""
+    cosines = [_cosine(m, 2 * side) for m in range(2 * side + 1)]
+    values = torch.tensor(cosines, dtype=torch.float64, device="cpu")
+    k, n = (torch.arange(count, device="cpu") for count in (waves + 1, side))
+    angles = k[:, None] * (2 * n + 1) % (4 * side)
+    return values[torch.minimum(angles, 4 * side - angles)]
 
 
 _PI = 0x3243F6A8885A308D313198A2E03707344  # times 2^128
@@ -267,19 +267,38 @@ def _check_code(name: str, part: nn.Module, known: tuple[type[nn.Module], ...]) 
         )
 
 
+@torch.no_grad()
+def bound_sums(model: nn.Module) -> None:
+    """Scales down, in place, the weights of every output whose sum exceeds what `exact` takes.
+
+    The others stay as they are. A gate of such an output is saturated before and after.
+    """
+    for part in model.modules():
+        if (axes := _SUMS.get(type(part))) is None:
+            continue
+        weight, total = _sums(part, axes)
+        factor = (_BOUNDED / total).clamp_(max=1)
+        shape = [1 if axis in axes else size for axis, size in enumerate(weight.shape)]
+        weight.mul_(factor.view(shape))
+        bias = getattr(part, "bias", None)
+        if bias is not None:
+            bias.mul_(factor)
+
+
+def _sums(part: nn.Module, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The weights of a layer, and what those of each output and its bias add up to."""
+    weight: Tensor = next(
+        value for key, value in part.named_parameters() if key in ("weight", "state_to_state")
+    )
+    used = part.masked_weight() if isinstance(part, MaskedConv2d) else weight
+    total = used.abs().sum(dim=axes).flatten()
+    bias = getattr(part, "bias", None)
+    return weight, total if bias is None else total + bias.abs()
+
+
 def _check_sums(name: str, part: nn.Module, axes: tuple[int, ...]) -> None:
     """Raises unless no sum of products of a layer can need more than 53 bits."""
-    if isinstance(part, MaskedConv2d):
-        weight = part.masked_weight()
-    else:
-        weight = next(
-            value for key, value in part.named_parameters() if key in ("weight", "state_to_state")
-        )
-    total = weight.abs().sum(dim=axes).flatten()
-    bias = getattr(part, "bias", None)
-    if bias is not None:
-        total = total + bias.abs()
-    largest = float(total.max())
+    largest = float(_sums(part, axes)[1].max())
     if largest > _MOST_WEIGHT:
         raise UsageError(
             f"the absolute weights of an output of the layer {name} add up to {largest:,.1f}, and"

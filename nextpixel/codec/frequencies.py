@@ -279,13 +279,13 @@ def _logistics(distribution: LogisticMixture, x: Tensor) -> Iterator[_Mixture]:
     weights = exponential()[below.clip(max=len(exponential()) - 1)]
     tanh = (squashing(torch.device("cpu"))[: 2 * WIDEST + 1] * 4096).numpy().astype(np.int64)
     half = len(inverse_scales()) // 2
-    predicted = np.zeros((1, channels), dtype=np.int64)
+    predicted = np.zeros((1, channels, 1), dtype=np.int64)
     if distribution.predictions is not None:
-        found = distribution.predictions.permute(0, 2, 3, 1).flatten(0, 2)
+        found = distribution.predictions.permute(0, 3, 4, 1, 2).flatten(0, 2)  # (n, C, K)
         predicted = (found * (1 << 16)).to(torch.int64).cpu().numpy()
     rests: list[Integers] = []
     for colour in range(channels):
-        means = integers(1 + colour) + predicted[:, colour, None] << 12
+        means = integers(1 + colour) + predicted[:, colour] << 12
         first = 1 + 2 * channels + colour * (colour - 1) // 2
         for other, rest in enumerate(rests):
             places = (integers(first + other) >> 6).clip(-WIDEST, WIDEST) + WIDEST
@@ -298,7 +298,7 @@ def _logistics(distribution: LogisticMixture, x: Tensor) -> Iterator[_Mixture]:
             value = x[:, colour].flatten().cpu().numpy().astype(np.int64)
             weights = mixture.given(value)
             centred = (value * (1 << 18) + levels - 1) // (2 * (levels - 1)) - (1 << 16)
-            rests.append((centred - predicted[:, colour])[:, None])
+            rests.append(centred[:, None] - predicted[:, colour])
 
 
 def every_cumulative(distribution: Distribution, x: Tensor) -> Iterator[Cumulative]:

@@ -30,7 +30,8 @@ __all__ = [
     "AS_IT_IS",
     "SUFFIXES",
     "FilePicture",
-    "channels_of",
+    "Head",
+    "head_of",
     "pixels_of",
     "read_picture",
     "restored_file",
@@ -60,7 +61,7 @@ class FilePicture:
 
     Attributes:
         data: the bytes of the file.
-        values: integers (C, H, W) of the model, or None if the file is kept as it is.
+        values: bytes (C, H, W), the integers of the model, or None if the file is kept as it is.
         note: how the file is made again.
         reason: why it is kept as it is.
         png_bytes: of the picture as a PNG file, if it is coded.
@@ -100,8 +101,23 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
         return FilePicture(data, reason="it is too large")
 
 
-def channels_of(path: Path) -> tuple[int, int] | None:
-    """How many channels a model needs to code a picture, and its sub-pixels; None if none can.
+@dataclass(frozen=True)
+class Head:
+    """What a picture that a model may code says before its pixels are read.
+
+    Attributes:
+        channels: of models that may code it; the first keeps all that it holds.
+        pixels: how many there are.
+        bits: whether they are black or white.
+    """
+
+    channels: tuple[int, ...]
+    pixels: int
+    bits: bool
+
+
+def head_of(path: Path) -> Head | None:
+    """The head of a picture; None if no model can code it.
 
     Raises:
         OSError: the file cannot be read, or is no picture.
@@ -110,11 +126,14 @@ def channels_of(path: Path) -> tuple[int, int] | None:
         found = _CHANNELS.get(picture.mode)
         if found is None or picture.format not in _FORMATS:
             return None
-        return found[0], found[0] * picture.width * picture.height
+        return Head(found, picture.width * picture.height, bits=picture.mode == "1")
 
 
 def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
-    """The bytes (C, H, W) that files show, of a picture that a model may code; None of others."""
+    """The bytes (C, H, W) that files show, of a picture that a model may code; None of others.
+
+    Opacity that is the same everywhere is left out.
+    """
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
@@ -124,7 +143,9 @@ def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     planes = planes.astype(np.uint8) * 255 if planes.dtype == np.bool_ else planes
-    return planes[None] if planes.ndim == 2 else planes.transpose(2, 0, 1)[:channels]
+    planes = planes[None] if planes.ndim == 2 else planes.transpose(2, 0, 1)
+    beside = planes[channels:]
+    return None if beside.size and (beside != beside.flat[0]).any() else planes[:channels]
 
 
 def _kept_because(picture: Image.Image, channels: int, data: bytes) -> str:
@@ -158,7 +179,7 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
     values = _values(planes, levels)
     if values is None:
         return FilePicture(data, reason=f"values other than the model's {levels} levels")
-    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.uint8))
     try:
         parts = png_parts(data) if _is_png(picture) else None
         note = _note(picture, parts, int(beside.flat[0]) if beside.size else None)
@@ -207,14 +228,14 @@ _LONGEST_WEBP = 16_383
 def _values(pixels: NDArray[Any], levels: int) -> NDArray[Any] | None:
     """The levels of shown values, or None if some value shows no level."""
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.int64) if levels == 2 else None
+        return pixels.astype(np.uint8) if levels == 2 else None
     if pixels.dtype != np.uint8:
         return None
-    found = np.full(256, -1)
-    if levels <= 256:
-        found[shown(levels)] = np.arange(levels)
-    values: NDArray[np.int64] = found[pixels]
-    return None if (values < 0).any() else values
+    if levels > 256:
+        return None
+    found, known = np.zeros(256, np.uint8), np.zeros(256, np.bool_)
+    found[shown(levels)], known[shown(levels)] = np.arange(levels), True
+    return found[pixels] if known[pixels].all() else None
 
 
 def shown(levels: int) -> NDArray[np.int64]:

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nextpixel.checkpoint import build
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
 from nextpixel.errors import UsageError
@@ -31,6 +30,7 @@ from nextpixel.layers.arithmetic import LOCATIONS
 from nextpixel.layers.linear_prediction import LinearPrediction
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.models.core import ImageModel
+from nextpixel.models.rebuilding import build
 from nextpixel.models.wrapping import unwrap
 
 __all__ = ["coarse", "pack_model", "unpack_model"]
@@ -133,7 +133,7 @@ def unpack_model(body: bytes, place: Path) -> ImageModel:
             metadata={}, shapes=shapes, dtypes=dict.fromkeys(shapes, "F64"), sha256=None
         )
         config = checked(said.get("config"), dict, f"{place}: config")
-        model = build(str(said.get("model")), config, place, header, device="cpu")
+        model = build(str(said.get("model")), config, place, header)
     except CodecError:
         raise
     except UsageError as error:

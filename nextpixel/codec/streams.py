@@ -10,7 +10,7 @@ scale by scale (`models.core.Scale`), in the order of
 4. the image.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -37,6 +37,9 @@ __all__ = ["Stream", "bytes_held", "decode_images", "encode_images"]
 
 Integers = NDArray[np.int64]
 
+_BYTES_PER_PASS = 1 << 26
+"""What the layers hold of some rows as they encode: less than in a score, in the same time."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -62,21 +65,27 @@ def encode_images(model: ImageModel, x: Tensor, values: Values) -> Stream:
         values: of the model's conditions, for each image.
     """
     batch, height, width = len(x), x.shape[2], x.shape[3]
-    found = torch.zeros(batch, 2 * model.channels, height, width, dtype=torch.int64)
+    found = torch.zeros(batch, 2 * model.channels, height, width, dtype=torch.int32)
     with _plain():
         given = Admitted(model, x, values, single=False)
-        for images, rows, columns, bounds in passes(given, None, ask=_bounds):
-            found[images, :, rows, columns] += bounds.long()
-    starts, sizes = found.numpy().reshape(batch, 2, model.channels, height, width).swapaxes(0, 1)
-    lags, sequences = [], []
+        for images, rows, columns, bounds in passes(
+            given, None, ask=_bounds, most_bytes=_BYTES_PER_PASS
+        ):
+            found[images, :, rows, columns] += bounds.int()
+    of_sites = found.numpy().reshape(batch, 2, model.channels, height, width)
+    sequence, done, bits, lags = np.empty((2, x.numel()), np.int64), 0, 0.0, []
     for scale in model.scales():
         few = len(range(0, height, scale.step)), len(range(0, width, scale.step))
         reach = scale.network.reach
         lags.append(Skew.of(reach, range(few[0]), few[1], batch, raster=False).lag)
-        sequences.append(_order(scale, model.channels, few, lags[-1]))
-    channel, row, column = np.concatenate(sequences, axis=1)
-    starts, sizes = (m[:, channel, row, column].T.ravel() for m in (starts, sizes))
-    lanes = lanes_for(float((precision(model.levels) - np.log2(sizes)).sum()))
+        for channel, row, column in _order(scale, model.channels, few, lags[-1]):
+            following = slice(done, done + batch * len(channel))
+            part = of_sites[:, :, channel, row, column].transpose(1, 2, 0).reshape(2, -1)
+            sequence[:, following], done = part, following.stop
+            bits += float((precision(model.levels) - np.log2(part[1])).sum())
+    del found, of_sites
+    starts, sizes = sequence
+    lanes = lanes_for(bits)
     return Stream(tuple(lags), lanes, encode(starts, sizes, model.levels, lanes))
 
 
@@ -146,15 +155,27 @@ def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
 
 def _order(
     scale: Scale, channels: int, size: tuple[int, int], lag: int
-) -> tuple[Integers, Integers, Integers]:
-    """Channel, row and column of a scale's sub-pixels in the whole image, in their order."""
-    channel, row, column = (m.ravel() for m in np.indices((channels, *size)))
-    if scale.coarser is not None:
-        apart = scale.coarser // scale.step
-        counts = (row % apart > 0) | (column % apart > 0)
-        channel, row, column = channel[counts], row[counts], column[counts]
-    order = np.lexsort((row, channel, column + lag * row))
-    return channel[order], row[order] * scale.step, column[order] * scale.step
+) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """Channel, row and column of a scale's sub-pixels in the whole image, in their order.
+
+    Some at a time, as many as are in a few rows.
+    """
+    height, width = size
+    last = width - 1 + lag * (height - 1)
+    for start in range(0, last + 1, at_once := max(width, lag)):
+        stop = min(start + at_once, last + 1)
+        first = max(0, -(-(start - width + 1) // lag))
+        rows = min(height, (stop - 1) // lag + 1) - first
+        channel, row, column = (m.ravel() for m in np.indices((channels, rows, width)))
+        row += first
+        time = column + lag * row
+        counts = (start <= time) & (time < stop)
+        if scale.coarser is not None:
+            apart = scale.coarser // scale.step
+            counts &= (row % apart > 0) | (column % apart > 0)
+        channel, row, column, time = (m[counts] for m in (channel, row, column, time))
+        order = np.lexsort((row, channel, time))
+        yield channel[order], row[order] * scale.step, column[order] * scale.step
 
 
 def _period(reach: Reach, width: int) -> int:

@@ -9,6 +9,9 @@ from nextpixel.errors import UsageError
 
 __all__ = ["ConditionLike", "as_conditions", "conditions_to_json"]
 
+_MOST = 64
+"""Conditions of a model: more than any has, and few enough that a wrong file costs little."""
+
 ConditionLike: TypeAlias = Condition | Sequence[Any] | Mapping[str, Any] | None
 """None, one condition or several, or what `conditions_to_json` makes of them."""
 
@@ -17,7 +20,7 @@ def as_conditions(condition: ConditionLike) -> tuple[Condition, ...]:
     """The tuple of what a caller gives: None, one or several conditions, or their JSON form.
 
     Raises:
-        UsageError: the JSON form is of no kind, or a number is out of range.
+        UsageError: the JSON form is of no kind, a number is out of range, or there are too many.
         TypeError: it is something else.
     """
     if condition is None:
@@ -32,6 +35,11 @@ def as_conditions(condition: ConditionLike) -> tuple[Condition, ...]:
                 return (kind(**condition),)
         raise UsageError(f"condition (={condition}) must be of the form {{'classes': 10}}")
     if isinstance(condition, Sequence) and not isinstance(condition, str):
+        if len(condition) > _MOST:
+            raise UsageError(
+                f"‹condition› must be at most {_MOST} conditions, not {len(condition):,}; join"
+                " vectors to one, and maps to channels of one"
+            )
         if all(isinstance(part, Condition | Mapping) for part in condition):
             return tuple(as_conditions(part)[0] for part in condition)
     raise TypeError(

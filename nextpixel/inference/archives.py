@@ -12,7 +12,7 @@ from nextpixel.codec.archive import Packed, check_new, check_other, compress_fil
 from nextpixel.codec.archive import Progress as Packing
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.restore import archive_model, decompress_files, needs_model, verify_archive
-from nextpixel.codec.survey import Survey, survey
+from nextpixel.codec.survey import Survey, survey, taken_by
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.conditions.values import Values
 from nextpixel.devices import pick_device
@@ -54,7 +54,7 @@ def compress_pictures(
 
     Args:
         model: a run folder, a checkpoint, or the name of a pretrained model; None takes the
-            pretrained one for such pictures.
+            pretrained one that can code most of the pictures. The others are kept as they are.
         sources, out, config, progress: as there.
         fit: train a model on the pictures for so many minutes, and put it into the archive; it
             starts from the weights of `model` if that is given. If the archive is smaller without
@@ -79,10 +79,12 @@ def compress_pictures(
     files = list(files_of(sources, []).values())
     check_other(Path(out), files)
     check_writable(out)  # not after minutes of training
-    found = survey(files, progress=reading)
-    name = _pretrained(found) if model is None else model
-    other = None if name is None else open_trained(name, device=device)
-    start = other.distribution if model is not None and other is not None else None
+    other = None if model is None else open_trained(model, device=device)
+    start = None if other is None else other.distribution
+    of = None if start is None else (start.channels, start.levels)
+    found = survey(files, of=of, progress=reading)
+    if other is None and (name := _pretrained(found)) is not None:
+        other = open_trained(name, device=device)
     fitted = fit_model(
         found,
         float(fit),
@@ -96,6 +98,7 @@ def compress_pictures(
         packed = compress_files(fitted.model, sources, out, included, progress=progress)
     else:
         packed = _compressed(other, sources, out, config, progress)
+    packed.ended = fitted.ended
     packed.estimates = {"fit": fitted.archive_bytes, **fitted.others}
     return packed
 
@@ -119,15 +122,20 @@ def _compressed(
 
 
 def _default(sources: Sequence[str | Path]) -> str:
-    """The pretrained model for such pictures."""
-    found: Survey = survey(list(files_of(sources, []).values()), most=_LOOKED_AT)
-    name = _pretrained(found)
-    if name is None:
-        raise CodecError(
-            f"no pretrained model takes pictures of channels={found.channels} and"
-            f" levels={found.levels}: give ‹model›, or ‹fit=10› trains one for ten minutes"
-        )
-    return name
+    """The pretrained model that can code most; the other pictures are kept as they are.
+
+    An archive has one model: see docs/reference/format.md.
+    """
+    files = list(files_of(sources, []).values())
+    taken = taken_by(files, list(_FOR), most=_LOOKED_AT)
+    best = max(taken, key=lambda kind: taken[kind])
+    if taken[best]:
+        return _FOR[best]
+    found = survey(files, most=_LOOKED_AT)  # raises if no model can code any
+    raise CodecError(
+        f"no pretrained model takes pictures of channels={found.channels} and"
+        f" levels={found.levels}: give ‹model›, or ‹fit=10› trains one for ten minutes"
+    )
 
 
 def _pretrained(found: Survey) -> str | None:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.exact import WEIGHTS, exact
+from nextpixel.codec.exact import WEIGHTS, bound_sums, exact
 from nextpixel.codec.pictures import shown
 from nextpixel.codec.stored_model import coarse, pack_model
 from nextpixel.codec.survey import Survey
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import pick_device, seeded
-from nextpixel.errors import Interrupted
+from nextpixel.errors import Interrupted, UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.preparation import Preparation
@@ -35,7 +35,7 @@ from nextpixel.training.build import build_model
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.distributed import stop_requests
 from nextpixel.training.evaluation import evaluate
-from nextpixel.training.loop import Step, initial_state, train
+from nextpixel.training.loop import Step, TrainingError, initial_state, train
 from nextpixel.training.memory import check_memory
 from nextpixel.training.pace import FEW_UPDATES, updates_in_time
 from nextpixel.training.plan import Progress, TrainPlan
@@ -61,6 +61,7 @@ _FEW_LEVELS = 16
 _UPDATES_OF_SOFTMAX = 1000
 """A softmax of many levels learns them one by one, and takes longer for it."""
 _BATCH_PIXELS = 1 << 14
+_BOUNDED_EVERY = 0.05  # of the training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +71,7 @@ class Fit:
     Attributes:
         model: its weights are as coarse as they will be stored.
         updates: how many it was trained for.
+        ended: what ended the training before its time; "" for nothing, and for a signal.
         model_bytes: what it takes in an archive.
         archive_bytes: of the archive with it, estimated from windows of the pictures; model
             included.
@@ -79,6 +81,7 @@ class Fit:
 
     model: ImageModel
     updates: int
+    ended: str
     model_bytes: int
     archive_bytes: int
     others: Mapping[str, int]
@@ -132,12 +135,15 @@ def fit_model(
     if config.warmup_steps is None and updates is not None:
         config = replace(config, warmup_steps=min(100, updates // 10))
     plan = TrainPlan(folder=Path(), model=network, data=data, config=config, updates=updates)
-    model, done = _trained(plan, progress)
+    model, done, ended = _trained(plan, progress)
     sample = _sample(found.pictures)
     best, best_bytes, model_bytes = model, math.inf, 0
     for places in range(WEIGHTS, _COARSEST - 1, -1):
         candidate = coarse(model, places)
-        stored = len(pack_model(exact(candidate)))
+        try:
+            stored = len(pack_model(exact(candidate)))
+        except UsageError:  # rounding has brought a sum beyond the bound
+            break
         total = stored + _bytes(candidate, sample, found)
         if total >= best_bytes:
             break
@@ -145,6 +151,7 @@ def fit_model(
     return Fit(
         model=best,
         updates=done,
+        ended=ended,
         model_bytes=model_bytes,
         archive_bytes=round(best_bytes),
         others={
@@ -158,16 +165,34 @@ def fit_model(
     )
 
 
-def _trained(plan: TrainPlan, progress: Progress | None) -> tuple[ImageModel, int]:
-    """The averaged weights at the end, and after how many updates that was."""
+def _trained(plan: TrainPlan, progress: Progress | None) -> tuple[ImageModel, int, str]:
+    """The averaged weights at the end, after how many updates that was, and what ended it early.
+
+    Weights are kept within the bound of exact sums as they are trained, so that none of the minutes
+    is lost. A training that diverges ends with the weights before.
+    """
     check_fit(plan.model, plan.data, plan.config, 1)
     check_memory(plan.model, plan.data, plan.config)
     state = initial_state(plan.model, plan.config)
+    ended = ""
     with stop_requests() as requested:
 
+        def diverging() -> Iterator[Step]:
+            nonlocal ended
+            try:
+                yield from train(state, plan.data, plan.config)
+            except TrainingError as error:
+                if not state.step:
+                    raise
+                ended = error.sentence.partition(",")[0]
+
         def steps() -> Iterator[Step]:
-            for step in train(state, plan.data, plan.config):
+            due = _BOUNDED_EVERY
+            for step in diverging():
                 yield step
+                if step.progress >= due:
+                    bound_sums(state.model)
+                    due += _BOUNDED_EVERY
                 if number := requested():
                     if number == signal.SIGINT:
                         return
@@ -176,7 +201,8 @@ def _trained(plan: TrainPlan, progress: Progress | None) -> tuple[ImageModel, in
         for _ in steps() if progress is None else progress(plan, steps()):
             pass
     assert isinstance(state.average, ImageModel)
-    return state.average, state.step
+    bound_sums(state.average)
+    return state.average, state.step, ended
 
 
 def _data(found: Survey, minutes: float) -> tuple[ImageData, TrainConfig]:

@@ -22,7 +22,7 @@ from nextpixel.layers.arithmetic import Arithmetic, rounded, value
 from nextpixel.layers.constants import constant
 from nextpixel.layers.layout import Conv2d
 from nextpixel.layers.upsampling import Upsampling
-from nextpixel.orders import Order
+from nextpixel.orders import Order, counts_of
 
 __all__ = ["ConditionBias", "ConditionEncoder", "Encoded", "Widths"]
 
@@ -91,6 +91,8 @@ class ConditionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.conditions, self.position_waves, self.orders = conditions, position_waves, orders
+        # Orders of colours follow those of pixels, and leave positions as they are.
+        self._squares = orders[: counts_of(orders)[0]]
         maps = of_kind(conditions, MapCondition).values()
         self.upsampling = nn.ModuleList(Upsampling(part) for part in maps)
         width = sum(part.standardised for part in conditions)
@@ -155,10 +157,10 @@ class ConditionEncoder(nn.Module):
             locate = _positions if self.arithmetic is None else self.arithmetic.positions
             positions = locate(waves, height, width, device, dtype)
             if len(self.orders) > 1:
-                places, signs = _turned_waves(waves, self.orders, device)
-                number = values[-1].long() + 1
-                signed = signs[number][:, :, None, None].to(dtype)
-                positions = positions[0][places[number]] * signed
+                places, signs = _turned_waves(waves, self._squares, device)
+                square = (values[-1].long() + 1) % len(self._squares)
+                signed = signs[square][:, :, None, None].to(dtype)
+                positions = positions[0][places[square]] * signed
         return Encoded(
             torch.cat(vectors, dim=1) if vectors else None,
             torch.cat(maps, dim=1) if maps else None,
@@ -265,7 +267,7 @@ def _positions(
 def _turned_waves(
     waves: int, orders: tuple[Order, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Which wave in a turned image each wave of the image is, and its sign: (orders, P) each.
+    """Which wave in a turned image each wave of the image is, and its sign: (squares, P) each.
 
     As cos(πi(1 - y)) = (-1)^i cos(πiy), turning only permutes waves and changes their signs.
     """

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from nextpixel.layers.distributions import Checked
 
-__all__ = ["HEADS", "Bernoulli", "Categorical", "LogisticMixture"]
+__all__ = ["COMPONENTS", "HEADS", "Bernoulli", "Categorical", "LogisticMixture"]
 
 # The target that cross_entropy ignores; with its default, -100, a wrong value would cost nothing.
 _NO_VALUE = torch.iinfo(torch.int64).min
@@ -116,7 +116,8 @@ class Bernoulli(Checked):
         return self._constant_density(y)
 
 
-_COMPONENTS = 10
+COMPONENTS = 10
+"""Of a mixture of logistics."""
 # The floor is that of PixelCNN++; at the ceiling a component is flat over all values, and beyond it
 # would underflow.
 _LOG_SCALES = -7.0, 7.0
@@ -136,8 +137,8 @@ class LogisticMixture(Checked):
     Args:
         outputs: (B, K·(1 + 2C + C(C-1)/2), H, W): logits of the K = 10 components, then means,
             log-scales, and for each colour the coefficients of the earlier ones. The scale is that
-            of images centred to -1 … 1. With C more, predictions of the colours, it is the mixture
-            of what these leave of a pixel.
+            of images centred to -1 … 1. With C·K more, predictions of the colours for each
+            component, it is the mixture of what these leave of a pixel.
         channels: number of colours C.
         levels: number of values.
     """
@@ -148,10 +149,10 @@ class LogisticMixture(Checked):
         super().__init__(levels, (outputs.shape[0], channels, *outputs.shape[2:]))
         self.channels = channels
         own = self.outputs(channels, levels)
-        self.parts = parts = torch.unflatten(
-            _full_precision(outputs[:, :own]), 1, (-1, _COMPONENTS)
-        )
-        self.predictions = outputs[:, own:] if outputs.shape[1] > own else None
+        self.parts = parts = torch.unflatten(_full_precision(outputs[:, :own]), 1, (-1, COMPONENTS))
+        self.predictions: Tensor | None = None
+        if outputs.shape[1] > own:
+            self.predictions = torch.unflatten(outputs[:, own:], 1, (channels, COMPONENTS))
         self.logits = functional.log_softmax(parts[:, 0], dim=1)
         self.means, log_scales = (
             parts[:, 1 : 1 + channels],
@@ -164,7 +165,7 @@ class LogisticMixture(Checked):
     @staticmethod
     def outputs(channels: int, levels: int) -> int:  # noqa: ARG004 (the same for every number of levels)
         """For each component a logit, and for each colour a mean, a log-scale and coefficients."""
-        return _COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
+        return COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
 
     @staticmethod
     def initial_bias(channels: int, levels: int) -> list[float]:
@@ -172,7 +173,7 @@ class LogisticMixture(Checked):
         scale = max(_NARROW, math.log(2 / (levels - 1)))
         logits_and_means, pairs = 1 + channels, channels * (channels - 1) // 2
         of_each = [0.0] * logits_and_means + [scale] * channels + [1.0] * pairs
-        return [number for number in of_each for _ in range(_COMPONENTS)]
+        return [number for number in of_each for _ in range(COMPONENTS)]
 
     def nats(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Log-probability of each sub-pixel of x in nats."""
@@ -254,10 +255,10 @@ class LogisticMixture(Checked):
         mean: Tensor = self.means[:, channel]
         predictions, first = self.predictions, channel * (channel - 1) // 2
         if predictions is not None:
-            mean = mean + predictions[:, channel, None]
+            mean = mean + predictions[:, channel]
         for earlier in range(channel):
             rest = self._centre(x[:, earlier, None])
-            rest = rest if predictions is None else rest - predictions[:, earlier, None]
+            rest = rest if predictions is None else rest - predictions[:, earlier]
             mean = mean + self.coefficients[:, first + earlier] * rest
         return mean
 

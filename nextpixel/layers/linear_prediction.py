@@ -1,4 +1,4 @@
-"""A linear prediction of each colour of a pixel, to which a mixture adds its means.
+"""Linear predictions of each colour of a pixel, to which a mixture adds its means.
 
 Many lossless codecs begin with one: the left and the upper neighbour, less the one
 between them, already predict most of a smooth image. Learned features have to rebuild the exact
@@ -20,40 +20,43 @@ _BESIDE, _DIAGONAL = 0.75, -0.5
 
 
 class LinearPrediction(nn.Module):
-    """A linear function of the pixels above and to the left, on the scale -1 … 1.
+    """Linear functions of the pixels above and to the left, on the scale -1 … 1.
 
-    It begins as 3/4 of the left and of the upper neighbour, less half of the one between them: the
+    Each component of a mixture has its own, so that one can follow edges that another crosses. They
+    begin as 3/4 of the left and of the upper neighbour, less half of the one between them: the
     plane through them, drawn towards their mean.
 
     Args:
         channels: number of colours C.
+        components: number of components K.
         kernel_size: side of the square that the pixels are in, odd, at least 3.
     """
 
-    def __init__(self, channels: int, kernel_size: int) -> None:
+    def __init__(self, channels: int, components: int, kernel_size: int) -> None:
         super().__init__()
-        self.channels = channels
-        self.conv = FirstConv2d(channels, channels, kernel_size, channels=1)
+        self.channels, self.components = channels, components
+        self.conv = FirstConv2d(channels, channels * components, kernel_size, channels=1)
         self.conv.left.places = self.conv.above.places = LOCATIONS
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """The same for all colours."""
+        """The same for all colours and components."""
         left, above = self.conv.left.weight, self.conv.above.weight
         middle = above.shape[3] // 2
         for weight in (left, above, self.conv.above.bias):
             weight.zero_()
-        left[:, :, 0, -1].fill_diagonal_(_BESIDE)
-        above[:, :, -1, middle].fill_diagonal_(_BESIDE)
-        above[:, :, -1, middle - 1].fill_diagonal_(_DIAGONAL)
+        own = torch.eye(self.channels).repeat_interleave(self.components, dim=0).to(left)
+        left[:, :, 0, -1] = _BESIDE * own
+        above[:, :, -1, middle] = _BESIDE * own
+        above[:, :, -1, middle - 1] = _DIAGONAL * own
 
     def extra_repr(self) -> str:
         """What `print` says of it beside its sub-modules."""
-        return f"channels={self.channels}"
+        return f"channels={self.channels}, components={self.components}"
 
     def forward(self, values: ImageInput, x: Tensor, cache: Cache | None) -> Tensor:
-        """Of the rows of a pass (B, C, rows, W), or at a front (lanes, C)."""
+        """Of the rows of a pass (B, C·K, rows, W), or at a front (lanes, C·K)."""
 
         def above() -> Tensor:
             return values.above(x, cache, ahead=self.conv.above.columns_beside)

@@ -26,7 +26,7 @@ from nextpixel.front.skew import Reach
 from nextpixel.layers.conditioning import ConditionEncoder, Encoded, Widths
 from nextpixel.layers.distributions import Distribution
 from nextpixel.layers.head import Head
-from nextpixel.layers.heads import HEADS
+from nextpixel.layers.heads import COMPONENTS, HEADS
 from nextpixel.layers.inputs import CategoricalInput, ImageInput, OrdinalInput
 from nextpixel.layers.integers import check_images
 from nextpixel.layers.linear_prediction import LinearPrediction
@@ -35,6 +35,7 @@ from nextpixel.orders import ORDERS, Order, counts_of, orders_of
 from nextpixel.settings.networks import NetworkSettings
 
 __all__ = [
+    "BYTES_PER_PASS",
     "AutoregressiveModel",
     "ImageModel",
     "RasterModel",
@@ -331,14 +332,16 @@ def _prediction(settings: NetworkSettings) -> LinearPrediction | None:
     if not settings.linear_prediction:
         return None
     side: int = vars(settings)["first_kernel_size"]  # every network has a first kernel
-    return LinearPrediction(settings.channels, side)
+    return LinearPrediction(settings.channels, COMPONENTS, side)
 
 
-_BYTES_PER_PASS = 1 << 29
+BYTES_PER_PASS = 1 << 29
 """What a pass may hold at once. Smaller passes are slower only below a tenth of it."""
 
 
-def rows_per_pass(model: RasterModel, batch: int, width: int) -> int:
-    """How many rows of a batch can be computed at once in half a gigabyte; at least one."""
+def rows_per_pass(
+    model: RasterModel, batch: int, width: int, most_bytes: int = BYTES_PER_PASS
+) -> int:
+    """How many rows of a batch can be computed at once in so much memory; at least one."""
     bytes_per_row = batch * width * model.floats_per_pixel * model.dtype.itemsize
-    return max(1, _BYTES_PER_PASS // bytes_per_row)
+    return max(1, most_bytes // bytes_per_row)

@@ -26,6 +26,9 @@ from nextpixel.orders import counts_of
 
 __all__ = ["MultiScale"]
 
+_FARTHEST = 1 << 12
+"""Above any in use; it bounds how many models are in one another."""
+
 
 class MultiScale(ImageModel):
     """A model of a small image, and one of the large image given the small one.
@@ -78,6 +81,11 @@ class MultiScale(ImageModel):
                 f"the condition of ‹large› has scale={first.scale}; it must be at least 2"
             )
         self.small, self.large, self.scale = small, large, first.scale
+        if (apart := max(scale.step for scale in self.scales())) > _FARTHEST:
+            raise UsageError(
+                f"the pixels of the first scale are {apart:,} apart, and at most {_FARTHEST:,} are"
+                " allowed; use fewer scales"
+            )
         self.conditions = tuple(part.seen_from(self.scale) for part in small.conditions)
         others = large.conditions[1:]
         if others and others != self.conditions:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextpixel.arguments import instance_of, path_of, whole_number
-from nextpixel.checkpoint import BEST, build, named, save
+from nextpixel.checkpoint import BEST, named, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import without_ancestors
 from nextpixel.data.load import load_data
@@ -36,6 +36,7 @@ from nextpixel.files.card import ModelCard, Training, ancestors_of
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.replacing import remove_left_over
 from nextpixel.files.tensors import read_header
+from nextpixel.models.rebuilding import build
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
 from nextpixel.settings.source import IN_MEMORY
@@ -241,7 +242,7 @@ def reopen(
         )
     name, keywords = asked["model"]["class"], asked["model"]["config"]
     header = read_header(folder / STATE)
-    model = build(name, keywords, folder / RUN, header, part="model/", device="cpu")
+    model = build(name, keywords, folder / RUN, header, part="model/")
     if not isinstance(model, Trainable):
         raise CheckpointError(f"{folder / RUN} is damaged: a run is not of the class {name}")
     images = source if held else data_source

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nextpixel.checkpoint import check_tensors
 from nextpixel.files.fields import CheckpointError, read_record
 from nextpixel.files.tensors import TensorHeader, read_header, read_tensors, write_tensors
+from nextpixel.models.rebuilding import check_tensors
 from nextpixel.training.loop import TrainState
 from nextpixel.training.muon import Muon
 from nextpixel.version import __version__
