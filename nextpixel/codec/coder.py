@@ -82,7 +82,7 @@ class Decoder:
             raise CodecError(_DAMAGED)
         self._states: list[int] = states.tolist()
         words = np.frombuffer(stream, "<u4", offset=8 * lanes).astype(np.uint32)
-        self._words: Sequence[int] = memoryview(words)  # its items are plain integers
+        self._words: Sequence[int] = words.data  # its items are plain integers
         self._read, self._lane = 0, 0
 
     def decode(self, distributions: Cumulative) -> Integers:

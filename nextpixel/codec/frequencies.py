@@ -120,7 +120,7 @@ class _Softmax(Cumulative):
 
     def finder(self) -> Finder:
         scaled, of_sites = self._scaled()
-        flat, levels, totals = memoryview(scaled.reshape(-1)), self.levels, of_sites.tolist()
+        flat, levels, totals = scaled.reshape(-1).data, self.levels, of_sites.tolist()
 
         def find(site: int, number: int) -> tuple[int, int, int]:
             first, (total,) = site * levels, totals[site]
@@ -183,9 +183,10 @@ class _Mixture(Cumulative):
     def _at(self, values: Integers) -> Integers:
         mass = self._below(values)
         mass *= self._weights[:, :, None]
-        counts = mass.sum(axis=1) >> _MIXTURE_SHIFT
+        counts: Integers = mass.sum(axis=1) >> _MIXTURE_SHIFT
         total = self._weights.sum(axis=1, keepdims=True) << EXPONENTIAL_BITS >> _MIXTURE_SHIFT
-        counts = np.where(values == self.levels, total, counts * (values > 0))
+        counts *= values > 0
+        np.copyto(counts, total, where=values == self.levels)
         counts *= (1 << precision(self.levels)) - self.levels
         counts //= total
         counts += values
@@ -199,7 +200,7 @@ class _Mixture(Cumulative):
         coarse = self.at(np.broadcast_to(ends, (len(self), count)))
         likeliest = np.diff(coarse, axis=1).argmax(axis=1) * side
         fine = self.at((likeliest[:, None] + inside).clip(max=self.levels))
-        all_coarse, all_fine = memoryview(coarse.reshape(-1)), memoryview(fine.reshape(-1))
+        all_coarse, all_fine = coarse.reshape(-1).data, fine.reshape(-1).data
         starts = likeliest.tolist()
 
         def find(site: int, number: int) -> tuple[int, int, int]:
@@ -208,7 +209,7 @@ class _Mixture(Cumulative):
                 at = bisect_right(all_coarse, number, site * count, (site + 1) * count) - 1
                 start, first = (at - site * count) * side, 0
                 values = (start + inside).clip(max=self.levels)[None]
-                flat = memoryview(self.part(slice(site, site + 1))._at(values)[0])
+                flat = self.part(slice(site, site + 1))._at(values)[0].data
             at = bisect_right(flat, number, first, first + side) - 1
             return start + at - first, flat[at], flat[at + 1]
 
