@@ -20,7 +20,7 @@ from nextpixel.codec.coder import Decoder, encode
 from nextpixel.codec.compress import Coder, compress, decompress
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import Dyadic, exact, fingerprint
-from nextpixel.codec.frequencies import Cumulative, cumulative, frequencies, precision
+from nextpixel.codec.frequencies import Cumulative, Finder, cumulative, frequencies, precision
 from nextpixel.codec.streams import decode_images, encode_images
 from nextpixel.conditions.values import Values, broadcast, index
 from nextpixel.errors import UsageError
@@ -226,14 +226,13 @@ def test_a_number_belongs_to_the_value_whose_frequencies_hold_it(name: str) -> N
     rows, last = some.rows(), (1 << precision(model.levels)) - 1
     every = np.arange(model.levels + 1)
     assert np.array_equal(some.at(np.broadcast_to(every, rows.shape)), rows)
-    inside = np.random.default_rng(0).integers(last, size=len(rows))
+    inside, find = np.random.default_rng(0).integers(last, size=len(rows)), some.finder()
     for value in range(model.levels):
         for numbers in (rows[:, value], rows[:, value + 1] - 1, inside, np.full(len(rows), last)):
-            values, bounds = some.find(numbers)
-            assert np.array_equal(values, np.count_nonzero(rows <= numbers[:, None], axis=1) - 1)
-            assert np.array_equal(
-                bounds, np.stack([rows[np.arange(len(rows)), v] for v in (values, values + 1)], 1)
-            )
+            found = [find(site, number) for site, number in enumerate(numbers.tolist())]
+            values = np.count_nonzero(rows <= numbers[:, None], axis=1) - 1
+            bounds = [rows[np.arange(len(rows)), v] for v in (values, values + 1)]
+            assert np.array_equal(found, np.stack([values, *bounds], axis=1))
 
 
 @pytest.mark.parametrize("at_once", [5, 40, 1000])
@@ -278,11 +277,16 @@ class Fixed(Cumulative):
     def part(self, sites: slice | np.ndarray) -> "Fixed":
         return Fixed(self.bounds[sites])
 
-    def counts(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise AssertionError
-
     def at(self, values: np.ndarray) -> np.ndarray:
         return np.take_along_axis(self.bounds, values, axis=1)
+
+    def finder(self) -> Finder:
+        def find(site: int, number: int) -> tuple[int, int, int]:
+            row = self.bounds[site].tolist()
+            value = int(np.searchsorted(row, number, side="right")) - 1
+            return value, row[value], row[value + 1]
+
+        return find
 
 
 @pytest.mark.parametrize("lanes", [1, 3, 9, 64])

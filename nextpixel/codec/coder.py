@@ -13,14 +13,14 @@ stream begins with the states of all lanes, 8 bytes each, followed by words of 4
 endian. A decoder ends with the states 2^31 and no words left; if not, the stream is damaged.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.frequencies import Cumulative, precision
+from nextpixel.codec.frequencies import Cumulative, blocks, precision
 
 __all__ = ["MOST_LANES", "Decoder", "encode", "lanes_for"]
 
@@ -28,7 +28,7 @@ Integers = NDArray[np.int64]
 
 MOST_LANES = 64
 _LOWEST = 1 << 31
-_FEW = 8  # up to so many lanes, plain integers are faster than arrays
+_AT_ONCE = 1 << 14
 _DAMAGED = "the compressed data is damaged"
 
 
@@ -45,30 +45,20 @@ def encode(starts: Integers, sizes: Integers, levels: int, lanes: int) -> bytes:
         levels: number of values, which decides P.
         lanes: M.
     """
-    places, words = precision(levels), []
-    states = np.full(lanes, _LOWEST, dtype=np.int64)
-    if lanes <= _FEW:
-        return _one_by_one(starts.tolist(), sizes.tolist(), places, states.tolist())
-    for begin in reversed(range(0, len(starts), lanes)):
-        start, size = starts[begin : begin + lanes], sizes[begin : begin + lanes]
-        x = states[: len(start)]
-        full = (x >> 63 - places) >= size
-        words.append((x[full] & 0xFFFFFFFF).astype("<u4"))
-        x = np.where(full, x >> 32, x)
-        quotient, remainder = np.divmod(x, size)
-        states[: len(start)] = (quotient << places) + remainder + start
-    return b"".join([states.astype("<u8").tobytes(), *(part.tobytes() for part in words[::-1])])
-
-
-def _one_by_one(starts: list[int], sizes: list[int], places: int, states: list[int]) -> bytes:
-    """As `encode`, without arrays."""
-    words, lanes = [], len(states)
-    for k in range(len(starts) - 1, -1, -1):
-        size, x = sizes[k], states[k % lanes]
-        if x >> 63 - places >= size:
-            words.append(x & 0xFFFFFFFF)
-            x >>= 32
-        states[k % lanes] = (x // size << places) + x % size + starts[k]
+    places, words, states = precision(levels), [], [_LOWEST] * lanes
+    order = islice(cycle(range(lanes - 1, -1, -1)), -len(starts) % lanes, None)
+    # Plain integers, because arrays of so few lanes take longer, and some of them at a time.
+    for stop in range(len(starts), 0, -_AT_ONCE):
+        part = slice(max(0, stop - _AT_ONCE), stop)
+        start, size = starts[part][::-1], sizes[part][::-1]
+        columns = start, size, size << 63 - places, (1 << places) - size
+        symbols = zip(*(column.tolist() for column in columns), strict=True)
+        for (begin, frequency, full, rest), lane in zip(symbols, order, strict=False):
+            x = states[lane]
+            if x >= full:
+                words.append(x & 0xFFFFFFFF)
+                x >>= 32
+            states[lane] = x + x // frequency * rest + begin
     return np.array(states, "<u8").tobytes() + np.array(words[::-1], "<u4").tobytes()
 
 
@@ -90,58 +80,34 @@ class Decoder:
         states = np.frombuffer(stream, "<u8", lanes)
         if ((states < _LOWEST) | (states >> 63 > 0)).any():
             raise CodecError(_DAMAGED)
-        self._states = states.astype(np.int64)
-        self._words = np.frombuffer(stream, "<u4", offset=8 * lanes).astype(np.int64)
+        self._states: list[int] = states.tolist()
+        words = np.frombuffer(stream, "<u4", offset=8 * lanes).astype(np.uint32)
+        self._words: Sequence[int] = words.data  # its items are plain integers
         self._read, self._lane = 0, 0
 
     def decode(self, distributions: Cumulative) -> Integers:
         """The next n symbols, of n sites."""
-        if self._lanes <= _FEW:
-            return self._one_by_one(distributions)
-        values, done = np.empty(len(distributions), dtype=np.int64), 0
-        while done < len(values):
-            some = slice(done, min(len(values), done + self._lanes - self._lane))
-            values[some] = self._together(distributions.part(some))
-            done = some.stop
-        return values
+        parts = blocks(len(distributions), distributions.levels)
+        values = [value for part in parts for value in self._values(distributions.part(part))]
+        return np.array(values, dtype=np.int64)
 
     def finish(self) -> None:
         """Raises CodecError unless everything was decoded."""
-        if self._read != len(self._words) or (self._states != _LOWEST).any():
+        if self._read != len(self._words) or self._states != [_LOWEST] * self._lanes:
             raise CodecError(_DAMAGED)
 
-    def _together(self, distributions: Cumulative) -> Integers:
-        lanes = slice(self._lane, self._lane + len(distributions))
-        x = self._states[lanes]
-        numbers = x & (1 << self._places) - 1
-        values, bounds = distributions.find(numbers)
-        x = (bounds[:, 1] - bounds[:, 0]) * (x >> self._places) + numbers - bounds[:, 0]
-        low = x < _LOWEST
-        words = self._words[self._read : self._read + np.count_nonzero(low)]
-        self._read += int(np.count_nonzero(low))
-        if self._read > len(self._words):
-            raise CodecError(_DAMAGED)
-        x[low] = (x[low] << 32) + words
-        self._states[lanes] = x
-        self._lane = lanes.stop % self._lanes
-        return values
-
-    def _one_by_one(self, distributions: Cumulative) -> Integers:
-        mask, places, lane = (1 << self._places) - 1, self._places, self._lane
-        states, values = self._states.tolist(), []
-        for of_site in distributions.rows():
-            row: Sequence[int] = memoryview(of_site)  # its items are plain integers
-            x = states[lane]
+    def _values(self, distributions: Cumulative) -> Iterator[int]:
+        mask, places, find = (1 << self._places) - 1, self._places, distributions.finder()
+        for site in range(len(distributions)):
+            x = self._states[self._lane]
             number = x & mask
-            value = bisect_right(row, number) - 1
-            x = (row[value + 1] - row[value]) * (x >> places) + number - row[value]
+            value, low, high = find(site, number)
+            x = (high - low) * (x >> places) + number - low
             if x < _LOWEST:
                 if self._read == len(self._words):
                     raise CodecError(_DAMAGED)
-                x = (x << 32) + int(self._words[self._read])
+                x = (x << 32) + self._words[self._read]
                 self._read += 1
-            states[lane] = x
-            lane = (lane + 1) % self._lanes
-            values.append(value)
-        self._states[:], self._lane = states, lane
-        return np.array(values, dtype=np.int64)
+            self._states[self._lane] = x
+            self._lane = (self._lane + 1) % self._lanes
+            yield value

@@ -11,7 +11,10 @@ boundaries between values.
 """
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import torch
@@ -34,10 +37,20 @@ from nextpixel.errors import UsageError
 from nextpixel.layers.distributions import Distribution
 from nextpixel.layers.heads import Bernoulli, Categorical, LogisticMixture
 
-__all__ = ["MOST_LEVELS", "Cumulative", "cumulative", "frequencies", "precision"]
+__all__ = [
+    "MOST_LEVELS",
+    "Cumulative",
+    "Finder",
+    "blocks",
+    "cumulative",
+    "every_cumulative",
+    "frequencies",
+    "precision",
+]
 
 Integers = NDArray[np.int64]
-Logits = NDArray[np.float32]
+Finder = Callable[[int, int], tuple[int, int, int]]
+"""Gives for a site and one of its numbers 0 … 2^P - 1 the value v, F(v) and F(v + 1)."""
 
 MOST_LEVELS = 1 << 16
 
@@ -45,6 +58,15 @@ MOST_LEVELS = 1 << 16
 def precision(levels: int) -> int:
     """P: frequencies add up to 2^P; the floor of one costs 2^-16 of all at most 256 values."""
     return min(24, 16 + (levels - 1).bit_length())
+
+
+def blocks(sites: int, numbers: int) -> Iterator[slice]:
+    """Blocks of sites with so many numbers each, which stay in the cache."""
+    at_once = max(1, _NUMBERS_AT_ONCE // numbers)
+    return (slice(start, start + at_once) for start in range(0, sites, at_once))
+
+
+_NUMBERS_AT_ONCE = 1 << 15
 
 
 class Cumulative(ABC):
@@ -61,102 +83,75 @@ class Cumulative(ABC):
         """Those of some sites."""
 
     @abstractmethod
-    def counts(self, values: Integers) -> tuple[Integers, Integers]:
-        """C of values (n, m), and C(L), (n, 1); C(L) · 2^P is less than 2^63."""
-
     def at(self, values: Integers) -> Integers:
         """F of values 0 … L, (n, m)."""
-        counts, total = self.counts(values)
-        return values + counts * ((1 << precision(self.levels)) - self.levels) // total
+
+    @abstractmethod
+    def finder(self) -> Finder:
+        """What finds values by their numbers: prepared for all sites at once, asked one by one."""
 
     def rows(self) -> Integers:
         """F of all values, (n, L + 1)."""
         every = np.arange(self.levels + 1)
         return self.at(np.broadcast_to(every, (len(self), len(every))))
 
-    def find(self, numbers: Integers) -> tuple[Integers, Integers]:
-        """The values v of numbers 0 … 2^P - 1, (n,), with F(v) and F(v + 1), (n, 2)."""
-        low, apart = np.zeros((len(numbers), 1), dtype=np.int64), 1 << self.levels.bit_length()
-        while apart > 1:
-            apart = max(1, apart // _WAYS)
-            higher = (low + apart * np.arange(1, _WAYS)).clip(max=self.levels)
-            low += apart * np.count_nonzero(
-                self.at(higher) <= numbers[:, None], axis=1, keepdims=True
-            )
-        return low[:, 0], self.at(np.concatenate([low, low + 1], axis=1))
-
-
-_WAYS = 8  # into how many parts a step of a search divides what is left
-
 
 class _Softmax(Cumulative):
     """Of a softmax of logits (n, L), multiples of 2^-10 within ±2^11: float32 holds them."""
 
-    def __init__(self, logits: Logits) -> None:
+    def __init__(self, logits: Tensor) -> None:
         self._logits, self.levels = logits, logits.shape[1]
 
     def __len__(self) -> int:
         return len(self._logits)
 
     def part(self, sites: slice | Integers) -> "_Softmax":
-        return _Softmax(self._logits[sites])
+        return _Softmax(
+            self._logits[sites if isinstance(sites, slice) else torch.from_numpy(sites)]
+        )
 
-    def counts(self, values: Integers) -> tuple[Integers, Integers]:
-        counts, totals = np.empty_like(values), np.empty((len(self), 1), dtype=np.int64)
-        for start in range(0, len(self), _SITES_AT_ONCE):
-            some = slice(start, start + _SITES_AT_ONCE)
-            cumulated = self._cumulated(self._logits[some])
-            counts[some] = np.take_along_axis(cumulated, values[some], axis=1)
-            totals[some] = cumulated[:, -1:]
-        return counts, totals
+    def at(self, values: Integers) -> Integers:
+        found = np.empty_like(values)
+        for some in blocks(len(self), self.levels):
+            scaled, total = self.part(some)._scaled()
+            before = np.take_along_axis(scaled, (values[some] - 1).clip(min=0), axis=1)
+            np.floor_divide(before * (values[some] > 0), total, out=found[some])
+        return found
 
-    def rows(self) -> Integers:
-        counts = self._cumulated(self._logits)
-        total = counts[:, -1:].copy()
-        counts *= (1 << precision(self.levels)) - self.levels
-        counts //= total
-        counts += np.arange(self.levels + 1)
-        return counts
+    def finder(self) -> Finder:
+        scaled, of_sites = self._scaled()
+        flat, levels, totals = scaled.reshape(-1).data, self.levels, of_sites.tolist()
 
-    def find(self, numbers: Integers) -> tuple[Integers, Integers]:
-        scale, counts = (1 << precision(self.levels)) - self.levels, self._cumulated(self._logits)
-        total, every = counts[:, -1:], np.arange(self.levels + 1)
-        # F before it is rounded down, in floating point: a value may be the next one.
-        nearly = counts * (scale / total)
-        nearly += every
-        values = np.count_nonzero(nearly < numbers[:, None] + 1, axis=1).clip(1, self.levels) - 1
-        while True:
-            both = np.stack([values, values + 1], axis=1)
-            bounds = both + np.take_along_axis(counts, both, axis=1) * scale // total
-            early, late = bounds[:, 0] > numbers, bounds[:, 1] <= numbers
-            if not (early | late).any():
-                return values, bounds
-            values = values + late - early
+        def find(site: int, number: int) -> tuple[int, int, int]:
+            first, (total,) = site * levels, totals[site]
+            last = first + levels - 1
+            at = bisect_right(flat, number * total + total - 1, first, last)
+            return at - first, flat[at - 1] // total if at > first else 0, flat[at] // total
 
-    def _cumulated(self, logits: Logits) -> Integers:
-        """C of all values, (n, L + 1)."""
+        return find
+
+    def _scaled(self) -> tuple[Integers, Integers]:
+        """F(v) · C(L) of v = 1 … L before F is rounded down, (n, L), and C(L), (n, 1).
+
+        It is v · C(L) + C(v) · (2^P - L), less than 2^63: only what is asked for is divided.
+        """
         table = _exponential(max(0, (self.levels - 1).bit_length() - _TABLE_BITS))
-        below = logits.max(axis=1, keepdims=True) - logits
-        np.minimum(below, np.float32((len(table) - 1) / STEPS), out=below)
-        # The number that rounds to multiples of 2^-10 has the place in its last bits.
-        below += _ROUNDING
-        places = below.view(np.int32)
-        places -= _ROUNDING_BITS
-        cumulated = np.zeros((len(logits), self.levels + 1), dtype=np.int64)
-        np.cumsum(table[places], axis=1, out=cumulated[:, 1:])
-        return cumulated
+        below = self._logits.amax(dim=1, keepdim=True) - self._logits
+        places = below.mul_(STEPS).clamp_(max=len(table) - 1).int()
+        counts = table.index_select(0, places.flatten()).view(places.shape).cumsum_(dim=1)
+        total = counts[:, -1:].clone()
+        counts.mul_((1 << precision(self.levels)) - self.levels)
+        counts.addcmul_(torch.arange(1, self.levels + 1, device="cpu"), total)
+        return counts.numpy(), total.numpy()
 
 
-_SITES_AT_ONCE = 256  # so that what is computed stays in the cache
 _TABLE_BITS = 10  # of levels: their sum of 28 bits each, times 2^24, is less than 2^63
-_ROUNDING = np.float32(1.5 * 2.0**13)
-_ROUNDING_BITS = _ROUNDING.view(np.int32)
 
 
 @lru_cache(maxsize=4)
-def _exponential(less: int) -> Integers:
+def _exponential(less: int) -> Tensor:
     """`tables.exponential` without its last bits."""
-    return exponential() >> less
+    return torch.from_numpy(exponential() >> less)
 
 
 class _Mixture(Cumulative):
@@ -179,28 +174,75 @@ class _Mixture(Cumulative):
     def part(self, sites: slice | Integers) -> "_Mixture":
         return _Mixture(self._weights[sites], self._means[sites], self._inverse[sites], self.levels)
 
-    def counts(self, values: Integers) -> tuple[Integers, Integers]:
-        counts = (self._weights[:, None] * self.below(values)).sum(axis=2)
-        total = self._weights.sum(axis=1, keepdims=True) << EXPONENTIAL_BITS
-        return counts >> _MIXTURE_SHIFT, total >> _MIXTURE_SHIFT
+    def at(self, values: Integers) -> Integers:
+        found = np.empty_like(values)
+        for some in blocks(len(self), self._weights.shape[1] * values.shape[1]):
+            found[some] = self.part(some)._at(values[some])
+        return found
 
-    def below(self, values: Integers) -> Integers:
-        """The mass of each component below values (n, m), in units of 2^-28: (n, m, K)."""
-        edges = _edges(self.levels)[values][:, :, None]
-        offsets = (edges - self._means[:, None] >> 8).clip(-(8 << 20), 8 << 20)
-        u = offsets * self._inverse[:, None] >> SCALE_BITS + 2  # in units of 2^-18
-        u = u.clip(-SHARPEST << 8, (SHARPEST << 8) - 1)
-        table, place = logistic(), (u >> 8) + SHARPEST
-        mass: Integers = table[place]
-        mass += (table[place + 1] - mass) * (u & 255) >> 8
-        mass[values == 0] = 0
-        mass[values == self.levels] = 1 << EXPONENTIAL_BITS
+    def _at(self, values: Integers) -> Integers:
+        mass = self._below(values)
+        mass *= self._weights[:, :, None]
+        counts: Integers = mass.sum(axis=1) >> _MIXTURE_SHIFT
+        total = self._weights.sum(axis=1, keepdims=True) << EXPONENTIAL_BITS >> _MIXTURE_SHIFT
+        counts *= values > 0
+        np.copyto(counts, total, where=values == self.levels)
+        counts *= (1 << precision(self.levels)) - self.levels
+        counts //= total
+        counts += values
+        return counts
+
+    def finder(self) -> Finder:
+        """By F at every so many values, and between them where a site's value is likeliest."""
+        side = 1 << ((self.levels - 1).bit_length() + 1) // 2
+        ends = np.append(np.arange(0, self.levels, side), self.levels)
+        count, inside = len(ends), np.arange(side + 1)
+        coarse = self.at(np.broadcast_to(ends, (len(self), count)))
+        likeliest = np.diff(coarse, axis=1).argmax(axis=1) * side
+        fine = self.at((likeliest[:, None] + inside).clip(max=self.levels))
+        all_coarse, all_fine = coarse.reshape(-1).data, fine.reshape(-1).data
+        starts = likeliest.tolist()
+
+        def find(site: int, number: int) -> tuple[int, int, int]:
+            flat, first, start = all_fine, site * (side + 1), starts[site]
+            if not flat[first] <= number < flat[first + side]:
+                at = bisect_right(all_coarse, number, site * count, (site + 1) * count) - 1
+                start, first = (at - site * count) * side, 0
+                values = (start + inside).clip(max=self.levels)[None]
+                flat = self.part(slice(site, site + 1))._at(values)[0].data
+            at = bisect_right(flat, number, first, first + side) - 1
+            return start + at - first, flat[at], flat[at + 1]
+
+        return find
+
+    def _below(self, values: Integers) -> Integers:
+        """The mass of each component below values (n, m), in units of 2^-28: (n, K, m).
+
+        That of values 0 and L is not what F needs.
+        """
+        u = _edges(self.levels)[values][:, None] - self._means[:, :, None]
+        u >>= 8
+        np.clip(u, -(8 << 20), 8 << 20, out=u)
+        u *= self._inverse[:, :, None]
+        u >>= SCALE_BITS + 2  # in units of 2^-18
+        u += SHARPEST << 8
+        np.clip(u, 0, (SHARPEST << 9) - 1, out=u)
+        places = u >> 8
+        mass: Integers
+        mass, slope = (table.take(places, mode="clip") for table in _logistic())
+        u &= 255
+        slope *= u
+        slope >>= 8
+        mass += slope
         return mass
 
     def given(self, value: Integers) -> Integers:
         """The components' weights, given the values (n,) of a colour."""
-        both = self.below(np.stack([value, value + 1], axis=1))
-        joint = self._weights * (both[:, 1] - both[:, 0])
+        below = self._below(np.stack([value, value + 1], axis=1))
+        low = below[:, :, 0] * (value > 0)[:, None]
+        last = (value == self.levels - 1)[:, None]
+        high = np.where(last, 1 << EXPONENTIAL_BITS, below[:, :, 1])
+        joint = self._weights * (high - low)
         largest = joint.max(axis=1, keepdims=True)
         bits = np.frexp(largest.astype(np.float64))[1].astype(np.int64)
         few, many = (EXPONENTIAL_BITS - bits).clip(min=0), (bits - EXPONENTIAL_BITS).clip(min=0)
@@ -212,6 +254,12 @@ class _Mixture(Cumulative):
 _MIXTURE_SHIFT = 21  # ten components of 28 bits, times 28 and 24 bits, need less than 63 + 21
 
 
+@lru_cache(maxsize=1)
+def _logistic() -> tuple[Integers, Integers]:
+    """`tables.logistic`, and its differences."""
+    return logistic()[:-1], np.diff(logistic())
+
+
 @lru_cache(maxsize=8)
 def _edges(levels: int) -> Integers:
     """(2v - 1) / (L - 1) - 1 for v = 0 … L, rounded to units of 2^-28."""
@@ -219,36 +267,48 @@ def _edges(levels: int) -> Integers:
     return ((twice << 29) + levels - 1) // (2 * (levels - 1)) - (1 << 28)
 
 
-def _logistics(distribution: LogisticMixture, x: Tensor, channel: int) -> _Mixture:
-    """Of one colour, given the earlier colours of x (B, c, H, W)."""
-    parts = distribution.parts.permute(0, 3, 4, 1, 2).flatten(0, 2)  # (n, parts, K)
-    integers = (parts * (1 << 16)).to(torch.int64).cpu().numpy()
-    earlier = x[:, :channel].permute(0, 2, 3, 1).flatten(0, 2).cpu().numpy().astype(np.int64)
+def _logistics(distribution: LogisticMixture, x: Tensor) -> Iterator[_Mixture]:
+    """Of one colour after another, given the earlier colours of x (B, c, H, W)."""
     channels, levels = distribution.channels, distribution.levels
-    logits = integers[:, 0]
+    parts = distribution.parts.permute(1, 0, 3, 4, 2).flatten(1, 3)  # (parts, n, K)
+
+    def integers(part: int) -> Integers:
+        return (parts[part] * (1 << 16)).to(torch.int64).cpu().numpy()
+
+    logits = integers(0)
     below = (logits.max(axis=1, keepdims=True) - logits) >> 6
     weights = exponential()[below.clip(max=len(exponential()) - 1)]
     tanh = (squashing(torch.device("cpu"))[: 2 * WIDEST + 1] * 4096).numpy().astype(np.int64)
-    centred = (earlier * (1 << 18) + levels - 1) // (2 * (levels - 1)) - (1 << 16)
+    half = len(inverse_scales()) // 2
     predicted = np.zeros((1, channels, 1), dtype=np.int64)
     if distribution.predictions is not None:
         found = distribution.predictions.permute(0, 3, 4, 1, 2).flatten(0, 2)  # (n, C, K)
         predicted = (found * (1 << 16)).to(torch.int64).cpu().numpy()
-    for colour in range(channel + 1):
-        means = integers[:, 1 + colour] + predicted[:, colour] << 12
+    rests: list[Integers] = []
+    for colour in range(channels):
+        means = integers(1 + colour) + predicted[:, colour] << 12
         first = 1 + 2 * channels + colour * (colour - 1) // 2
-        for other in range(colour):
-            places = (integers[:, first + other] >> 6).clip(-WIDEST, WIDEST) + WIDEST
-            rest = centred[:, other, None] - predicted[:, other]
+        for other, rest in enumerate(rests):
+            places = (integers(first + other) >> 6).clip(-WIDEST, WIDEST) + WIDEST
             means = means + tanh[places] * rest
-        scales = integers[:, 1 + channels + colour] >> 6
-        half = len(inverse_scales()) // 2
-        mixture = _Mixture(
-            weights, means, inverse_scales()[scales.clip(-half, half) + half], levels
-        )
-        if colour < channel:
-            weights = mixture.given(earlier[:, colour])
-    return mixture
+        scales = integers(1 + channels + colour) >> 6
+        inverse = inverse_scales()[scales.clip(-half, half) + half]
+        mixture = _Mixture(weights, means, inverse, levels)
+        yield mixture
+        if colour + 1 < channels:
+            value = x[:, colour].flatten().cpu().numpy().astype(np.int64)
+            weights = mixture.given(value)
+            centred = (value * (1 << 18) + levels - 1) // (2 * (levels - 1)) - (1 << 16)
+            rests.append(centred[:, None] - predicted[:, colour])
+
+
+def every_cumulative(distribution: Distribution, x: Tensor) -> Iterator[Cumulative]:
+    """`cumulative` of one colour after another."""
+    if isinstance(distribution, LogisticMixture):
+        yield from _logistics(distribution, x)
+        return
+    for channel in range(x.shape[1]):
+        yield cumulative(distribution, x, channel)
 
 
 def cumulative(distribution: Distribution, x: Tensor, channel: int) -> Cumulative:
@@ -263,14 +323,14 @@ def cumulative(distribution: Distribution, x: Tensor, channel: int) -> Cumulativ
         UsageError: a model's distribution is of no known kind.
     """
     if isinstance(distribution, LogisticMixture):
-        return _logistics(distribution, x, channel)
+        return next(islice(_logistics(distribution, x), channel, None))
     if isinstance(distribution, Categorical):
         of_colour = distribution.logits[:, channel if distribution.logits.shape[1] > 1 else 0]
-        return _Softmax(of_colour.float().cpu().permute(0, 2, 3, 1).flatten(0, 2).numpy())
+        return _Softmax(of_colour.float().cpu().permute(0, 2, 3, 1).flatten(0, 2))
     if isinstance(distribution, Bernoulli):
         logit = distribution.logits[:, channel if distribution.logits.shape[1] > 1 else 0]
         logits = torch.stack([torch.zeros_like(logit), logit], dim=3)
-        return _Softmax(logits.float().cpu().flatten(0, 2).numpy())
+        return _Softmax(logits.float().cpu().flatten(0, 2))
     raise UsageError(
         f"a {type(distribution).__name__} has no exact frequencies; compress with a model whose"
         " head is softmax, bernoulli or logistic"

@@ -22,7 +22,7 @@ from torch import Tensor
 from nextpixel.border import Admitted
 from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.frequencies import cumulative, precision
+from nextpixel.codec.frequencies import cumulative, every_cumulative, precision
 from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.front.skew import Reach, Skew
@@ -142,14 +142,15 @@ def _plain() -> AbstractContextManager[None]:
 def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
     """Where each value's numbers begin, and how many there are: (B, 2 C, rows, W)."""
     batch, channels, rows, width = values.shape
-    bounds = []
-    for channel in range(channels):
-        wanted = values[:, channel].flatten().cpu().numpy().astype(np.int64)[:, None]
-        both = np.concatenate([wanted, wanted + 1], axis=1)
-        found = cumulative(distribution, values, channel).at(both)
-        bounds.append(np.stack([found[:, 0], found[:, 1] - found[:, 0]]))
-    every = torch.from_numpy(np.stack(bounds, axis=1))  # (2, C, sites)
-    return every.view(2 * channels, batch, rows, width).transpose(0, 1)
+    wanted = values.movedim(1, 0).flatten(1).cpu().numpy().astype(np.int64)
+    found = [
+        some.at(np.stack([value, value + 1], axis=1))
+        for some, value in zip(every_cumulative(distribution, values), wanted, strict=True)
+    ]
+    bounds = np.stack(found)  # (C, sites, 2)
+    bounds[:, :, 1] -= bounds[:, :, 0]
+    every = torch.from_numpy(bounds).permute(2, 0, 1).reshape(2 * channels, batch, rows, width)
+    return every.transpose(0, 1)
 
 
 def _order(
