@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from nextpixel import GatedPixelCNN, complete, load, sample, score
+from nextpixel import GatedPixelCNN, complete, sample, score
 from nextpixel.front.skew import Skew
 from nextpixel.models.core import AutoregressiveModel
 from nextpixel.walk import walk
@@ -24,20 +24,20 @@ def gated() -> AutoregressiveModel:
     return GatedPixelCNN(features=32, layers=7, kernel_size=3).eval()
 
 
-def patches() -> AutoregressiveModel:
-    model = load("patches")
-    assert isinstance(model, AutoregressiveModel)
-    return model
+def colours() -> AutoregressiveModel:
+    return GatedPixelCNN(
+        channels=3, levels=256, features=42, layers=7, kernel_size=3, first_kernel_size=7
+    ).eval()
 
 
 # Name, model, batch, size, turns, whether the raster walk is short enough to measure.
 SAMPLES: list[tuple[str, Callable[[], AutoregressiveModel], int, tuple[int, int], int, bool]] = [
     ("gated 7 × 32, 28×28×1", gated, 1, (28, 28), 9, True),
     ("gated 7 × 32, 28×28×1", gated, 64, (28, 28), 3, True),
-    ("patches, 32×32×3", patches, 1, (32, 32), 5, True),
-    ("patches, 32×32×3", patches, 64, (32, 32), 2, True),
-    ("patches, 64×64×3", patches, 1, (64, 64), 5, True),
-    ("patches, 512×768×3", patches, 1, (512, 768), 1, False),
+    ("gated 7 × 42, 32×32×3", colours, 1, (32, 32), 5, True),
+    ("gated 7 × 42, 32×32×3", colours, 64, (32, 32), 2, True),
+    ("gated 7 × 42, 64×64×3", colours, 1, (64, 64), 5, True),
+    ("gated 7 × 42, 512×768×3", colours, 1, (512, 768), 1, False),
 ]
 
 
@@ -80,7 +80,7 @@ def samples(only: str) -> None:
 
 
 def completions() -> None:
-    model, height, width = patches(), 512, 768
+    model, height, width = colours(), 512, 768
     x = torch.randint(256, (1, 3, height, width))
     hole = torch.ones(height, width, dtype=torch.bool)
     hole[300:332, 400:432] = False
