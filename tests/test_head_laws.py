@@ -171,7 +171,7 @@ def test_a_pixel_of_a_map_acts_around_the_pixels_it_stands_for(scale: int) -> No
 @pytest.mark.parametrize("predicts", [False, True])
 def test_values_of_a_mixture_are_found_without_the_others(levels: int, predicts: bool) -> None:
     """The values that tables of all log-probabilities give, and their log-probabilities."""
-    outputs = torch.randn(60, 100 + 3 * predicts, 1, 1, dtype=torch.float64)
+    outputs = torch.randn(60, 100 + 30 * predicts, 1, 1, dtype=torch.float64)
     outputs[:, 40:70] -= 3  # narrow
     mixture, x = LogisticMixture(outputs, 3, levels), torch.randint(levels, (60, 3, 1, 1))
     for channel in range(3):

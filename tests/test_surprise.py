@@ -223,7 +223,7 @@ def test_hidden_statistics_are_those_of_the_maps(
     model = build(name).train()
     x, given = images(model, 3, (5, 4)), conditions(model, 3, (5, 4))
     at_once = hidden_statistics(model, x, given)
-    monkeypatch.setattr("nextpixel.models.core._BYTES_PER_PASS", 1)
+    monkeypatch.setattr("nextpixel.scoring.rows_per_pass", lambda *_: 1)
     torch.testing.assert_close(hidden_statistics(model, x, given), at_once, rtol=1e-9, atol=1e-9)
     assert model.training and not any(part._forward_pre_hooks for part in model.modules())
     network = next(model.scales()).network
