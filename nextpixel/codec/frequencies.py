@@ -193,24 +193,24 @@ class _Mixture(Cumulative):
         return counts
 
     def finder(self) -> Finder:
-        """By F at every so many values, and between them where a site's value is likeliest."""
+        """By F at every so many values, and of all values where most of a site's numbers are."""
         side = 1 << ((self.levels - 1).bit_length() + 1) // 2
         ends = np.append(np.arange(0, self.levels, side), self.levels)
-        count, inside = len(ends), np.arange(side + 1)
-        coarse = self.at(np.broadcast_to(ends, (len(self), count)))
-        likeliest = np.diff(coarse, axis=1).argmax(axis=1) * side
-        fine = self.at((likeliest[:, None] + inside).clip(max=self.levels))
+        count, beside = len(ends), min(_BLOCKS, len(ends) - 1)
+        coarse, inside = self.at(np.broadcast_to(ends, (len(self), count))), np.arange(side + 1)
+        most = (coarse[:, beside:] - coarse[:, :-beside]).argmax(axis=1) * side
+        width, starts = beside * side + 1, most.tolist()
+        fine = self.at((most[:, None] + np.arange(width)).clip(max=self.levels))
         all_coarse, all_fine = coarse.reshape(-1).data, fine.reshape(-1).data
-        starts = likeliest.tolist()
 
         def find(site: int, number: int) -> tuple[int, int, int]:
-            flat, first, start = all_fine, site * (side + 1), starts[site]
-            if not flat[first] <= number < flat[first + side]:
+            flat, first, start, last = all_fine, site * width, starts[site], width - 1
+            if not flat[first] <= number < flat[first + last]:
                 at = bisect_right(all_coarse, number, site * count, (site + 1) * count) - 1
-                start, first = (at - site * count) * side, 0
+                start, first, last = (at - site * count) * side, 0, side
                 values = (start + inside).clip(max=self.levels)[None]
                 flat = self.part(slice(site, site + 1))._at(values)[0].data
-            at = bisect_right(flat, number, first, first + side) - 1
+            at = bisect_right(flat, number, first, first + last) - 1
             return start + at - first, flat[at], flat[at + 1]
 
         return find
@@ -251,6 +251,7 @@ class _Mixture(Cumulative):
         return given
 
 
+_BLOCKS = 3  # that are computed for every site: with fewer, more numbers lie elsewhere
 _MIXTURE_SHIFT = 21  # ten components of 28 bits, times 28 and 24 bits, need less than 63 + 21
 
 
