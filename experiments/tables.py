@@ -13,6 +13,7 @@ A table stands between <!-- table NAME --> and <!-- end -->.
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -242,14 +243,11 @@ def class_conditional() -> str:
 
 
 def portraits() -> str:
+    """Faces of people whom nothing saw, see `experiments/portraits.py`."""
     r = results("portraits")
     if r is None:
         return "Not finished yet."
-    unseen, known, worth = (
-        r["people_never_seen"],
-        r["known_people_other_pictures"],
-        r["embedding_is_worth"],
-    )
+    unseen, known = r["people_never_seen"], r["known_people_other_pictures"]
     rows = [
         [
             "embedding, known people: AUROC, accuracy",
@@ -259,14 +257,15 @@ def portraits() -> str:
             "embedding, 30 people never seen: AUROC, accuracy",
             f"{unseen['auroc']:.3f}, {unseen['accuracy']:.1%}",
         ],
-        ["test bits/dim given the embedding", f"{r['portraits']['test']['bits_per_dim']:.3f}"],
-        [
-            "another picture's embedding costs, bits/image",
-            f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}",
-        ],
     ]
+    for noise, found in r["by_noise"].items():
+        saved = "; ".join(
+            f"{found[split]['bits']:.1f} ± {found[split]['standard_error']:.1f}"
+            for split in ("validation", "test")
+        )
+        rows.append([f"noise {noise}: bits an image saved by its embedding, valid; test", saved])
     for guidance in ("1", "2"):
-        p = r[f"portraits_of_new_people_guidance_{guidance}"]
+        p = r[f"portraits_guidance_{guidance}"]
         nearer, nearest = p["nearer_to_own_than_to_another"], p["own_person_is_nearest"]
         chance = f"one of {p['people']}: chance is {p['chance_of_that']:.1%}"
         rows += [
@@ -277,6 +276,28 @@ def portraits() -> str:
             [f"guidance {guidance}: the nearest is their own person ({chance})", f"{nearest:.1%}"],
         ]
     return table(["", "faces, 32×32"], rows)
+
+
+def published_shapes() -> str:
+    """One change after another, see `experiments/published_shapes.py`."""
+    r = results("published_shapes")
+    if r is None:
+        return "Not finished yet."
+    rows = []
+    for family, found in r["families"].items():
+        for number, (name, row) in enumerate(found.items()):
+            nats = [seed["valid_nats_per_image"] for seed in row["seeds"].values()]
+            spread = f" ± {statistics.stdev(nats):.2f} ({len(nats)} seeds)" * (len(nats) > 1)
+            rows.append(
+                [
+                    f"`{family}`" if number == 0 else "",
+                    name if number == 0 else f"+ {name}",
+                    f"{row['parameters']:,}",
+                    f"{statistics.mean(nats):.2f}{spread}",
+                ]
+            )
+    head = ["family", "each row has all changes above it", "parameters", "validation, nats"]
+    return table(head, rows)
 
 
 def emoji() -> str:
@@ -689,6 +710,7 @@ TABLES: dict[str, Callable[[], str]] = {
         autoencoder,
         class_conditional,
         portraits,
+        published_shapes,
         other_kinds,
         emoji,
         models,
