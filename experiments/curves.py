@@ -24,7 +24,7 @@ def main() -> None:
         validation_curves(
             curves,
             RESULTS / f"{family}_small.png",
-            x="minutes of training, one thread",
+            x="minutes of training, on one thread unless the legend says otherwise",
             y=f"validation, {runs[0]['unit']}",
             highest=1.4 * best,
         )
@@ -33,8 +33,9 @@ def main() -> None:
 def _curve(run: dict[str, Any]) -> Curve:
     steps, seconds, values = zip(*run["validations"], strict=True)
     minutes = [s / 60 for s in seconds]
+    threads = f", {run['threads']} threads" if run.get("threads", 1) > 1 else ""
     return Curve(
-        name=run["recipe"].removesuffix("-small").partition("-")[2],
+        name=run["recipe"].removesuffix("-small").partition("-")[2] + threads,
         x=minutes,
         values=values,
         selected=steps.index(run["best_step"]),

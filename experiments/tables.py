@@ -34,7 +34,15 @@ PAGES = (
     ROOT / "docs" / "index.md",
     *sorted(
         page
-        for part in ("start", "guides", "concepts", "results")
+        for part in (
+            "start",
+            "guides",
+            "concepts",
+            "results",
+            "decisions",
+            "reference",
+            "notebooks",
+        )
         for page in (ROOT / "docs" / part).glob("*.md")
     ),
 )
@@ -103,7 +111,7 @@ def test_evaluations() -> str:
 def codec() -> str:
     """Sizes of pictures under this library's codec and others, and the times of both directions."""
     rows = []
-    for name in ("codec_mnist", "codec_patches", "codec_photographs"):
+    for name in ("codec_mnist", "codec_patches", "codec_photographs", "codec_kodim08"):
         found = results(name)
         if found is None:
             continue
@@ -358,6 +366,8 @@ def models() -> str:
         figures = f"{test['bits_per_dim']:.4f} bits/dim, {nats}"
         height, width = m["shape"]
         parameters = sum(p.numel() for p in load(name).parameters())
+        earlier = [f"{of['step']:,} of a model before" for of in m.get("ancestors", ())]
+        before = "".join(f", after {updates}" for updates in earlier)
         rows.append(
             [
                 f"`{name}`",
@@ -365,7 +375,7 @@ def models() -> str:
                 f"{height}×{width}×{m['config']['channels']}, {m['config']['levels']} levels",
                 f"{m['model']}, {parameters:,}",
                 f"{figures} ({test['images']:,} images)",
-                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates",
+                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates{before}",
                 m["data_terms"],
             ]
         )
