@@ -9,10 +9,11 @@ files may be in the order of their classes or photographs. Every other codec get
 file of its own and is set to its smallest lossless size; binary pictures are given to PNG as one
 bit a pixel, and to zstd and brotli as bits or as bytes, whichever is smaller. WebP and JPEG XL also
 get one sheet of all pictures of one size, which spares them the headers of small files, and shows
-them the other pictures. PNG and WebP come with pillow, the others with the extra `codec-baselines`. This library's streams hold all pictures
-of one size, with their container. Prints bits per sub-pixel, bytes a picture, and processor seconds
-of encoding and decoding; `--write NAME` keeps them in experiments/results/codec_NAME.json, from
-which experiments/tables.py makes the table of the docs. Everything is decoded and compared.
+them the other pictures. PNG and WebP come with pillow, the others with the extra `codec-baselines`.
+This library's streams hold all pictures of one size, with their container. Prints bits per
+sub-pixel, bytes a picture, and processor seconds of encoding and decoding; `--write NAME` keeps
+them in experiments/results/codec_NAME.json, from which experiments/tables.py makes the table of the
+docs. Everything is decoded and compared.
 """
 
 import argparse

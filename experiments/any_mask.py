@@ -10,6 +10,7 @@ photograph is `china.jpg` of scikit-learn, by danielbuechele, CC BY 2.0, average
 model has never seen it. One thread: half a minute.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ DRAWS = 3
 
 def main() -> None:
     """Draws both pictures."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
     model = load("mnist-gated-pixel-cnn")
     digits = sample(model, 3, (28, 28), generator=torch.Generator().manual_seed(0))

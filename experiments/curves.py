@@ -6,6 +6,7 @@ From experiments/results/*-small.json, which `nextpixel reproduce` writes; to mn
 cifar10_small.png, beside them.
 """
 
+import argparse
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ from plots import Curve, validation_curves
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     for family in ("mnist", "cifar10"):
         runs = [run for run in reproduced() if re.fullmatch(f"{family}-.*-small", run["recipe"])]
         if not runs:
