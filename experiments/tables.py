@@ -230,6 +230,35 @@ def worth_of(what: str, worth: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def variational() -> str:
+    """A variational auto-encoder beside its decoder alone, see `experiments/variational.py`."""
+    r = results("variational")
+    if r is None:
+        return "`python experiments/variational.py` has not been run here yet."
+    rows = []
+    for name, found in r["models"].items():
+        exact = "exact" in found
+        rows.append(
+            [
+                name,
+                f"{found['parameters']:,}",
+                *(
+                    "–"
+                    if (figure := found.get(kind)) is None
+                    else f"{'' if exact or kind == 'code' else '≤ '}{figure['nats']:.2f}"
+                    f" ± {figure['standard_error']:.2f}"
+                    for kind in (
+                        "exact" if exact else "at most",
+                        "exact, every tenth" if exact else "at most, by importance, every tenth",
+                        "code",
+                    )
+                ),
+            ]
+        )
+    head = ["", "parameters", "test nats", f"every tenth, {r['importance_samples']} codes", "the code costs"]
+    return table(head, rows)
+
+
 def class_conditional() -> str:
     r = results("class_conditional")
     if r is None:
@@ -697,6 +726,7 @@ TABLES: dict[str, Callable[[], str]] = {
         study,
         four_models,
         autoencoder,
+        variational,
         class_conditional,
         portraits,
         other_kinds,
