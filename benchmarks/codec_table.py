@@ -1,8 +1,8 @@
 """Sizes of pictures under this library's codec and under others, in one run.
 
     python benchmarks/codec_table.py kodim11.png kodim12.png --model photographs --write photographs
-    python benchmarks/codec_table.py patches32.npz --model patches --write patches
-    python benchmarks/codec_table.py digits.npz --model mnist --write mnist
+    python benchmarks/codec_table.py patches32.npz --model patches --count 64 --write patches
+    python benchmarks/codec_table.py digits.npz --model mnist --count 1000 --write mnist
 
 Takes picture files, or the test images of an .npz file; `--count` takes fewer, evenly spaced, as
 files may be in the order of their classes or photographs. Every other codec gets each picture as a

@@ -8,6 +8,8 @@ channels are from the true ones, in the order that begins with the known channel
 order, red, green, blue. Writes results/colourise.json, and docs/figures/emoji_colourised.png: test
 pictures whose green is known, evenly spaced because the file is in the order of its categories,
 with draws of seed 0, not chosen. About two minutes on a core.
+
+The committed figures are of the first test pictures, nearly all of them flags.
 """
 
 import argparse

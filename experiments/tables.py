@@ -255,7 +255,13 @@ def variational() -> str:
                 ),
             ]
         )
-    head = ["", "parameters", "test nats", f"every tenth, {r['importance_samples']} codes", "the code costs"]
+    head = [
+        "",
+        "parameters",
+        "test nats",
+        f"every tenth, {r['importance_samples']} codes",
+        "the code costs",
+    ]
     return table(head, rows)
 
 
