@@ -35,7 +35,15 @@ PAGES = (
     ROOT / "docs" / "index.md",
     *sorted(
         page
-        for part in ("start", "guides", "concepts", "results")
+        for part in (
+            "start",
+            "guides",
+            "concepts",
+            "results",
+            "decisions",
+            "reference",
+            "notebooks",
+        )
         for page in (ROOT / "docs" / part).glob("*.md")
     ),
 )
@@ -104,7 +112,7 @@ def test_evaluations() -> str:
 def codec() -> str:
     """Sizes of pictures under this library's codec and others, and the times of both directions."""
     rows = []
-    for name in ("codec_mnist", "codec_patches", "codec_photographs"):
+    for name in ("codec_mnist", "codec_patches", "codec_photographs", "codec_kodim08"):
         found = results(name)
         if found is None:
             continue
@@ -221,6 +229,41 @@ def worth_of(what: str, worth: dict[str, Any]) -> list[list[str]]:
         [f"knowing the {what} saves, bits/image", f"{worth['nothing'] - worth['given']:.2f}"],
         [f"argmax p(x given {what}) is right (chance 10%)", f"{worth['accuracy']:.1%}"],
     ]
+
+
+def variational() -> str:
+    """A variational auto-encoder beside its decoder alone, see `experiments/variational.py`."""
+    r = results("variational")
+    if r is None:
+        return "`python experiments/variational.py` has not been run here yet."
+    rows = []
+    for name, found in r["models"].items():
+        exact = "exact" in found
+        rows.append(
+            [
+                name,
+                f"{found['parameters']:,}",
+                *(
+                    "–"
+                    if (figure := found.get(kind)) is None
+                    else f"{'' if exact or kind == 'code' else '≤ '}{figure['nats']:.2f}"
+                    f" ± {figure['standard_error']:.2f}"
+                    for kind in (
+                        "exact" if exact else "at most",
+                        "exact, every tenth" if exact else "at most, by importance, every tenth",
+                        "code",
+                    )
+                ),
+            ]
+        )
+    head = [
+        "",
+        "parameters",
+        "test nats",
+        f"every tenth, {r['importance_samples']} codes",
+        "the code costs",
+    ]
+    return table(head, rows)
 
 
 def class_conditional() -> str:
@@ -379,6 +422,8 @@ def models() -> str:
         figures = f"{test['bits_per_dim']:.4f} bits/dim, {nats}"
         height, width = m["shape"]
         parameters = sum(p.numel() for p in load(name).parameters())
+        earlier = [f"{of['step']:,} of a model before" for of in m.get("ancestors", ())]
+        before = "".join(f", after {updates}" for updates in earlier)
         rows.append(
             [
                 f"`{name}`",
@@ -386,7 +431,7 @@ def models() -> str:
                 f"{height}×{width}×{m['config']['channels']}, {m['config']['levels']} levels",
                 f"{m['model']}, {parameters:,}",
                 f"{figures} ({test['images']:,} images)",
-                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates",
+                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates{before}",
                 m["data_terms"],
             ]
         )
@@ -708,6 +753,7 @@ TABLES: dict[str, Callable[[], str]] = {
         study,
         four_models,
         autoencoder,
+        variational,
         class_conditional,
         portraits,
         published_shapes,
