@@ -22,7 +22,7 @@ from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import Dyadic, exact, fingerprint
 from nextpixel.codec.frequencies import Cumulative, Finder, cumulative, frequencies, precision
 from nextpixel.codec.streams import decode_images, encode_images
-from nextpixel.conditions.values import Values, broadcast, index
+from nextpixel.conditions.values import Values, broadcast, index, unknown
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
 from nextpixel.plan import Plan
@@ -333,6 +333,14 @@ def test_images_and_their_conditions_are_restored(name: str) -> None:
     assert data == compress(model, x, condition, together=2)
     with pytest.raises(CodecError, match="another model"):
         decompress(build("gated"), data)
+    nothing = None if name == "autoencoder" else unknown(model.conditions, 5, size)
+    data = compress(model, x, nothing)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = None if name == "autoencoder" else unknown(model.conditions, 5, size)
+        assert compress(model, x, again) == data
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 GOLDEN = {
