@@ -35,6 +35,8 @@ _INDEX, CODED, PLAIN, FILE, MODEL = range(5)
 _FINGERPRINT = 16
 _FOOTER = struct.Struct("<Q4s")
 _LONGEST_HEADER = 1 << 16
+_LONGEST_HEAD = 20  # of a block: two integers of at most nine bytes
+_PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,9 @@ class Reader:
         ends = list(accumulate(counts, initial=0))
         self.entries = [entries[a:b] for a, b in zip(ends, ends[1:], strict=False)]
 
-    def block(self, number: int) -> tuple[int, bytes]:
-        """Kind and body of a block."""
-        return self._block(self._starts[number], self._lengths[number])
+    def block(self, number: int, *, most: int | None = None) -> tuple[int, bytes]:
+        """Kind and body of a block, of which only so many bytes are given and held."""
+        return self._block(self._starts[number], self._lengths[number], most)
 
     @property
     def holds_model(self) -> bool:
@@ -214,15 +216,22 @@ class Reader:
             raise CodecError(_damaged("data's header"))
         return header, fields.at
 
-    def _block(self, start: int, length: int) -> tuple[int, bytes]:
+    def _block(self, start: int, length: int, most: int | None = None) -> tuple[int, bytes]:
+        """Kind and body of a block, or only the first bytes of the body; all of it is checked."""
         if start + length > self._size:
             raise CodecError(_damaged())
-        data = self._at(start, length)
-        fields = Fields(data)
-        kind, body = fields.varint(), fields.bytes(fields.varint())
-        if fields.bytes() != _checksum(data[:-4]):
+        fields = Fields(self._at(start, min(length, _LONGEST_HEAD)))
+        kind, size = fields.varint(), fields.varint()
+        if fields.at + size + 4 != length:
             raise CodecError(_damaged())
-        return kind, body
+        value, begin = zlib.crc32(self._at(start, fields.at)), start + fields.at
+        first, part = b"", max(1, size) if most is None else _PART
+        for at in range(0, size, part):
+            body = self._at(begin + at, min(part, size - at))
+            value, first = zlib.crc32(body, value), first or body[:most]
+        if self._at(begin + size, 4) != struct.pack("<I", value):
+            raise CodecError(_damaged())
+        return kind, first
 
     def _at(self, start: int, length: int) -> bytes:
         self._file.seek(start)
