@@ -19,7 +19,7 @@ from nextpixel.cli.app import main
 from nextpixel.codec.archive import Packed, compress_files
 from nextpixel.codec.chunks import png_parts
 from nextpixel.codec.compress import Coder, compress, decompress, unpack_values
-from nextpixel.codec.container import FILE, Reader, Writer
+from nextpixel.codec.container import FILE, Header, Reader, Writer
 from nextpixel.codec.entries import Entry, check_name, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
@@ -210,6 +210,30 @@ def test_a_picture_is_restored_without_the_others(model: ImageModel, tmp_path: P
     assert sorted(p.name for p in (tmp_path / "rest").iterdir()) == [
         f"{k}.png" for k in (2, 3, 4, 5)
     ]
+
+
+def test_blocks_that_change_places_are_damage(tmp_path: Path) -> None:
+    def archive(*bodies: bytes) -> bytes:
+        writer = Writer(file := io.BytesIO(), Header(bytes(16), 1, 2))
+        for body in bodies:
+            writer.add(FILE, body, [Entry(body.decode())])
+        writer.finish()
+        return file.getvalue()
+
+    data, block = archive(b"a", b"b", b"c"), len(b"\3\1a") + 4
+    start = data.index(b"\3\1a")
+    first, second = data[start : start + block], data[start + block : start + 2 * block]
+    swapped = Reader(io.BytesIO(data.replace(first + second, second + first)))
+    assert swapped.block(2) == (FILE, b"c")
+    for number in range(2):
+        with pytest.raises(CodecError, match="damaged"):
+            swapped.block(number)
+    old, at = data[:start], struct.unpack("<Q", data[-12:-4])[0]
+    for part in (first, second, data[start + 2 * block : at], b"\0" + data[at + 1 : -12]):
+        old += part[:-4] + struct.pack("<I", zlib.crc32(part[:-4]))
+    assert Reader(io.BytesIO(old + data[-12:])).block(1) == (FILE, b"b")
+    for body in (b"a", b"b"):  # alone, a block is what it was before there were numbers
+        assert first[:2] + body + struct.pack("<I", zlib.crc32(first[:2] + body)) in archive(body)
 
 
 def test_nothing_is_replaced_unasked(model: ImageModel, tmp_path: Path) -> None:
