@@ -13,6 +13,7 @@ A table stands between <!-- table NAME --> and <!-- end -->.
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,15 @@ PAGES = (
     ROOT / "docs" / "index.md",
     *sorted(
         page
-        for part in ("start", "guides", "concepts", "results")
+        for part in (
+            "start",
+            "guides",
+            "concepts",
+            "results",
+            "decisions",
+            "reference",
+            "notebooks",
+        )
         for page in (ROOT / "docs" / part).glob("*.md")
     ),
 )
@@ -103,7 +112,7 @@ def test_evaluations() -> str:
 def codec() -> str:
     """Sizes of pictures under this library's codec and others, and the times of both directions."""
     rows = []
-    for name in ("codec_mnist", "codec_patches", "codec_photographs"):
+    for name in ("codec_mnist", "codec_patches", "codec_photographs", "codec_kodim08"):
         found = results(name)
         if found is None:
             continue
@@ -222,6 +231,41 @@ def worth_of(what: str, worth: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def variational() -> str:
+    """A variational auto-encoder beside its decoder alone, see `experiments/variational.py`."""
+    r = results("variational")
+    if r is None:
+        return "`python experiments/variational.py` has not been run here yet."
+    rows = []
+    for name, found in r["models"].items():
+        exact = "exact" in found
+        rows.append(
+            [
+                name,
+                f"{found['parameters']:,}",
+                *(
+                    "–"
+                    if (figure := found.get(kind)) is None
+                    else f"{'' if exact or kind == 'code' else '≤ '}{figure['nats']:.2f}"
+                    f" ± {figure['standard_error']:.2f}"
+                    for kind in (
+                        "exact" if exact else "at most",
+                        "exact, every tenth" if exact else "at most, by importance, every tenth",
+                        "code",
+                    )
+                ),
+            ]
+        )
+    head = [
+        "",
+        "parameters",
+        "test nats",
+        f"every tenth, {r['importance_samples']} codes",
+        "the code costs",
+    ]
+    return table(head, rows)
+
+
 def class_conditional() -> str:
     r = results("class_conditional")
     if r is None:
@@ -242,14 +286,11 @@ def class_conditional() -> str:
 
 
 def portraits() -> str:
+    """Faces of people whom nothing saw, see `experiments/portraits.py`."""
     r = results("portraits")
     if r is None:
         return "Not finished yet."
-    unseen, known, worth = (
-        r["people_never_seen"],
-        r["known_people_other_pictures"],
-        r["embedding_is_worth"],
-    )
+    unseen, known = r["people_never_seen"], r["known_people_other_pictures"]
     rows = [
         [
             "embedding, known people: AUROC, accuracy",
@@ -259,14 +300,15 @@ def portraits() -> str:
             "embedding, 30 people never seen: AUROC, accuracy",
             f"{unseen['auroc']:.3f}, {unseen['accuracy']:.1%}",
         ],
-        ["test bits/dim given the embedding", f"{r['portraits']['test']['bits_per_dim']:.3f}"],
-        [
-            "another picture's embedding costs, bits/image",
-            f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}",
-        ],
     ]
+    for noise, found in r["by_noise"].items():
+        saved = "; ".join(
+            f"{found[split]['bits']:.1f} ± {found[split]['standard_error']:.1f}"
+            for split in ("validation", "test")
+        )
+        rows.append([f"noise {noise}: bits an image saved by its embedding, valid; test", saved])
     for guidance in ("1", "2"):
-        p = r[f"portraits_of_new_people_guidance_{guidance}"]
+        p = r[f"portraits_guidance_{guidance}"]
         nearer, nearest = p["nearer_to_own_than_to_another"], p["own_person_is_nearest"]
         chance = f"one of {p['people']}: chance is {p['chance_of_that']:.1%}"
         rows += [
@@ -277,6 +319,28 @@ def portraits() -> str:
             [f"guidance {guidance}: the nearest is their own person ({chance})", f"{nearest:.1%}"],
         ]
     return table(["", "faces, 32×32"], rows)
+
+
+def published_shapes() -> str:
+    """One change after another, see `experiments/published_shapes.py`."""
+    r = results("published_shapes")
+    if r is None:
+        return "Not finished yet."
+    rows = []
+    for family, found in r["families"].items():
+        for number, (name, row) in enumerate(found.items()):
+            nats = [seed["valid_nats_per_image"] for seed in row["seeds"].values()]
+            spread = f" ± {statistics.stdev(nats):.2f} ({len(nats)} seeds)" * (len(nats) > 1)
+            rows.append(
+                [
+                    f"`{family}`" if number == 0 else "",
+                    name if number == 0 else f"+ {name}",
+                    f"{row['parameters']:,}",
+                    f"{statistics.mean(nats):.2f}{spread}",
+                ]
+            )
+    head = ["family", "each row has all changes above it", "parameters", "validation, nats"]
+    return table(head, rows)
 
 
 def emoji() -> str:
@@ -358,6 +422,8 @@ def models() -> str:
         figures = f"{test['bits_per_dim']:.4f} bits/dim, {nats}"
         height, width = m["shape"]
         parameters = sum(p.numel() for p in load(name).parameters())
+        earlier = [f"{of['step']:,} of a model before" for of in m.get("ancestors", ())]
+        before = "".join(f", after {updates}" for updates in earlier)
         rows.append(
             [
                 f"`{name}`",
@@ -365,7 +431,7 @@ def models() -> str:
                 f"{height}×{width}×{m['config']['channels']}, {m['config']['levels']} levels",
                 f"{m['model']}, {parameters:,}",
                 f"{figures} ({test['images']:,} images)",
-                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates",
+                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates{before}",
                 m["data_terms"],
             ]
         )
@@ -687,8 +753,10 @@ TABLES: dict[str, Callable[[], str]] = {
         study,
         four_models,
         autoencoder,
+        variational,
         class_conditional,
         portraits,
+        published_shapes,
         other_kinds,
         emoji,
         models,
