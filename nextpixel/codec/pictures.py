@@ -11,6 +11,9 @@ coded, only how its pixels were stored is not kept.
 import base64
 import io
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 from torch import Tensor
 
-from nextpixel.codec.chunks import Chunk, PngParts, png_parts, with_chunks
+from nextpixel.codec.chunks import Chunk, PngParts, is_whole, png_parts, with_chunks
 from nextpixel.codec.container import MOST_SITES
 from nextpixel.codec.errors import CodecError
 from nextpixel.data.reading import known_formats
@@ -85,7 +88,7 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
     """
     data = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
+        with _opened(io.BytesIO(data)) as picture:
             reason = _kept_because(picture, channels, data)
             if reason:
                 return FilePicture(data, reason=reason)
@@ -96,9 +99,21 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
             f"{path} is no picture that can be read (unknown or damaged format); leave it out"
         ) from None
     except (OSError, ValueError, SyntaxError) as error:
+        if isinstance(error, ValueError) and is_whole(data):  # such as texts of more than 1 MiB
+            return FilePicture(data, reason=f"Pillow does not read them ({error})")
         raise CodecError(f"{path} is no picture that can be read ({error}); leave it out") from None
     except Image.DecompressionBombError:
         return FilePicture(data, reason="it is too large")
+
+
+@contextmanager
+def _opened(file: Path | io.BytesIO) -> Iterator[Image.Image]:
+    """A picture; what Pillow warns of, such as many pixels, is decided here without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = Image.open(file, formats=known_formats())
+    with picture:
+        yield picture
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ def head_of(path: Path) -> Head | None:
     Raises:
         OSError: the file cannot be read, or is no picture.
     """
-    with Image.open(path, formats=known_formats()) as picture:
+    with _opened(path) as picture:
         found = _CHANNELS.get(picture.mode)
         if found is None or picture.format not in _FORMATS:
             return None
@@ -136,7 +151,7 @@ def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
     """
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
+        with _opened(io.BytesIO(data)) as picture:
             if _kept_because(picture, channels, data):
                 return None
             planes = np.asarray(picture)
@@ -284,9 +299,11 @@ def restored_file(x: Tensor, note: str, levels: int) -> bytes:
         said = json.loads(note) if note else {}
         if unknown := said.keys() - _KEYS:
             raise ValueError(f"{min(unknown)!r:.40} is unknown")
+        if type(alpha := said.get("alpha", 0)) is not int:
+            raise TypeError(f"an opacity of {alpha!r:.40}")
         pixels = shown(levels)[x.numpy()].astype(np.uint8).transpose(1, 2, 0)
         if "alpha" in said:
-            opacity = np.full_like(pixels[:, :, :1], said["alpha"])
+            opacity = np.full_like(pixels[:, :, :1], alpha)
             pixels = np.concatenate([pixels, opacity], axis=2)
         picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         if said.get("mode") == "1":
