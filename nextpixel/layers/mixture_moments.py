@@ -64,11 +64,11 @@ def logistic_moments(weight: Tensor, mean: Tensor, slope: Tensor, levels: int) -
     numbers = levels if levels <= _FEW else _PLANNED
     for some in pieces(weight.shape[1], numbers, weight.device):
         # Sites are picked from these again and again: what has gaps would be copied each time.
-        parts = tuple(part[:, some].contiguous() for part in (weight, mean, slope))
+        w, m, s = (part[:, some].contiguous() for part in (weight, mean, slope))
         if levels <= _FEW:
-            found[:, some] = _summed(*parts, torch.zeros_like(parts[1][0]), levels)
+            found[:, some] = _summed(w, m, s, torch.zeros_like(m[0]), levels)
         else:
-            _by_points(*parts, levels, found[:, some])
+            _by_points(w, m, s, levels, found[:, some])
     return found
 
 
