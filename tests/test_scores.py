@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from nextpixel import GatedPixelCNN, anomaly_map, class_log_probabilities, save
+from nextpixel.analysis.calibration import calibrate, load_calibration, save_calibration
 from nextpixel.analysis.drift import two_samples
 from nextpixel.checkpoint import ModelCard
 from nextpixel.cli.app import main
@@ -176,6 +177,12 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     # The likelier, the stranger: the other side of what the anomaly score looks at.
     likely = [float(row["p_likely"]) for row in sorted(rows, key=lambda r: float(r["nats"]))]
     assert likely == sorted(likely) and likely[0] < 0.5 < likely[-1]
+    place = model.with_suffix(".normal") / "calibration.safetensors"
+    known = load_calibration(place).scores
+    save_calibration(calibrate({k: v for k, v in known.items() if k != "likely"}), place)
+    with pytest.raises(UsageError, match="lacks the scores.*likely.*fit again"):
+        score_images(model, ScoreRequest(out=tmp_path / "old.csv"), data=DataRequest())
+    save_calibration(calibrate(known), place)
     main([*tokens[:2], "--model", str(model), "--against", str(tmp_path / "normal.npy")])
     assert "p = 0.0" not in capsys.readouterr().out  # four of five are drawn from the other
 
