@@ -70,7 +70,7 @@ class ScoreRequest:
 
     alarm_rate: float | None = None
     """Raise an alarm for pictures whose p-value is at most this share: in expectation, at most this
-    share of normal pictures raises one. It needs at least 2 / rate - 1 normal pictures that were
+    share of normal pictures raises one. It needs at least 2.5 / rate - 1 normal pictures that were
     not trained on."""
 
     fail_on_alarm: bool = False
