@@ -150,7 +150,7 @@ def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
     except CodecError:
         if path in given:
             raise
-        return FilePicture(path.read_bytes(), reason="no picture that can be read")
+        return FilePicture(path.read_bytes(), reason="it cannot be read as a picture")
 
 
 def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Path]:
