@@ -18,10 +18,7 @@ from nextpixel.data.lettering import font, legible
 from nextpixel.data.splits import Example, ImageData
 from nextpixel.files.replacing import replace_file
 
-__all__ = ["PREVIEW", "write_preview"]
-
-PREVIEW = "preview.png"
-"""The sheet in a run folder."""
+__all__ = ["write_preview"]
 
 _TILE, _GAP, _LINE = 112, 8, 15
 _COLUMNS = 4
