@@ -12,6 +12,7 @@ from nextpixel import load_data, train_model
 from nextpixel.cli.app import _NAMES, app, main
 from nextpixel.codec.restore import archive_model
 from nextpixel.data.again import load_again
+from nextpixel.data.lettering import font, legible
 from nextpixel.data.splits import Split
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
@@ -208,3 +209,12 @@ def test_only_some_images_were_taken_and_that_is_said(
     assert "8 of the 10 images were taken: give --n 10 for all" in capsys.readouterr().out
     main([*words, "--out", str(tmp_path / "c.png"), "--n", "3"])
     assert "images were taken" not in capsys.readouterr().out
+    main(["info", str(run)])
+    assert "captions" not in (said := capsys.readouterr().out) and "images = " in said
+
+
+def test_names_are_written_in_letters_that_the_font_has() -> None:
+    unknown = bytes(font(12).getmask("\uffff"))
+    shown = legible("Hündchen, Straße, 鱼, O’Brien – “co”")
+    assert unknown == bytes(font(12).getmask("ü"))  # else accents may stay
+    assert not [letter for letter in shown if bytes(font(12).getmask(letter)) == unknown]
