@@ -495,23 +495,20 @@ def measured(r: dict[str, Any]) -> str:
 
 def steps() -> str:
     """Training of each family, see `benchmarks/training.py`."""
-    parts = []
-    for name in ("training_steps", "training_steps_one_thread"):
-        r = results(name)
-        if r is None:
-            continue
-        cases: dict[tuple[str, str, int], dict[str, str]] = {}
-        for row in r["rows"]:
-            case = row["images"], row["model"], row["batch"]
-            cases.setdefault(case, {})[row["variant"]] = f"{row['best']:.0f}"
-        variants = list(dict.fromkeys(row["variant"] for row in r["rows"]))
-        head = ["images per second", "images", "batch", *variants]
-        rows = [
-            [model, images, str(batch), *(found.get(variant, "–") for variant in variants)]
-            for (images, model, batch), found in cases.items()
-        ]
-        parts.append(f"{table(head, rows)}\n\n{measured(r)}")
-    return "\n\n".join(parts) or "Not measured yet."
+    r = results("training_steps")
+    if r is None:
+        return "Not measured yet."
+    cases: dict[tuple[str, str, int], dict[str, str]] = {}
+    for row in r["rows"]:
+        case = row["images"], row["model"], row["batch"]
+        cases.setdefault(case, {})[row["variant"]] = f"{row['best']:.0f}"
+    variants = list(dict.fromkeys(row["variant"] for row in r["rows"]))
+    rows = [
+        [model, images, str(batch), *(found.get(variant, "–") for variant in variants)]
+        for (images, model, batch), found in cases.items()
+    ]
+    head = ["images per second", "images", "batch", *variants]
+    return f"{table(head, rows)}\n\n{measured(r)}"
 
 
 _PROFILED = {
