@@ -317,7 +317,7 @@ def test_the_commands(
     main(["compress", str(source), "--model", str(checkpoint), "-o", str(archive)])
     said = capsys.readouterr().out
     assert "10 pictures, " in said and "bits/dim" in said and "as PNG" in said
-    assert "left out, no pictures:" in said and "a file of the format JPEG: lossy.jpg" in said
+    assert "left out, not pictures:" in said and "the format is JPEG: lossy.jpg" in said
     main(["decompress", str(archive), "-o", str(tmp_path / "out")])
     main(["archive", "verify", str(archive)])
     main(["archive", "list", str(archive), "--json"])

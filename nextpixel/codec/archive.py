@@ -154,7 +154,7 @@ def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
         if path in given:
             raise
     # Not above, where the error would still hold what was read.
-    return FilePicture(path.read_bytes(), reason="no picture that can be read")
+    return FilePicture(path.read_bytes(), reason="it cannot be read as a picture")
 
 
 def files_of(sources: Sequence[str | Path], packed: Packed | None = None) -> dict[str, Path]:

@@ -166,21 +166,38 @@ def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
 def _kept_because(picture: Image.Image, channels: int, data: bytes) -> str:
     """Why a file is kept as it is, "" if it may be coded."""
     if picture.format not in _FORMATS:
-        return f"a file of the format {picture.format}"
+        return f"the format is {picture.format}"
     if getattr(picture, "n_frames", 1) > 1:
         return "an animation"
     if picture.width * picture.height * channels > MOST_SITES:
         return "it is too large"
     if channels not in _CHANNELS.get(picture.mode, ()):
-        return f"pixels of the mode {picture.mode}"
+        taken = _TAKEN.get(channels, f"{channels} channels")
+        if (held := _HELD.get(picture.mode)) is not None and picture.mode in _CHANNELS:
+            return f"the pixels are {held}, and the model's {taken}"
+        return f"the pixels are {held or picture.mode}"
     if _is_png(picture) and data[_DEPTH] == 16:  # Pillow drops the lower bytes of its colours
-        return "pixels of 16 bits"
+        return "the pixels have 16 bits"
     return ""
 
 
 _CHANNELS = {"1": (1,), "L": (1,), "LA": (1,), "RGB": (3,), "RGBA": (4, 3)}
 """How many channels a model of pictures of a mode has. Opacity that is the same everywhere needs
 none."""
+_HELD = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with opacity",
+    "RGB": "RGB",
+    "RGBA": "RGB with opacity",
+    "P": "numbers of a palette",
+    "PA": "numbers of a palette",
+    "I;16": "grey of 16 bits",
+    "I;16B": "grey of 16 bits",
+    "I": "grey of 32 bits",
+    "F": "real numbers",
+}
+_TAKEN = {1: "grey", 3: "RGB", 4: "RGB with opacity"}
 _DEPTH = 24
 """Where a PNG file says how many bits a value has."""
 
@@ -190,7 +207,7 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     planes, beside = planes[:channels], planes[channels:]
     if beside.size and (beside != beside.flat[0]).any():
-        return FilePicture(data, reason=f"pixels of the mode {picture.mode}")
+        return FilePicture(data, reason="the opacity varies")
     values = _values(planes, levels)
     if values is None:
         return FilePicture(data, reason=f"values other than the model's {levels} levels")

@@ -142,13 +142,13 @@ def _compressed(
 
 
 def _default(sources: Sequence[str | Path]) -> str:
-    """The pretrained model that can code most; the other pictures are kept as they are.
+    """The pretrained model that can code the most bits; the other pictures are kept as they are.
 
     An archive has one model: see docs/reference/format.md.
     """
     files = list(files_of(sources).values())
     taken = taken_by(files, list(_FOR), most=_LOOKED_AT)
-    best = max(taken, key=lambda kind: taken[kind])
+    best = max(taken, key=lambda kind: taken[kind] * math.log2(kind[1]))  # in bits, uncoded
     if taken[best]:
         return _FOR[best]
     found = survey(files, most=_LOOKED_AT)  # raises if no model can code any

@@ -50,7 +50,7 @@ class ScoreRequest:
 
     out: str | Path = "scores.csv"
     """The table: a ``.csv`` file, or a ``.parquet`` file, which needs pyarrow. A table that was
-    begun is gone on with: pictures that it holds are not scored again."""
+    begun is continued: pictures that it holds are not scored again."""
 
     sort: Column | None = None
     """The column by which the table is sorted, with the strangest pictures first. By default the
