@@ -96,12 +96,12 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
             return _coded(data, picture, channels, levels)
     except UnidentifiedImageError:  # Pillow names its object, which says nothing to a user
         raise CodecError(
-            f"{path} is no picture that can be read (unknown or damaged format); leave it out"
+            f"{path} cannot be read as a picture (unknown or damaged format); leave it out"
         ) from None
     except (OSError, ValueError, SyntaxError) as error:
         if isinstance(error, ValueError) and is_whole(data):  # such as texts of more than 1 MiB
             return FilePicture(data, reason=f"Pillow does not read them ({error})")
-        raise CodecError(f"{path} is no picture that can be read ({error}); leave it out") from None
+        raise CodecError(f"{path} cannot be read as a picture ({error}); leave it out") from None
     except Image.DecompressionBombError:
         return FilePicture(data, reason="it is too large")
 
