@@ -1,11 +1,13 @@
 """Grids that are no photographs: what their numbers mean, and that they come back as they were."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from borders import data_of_splits, split_of_arrays
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
@@ -21,7 +23,7 @@ from nextpixel.data.values import stored_values
 from nextpixel.errors import UsageError
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.training.build import build_model
-from nextpixel.training.defaults import with_kind
+from nextpixel.training.defaults import with_head, with_kind
 
 RNG = np.random.default_rng(0)
 ALL: dict[str, Any] = {"validation": 0, "test": 0, "split_by": "index"}
@@ -425,3 +427,27 @@ def test_any_level_of_a_range_comes_back(tmp_path: Path, data: st.DataObject, le
     found = loaded(tmp_path, x, range=(low, high), levels=levels)
     np.testing.assert_array_equal(found.train.images[:, 0], k)
     np.testing.assert_allclose(back(found)[:, 0], x, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("levels", "channels", "choice", "chosen"),
+    [
+        (4096, 1, ModelChoice(), True),
+        (256, 3, ModelChoice(), True),
+        (256, 1, ModelChoice(), False),
+        (16, 3, ModelChoice(), False),
+        (4096, 1, ModelChoice(network={"head": "softmax"}), False),
+        (4096, 1, ModelChoice(kind="codes"), False),
+        (4096, 1, ModelChoice(model="pixel-cnn-autoencoder"), False),
+    ],
+)
+def test_a_mixture_is_the_default_for_colours_and_for_many_levels(
+    levels: int, channels: int, choice: ModelChoice, chosen: bool
+) -> None:
+    data = data_of_splits(split_of_arrays(np.zeros((2, channels, 3, 3), np.uint16)), levels=levels)
+    choice = replace(choice, kind="photograph" if choice.kind == "auto" else choice.kind)
+    found, note = with_head(choice, data)
+    assert (found != choice) == bool(note) == chosen
+    if chosen:
+        assert dict(found.network) == {"head": "logistic", "linear_prediction": True}
+        assert ("because a softmax over 4,096 levels" in note) == (levels == 4096)

@@ -51,7 +51,7 @@ _MANY = 1024
 
 
 def with_head(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
-    """A choice with the head that suits colour photographs, if none was asked for.
+    """A choice with the head that suits colour photographs and many levels, if none was asked for.
 
     Args:
         choice: The model, with the defaults of its kind.
@@ -62,15 +62,18 @@ def with_head(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
     """
     ordered = choice.kind == "photograph" and choice.model in NETWORKS
     asked = {"head", "linear_prediction", "value_features"} & choice.network.keys()
-    if ordered and not asked and data.levels > _MANY:
-        return choice, (
-            f"a softmax over {data.levels:,} levels takes long to train; ‹head=logistic› is faster,"
-            f" and ‹levels={_BYTES}› reduces the levels"
-        )
-    if asked or not ordered or data.levels != _BYTES or data.channels < _COLOURS:
+    many = data.levels > _MANY
+    coloured = data.levels == _BYTES and data.channels >= _COLOURS
+    if asked or not ordered or not (many or coloured):
         return choice, ""
     network = {"head": "logistic", "linear_prediction": True} | dict(choice.network)
-    return replace(choice, network=network), (
+    chosen = replace(choice, network=network)
+    if many:
+        return chosen, (
+            "chose ‹head=logistic› with ‹linear_prediction›, because a softmax over"
+            f" {data.levels:,} levels takes long to train; ‹levels={_BYTES}› reduces the levels"
+        )
+    return chosen, (
         "chose ‹head=logistic› with ‹linear_prediction›, which learn photographs several times"
         " faster; give ‹head=softmax› for values that are not smooth, as in drawings"
     )
