@@ -332,7 +332,9 @@ def published_shapes() -> str:
     for family, found in r["families"].items():
         for number, (name, row) in enumerate(found.items()):
             nats = [seed["valid_nats_per_image"] for seed in row["seeds"].values()]
-            spread = f" ± {statistics.stdev(nats):.2f} ({len(nats)} seeds)" * (len(nats) > 1)
+            spread = ""
+            if len(nats) > 1:
+                spread = f" ± {statistics.stdev(nats):.2f} ({len(nats)} seeds)"
             rows.append(
                 [
                     f"`{family}`" if number == 0 else "",
