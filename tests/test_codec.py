@@ -18,9 +18,10 @@ from nextpixel.border import Admitted
 from nextpixel.codec import tables
 from nextpixel.codec.coder import Decoder, encode
 from nextpixel.codec.compress import Coder, compress, decompress
+from nextpixel.codec.cumulative import Cumulative, Finder, precision
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import Dyadic, exact, fingerprint
-from nextpixel.codec.frequencies import Cumulative, Finder, cumulative, frequencies, precision
+from nextpixel.codec.frequencies import cumulative, frequencies
 from nextpixel.codec.streams import decode_images, encode_images
 from nextpixel.conditions.values import Values, broadcast, index
 from nextpixel.errors import UsageError
