@@ -1,21 +1,25 @@
 """Sizes of pictures under this library's codec and under others, in one run.
 
     python benchmarks/codec_table.py kodim11.png kodim12.png --model photographs --write photographs
-    python benchmarks/codec_table.py patches32.npz --model patches --write patches
+    python benchmarks/codec_table.py patches32.npz --model patches --count 64 --write patches
     python benchmarks/codec_table.py digits.npz --model mnist --count 1000 --write mnist
 
-Takes picture files, or the test images of an .npz file. Every other codec gets each picture as a
+Takes picture files, or the test images of an .npz file; `--count` takes fewer, evenly spaced, as
+files may be in the order of their classes or photographs. Every other codec gets each picture as a
 file of its own and is set to its smallest lossless size; binary pictures are given to PNG as one
-bit a pixel, and to zstd and brotli as bits or as bytes, whichever is smaller. PNG and WebP come
-with pillow, the others with the extra `codec-baselines`. This library's streams hold all pictures
-of one size, with their container. Prints bits per sub-pixel, bytes a picture, and processor seconds
-of encoding and decoding; `--write NAME` keeps them in experiments/results/codec_NAME.json, from
-which experiments/tables.py makes the table of the docs. Everything is decoded and compared.
+bit a pixel, and to zstd and brotli as bits or as bytes, whichever is smaller. WebP and JPEG XL also
+get one sheet of all pictures of one size, which spares them the headers of small files, and shows
+them the other pictures. PNG and WebP come with pillow, the others with the extra `codec-baselines`.
+This library's streams hold all pictures of one size, with their container. Prints bits per
+sub-pixel, bytes a picture, and processor seconds of encoding and decoding; `--write NAME` keeps
+them in experiments/results/codec_NAME.json, from which experiments/tables.py makes the table of the
+docs. Everything is decoded and compared.
 """
 
 import argparse
 import io
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +35,7 @@ from nextpixel import compress, decompress, load
 
 Picture = NDArray[np.uint8]
 
+MANY = 10
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 
 
@@ -100,11 +105,24 @@ def codecs() -> dict[str, Codec]:
     }
 
 
+def sheet(pictures: list[Picture]) -> Picture:
+    """All pictures of one size side by side in rows, about as wide as high; black where none is."""
+    height, width, *colours = pictures[0].shape
+    columns = math.ceil(math.sqrt(len(pictures) * height / width))
+    rows = math.ceil(len(pictures) / columns)
+    tiles = np.zeros((rows * columns, height, width, *colours), np.uint8)
+    tiles[: len(pictures)] = pictures
+    tiled = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
+    return np.ascontiguousarray(tiled.reshape(rows * height, columns * width, *colours))
+
+
 def pictures_of(paths: list[Path], count: int | None, levels: int) -> list[Picture]:
     """Pictures (H, W) or (H, W, 3); for other codecs values are spread over 0 … 255."""
     if paths[0].suffix == ".npz":
         with np.load(paths[0]) as arrays:
-            return list(arrays["test_images"][:count])
+            every = arrays["test_images"]
+            few = len(every) if count is None else min(count, len(every))
+            return list(every[np.linspace(0, len(every) - 1, few).round().astype(int)])
     mode = "RGB" if levels == 256 else "L"
     return [np.asarray(Image.open(path).convert(mode)) for path in paths[:count]]
 
@@ -135,13 +153,21 @@ def main() -> None:
 
     spread = 255 // (model.levels - 1)
     shown = [picture * np.uint8(spread) for picture in pictures]
-    for name, codec in codecs().items():
+    forms = {name: (codec, shown) for name, codec in codecs().items()}
+    if len(pictures) > MANY and len({picture.shape for picture in pictures}) == 1:
+        whole = [sheet(shown)]
+        forms |= {
+            f"{name}, one sheet": (codec, whole)
+            for name, (codec, _) in forms.items()
+            if name.startswith(("WebP", "JPEG XL"))
+        }
+    for name, (codec, given) in forms.items():
         began = time.process_time()
-        files = list(map(codec.encode, shown))
+        files = list(map(codec.encode, given))
         encoded = time.process_time()
-        restored = list(map(codec.decode, files, shown))
+        restored = list(map(codec.decode, files, given))
         decoded = time.process_time()
-        assert all(map(np.array_equal, restored, shown)), name
+        assert all(map(np.array_equal, restored, given)), name
         row(name, sum(map(len, files)), encoded - began, decoded - encoded)
     size, encoding, decoding = 0, 0.0, 0.0
     for shape in sorted({picture.shape for picture in pictures}):

@@ -1,16 +1,25 @@
-"""What surprise maps cost beside scores: `python benchmarks/surprise.py [--rounds 15]`.
+"""What surprise maps cost beside scores.
+
+    python benchmarks/surprise.py [--rounds 15]
+    python benchmarks/surprise.py patches=patches32.npz photographs=kodim11.png RUN=KOLEKTOR.npz
 
 Both are timed in turns on one thread, in processor time; the ratio is that of the fastest rounds.
-Weights are random, except that log-scales of mixtures are moved to those of trained models.
+Without arguments weights are random, except that log-scales of mixtures are moved to those of
+trained models. With pairs of a trained model and pictures, a picture or the test images of an .npz
+file, it is what a user pays: one batch of about 32,000 sub-pixels of real pictures.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 
-from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, score, surprise_map
+from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, load, score, surprise_map
 from nextpixel.models.core import ImageModel
 
 MODELS: dict[str, Callable[[], ImageModel]] = {
@@ -38,22 +47,49 @@ MODELS: dict[str, Callable[[], ImageModel]] = {
 }
 LOG_SCALE = -3.5
 """Four of 256 values: what mixtures of photographs have."""
+SUB_PIXELS, SIDE = 32_000, 128
+
+
+def untrained(name: str) -> tuple[ImageModel, Tensor]:
+    """A model of `MODELS`, and random images."""
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    if "logistics" in name:
+        scales = slice(10 * (1 + model.channels), 10 * (1 + 2 * model.channels))
+        torch.nn.init.constant_(model.head_out.bias[scales], LOG_SCALE)
+    return model, torch.randint(model.levels, (4, model.channels, 32, 32))
+
+
+def trained(pair: str) -> tuple[ImageModel, Tensor]:
+    """A trained model, and its pictures or the middle of one."""
+    name, _, place = pair.rpartition("=")
+    model = load(name)
+    if Path(place).suffix == ".npz":
+        with np.load(place) as arrays:
+            pictures = arrays["test_images"]
+    else:
+        pictures = np.asarray(Image.open(place).convert("RGB" if model.channels == 3 else "L"))
+        pictures = pictures[None]
+    top, left = ((side - min(side, SIDE)) // 2 for side in pictures.shape[1:3])
+    pictures = pictures[:, top : top + SIDE, left : left + SIDE]
+    x = torch.from_numpy(pictures.astype(np.int64))
+    x = x.movedim(3, 1) if x.ndim == 4 else x[:, None]
+    return model, x[: max(1, SUB_PIXELS // x[0].numel())]
 
 
 def main() -> None:
     """Prints a table."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("trained", nargs="*", metavar="MODEL=PICTURES")
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    asked = parser.parse_args()
+    rounds = asked.rounds
     torch.set_num_threads(1)
     print("| model | parameters | score, µs per pixel | surprise map / score |\n|---|---|---|---|")
-    for name, make in MODELS.items():
-        torch.manual_seed(0)
-        model = make()
-        if "logistics" in name:
-            scales = slice(10 * (1 + model.channels), 10 * (1 + 2 * model.channels))
-            torch.nn.init.constant_(model.head_out.bias[scales], LOG_SCALE)
-        x = torch.randint(model.levels, (4, model.channels, 32, 32))
+    for name in asked.trained or MODELS:
+        model, x = trained(name) if asked.trained else untrained(name)
         seconds: dict[str, float] = {}
         for number in range(rounds + 1):
             for key, function in (("score", score), ("map", surprise_map)):
@@ -63,8 +99,9 @@ def main() -> None:
                     took = time.process_time() - start
                     seconds[key] = min(seconds.get(key, took), took)
         parameters = sum(part.numel() for part in model.parameters())
-        per_pixel = seconds["score"] / (len(x) * 32 * 32) * 1e6
+        per_pixel = seconds["score"] / x[:, 0].numel() * 1e6
         ratio = seconds["map"] / seconds["score"]
+        name = name.rpartition("=")[0].rpartition("/")[2] or name
         print(f"| {name} | {parameters / 1000:.0f} k | {per_pixel:.1f} | {ratio:.2f} |", flush=True)
 
 

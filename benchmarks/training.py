@@ -9,8 +9,8 @@ that a change of the machine's speed meets all of them. bf16 is left out where t
 instructions for it. Medians say what a run gets; minima of the time per step are steadier on a
 machine that is shared. With `--threads 1 --cpu-time`, processor seconds are counted: the figures to
 trust while other programs compute. `--write NAME` keeps the figures in
-experiments/results/NAME.json. The tables of docs/results/speed.md come from training_steps,
-training_steps_one_thread and, with `--profile`, training_profile.
+experiments/results/NAME.json. The tables of docs/results/speed.md come from training_steps and,
+with `--profile`, training_profile.
 """
 
 import argparse

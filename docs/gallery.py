@@ -33,6 +33,7 @@ sys.path.append(str(Path(__file__).parents[1] / "experiments"))
 from plots import framed  # noqa: E402
 
 LEVELS = 16
+FAMILIES, FEW = ("mnist", "mnist-row-lstm", "mnist-pixel-cnn", "mnist-gated-pixel-cnn"), 14
 SIDE = {"fashion-mnist": 28, "mnist": 28, "emoji": 32}
 
 
@@ -63,6 +64,7 @@ def main() -> None:
             show(drawn, path, background=background, rows=names)
         digits = sample(load("mnist"), 40, (28, 28), generator=torch.Generator().manual_seed(0))
         show(digits, "mnist_samples.png", levels=2)
+        families()
 
 
 def of_classes(name: str, side: int, *, classes: Sequence[int], each: int) -> Tensor:
@@ -72,6 +74,16 @@ def of_classes(name: str, side: int, *, classes: Sequence[int], each: int) -> Te
     return sample(
         load(name), len(condition), (side, side), condition=condition, generator=generator
     )
+
+
+def families() -> None:
+    """Draws digits of all models of binary MNIST."""
+    drawn = []
+    for name in FAMILIES:
+        generator = torch.Generator().manual_seed(0)
+        drawn.append(sample(load(name), FEW, (28, 28), generator=generator))
+    path, columns = "mnist_families.png", (("", FEW),)
+    show(torch.cat(drawn), path, rows=FAMILIES, columns=columns, levels=2)
 
 
 def completions(

@@ -4,16 +4,19 @@
 
 Writes docs/figures/any_mask_digits.png and any_mask_photograph.png. A row for a scratch, a block
 and a hidden upper half: the original, what the model is given, three draws by one walker, three by
-32; seed 0, not chosen. It prints effective numbers of walkers and log-probabilities in nats. The
-digits are drawn from the model itself. The photograph is `china.jpg` of scikit-learn, by
-danielbuechele, CC BY 2.0, averaged to a quarter; the model has never seen it. One thread: half a
-minute.
+32; seed 0, not chosen. Prints effective numbers of walkers and log-probabilities in nats, and
+writes them to experiments/results/any_mask.json. The digits are drawn from the model itself. The
+photograph is `china.jpg` of scikit-learn, by danielbuechele, CC BY 2.0, averaged to a quarter; the
+model has never seen it. One thread: half a minute.
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from common import write
 from plots import framed
 from sklearn.datasets import load_sample_image
 from torch import Tensor
@@ -28,14 +31,17 @@ DRAWS = 3
 
 def main() -> None:
     """Draws both pictures."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
     model = load("mnist-gated-pixel-cnn")
     digits = sample(model, 3, (28, 28), generator=torch.Generator().manual_seed(0))
-    draw("digits", model, digits, block=8, width=1, enlarge=2)
+    results = {"digits": draw("digits", model, digits, block=8, width=1, enlarge=2)}
     photograph = torch.from_numpy(load_sample_image("china.jpg")[:424].copy()).double()
     small = photograph.view(106, 4, 160, 4, 3).mean(dim=(1, 3)).round().long().permute(2, 0, 1)
     crop = small[:, 30:78, 50:98]
-    draw("photograph", load("patches"), crop.expand(3, -1, -1, -1), block=12, width=2, enlarge=2)
+    three, model = crop.expand(3, -1, -1, -1), load("patches")
+    results["photograph"] = draw("photograph", model, three, block=12, width=2, enlarge=2)
+    write("any_mask", results)
 
 
 def masks(side: int, block: int, width: int) -> dict[str, Tensor]:
@@ -53,9 +59,9 @@ def masks(side: int, block: int, width: int) -> dict[str, Tensor]:
 
 def draw(
     name: str, model: ImageModel, images: Tensor, *, block: int, width: int, enlarge: int
-) -> None:
-    """A row for each mask."""
-    rows = []
+) -> dict[str, dict[str, Any]]:
+    """A row for each mask; the figures of its draws by numbers of walkers."""
+    rows, results = [], {}
     for x, (what, known) in zip(images, masks(images.shape[3], block, width).items(), strict=True):
         row = [x, torch.where(known, x, model.levels // 2)]
         for particles in (1, 32):
@@ -69,6 +75,13 @@ def draw(
             )
             row += list(found.images[0])
             whole = score(model, found.images[0]).tolist()
+            nats = found.log_evidence[0]
+            results.setdefault(what, {})[str(particles)] = {
+                "effective": found.effective[0].tolist(),
+                "log_known": nats.tolist(),
+                "mean_log_known": float(nats.mean()),
+                "range_of_log_known": float(nats.max() - nats.min()),
+            }
             print(
                 f"{name}, {what}, {particles} walkers: effective",
                 " ".join(f"{number:.1f}" for number in found.effective[0].tolist()),
@@ -85,6 +98,7 @@ def draw(
     columns = (("original", 1), ("given", 1), ("one walker", DRAWS), ("32 walkers", DRAWS))
     framed(sheet, path, rows=("scratch", "block", "upper half"), columns=columns)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    return results
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ distance of hidden features, and by that of pixels. Precision is the share of da
 first 50. Writes results/cleaning.json; runs are kept in runs/.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ def close_pairs(features: np.ndarray, copy_of: np.ndarray) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
     found = damaged()
     x, labels, copy_of = found["x"], found["labels"], found["copy_of"]

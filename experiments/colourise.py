@@ -5,9 +5,11 @@
 
 For each channel that may be known: how many walkers stay effective, and how far draws of the other
 channels are from the true ones, in the order that begins with the known channel and in the first
-order, red, green, blue. Writes results/colourise.json, and docs/figures/emoji_colourised.png: the
-first test pictures whose green is known, with draws of seed 0, not chosen. About two minutes on a
-core.
+order, red, green, blue. Writes results/colourise.json, and docs/figures/emoji_colourised.png: test
+pictures whose green is known, evenly spaced because the file is in the order of its categories,
+with draws of seed 0, not chosen. About two minutes on a core.
+
+The committed figures are of the first test pictures, nearly all of them flags.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import description, write
+from common import description, spread, write
 from plots import framed
 from torch import Tensor
 
@@ -59,7 +61,8 @@ def main() -> None:
         "particles": PARTICLES,
         "known": {},
     }
-    few, given = x[: asked.images], classes[: asked.images]
+    places = spread(asked.images, len(x))
+    few, given = x[places], classes[places]
     for channel, colour in enumerate(COLOURS):
         known = (torch.arange(3) == channel).view(3, 1, 1)
         suited = best_order(model, known)
@@ -69,7 +72,8 @@ def main() -> None:
         }
         print(colour, results["known"][colour], flush=True)
     write("colourise", results)
-    picture(model, x[:SHOWN], classes[:SHOWN])
+    places = spread(SHOWN, len(x))
+    picture(model, x[places], classes[places])
 
 
 def measured(

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nextpixel import TrainConfig
 from nextpixel.checkpoint import load_trainable, read_card
 from nextpixel.inference.evaluation import evaluate_model
@@ -57,6 +60,11 @@ def evaluated(run: Path, data: str | None = None) -> dict[str, Any]:
 def worth(run: Path, images: int) -> dict[str, Any]:
     """How many bits the condition of a run saves, on so many images of the test split."""
     return _named(measure_condition(run, images=images).to_json())
+
+
+def spread(count: int, of: int) -> NDArray[np.int64]:
+    """Places of so many images, evenly spaced: files may be in the order of their classes."""
+    return np.linspace(0, of - 1, min(count, of)).round().astype(np.int64)
 
 
 def reproduced() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ From experiments/results/*-small.json, which `nextpixel reproduce` writes; to mn
 cifar10_small.png, beside them.
 """
 
+import argparse
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ from plots import Curve, validation_curves
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     for family in ("mnist", "cifar10"):
         runs = [run for run in reproduced() if re.fullmatch(f"{family}-.*-small", run["recipe"])]
         if not runs:
@@ -24,7 +26,7 @@ def main() -> None:
         validation_curves(
             curves,
             RESULTS / f"{family}_small.png",
-            x="minutes of training, one thread",
+            x="minutes of training, on one thread unless the legend says otherwise",
             y=f"validation, {runs[0]['unit']}",
             highest=1.4 * best,
         )
@@ -33,8 +35,9 @@ def main() -> None:
 def _curve(run: dict[str, Any]) -> Curve:
     steps, seconds, values = zip(*run["validations"], strict=True)
     minutes = [s / 60 for s in seconds]
+    threads = f", {run['threads']} threads" if run.get("threads", 1) > 1 else ""
     return Curve(
-        name=run["recipe"].removesuffix("-small").partition("-")[2],
+        name=run["recipe"].removesuffix("-small").partition("-")[2] + threads,
         x=minutes,
         values=values,
         selected=steps.index(run["best_step"]),

@@ -7,12 +7,15 @@ MODEL is a run folder or checkpoint of binary digits that was trained in eight o
     nextpixel train mnist_binarized.npz --from mnist --orders 8 --steps 7000 --learning-rate 0.002
 
 The figures are of 3,491 updates of that run, which was stopped, and 400 more from its averaged
-weights, at 0.0008 and down to zero. Completes the first 200 test digits, of which a half is known,
-and the first 40 without a block, in the order that `complete` chooses; and by one walker in raster
-order, which ignores what comes later. Compares -log
-p of the whole under the mixture of all orders. Writes experiments/results/eight_orders.json (nats
-per image) and docs/figures/eight_orders.png: for each mask four digits, what is given, and three
-draws of either kind; seed 0, not chosen.
+weights, at 0.0008 and down to zero. Completes 200 test digits, evenly spaced, of which a half is
+known, and 40 of them without a block, in the order that `complete` chooses; and by one walker in
+raster order, which ignores what comes later. Compares -log p of the whole under the mixture of all
+orders. Writes experiments/results/eight_orders.json (nats per image) and
+docs/figures/eight_orders.png: for each mask four digits, what is given, and three draws of either
+kind; seed 0, not chosen.
+
+The committed figures are of the first 200 test digits and the first 40. The file is in the order of
+its classes, so all of them are zeros.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import write
+from common import spread, write
 from plots import framed
 from torch import Tensor
 
@@ -70,7 +73,8 @@ def figures(model: ImageModel, x: Tensor, known: Tensor) -> tuple[dict[str, Any]
         "standard_error": standard_error(less.numpy()),
     }
     given = torch.where(known.expand(x.shape), x, 0)
-    shown = torch.cat([x[:, None], given[:, None], own.images, ignoring], dim=1)[:SHOWN]
+    shown = torch.cat([x[:, None], given[:, None], own.images, ignoring], dim=1)
+    shown = shown[torch.from_numpy(spread(SHOWN, len(x)))]
     return found, shown
 
 
@@ -85,7 +89,8 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load(asked.model)
     data = load_data(str(asked.data))
-    x = torch.from_numpy(np.asarray(data.test.batch(np.arange(asked.images)))).long()
+    places = spread(asked.images, len(data.test))
+    x = torch.from_numpy(np.asarray(data.test.batch(places))).long()
     members = order_scores(model, x)
     orders = {
         order.name: -float(nats)
@@ -102,8 +107,9 @@ def main() -> None:
     }
     rows, names = [], []
     for name, known in masks(asked.images, x.shape[3]).items():
-        few = x[:FEW] if known.ndim > 2 else x
-        found[name], shown = figures(model, few, known[: len(few)] if known.ndim > 2 else known)
+        few = spread(FEW, len(x)) if known.ndim > 2 else np.arange(len(x))
+        part = torch.from_numpy(few)
+        found[name], shown = figures(model, x[part], known[part] if known.ndim > 2 else known)
         print(name, json.dumps(found[name]), flush=True)
         # Originals, what is given and draws of one digit side by side, digits next to each other.
         rows.append(shown.flatten(0, 1))

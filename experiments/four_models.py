@@ -23,6 +23,7 @@ from nextpixel.training.metrics import read_metrics
 TRAINING = TrainConfig(
     epochs=1,
     batch_size=32,
+    optimizer="adamw",
     learning_rate=0.002,
     precision="bf16",
     evaluate_every=260,

@@ -12,6 +12,7 @@ Numbers that are not in a file say so:
 
     80.10<!-- published: arXiv 1611.05013, table 1 -->
     1.794<!-- unrecorded -->      measured once; no file has it
+    0.01<!-- chosen -->           a setting, a limit or an example; nothing was measured
 
 `check` recomputes all of them, and refuses a number with a decimal point that says nothing, unless
 the word before it shows that nothing was measured (`_CHOSEN`).
@@ -60,7 +61,7 @@ def check(text: str) -> Iterator[str]:
     prose = plain(text)
     for match in _MARK.finditer(prose):
         shown, percent, source = match[1].replace(",", "").replace("−", "-"), match[2], match[3]
-        if source.startswith(("published: ", "unrecorded")):
+        if source.startswith("published: ") or source in ("unrecorded", "chosen"):
             continue
         try:
             value = _value(source) * (100 if percent else 1)

@@ -6,6 +6,7 @@ Trains the demo's model in runs/optimisers-…, three seeds each, about half a m
 writes experiments/results/optimisers.json.
 """
 
+import argparse
 import dataclasses
 import statistics
 
@@ -19,6 +20,7 @@ SEEDS = (0, 1, 2)
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     found: dict[str, dict[str, dict[str, float]]] = {}
     for updates in UPDATES:
         for optimizer, rates in RATES.items():

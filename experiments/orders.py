@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from common import spread
 
 from nextpixel import TrainConfig, initial_state, train
 from nextpixel.data.splits import subset
@@ -30,7 +31,8 @@ def main() -> None:
     )
     start = start_from_checkpoint(asked.model, asked.data, {}, config, orders=asked.orders)
     data = replace(start.data, valid=subset(start.data.valid, np.arange(0)))
-    x = torch.from_numpy(start.data.test.batch(np.arange(asked.images))).long()
+    test = start.data.test
+    x = torch.from_numpy(test.batch(spread(asked.images, len(test)))).long()
 
     def report(after: int, model: torch.nn.Module) -> None:
         nats = -order_scores(model, x)

@@ -44,8 +44,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data")
-    source = parser.parse_args().data
-    checkpoint = Path("runs/faces-embedding.safetensors")
+    arrays = np.load(parser.parse_args().data)
+    Path("runs").mkdir(exist_ok=True)
+    checkpoint, source = Path("runs/faces-embedding.safetensors"), "runs/faces-known.npz"
+    known_people = ("train_images", "train_labels", "test_images", "test_labels")
+    np.savez(source, **{name: arrays[name] for name in known_people})
     if not checkpoint.exists():
         learn_embedding(
             source,
@@ -57,7 +60,6 @@ def main() -> None:
             held_out=0,
         )
     network = load_embedding(checkpoint)
-    arrays = np.load(source)
     new = torch.from_numpy(arrays["newpeople_images"].astype(np.int64)).movedim(3, 1)
     people = arrays["newpeople_labels"].astype(np.int64)
     vectors = embed(network, new)

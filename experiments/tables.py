@@ -13,6 +13,7 @@ A table stands between <!-- table NAME --> and <!-- end -->.
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,15 @@ PAGES = (
     ROOT / "docs" / "index.md",
     *sorted(
         page
-        for part in ("start", "guides", "concepts", "results")
+        for part in (
+            "start",
+            "guides",
+            "concepts",
+            "results",
+            "decisions",
+            "reference",
+            "notebooks",
+        )
         for page in (ROOT / "docs" / part).glob("*.md")
     ),
 )
@@ -103,7 +112,7 @@ def test_evaluations() -> str:
 def codec() -> str:
     """Sizes of pictures under this library's codec and others, and the times of both directions."""
     rows = []
-    for name in ("codec_mnist", "codec_patches", "codec_photographs"):
+    for name in ("codec_mnist", "codec_patches", "codec_photographs", "codec_kodim08"):
         found = results(name)
         if found is None:
             continue
@@ -222,6 +231,41 @@ def worth_of(what: str, worth: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def variational() -> str:
+    """A variational auto-encoder beside its decoder alone, see `experiments/variational.py`."""
+    r = results("variational")
+    if r is None:
+        return "`python experiments/variational.py` has not been run here yet."
+    rows = []
+    for name, found in r["models"].items():
+        exact = "exact" in found
+        rows.append(
+            [
+                name,
+                f"{found['parameters']:,}",
+                *(
+                    "–"
+                    if (figure := found.get(kind)) is None
+                    else f"{'' if exact or kind == 'code' else '≤ '}{figure['nats']:.2f}"
+                    f" ± {figure['standard_error']:.2f}"
+                    for kind in (
+                        "exact" if exact else "at most",
+                        "exact, every tenth" if exact else "at most, by importance, every tenth",
+                        "code",
+                    )
+                ),
+            ]
+        )
+    head = [
+        "",
+        "parameters",
+        "test nats",
+        f"every tenth, {r['importance_samples']} codes",
+        "the code costs",
+    ]
+    return table(head, rows)
+
+
 def class_conditional() -> str:
     r = results("class_conditional")
     if r is None:
@@ -277,6 +321,28 @@ def portraits() -> str:
             [f"guidance {guidance}: the nearest is their own person ({chance})", f"{nearest:.1%}"],
         ]
     return table(["", "faces, 32×32"], rows)
+
+
+def published_shapes() -> str:
+    """One change after another, see `experiments/published_shapes.py`."""
+    r = results("published_shapes")
+    if r is None:
+        return "Not finished yet."
+    rows = []
+    for family, found in r["families"].items():
+        for number, (name, row) in enumerate(found.items()):
+            nats = [seed["valid_nats_per_image"] for seed in row["seeds"].values()]
+            spread = f" ± {statistics.stdev(nats):.2f} ({len(nats)} seeds)" * (len(nats) > 1)
+            rows.append(
+                [
+                    f"`{family}`" if number == 0 else "",
+                    name if number == 0 else f"+ {name}",
+                    f"{row['parameters']:,}",
+                    f"{statistics.mean(nats):.2f}{spread}",
+                ]
+            )
+    head = ["family", "each row has all changes above it", "parameters", "validation, nats"]
+    return table(head, rows)
 
 
 def emoji() -> str:
@@ -358,6 +424,8 @@ def models() -> str:
         figures = f"{test['bits_per_dim']:.4f} bits/dim, {nats}"
         height, width = m["shape"]
         parameters = sum(p.numel() for p in load(name).parameters())
+        earlier = [f"{of['step']:,} of a model before" for of in m.get("ancestors", ())]
+        before = "".join(f", after {updates}" for updates in earlier)
         rows.append(
             [
                 f"`{name}`",
@@ -365,7 +433,7 @@ def models() -> str:
                 f"{height}×{width}×{m['config']['channels']}, {m['config']['levels']} levels",
                 f"{m['model']}, {parameters:,}",
                 f"{figures} ({test['images']:,} images)",
-                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates",
+                f"{trained['seconds'] / 60:.0f} minutes, {trained['step']:,} updates{before}",
                 m["data_terms"],
             ]
         )
@@ -495,23 +563,20 @@ def measured(r: dict[str, Any]) -> str:
 
 def steps() -> str:
     """Training of each family, see `benchmarks/training.py`."""
-    parts = []
-    for name in ("training_steps", "training_steps_one_thread"):
-        r = results(name)
-        if r is None:
-            continue
-        cases: dict[tuple[str, str, int], dict[str, str]] = {}
-        for row in r["rows"]:
-            case = row["images"], row["model"], row["batch"]
-            cases.setdefault(case, {})[row["variant"]] = f"{row['best']:.0f}"
-        variants = list(dict.fromkeys(row["variant"] for row in r["rows"]))
-        head = ["images per second", "images", "batch", *variants]
-        rows = [
-            [model, images, str(batch), *(found.get(variant, "–") for variant in variants)]
-            for (images, model, batch), found in cases.items()
-        ]
-        parts.append(f"{table(head, rows)}\n\n{measured(r)}")
-    return "\n\n".join(parts) or "Not measured yet."
+    r = results("training_steps")
+    if r is None:
+        return "Not measured yet."
+    cases: dict[tuple[str, str, int], dict[str, str]] = {}
+    for row in r["rows"]:
+        case = row["images"], row["model"], row["batch"]
+        cases.setdefault(case, {})[row["variant"]] = f"{row['best']:.0f}"
+    variants = list(dict.fromkeys(row["variant"] for row in r["rows"]))
+    rows = [
+        [model, images, str(batch), *(found.get(variant, "–") for variant in variants)]
+        for (images, model, batch), found in cases.items()
+    ]
+    head = ["images per second", "images", "batch", *variants]
+    return f"{table(head, rows)}\n\n{measured(r)}"
 
 
 _PROFILED = {
@@ -690,8 +755,10 @@ TABLES: dict[str, Callable[[], str]] = {
         study,
         four_models,
         autoencoder,
+        variational,
         class_conditional,
         portraits,
+        published_shapes,
         other_kinds,
         emoji,
         models,

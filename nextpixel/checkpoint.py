@@ -199,7 +199,7 @@ def _resolve(path_or_name: str | Path) -> Path:
     if path.is_dir():
         if not (path / BEST).exists():
             found = f"; give {path / WEIGHTS}" if (path / WEIGHTS).is_file() else ""
-            run = "; give the folder of a run that has been evaluated once, or a checkpoint"
+            run = "; give the folder of a run that has saved its first weights, or a checkpoint"
             raise CheckpointError(f"{path} holds no {BEST}{found or run}")
         return path / BEST
     if (kind := kind_of(path)) is not None:

@@ -1,20 +1,22 @@
 """Damaged and forged archives, in a process of its own: `fuzz_archives.py CASES SEED`.
 
-Half of them are damaged anywhere; in the others a block, a name or a note is damaged, and all
-checksums are made again, as by somebody who means harm. Each archive is listed, verified and
-restored, with a model from elsewhere or the one inside. A picture is restored as it was, or there
-is one sentence, within its seconds. The process prints what came of the cases, and the most memory
-that it took.
+Half of them are damaged anywhere; in the others a block, a name, a note, the index, the header or
+the model is, and all checksums are made again, as by somebody who means harm. Each archive is
+listed, verified and restored, with a model from elsewhere or the one inside. A picture is restored
+as it was, or there is one sentence, within its seconds. The process prints what came of the cases,
+and the most memory that it took.
 """
 
 import io
 import json
 import random
+import struct
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from nextpixel import GatedPixelCNN
 from nextpixel.codec.archive import compress_files
-from nextpixel.codec.container import CODED, MODEL, Reader, Writer
+from nextpixel.codec.container import CODED, MODEL, Header, Reader, Writer
 from nextpixel.codec.entries import Entry
 from nextpixel.codec.errors import CodecError
+from nextpixel.codec.fields import Fields, varint
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig
@@ -107,9 +110,15 @@ def edited(moment: random.Random, text: str) -> str:
 def forged(moment: random.Random, whole: Whole) -> tuple[bytes, bool]:
     """With checksums that are right, and whether pictures must still be what they were."""
     which, exact = moment.randrange(len(whole.blocks)), True
-    file = io.BytesIO()
-    writer = Writer(file, whole.reader.header)
-    how = moment.choice(("body", "body", "body", "name", "note", "kind", "model"))
+    file, header = io.BytesIO(), whole.reader.header
+    how = moment.choice(
+        ("body", "body", "body", "name", "note", "kind", "model", "index", "header")
+    )
+    if how == "index":
+        return _with_index(moment, whole.data), False
+    if how == "header":
+        header = _another(moment, header)
+    writer = Writer(file, header)
     if how == "model":
         which = len(whole.blocks) - 1
     for number, (kind, body) in enumerate(whole.blocks):
@@ -117,8 +126,8 @@ def forged(moment: random.Random, whole: Whole) -> tuple[bytes, bool]:
         if number == which:
             if how in ("body", "model"):
                 exact = kind in (CODED, MODEL)
-                if kind == MODEL and moment.random() < 0.5:
-                    body = _with_config(moment, body)
+                if kind == MODEL and moment.random() < 0.6:
+                    body = moment.choice((_with_config, _with_shape))(moment, body)
                 else:
                     body = damaged(moment, body) if body else body
             elif how == "kind":
@@ -134,6 +143,41 @@ def forged(moment: random.Random, whole: Whole) -> tuple[bytes, bool]:
         writer.add(kind, body, entries)
     writer.finish()
     return file.getvalue(), exact
+
+
+def _with_index(moment: random.Random, data: bytes) -> bytes:
+    """With an index that is damaged, and whose checksum is right."""
+    start, end = struct.unpack("<Q4s", data[-12:])
+    fields = Fields(data[start:-16])
+    kind, body = fields.varint(), damaged(moment, fields.bytes(fields.varint()))
+    block = varint(kind) + varint(len(body)) + body
+    return data[:start] + block + struct.pack("<IQ4s", zlib.crc32(block), start, end)
+
+
+def _another(moment: random.Random, header: Header) -> Header:
+    """Of another model, or of other images."""
+    number = moment.choice([value for value in HUGE if 0 <= value < 2**63])
+    return moment.choice(
+        (
+            replace(header, fingerprint=damaged(moment, header.fingerprint).ljust(16, b"\0")),
+            replace(header, channels=number),
+            replace(header, levels=number),
+            replace(header, model=moment.choice(["/dev/zero", "/", "nextpixel:mnist", *NAMES])),
+        )
+    )
+
+
+def _with_shape(moment: random.Random, body: bytes) -> bytes:
+    """The model with a first tensor of other dimensions or places."""
+    fields = Fields(body)
+    fields.text(), fields.varint(), fields.text()
+    start = fields.at
+    axes = fields.varint()
+    sizes = [fields.varint() for _ in range(axes + 1)]
+    numbers = [*(value for value in HUGE if 0 <= value < 2**63), 16, 17, 2**62]
+    for _ in range(moment.randint(1, 3)):
+        sizes[moment.randrange(axes + 1)] = moment.choice(numbers)
+    return body[:start] + b"".join(map(varint, (axes, *sizes))) + body[fields.at :]
 
 
 def _with_config(moment: random.Random, body: bytes) -> bytes:

@@ -70,7 +70,8 @@ def read(data: bytes) -> Archive:
     (index_at,) = struct.unpack("<Q", data[-12:-4])
     assert data[-4:] == bytes.fromhex("6E 70 78 0A")
     kind, body = block(data[index_at:-12])
-    assert kind == 0
+    assert kind in (0, 5)
+    numbered = kind == 5
     index = Bytes(body)
     count = index.number()
     lengths = [index.number() for _ in range(count)]
@@ -83,8 +84,8 @@ def read(data: bytes) -> Archive:
             name = following(name)
     assert not index.rest()
     blocks, at = [], start.at
-    for length in lengths:
-        blocks.append(block(data[at : at + length]))
+    for number, length in enumerate(lengths):
+        blocks.append(block(data[at : at + length], number if numbered else 0))
         at += length
     assert at == index_at
     each = iter(entries)
@@ -98,10 +99,10 @@ def read(data: bytes) -> Archive:
     )
 
 
-def block(data: bytes) -> tuple[int, bytes]:
+def block(data: bytes, number: int = 0) -> tuple[int, bytes]:
     fields = Bytes(data)
     kind, body = fields.number(), fields.take(fields.number())
-    assert fields.rest() == struct.pack("<I", zlib.crc32(data[:-4]))
+    assert fields.rest() == struct.pack("<I", zlib.crc32(data[:-4], number))
     return kind, body
 
 

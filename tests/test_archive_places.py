@@ -15,8 +15,11 @@ from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
 from nextpixel.codec.archive import compress_files
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.restore import decompress_files
+from nextpixel.codec.restore import decompress_files, has_model, list_archive
+from nextpixel.errors import UsageError
+from nextpixel.files.locking import one_process
 from nextpixel.files.replacing import check_writable
+from nextpixel.inference.archives import compress_pictures
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import CompressConfig, DecompressConfig
 
@@ -140,6 +143,11 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(
         compress_files(model, [folder], link)
     compress_files(model, [folder], link, REPLACE)
     assert (tmp_path / "target").read_bytes() == b"mine" and not link.is_symlink()
+    for place in ("/dev/null", tmp_path):  # /dev/stdout is such a link
+        (link := tmp_path / f"{len(str(place))}.npx").symlink_to(place)
+        with pytest.raises(UsageError, match="is a (device|folder), not a regular file"):
+            compress_files(model, [folder], link, REPLACE)
+        assert link.is_symlink()
 
 
 def test_what_is_read_is_not_replaced(model: ImageModel, folder: Path, tmp_path: Path) -> None:
@@ -155,12 +163,77 @@ def test_what_is_read_is_not_replaced(model: ImageModel, folder: Path, tmp_path:
     assert everything(tmp_path) == before | {"0.png": archive.read_bytes()}
 
 
+def test_what_appears_meanwhile_is_not_replaced(
+    model: ImageModel, folder: Path, tmp_path: Path
+) -> None:
+    archive, out = tmp_path / "a.npx", tmp_path / "out"
+    before = everything(tmp_path)
+    with pytest.raises(CodecError, match=r"a\.npx exists"):
+        compress_files(model, [folder], archive, progress=lambda *_: write(archive))
+    assert everything(tmp_path) == before | {"a.npx": b"mine"}
+    compress_files(model, [folder], archive, CompressConfig(overwrite=True, together=1))
+    with pytest.raises(CodecError, match=r"2\.png exists"):
+        decompress_files(model, archive, out, progress=lambda *_: write(out / "2.png"))
+    assert everything(out).keys() == {"0.png", "2.png"} | {"1.png"}
+    assert (out / "2.png").read_bytes() == b"mine"
+    (out / "1.png").unlink()
+    (out / "1.png").mkdir()
+    with pytest.raises(CodecError, match=r"1\.png is a folder"):
+        decompress_files(model, archive, out, DecompressConfig(overwrite=True))
+    assert (out / "2.png").read_bytes() == b"mine"  # seen before anything is written
+
+
+def write(path: Path) -> None:
+    path.write_bytes(b"mine")
+
+
+def test_one_process_writes_an_archive_and_removes_what_a_killed_one_left(
+    model: ImageModel, folder: Path, tmp_path: Path
+) -> None:
+    save(model, checkpoint := tmp_path / "m.safetensors")
+    archive, killed = tmp_path / "a.npx", ".nextpixel-4000000-1-x.tmp"
+    for name in ("a.npx", "b.npx"):
+        (tmp_path / f".{name}{killed}").mkdir()
+    with one_process(archive), pytest.raises(UsageError, match="in use by process"):
+        compress_pictures(checkpoint, [folder], archive)
+    compress_pictures(checkpoint, [folder], archive)
+    assert {p.name for p in tmp_path.glob(".*")} == {f".b.npx{killed}"}
+
+
 def test_a_pipe_is_not_waited_for(model: ImageModel, folder: Path, tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe.png")
     packed = compress_files(model, [folder], tmp_path / "a.npx")
     assert packed.left_out == [str(folder / "pipe.png")]
     with pytest.raises(CodecError, match="not a regular file"):
         compress_files(model, [folder / "pipe.png"], tmp_path / "b.npx")
+    for read in (
+        list_archive,
+        has_model,
+        lambda path: decompress_files(model, path, tmp_path / "x"),
+    ):
+        with pytest.raises(CodecError, match="is a FIFO, not a regular file; give an archive"):
+            read(folder / "pipe.png")  # type: ignore[operator]
+
+
+def test_pictures_that_are_not_in_the_archive_are_named(
+    model: ImageModel, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "real").mkdir()
+    (folder / "real" / "3.png").write_bytes((folder / "0.png").read_bytes())
+    (folder / "again").symlink_to(folder / "real")  # its pictures are those of again, once
+    for name in (".hidden.png", ".deep/4.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"a picture")
+    (folder / "same.png").symlink_to(folder / "0.png")
+    (folder / "gone.png").symlink_to(folder / "nowhere")
+    (folder / ".state").touch()
+    packed = compress_files(model, [folder], tmp_path / "a.npx")
+    assert packed.left_out == [str(folder / "gone.png")]
+    found = {str(Path(path).relative_to(folder)) for path in packed.passed_over}
+    assert found == {".hidden.png", ".deep/4.png", "same.png", "real/3.png"}
+    assert {entry.name for entry in list_archive(tmp_path / "a.npx")} == {
+        *("0.png", "1.png", "2.png", "again/3.png")
+    }
 
 
 def test_names_that_some_system_takes_for_one(

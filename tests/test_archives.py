@@ -18,13 +18,14 @@ from nextpixel.checkpoint import save
 from nextpixel.cli.app import main
 from nextpixel.codec.archive import Packed, compress_files
 from nextpixel.codec.chunks import png_parts
-from nextpixel.codec.compress import Coder, compress, unpack_values
-from nextpixel.codec.container import FILE, Writer
+from nextpixel.codec.compress import Coder, compress, decompress, unpack_values
+from nextpixel.codec.container import FILE, Header, Reader, Writer
 from nextpixel.codec.entries import Entry, check_name, pack_entries, unpack_entries
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.fields import Fields, text, varint
 from nextpixel.codec.pictures import read_picture
 from nextpixel.codec.restore import decompress_files, list_archive, verify_archive
+from nextpixel.codec.stored_model import unpack_model
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.errors import UsageError
 from nextpixel.inference.archives import decompress_pictures, verify_pictures
@@ -211,6 +212,30 @@ def test_a_picture_is_restored_without_the_others(model: ImageModel, tmp_path: P
     ]
 
 
+def test_blocks_that_change_places_are_damage(tmp_path: Path) -> None:
+    def archive(*bodies: bytes) -> bytes:
+        writer = Writer(file := io.BytesIO(), Header(bytes(16), 1, 2))
+        for body in bodies:
+            writer.add(FILE, body, [Entry(body.decode())])
+        writer.finish()
+        return file.getvalue()
+
+    data, block = archive(b"a", b"b", b"c"), len(b"\3\1a") + 4
+    start = data.index(b"\3\1a")
+    first, second = data[start : start + block], data[start + block : start + 2 * block]
+    swapped = Reader(io.BytesIO(data.replace(first + second, second + first)))
+    assert swapped.block(2) == (FILE, b"c")
+    for number in range(2):
+        with pytest.raises(CodecError, match="damaged"):
+            swapped.block(number)
+    old, at = data[:start], struct.unpack("<Q", data[-12:-4])[0]
+    for part in (first, second, data[start + 2 * block : at], b"\0" + data[at + 1 : -12]):
+        old += part[:-4] + struct.pack("<I", zlib.crc32(part[:-4]))
+    assert Reader(io.BytesIO(old + data[-12:])).block(1) == (FILE, b"b")
+    for body in (b"a", b"b"):  # alone, a block is what it was before there were numbers
+        assert first[:2] + body + struct.pack("<I", zlib.crc32(first[:2] + body)) in archive(body)
+
+
 def test_nothing_is_replaced_unasked(model: ImageModel, tmp_path: Path) -> None:
     one, archive = picture(tmp_path / "1.png"), tmp_path / "a.npx"
     compress_files(model, [one], archive)
@@ -226,7 +251,7 @@ def test_nothing_is_replaced_unasked(model: ImageModel, tmp_path: Path) -> None:
     with pytest.raises(CodecError, match=r"1\.png is a picture and a folder"):
         compress_files(model, [one, tmp_path / "folder"], tmp_path / "b.npx")
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(CodecError, match=r"bad\.png is no picture that can be read \(unknown"):
+    with pytest.raises(CodecError, match=r"bad\.png cannot be read as a picture \(unknown"):
         compress_files(model, [one, tmp_path / "bad.png"], archive, CompressConfig(overwrite=True))
     assert archive.read_bytes() == before and not (tmp_path / "b.npx").exists()
     compress_files(model, [one], archive, CompressConfig(overwrite=True))
@@ -292,7 +317,7 @@ def test_the_commands(
     main(["compress", str(source), "--model", str(checkpoint), "-o", str(archive)])
     said = capsys.readouterr().out
     assert "10 pictures, " in said and "bits/dim" in said and "as PNG" in said
-    assert "left out, no pictures:" in said and "a file of the format JPEG: lossy.jpg" in said
+    assert "left out, not pictures:" in said and "the format is JPEG: lossy.jpg" in said
     main(["decompress", str(archive), "-o", str(tmp_path / "out")])
     main(["archive", "verify", str(archive)])
     main(["archive", "list", str(archive), "--json"])
@@ -352,6 +377,7 @@ def forged(coder: Coder, *files: tuple[list[str], str]) -> bytes:
         [(["a"], ""), (["a/b"], "")],
         [(["\u00e9"], ""), (["e\u0301"], "")],
         [(["a"], '{"dpi":[1]}')],
+        [(["a"], '{"alpha":1e400}')],
         [(["a"], "[" * 5000)],
         [(["é" * 200], "")],
         [(["conin$"], "")],
@@ -446,6 +472,71 @@ def test_no_folder_is_made_behind_a_link_of_another_user(
     with pytest.raises(UsageError, match="a link that another user made"):
         decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
     assert not list((tmp_path / "theirs").iterdir())
+
+
+def test_a_tensor_of_too_many_rows_is_damage() -> None:
+    """Without elements, and more of them than numpy can count."""
+    shape = b"".join(map(varint, (3, 0, 2**62, 2**62)))
+    body = text('{"model":"GatedPixelCNN","config":{}}') + b"\1" + text("w") + shape + b"\x11\0"
+    with pytest.raises(CodecError, match="the model in the compressed data is damaged"):
+        unpack_model(body, Path("a.npx"))
+
+
+def test_metadata_and_kept_files_take_no_memory_of_their_own(
+    model: ImageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nextpixel.codec.archive._MOST_PENDING", 5000)
+    written: list[int] = []
+    for k in range(8):  # each takes 2 kB, and 64 make a block
+        info = PngInfo()
+        info.add(b"prVt", bytes(1000))
+        picture(tmp_path / "in" / f"{k}.png", (10, 90), pnginfo=info)
+    (tmp_path / "in" / "z.tif").write_bytes(bytes(9000))
+    archive = tmp_path / "a.npx"
+    compress_files(
+        model, [tmp_path / "in"], archive, progress=lambda done, *_: written.append(done)
+    )
+    assert written[:4] == [0, 2, 2, 4]
+    with archive.open("rb") as file:
+        reader = Reader(file)
+        every = [reader.block(number) for number in range(len(reader.entries))]
+        monkeypatch.setattr("nextpixel.codec.container._PART", 7)
+        for number, (kind, body) in enumerate(every):
+            assert reader.block(number, most=5) == (kind, body[:5])
+    data = bytearray(archive.read_bytes())
+    data[data.index(bytes(9000)) + 8999] = 1
+    archive.write_bytes(data)
+    with pytest.raises(CodecError, match="damaged"):
+        list_archive(archive)
+
+
+def test_a_picture_whose_texts_pillow_refuses_is_kept(model: ImageModel, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("Workflow", "x" * 2_000_000, zip=True)
+    source = picture(tmp_path / "1.png", pnginfo=info)
+    compress_files(model, [source], tmp_path / "a.npx")
+    (found,) = decompress_files(model, tmp_path / "a.npx", tmp_path / "out")
+    assert found.read_bytes() == source.read_bytes()
+    source.write_bytes(source.read_bytes()[:-20])
+    with pytest.raises(CodecError, match="cannot be read as a picture"):
+        compress_files(model, [source], tmp_path / "b.npx")
+
+
+def test_a_picture_of_many_pixels_is_kept_without_a_warning(
+    model: ImageModel, tmp_path: Path
+) -> None:
+    large = png(struct.pack(">IIBBBBB", 12_000, 9_000, 8, 0, 0, 0, 0), b"")
+    (tmp_path / "1.png").write_bytes(large)
+    assert compress_files(model, [tmp_path / "1.png"], tmp_path / "a.npx").kept
+
+
+def test_images_are_restored_from_an_archive_with_its_model(
+    model: ImageModel, tmp_path: Path
+) -> None:
+    source = picture(tmp_path / "1.png")
+    compress_files(model, [source], tmp_path / "a.npx", CompressConfig(include_model=True))
+    x = decompress(model, (tmp_path / "a.npx").read_bytes())
+    assert np.array_equal(x[0, 0].numpy(), np.asarray(Image.open(source)))
 
 
 def test_a_forged_class_is_damage() -> None:

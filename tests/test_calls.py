@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 import random
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from nextpixel import (
 )
 from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
 from nextpixel.autoencoding import lower_bound, reconstruct
+from nextpixel.codec.compress import compress, decompress
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.layers import constants
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
@@ -325,8 +327,10 @@ def test_what_is_computed_from_shapes_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("name", ["gated-orders", "diagonal", "multi-scale"])
-def test_the_default_device_is_the_callers_own_matter(name: str) -> None:
-    """Scores, samples and completions are made where the model is, whatever the default device."""
+def test_the_default_device_is_the_callers_own_matter(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is made where the model is, whatever the default device."""
     model = build(name)
     x, given = images(model, 2, (4, 3)), conditions(model, 2, (4, 3))
     known = torch.arange(3).expand(4, 3) == 1
@@ -337,9 +341,11 @@ def test_the_default_device_is_the_callers_own_matter(name: str) -> None:
             score(model, x, given),
             sample(model, 2, (4, 3), condition=given, generator=one),
             complete(model, x, known, condition=given, generator=other),
+            decompress(model, compress(model, x, given)),
         ]
 
     before = found()
+    monkeypatch.setattr(constants, "_KEPT", OrderedDict())
     with torch.device("meta"):
         after = found()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -642,7 +642,7 @@ def test_mistakes_with_a_run(
     assert "is not a class of this model; use all, none, or one of 0, 1" in fails(
         ["sample", digits_run, "--class", "x"], capsys
     )
-    assert "use .png, .npy, the name of a folder" in fails(
+    assert "give .png, .npy or the name of a folder" in fails(
         ["sample", digits_run, "--n", "1", "--out", "x.tiff"], capsys
     )
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "mask.png")

@@ -374,6 +374,7 @@ def test_auto_encoders(
         (["--model", "convolutional-autoencoder", "--layers", "3"], "--layers does not apply"),
         (["--ignore-labels", "--conditional"], "no classes, vectors, captions or maps"),
         (["--ignore-labels", "--condition-dropout", "0.1"], "needs a conditional model"),
+        (["--condition-noise", "0.1"], "needs a model that is conditioned on vectors"),
         (["--vectors", "nowhere.npy"], "there is no such file"),
         (["--value-features", "2", "--resize", "average"], "--resize average averages values"),
         (["--kind", "codes", "--resize", "average"], "--resize average averages values"),

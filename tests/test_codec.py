@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import nextpixel
 from nextpixel import GatedPixelCNN, PixelCNN
@@ -23,7 +24,7 @@ from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import Dyadic, exact, fingerprint
 from nextpixel.codec.frequencies import cumulative, every_cumulative, frequencies
 from nextpixel.codec.streams import decode_images, encode_images
-from nextpixel.conditions.values import Values, broadcast, index
+from nextpixel.conditions.values import Values, broadcast, index, unknown
 from nextpixel.errors import UsageError
 from nextpixel.layers.heads import LogisticMixture
 from nextpixel.models.core import ImageModel
@@ -172,6 +173,10 @@ def _hooked(model: ImageModel) -> None:
     model.blocks[1].out.register_forward_hook(lambda *_: None)  # type: ignore[index, union-attr]
 
 
+def _pruned(model: ImageModel) -> None:
+    prune.l1_unstructured(model.blocks[1].out, "weight", 0.5)  # type: ignore[index, union-attr, no-untyped-call]
+
+
 def _foreign(model: ImageModel) -> None:
     class Mine(nn.ReLU):
         pass
@@ -193,6 +198,7 @@ def _unscaled(model: ImageModel) -> None:
     [
         (_scaled, r"layer blocks\.1\.out add up to [\d,.]+, and exact sums .* up to 512"),
         (_hooked, r"blocks\.1\.out has a hook"),
+        (_pruned, r"blocks\.1\.out has a hook"),
         (_foreign, r"blocks\.3 is of the class Mine"),
         (_damaged, r"blocks\.1\.out\.weight of the model is not finite"),
         (_unscaled, r"encoder\.factor of the model is not finite"),
@@ -398,6 +404,14 @@ def test_images_and_their_conditions_are_restored(name: str) -> None:
     assert data == compress(model, x, condition, together=2)
     with pytest.raises(CodecError, match="another model"):
         decompress(build("gated"), data)
+    nothing = None if name == "autoencoder" else unknown(model.conditions, 5, size)
+    data = compress(model, x, nothing)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = None if name == "autoencoder" else unknown(model.conditions, 5, size)
+        assert compress(model, x, again) == data
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 GOLDEN = {

@@ -787,6 +787,12 @@ def test_hugging_face_data_sets(tmp_path: Path, quiet_datasets: Any) -> None:
     quiet_datasets.Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "broken")
     with pytest.raises(DataError, match="train picture 2: cannot be read as a picture"):
         load_data(tmp_path / "broken")
+    files = [{"bytes": row["picture"]["bytes"]} for row in broken]
+    for name, column in (("structs", files), ("bytes", [row["bytes"] for row in files])):
+        plain = quiet_datasets.Dataset.from_dict({"image": column, "label": list("abbaba")})
+        (tmp_path / name).mkdir()
+        plain.to_parquet(tmp_path / name / "train.parquet")  # as other programs write them
+        assert len(load_data(tmp_path / name, Preparation(test=0, validation=0)).train) == 6
     quiet_datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "text")
     with pytest.raises(DataError, match="has the columns text, but none holds pictures"):
         load_data(tmp_path / "text")

@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nextpixel import load_data
+from nextpixel import load_data, train_model
 from nextpixel.cli.app import _NAMES, app, main
+from nextpixel.codec.restore import archive_model
 from nextpixel.data.again import load_again
+from nextpixel.data.lettering import font, legible
 from nextpixel.data.splits import Split
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
@@ -137,3 +139,82 @@ def test_an_archive_that_saves_nothing_says_so(
     out = str(tmp_path / "a.npx")
     main(["compress", str(tmp_path / "x.png"), "--model", "mnist", "--out", out])
     assert "coded none of the pictures" in capsys.readouterr().out
+
+
+def test_the_sheet_of_a_run_is_nobodys_picture(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "p")
+    shape = Image.new("RGB", (50, 40))
+    shape.save(folder / "preview.png")
+    assert len(load_data(str(folder), Preparation(ragged=True, test=0, validation=0)).train) == 11
+    (folder / "run.json").write_text("{}")
+    assert len(load_data(str(folder), Preparation(test=0, validation=0)).train) == 10
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    shape.save(run / "preview.png")
+    with pytest.raises(UsageError, match=r"is the folder of a run.*resume=.*start_from="):
+        load_data(str(run))
+    with pytest.raises(UsageError, match="holds a run already"):  # before the data are read
+        train_model(str(tmp_path / "nowhere"), out=run)
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "single image"), (3, "3 images are too few")])
+def test_images_too_few_to_divide_are_named_and_a_short_run_is_no_success(
+    count: int, words: str, tmp_path: Path
+) -> None:
+    x = np.arange(count * 16, dtype=np.uint8).reshape(count, 4, 4)
+    small = {"network": {"features": 2, "layers": 1}}
+    found = train_model(x, small, {"steps": 1}, out=tmp_path / "run")
+    assert any(words in note for note in found.data.notes)
+    assert found.bits_per_dim is None and not found.usable
+    assert "only 1 update" in found.warnings[0]
+
+
+def test_many_levels_and_large_pictures_come_with_advice(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:4, :4]
+    x = (200 * (rows + columns) + np.arange(3)[:, None, None]).astype(np.uint16)
+    small = {"network": {"features": 2, "layers": 1}}
+    options = Preparation(from_levels=4096, test=0, validation=0)
+    found = train_model(x, small, {"steps": 1}, preparation=options, out=tmp_path / "run")
+    assert any("‹head=logistic›" in note for note in found.data.notes)
+    for side, advised in ((127, False), (128, True)):
+        Image.new("RGB", (side, side)).save(tmp_path / "large.png")
+        data = load_data(str(tmp_path / "large.png"), Preparation(size="auto"))
+        assert any("‹crop=32›" in note for note in data.notes) == advised
+
+
+def test_the_model_of_an_archive_is_chosen_by_bits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("1", (20, 20)).save(tmp_path / "bits.png")
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "colours.png")
+    main(["compress", str(tmp_path), "-o", str(archive := tmp_path / "a.npx")])
+    assert archive_model(archive) == "nextpixel:photographs"
+    assert (
+        "the pixels are black and white, and the model's RGB: bits.png" in capsys.readouterr().out
+    )
+
+
+def test_only_some_images_were_taken_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.zeros((10, 4, 4), np.uint8)
+    options = Preparation(from_levels=2, test=0, validation=0)
+    small = {"network": {"features": 2, "layers": 1}}
+    run = train_model(x, small, {"steps": 1}, preparation=options, out=tmp_path / "run").folder
+    np.save(tmp_path / "x.npy", x)
+    words = ["complete", str(run), "--data", str(tmp_path / "x.npy"), "--draws", "1"]
+    main([*words, "--out", str(tmp_path / "c.png")])
+    assert "8 of the 10 images were taken: give --n 10 for all" in capsys.readouterr().out
+    main([*words, "--out", str(tmp_path / "c.png"), "--n", "3"])
+    assert "images were taken" not in capsys.readouterr().out
+    main(["info", str(run)])
+    assert "captions" not in (said := capsys.readouterr().out) and "images = " in said
+
+
+def test_names_are_written_in_letters_that_the_font_has() -> None:
+    unknown = bytes(font(12).getmask("\uffff"))
+    shown = legible("Hündchen, Straße, 鱼, O’Brien – “co”")
+    assert unknown == bytes(font(12).getmask("ü"))  # else accents may stay
+    assert not [letter for letter in shown if bytes(font(12).getmask(letter)) == unknown]

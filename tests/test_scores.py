@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from nextpixel import GatedPixelCNN, anomaly_map, class_log_probabilities, save
+from nextpixel.analysis.calibration import calibrate, load_calibration, save_calibration
 from nextpixel.analysis.drift import two_samples
 from nextpixel.checkpoint import ModelCard
 from nextpixel.cli.app import main
@@ -147,7 +148,7 @@ def test_a_value_that_the_model_does_not_know_costs_one_row_of_an_array(
 def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    normal = np.random.default_rng(0).integers(1, 3, (90, 1, 6, 6), dtype=np.uint8)
+    normal = np.random.default_rng(0).integers(1, 3, (110, 1, 6, 6), dtype=np.uint8)
     strange = np.tile(np.uint8([[0, 3], [3, 0]]), (3, 3))[None, None]
     for name, x in (("normal", normal), ("strange", np.concatenate([normal[:4], strange]))):
         np.save(tmp_path / f"{name}.npy", (x * 64 + 32)[:, 0])
@@ -156,7 +157,7 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     fit = ["--fit", "--normal", str(tmp_path / "normal.npy")]
     for rate, more, sentence in (
         ("0.05", [], "give --fit"),
-        ("0.01", fit, "needs 199 normal pictures that were not trained on, but there are 45"),
+        ("0.01", fit, "needs 249 normal pictures that were not trained on, but there are 55"),
     ):
         with pytest.raises(SystemExit) as stop:
             main([*tokens, rate, *more])
@@ -169,9 +170,19 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     rows = table(tmp_path / "scores.csv")
     assert rows[0]["name"] == "4" and rows[0]["alarm"] == "yes"
     for row in rows:
-        p = min(1.0, 2 * min(float(row["p_anomaly"]), float(row["p_typicality"])))
+        shares = {"p_anomaly": 0.4, "p_typicality": 0.4, "p_likely": 0.2}
+        p = min(1.0, *(float(row[name]) / share for name, share in shares.items()))
         assert float(row["p_value"]) == pytest.approx(p)
         assert row["alarm"] == ("yes" if p <= 0.05 else "no")
+    # The likelier, the stranger: the other side of what the anomaly score looks at.
+    likely = [float(row["p_likely"]) for row in sorted(rows, key=lambda r: float(r["nats"]))]
+    assert likely == sorted(likely) and likely[0] < 0.5 < likely[-1]
+    place = model.with_suffix(".normal") / "calibration.safetensors"
+    known = load_calibration(place).scores
+    save_calibration(calibrate({k: v for k, v in known.items() if k != "likely"}), place)
+    with pytest.raises(UsageError, match="lacks the scores.*likely.*fit again"):
+        score_images(model, ScoreRequest(out=tmp_path / "old.csv"), data=DataRequest())
+    save_calibration(calibrate(known), place)
     main([*tokens[:2], "--model", str(model), "--against", str(tmp_path / "normal.npy")])
     assert "p = 0.0" not in capsys.readouterr().out  # four of five are drawn from the other
 

@@ -284,6 +284,14 @@ def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
     assert np.array_equal(scores["z"] > limit, known.alarms({"z": scores["z"]}, 0.1))
     both = np.minimum(known.p_values("z", scores["z"]), known.p_values("far", scores["far"]))
     assert np.array_equal(known.combined(scores), np.minimum(1, 2 * both))
+    # With shares each column raises alarms at its own part of the rate, and at no more.
+    shares, alarms = {"z": 0.75, "far": 0.25}, known.alarms(scores, 0.2, {"z": 0.75, "far": 0.25})
+    parts = [known.p_values(name, scores[name]) <= 0.2 * part for name, part in shares.items()]
+    assert np.array_equal(alarms, parts[0] | parts[1]) and parts[0].sum() != parts[1].sum()
+    with pytest.raises(UsageError, match="add up to 1"):
+        known.combined(scores, {"z": 0.75, "far": 0.5})
+    with pytest.raises(UsageError, match="must name the columns z, far"):
+        known.combined(scores, {"z": 1.0})
     assert known.quantiles("z", [math.inf, -math.inf]).tolist() == [1, 0]
     save_calibration(known, tmp_path / "c.safetensors")
     again = load_calibration(tmp_path / "c.safetensors")
@@ -297,7 +305,7 @@ def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
     known = calibrate({"z": np.arange(50.0)})
-    assert (images_needed(0.01), images_needed(0.01, 2), images_needed(0.02)) == (99, 199, 49)
+    assert (images_needed(0.01), images_needed(0.01, 0.5), images_needed(0.02)) == (99, 199, 49)
     for call, match in (
         (lambda: known.threshold("z", 0.01), "at least 99"),
         (lambda: known.alarms({"z": [1.0]}, 0.0), "between 0 and 1"),

@@ -128,8 +128,24 @@ RANDOM: dict[str, tuple[dict[str, Any], Callable[[Tensor, list[Tensor], int], ob
         {"condition_dropout": 0.4},
         lambda x, values, seed: tuple((values[0] < 0).tolist()),
     ),
+    "noise": ({"condition_noise": 0.5}, lambda x, values, seed: tuple(values[1][:, 0].tolist())),
     "dropout": ({}, lambda x, _, seed: seed),
 }
+
+
+def test_noise_has_the_asked_deviation_in_deviations_of_each_entry() -> None:
+    plain, noisy = (batches_of(steps=60, condition_noise=noise) for noise in (0.0, 0.5))
+    differences = []
+    for (x, (labels, vectors, maps), _), (same, (*others, last), _) in zip(
+        plain, noisy, strict=True
+    ):
+        assert torch.equal(x, same) and torch.equal(labels, others[0]) and torch.equal(maps, last)
+        differences.append(others[1] - vectors)
+    deviations = telling_data().train.vectors.std(axis=0)
+    seen = torch.cat(differences) / torch.from_numpy(deviations)
+    assert len(seen) > 300
+    torch.testing.assert_close(seen.mean(dim=0), torch.zeros(2), atol=0.1, rtol=0)
+    torch.testing.assert_close(seen.std(dim=0), torch.full((2,), 0.5), atol=0.08, rtol=0)
 
 
 @pytest.mark.parametrize("kind", RANDOM)
@@ -219,7 +235,7 @@ def logistic_model() -> ImageModel:
         kernel_size=3,
         head="logistic",
         dropout=0.1,
-        condition=ClassCondition(3),
+        condition=(ClassCondition(3), VectorCondition(2)),
     )
 
 
@@ -246,6 +262,7 @@ OTHER_TRAINING: dict[str, tuple[dict[str, Any], object]] = {
     "crop": ({}, 4),
     "flip": ({}, True),
     "condition_dropout": ({}, 0.5),
+    "condition_noise": ({}, 0.5),
     "seed": ({}, 1),
     "evaluate_every": ({}, 4),
     "patience": (STILL, 2),

@@ -258,7 +258,7 @@ def test_pictures_that_are_reduced_unasked_are_mentioned(tmp_path: Path) -> None
         x = RNG.integers(0, 256, (70, 80), dtype=np.uint8)
         Image.fromarray(x).save(tmp_path / "set" / f"{k}.png")
     words = "pictures of 70x80 are cropped centrally and reduced to 32x32, and "
-    more = "‹size=70x80› keeps them, ‹resize=nearest› averages nothing"
+    more = "‹size=70x80› keeps them, ‹resize=nearest› takes single pixels instead"
     assert notes(size="auto") == f"{words}areas are averaged; {more}"
     nearest = notes(size="auto", resize="nearest")
     assert nearest == f"{words}the nearest pixels are taken; ‹size=70x80› keeps them"

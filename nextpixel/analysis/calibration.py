@@ -10,8 +10,9 @@ If the image is normal, that is exchangeable with the n, then P(p ≤ α) ≤ α
 n, whatever the model is and however scores are distributed. The probability is over the image and
 the n; for given n images, the true rate of false alarms varies about α, see `false_alarm_bound`.
 
-Several scores are combined by the smallest p, times their number (Bonferroni), which keeps the
-guarantee and, unlike sums of ranks, lets one telling score decide.
+Several scores are combined by the smallest p, divided by the share of each score in the rate of
+alarms (Bonferroni), which keeps the guarantee and, unlike sums of ranks, lets one telling score
+decide.
 """
 
 import math
@@ -75,18 +76,27 @@ class Calibration:
         lower = np.searchsorted(known, _numbers(column, scores), side="left")
         return (lower / len(known)).astype(np.float64)
 
-    def combined(self, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
-        """The p-value of each image by several columns: the smallest, times their number.
+    def combined(
+        self, scores: Mapping[str, Scores], shares: Mapping[str, float] | None = None
+    ) -> NDArray[np.float64]:
+        """The p-value of each image by several columns: the smallest p / share, at most 1.
+
+        Args:
+            scores: for each column.
+            shares: how much of the rate of alarms each column has; they add up to 1 at most. None
+                gives all the same share.
 
         Raises:
-            UsageError: as `p_values`; or no column is given, or their lengths differ.
+            UsageError: as `p_values`; or no column is given, their lengths differ, or the shares
+                are not those of the columns.
         """
         if not scores:
             raise UsageError("‹scores› has no columns; give at least one of those calibrated")
-        every = [self.p_values(column, values) for column, values in scores.items()]
-        _check_lengths(dict(zip(scores, every, strict=True)))
-        least: NDArray[np.float64] = np.min(every, axis=0)
-        return np.minimum(1, len(every) * least)
+        parts = _shares(scores, shares)
+        every = {name: self.p_values(name, values) / parts[name] for name, values in scores.items()}
+        _check_lengths(every)
+        least: NDArray[np.float64] = np.min(list(every.values()), axis=0)
+        return np.minimum(1, least)
 
     def threshold(self, column: str, alarm_rate: float) -> float:
         """The score from which on p ≤ alarm_rate, so that an image raises an alarm above it.
@@ -98,18 +108,24 @@ class Calibration:
                 `images_needed`.
         """
         known = self._column(column)
-        return float(known[len(known) - self._alarms_among(alarm_rate, 1)])
+        return float(known[len(known) - self._alarms_among(alarm_rate, 1.0)])
 
-    def alarms(self, scores: Mapping[str, Scores], alarm_rate: float) -> NDArray[np.bool_]:
+    def alarms(
+        self,
+        scores: Mapping[str, Scores],
+        alarm_rate: float,
+        shares: Mapping[str, float] | None = None,
+    ) -> NDArray[np.bool_]:
         """Which images raise an alarm: combined p ≤ alarm_rate.
 
         Of normal images at most this share does, in expectation.
 
         Raises:
-            UsageError: as `combined` and `threshold`; c columns need c times as many images.
+            UsageError: as `combined` and `threshold`; no column has enough images for its share.
         """
-        self._alarms_among(alarm_rate, len(scores))
-        return self.combined(scores) <= alarm_rate * (1 + 1e-12)
+        combined = self.combined(scores, shares)
+        self._alarms_among(alarm_rate, max(_shares(scores, shares).values()))
+        return combined <= alarm_rate * (1 + 1e-12)
 
     def _column(self, name: str) -> NDArray[np.float64]:
         if name not in self.scores:
@@ -117,12 +133,12 @@ class Calibration:
             raise UsageError(f"‹column={shown(name)}› is not calibrated; there are: {known}")
         return self.scores[name]
 
-    def _alarms_among(self, alarm_rate: float, columns: int) -> int:
+    def _alarms_among(self, alarm_rate: float, share: float) -> int:
         """How many of the normal images, at most, are as strange as to raise an alarm."""
-        most = _rank(_rate(alarm_rate) / columns, self.images)
+        most = _rank(_rate(alarm_rate) * share, self.images)
         if most < 1:
             raise UsageError(
-                f"‹alarm_rate={alarm_rate}› needs at least {images_needed(alarm_rate, columns):,}"
+                f"‹alarm_rate={alarm_rate}› needs at least {images_needed(alarm_rate, share):,}"
                 f" normal images, but there are {self.images:,}; score more, or allow more alarms"
             )
         return most
@@ -145,12 +161,13 @@ def calibrate(scores: Mapping[str, Scores]) -> Calibration:
     return Calibration(scores=columns)
 
 
-def images_needed(alarm_rate: float, columns: int = 1) -> int:
+def images_needed(alarm_rate: float, share: float = 1.0) -> int:
     """How many normal images a rate of alarms needs: with fewer, no p-value is small enough.
 
-    The smallest p is columns / (n + 1), so n ≥ columns / alarm_rate - 1.
+    The smallest p of a column with a share of the rate is 1 / (n + 1) / share, so
+    n ≥ 1 / (share · alarm_rate) - 1.
     """
-    return max(1, math.ceil(whole_number("columns", columns, 1) / _rate(alarm_rate) - 1 - 1e-9))
+    return max(1, math.ceil(1 / (_share(share) * _rate(alarm_rate)) - 1 - 1e-9))
 
 
 def false_alarm_bound(images: int, alarm_rate: float, confidence: float = 0.95) -> float:
@@ -219,6 +236,24 @@ def _rate(alarm_rate: float) -> float:
             " among a hundred normal images"
         )
     return alarm_rate
+
+
+def _shares(scores: Mapping[str, Scores], shares: Mapping[str, float] | None) -> dict[str, float]:
+    """The share of each column in the rate of alarms."""
+    if shares is None:
+        return dict.fromkeys(scores, 1 / len(scores))
+    if not isinstance(shares, Mapping) or set(shares) != set(scores):
+        raise UsageError(f"‹shares={shown(shares)}› must name the columns {', '.join(scores)}")
+    found = {name: _share(share) for name, share in shares.items()}
+    if sum(found.values()) > 1 + 1e-9:
+        raise UsageError(f"‹shares={shown(shares)}› must add up to 1 at most")
+    return found
+
+
+def _share(share: float) -> float:
+    if not (is_number(share) and 0 < share <= 1):
+        raise UsageError(f"a share of the rate of alarms, {shown(share)}, must be in (0, 1]")
+    return share
 
 
 def _rank(alarm_rate: float, images: int) -> int:

@@ -26,7 +26,7 @@ __all__ = ["app", "main"]
 
 app = App(
     name="nextpixel",
-    help="Exact probability models of images: train, evaluate, sample, complete.",
+    help="Exact probability models of images: train, sample, complete, score, compress.",
     version=f"nextpixel {__version__}",
     help_format="markdown",
     result_action="return_value",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
-from nextpixel.cli.words import images_words, note_lines
+from nextpixel.cli.words import images_words, note_lines, taken_words
 from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     CompletionRequest,
@@ -63,6 +63,8 @@ def complete(
     n, draws, (height, width) = len(drawn.images), requested.draws, drawn.size
     completions = f"{draws} completion{'s' * (draws > 1)}"
     print(f"{completions} of {'each of ' * (n > 1)}{images_words(n)} of {height}×{width}: {out}")
+    if n < drawn.available and "n" not in request.values():
+        print(taken_words(n, drawn.available))
     if drawn.orders:
         print(f"order     {', '.join(dict.fromkeys(drawn.orders))}")
     if drawn.effective is not None:

@@ -69,7 +69,9 @@ def compress(
     for reason, names in packed.kept.items():
         print(f"kept as they are, {reason}: {_few(names)}")
     if packed.left_out:
-        print(f"left out, no pictures: {_few(packed.left_out)}")
+        print(f"left out, not pictures: {_few(packed.left_out)}")
+    if packed.passed_over:
+        print(f"left out, hidden or links to others of the folder: {_few(packed.passed_over)}")
     files = packed.pictures + sum(map(len, packed.kept.values()))
     print(
         f"{files:,} picture{'s' * (files != 1)}, {packed.archive_bytes:,} of"

@@ -68,7 +68,7 @@ def data(
     for name, split in found["splits"].items():
         if split["images"]:
             sizes = ["×".join(map(str, split[key])) for key in ("smallest", "largest")]
-            values = f"{split['lowest']}–{split['highest']}"
+            values = f"{split['lowest']:.6g}–{split['highest']:.6g}"
             table.add_row(name, f"{split['images']:,}", *sizes, values, f"{split['mean']:.1f}")
     console().print(table)
     if found["classes"]:

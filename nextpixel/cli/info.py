@@ -61,7 +61,16 @@ def _ancestor_words(ancestors: Any) -> list[str]:
     ]
 
 
+def _given(values: Any) -> Any:
+    """The fields of a record that are not empty, with numbers of six digits."""
+    if isinstance(values, dict):
+        return {name: _given(value) for name, value in values.items() if value is not None}
+    return float(f"{values:.6g}") if isinstance(values, float) else values
+
+
 _WORDS: dict[str, Callable[[Any], Any]] = {
+    "source": _given,
+    "training": _given,
     "preparation": preparation_words,
     "digest": _digest_words,
     "ancestors_digest": _digest_words,

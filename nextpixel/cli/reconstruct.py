@@ -5,7 +5,7 @@ from pathlib import Path
 from nextpixel.cli.options import Given
 from nextpixel.cli.progress import counted_bar
 from nextpixel.cli.readers import Device, Enlarge, Model, Out
-from nextpixel.cli.words import images_words
+from nextpixel.cli.words import images_words, taken_words
 from nextpixel.cli.work import announced_bar
 from nextpixel.settings.requests import (
     DataRequest,
@@ -56,3 +56,5 @@ def reconstruct(
     drawn.save(out, enlarge=enlarge)
     n, draws = drawn.images.shape[:2]
     print(f"{images_words(n)} of {drawn.source}, {draws} drawn given {drawn.given} of each: {out}")
+    if n < drawn.available and "n" not in request.values():
+        print(taken_words(n, drawn.available))

@@ -110,8 +110,8 @@ def _print_scores(found: "Scored", requested: ScoreRequest) -> None:
     if (rest := len(found.failures) - _NAMED) > 0:
         print(f"not scored: {rest:,} more")
     if found.normal is not None:
-        about = found.normal.about
-        print(f"p-values compare with {about['calibrated_on']:,} of {about['pictures']}")
+        count = found.normal.about["calibrated_on"]
+        print(f"p-values compare with {count:,} normal pictures that the model was not trained on")
     if found.alarm_rate is not None:
         rate = f"p-value at most {found.alarm_rate:g}"
         print(f"{len(found.alarms):,} of {images_words(len(scored))} raise an alarm ({rate})")

@@ -100,7 +100,9 @@ def train(
         if conditional is False:
             given["no_conditional"] = False
         if given:
-            raise UsageError(f"‹resume› goes on as the run began: leave out ‹{next(iter(given))}›")
+            raise UsageError(
+                f"‹resume› continues the run as it began: leave out ‹{next(iter(given))}›"
+            )
         result = resume_model(
             resume,
             training.values(),

@@ -20,6 +20,7 @@ __all__ = [
     "plan_lines",
     "preparation_words",
     "seconds_words",
+    "taken_words",
 ]
 
 _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "encoder_features")
@@ -28,6 +29,11 @@ _SHOWN = ("features", "layers", "kernel_size", "dropout", "head", "code_size", "
 def images_words(count: int) -> str:
     """A number of images, such as "1 image" and "1,797 images"."""
     return f"{count:,} image{'s' * (count != 1)}"
+
+
+def taken_words(taken: int, available: int) -> str:
+    """How many of the images of a source were taken, where nobody said how many."""
+    return f"{taken:,} of the {available:,} images were taken: give --n {available} for all"
 
 
 def figure_words(model: "Trainable", bits: float) -> str:
@@ -44,7 +50,7 @@ def figure_words(model: "Trainable", bits: float) -> str:
 
 def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     """The data, the model, how it is trained, and where the run is, a line each."""
-    from nextpixel.data.preview import PREVIEW
+    from nextpixel.data.folders import PREVIEW
 
     data, config = plan.data, plan.config
     counts = " / ".join(f"{len(split):,}" for split in (data.train, data.valid, data.test))

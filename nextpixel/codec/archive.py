@@ -29,7 +29,7 @@ from nextpixel.settings.codec import CompressConfig
 
 __all__ = ["Packed", "check_new", "check_other", "compress_files", "files_of"]
 
-_MOST_PENDING = 1 << 25  # sub-pixels that wait for others of their size
+_MOST_PENDING = 1 << 26  # bytes of pictures that wait for others of their size
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Packed:
         ended: with ‹fit›: what ended the training before its time; "" for nothing.
         kept: the files that are kept as they are, by the reason.
         left_out: the files of a folder that are no pictures.
+        passed_over: the pictures of a folder that are hidden, or links to others of it.
         source_bytes: of all files.
         archive_bytes: of the archive.
     """
@@ -62,6 +63,7 @@ class Packed:
     ended: str = ""
     kept: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
     source_bytes: int = 0
     archive_bytes: int = 0
 
@@ -106,7 +108,7 @@ def compress_files(
     """
     out, packed = Path(out), Packed()
     check_new(out, config.overwrite)
-    files = files_of(sources, packed.left_out)
+    files = files_of(sources, packed)
     check_other(out, files.values())
     given = set(map(Path, sources))
     coder = Coder(coarse(model, WEIGHTS) if config.include_model else model)
@@ -126,6 +128,7 @@ def compress_files(
         packed.model_bytes = writer.size - before
         writer.finish()
         packed.archive_bytes = writer.size
+        check_new(out, config.overwrite)  # another process may have made it meanwhile
     return packed
 
 
@@ -150,17 +153,19 @@ def _read(path: Path, model: ImageModel, given: set[Path]) -> FilePicture:
     except CodecError:
         if path in given:
             raise
-        return FilePicture(path.read_bytes(), reason="no picture that can be read")
+    # Not above, where the error would still hold what was read.
+    return FilePicture(path.read_bytes(), reason="it cannot be read as a picture")
 
 
-def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Path]:
-    """The files by their names in the archive; adds what is no picture to `left_out`.
+def files_of(sources: Sequence[str | Path], packed: Packed | None = None) -> dict[str, Path]:
+    """The files by their names in the archive; says in `packed` which are not in it, and why.
 
     Raises:
         CodecError: there are none, one does not exist, or two would have the same name.
     """
     if not sources:
         raise CodecError("there is nothing to compress; give pictures, or folders of pictures")
+    packed = Packed() if packed is None else packed
     files: dict[str, Path] = {}
     taken: dict[str, Path] = {}
     for source in map(Path, sources):
@@ -171,11 +176,12 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
         found = [(source.name, source)]
         if source.is_dir():
             every = list(files_below(source, source, lambda _: True))
-            left_out += [str(p) for p in every if p.suffix.lower() not in SUFFIXES]
-            every = [path for path in every if path.suffix.lower() in SUFFIXES]
-            left_out += [str(path) for path in every if kind_of(path) is not None]
-            every = [path for path in every if kind_of(path) is None]
-            found = [(path.relative_to(source).as_posix(), path) for path in every]
+            pictures = [
+                path for path in every if path.suffix.lower() in SUFFIXES and path.is_file()
+            ]
+            packed.left_out += map(str, sorted(set(every).difference(pictures)))
+            packed.passed_over += map(str, _passed_over(source, set(every)))
+            found = [(path.relative_to(source).as_posix(), path) for path in pictures]
         for entry, path in found:
             check_name(entry)
             other = taken.setdefault(folded(entry), path)
@@ -189,6 +195,19 @@ def files_of(sources: Sequence[str | Path], left_out: list[str]) -> dict[str, Pa
         raise CodecError(f"there are no pictures in {', '.join(map(str, sources))}")
     check_names(list(files))
     return files
+
+
+def _passed_over(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """The pictures of a folder that `files_below` does not find, and the folders it finds once."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        links = (name for name in folders if (Path(place) / name).is_symlink())
+        for path in (Path(place) / name for name in sorted([*names, *links])):
+            if path.is_symlink() and path.is_dir():
+                if not any(path in other.parents for other in seen):
+                    yield path
+            elif path.suffix.lower() in SUFFIXES and path not in seen:
+                yield path
 
 
 def _quoted(missing: Path, sources: Sequence[str | Path]) -> str:
@@ -225,7 +244,7 @@ class _Packing:
             return
         shape = tuple(picture.values.shape)
         self._waiting[shape].append((name, picture))
-        self._pending += picture.values.numel()
+        self._pending += _held(picture)
         if len(self._waiting[shape]) == (
             self._config.together or images_together(picture.values.numel())
         ):
@@ -243,7 +262,7 @@ class _Packing:
     def _write(self, shape: tuple[int, ...]) -> None:
         waiting = self._waiting.pop(shape)
         x = torch.stack([picture.values for _, picture in waiting if picture.values is not None])
-        self._pending -= x.numel()
+        self._pending -= sum(_held(picture) for _, picture in waiting)
         model, size = self._coder.model, (shape[1], shape[2])
         given = self._condition or tuple(part.unknown(1, size) for part in model.conditions)
         values = broadcast(model.conditions, given, len(x), size, torch.device("cpu"))
@@ -273,3 +292,9 @@ class _Packing:
         self._packed.kept[reason].append(name)
         self._writer.add(FILE, picture.data, [Entry(name, AS_IT_IS)])
         self._packed.archive_bytes = self._writer.size
+
+
+def _held(picture: FilePicture) -> int:
+    """The bytes of a picture that waits: a small one may have much metadata."""
+    values = 0 if picture.values is None else picture.values.numel()
+    return len(picture.data) + len(picture.note) + values

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nextpixel.codec.errors import CodecError
 
-__all__ = ["Chunk", "PngParts", "png_parts", "with_chunks"]
+__all__ = ["Chunk", "PngParts", "is_whole", "png_parts", "with_chunks"]
 
 Chunk = tuple[bytes, bytes]
 """A type of four letters, and the content."""
@@ -80,6 +80,14 @@ def png_parts(data: bytes) -> PngParts:
     if not header or pixels != 1:
         raise CodecError("the PNG file is damaged")
     return PngParts(header, tuple(before), tuple(after))
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether this is an undamaged PNG file, as far as checksums tell."""
+    try:
+        return data.startswith(_MAGIC) and bool(png_parts(data))
+    except CodecError:
+        return False
 
 
 def with_chunks(data: bytes, before: Sequence[Chunk], after: Sequence[Chunk]) -> bytes:

@@ -97,10 +97,14 @@ def decompress(model: ImageModel, data: bytes) -> Int64[Tensor, "B C H W"]:
     reader = Reader(io.BytesIO(data))
     coder = Coder(model)
     coder.check(reader.header)
-    parts = [coder.decode(*reader.block(k), len(there)) for k, there in enumerate(reader.entries)]
+    parts = [
+        coder.decode(*reader.block(number), len(entries))
+        for number, entries in enumerate(reader.entries)
+        if entries  # a block without is a model
+    ]
     if len({part.shape[1:] for part in parts}) > 1:
         raise CodecError("the images differ in size; restore them with nextpixel decompress")
-    blank = torch.zeros(0, model.channels, 0, 0, dtype=torch.int64)
+    blank = torch.zeros(0, model.channels, 0, 0, dtype=torch.int64, device="cpu")
     return torch.cat(parts) if parts else blank
 
 

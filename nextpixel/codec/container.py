@@ -5,7 +5,8 @@ A file is a header, blocks, and an index at its end::
     header   magic, version, fingerprint of the model, channels, levels, name of the model, CRC-32
     block    kind, length, body, CRC-32                              any number of them; the model
                                                                      is the last, if it is inside
-    index    a block: the length of every block, how many entries it has, and their names and notes
+    index    a block: the length of every block, how many entries it has, and their names and notes;
+             of more than one, its kind says that their checksums begin with their numbers
     footer   where the index begins, magic
 
 Whatever a file claims, memory is bounded by its own size, and by `MOST_SITES` values of the images
@@ -31,10 +32,12 @@ MOST_SITES = 1 << 26
 
 _MAGIC, _END = b"\x89npx\r\n\x1a\n", b"npx\n"
 _VERSION = 1
-_INDEX, CODED, PLAIN, FILE, MODEL = range(5)
+_INDEX, CODED, PLAIN, FILE, MODEL, _NUMBERED = range(6)
 _FINGERPRINT = 16
 _FOOTER = struct.Struct("<Q4s")
 _LONGEST_HEADER = 1 << 16
+_LONGEST_HEAD = 20  # of a block: two integers of at most nine bytes
+_PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Writer:
     def add(self, kind: int, body: bytes, entries: Sequence[Entry]) -> None:
         """Writes a block of entries."""
         before = self.size
-        self._block(kind, body)
+        self._block(kind, body, len(self._lengths))  # two that change places are found
         self._lengths.append(self.size - before)
         self._counts.append(len(entries))
         self._entries += entries
@@ -107,22 +110,23 @@ class Writer:
             )
         start = self.size
         numbers = map(varint, [len(self._lengths), *self._lengths, *self._counts])
-        self._block(_INDEX, b"".join(numbers) + pack_entries(self._entries))
+        kind = _NUMBERED if len(self._lengths) > 1 else _INDEX
+        self._block(kind, b"".join(numbers) + pack_entries(self._entries))
         self._write(_FOOTER.pack(start, _END))
 
-    def _block(self, kind: int, body: bytes) -> None:
+    def _block(self, kind: int, body: bytes, number: int = 0) -> None:
         head = varint(kind) + varint(len(body))
         self._write(head)
         self._write(body)
-        self._write(_checksum(head, body))
+        self._write(_checksum(head, body, begin=number))
 
     def _write(self, data: bytes) -> None:
         self.file.write(data)
         self.size += len(data)
 
 
-def _checksum(*parts: bytes) -> bytes:
-    value = 0
+def _checksum(*parts: bytes, begin: int = 0) -> bytes:
+    value = begin
     for part in parts:
         value = zlib.crc32(part, value)
     return struct.pack("<I", value)
@@ -154,8 +158,9 @@ class Reader:
         if not start <= at <= self._size - _FOOTER.size:
             raise CodecError(_damaged("data's index"))
         kind, body = self._block(at, self._size - _FOOTER.size - at)
-        if kind != _INDEX:
+        if kind not in (_INDEX, _NUMBERED):
             raise CodecError(_damaged("data's index"))
+        self._numbered = kind == _NUMBERED
         index = Fields(body)
         blocks = index.varint()
         if blocks > len(body):
@@ -169,9 +174,10 @@ class Reader:
         ends = list(accumulate(counts, initial=0))
         self.entries = [entries[a:b] for a, b in zip(ends, ends[1:], strict=False)]
 
-    def block(self, number: int) -> tuple[int, bytes]:
-        """Kind and body of a block."""
-        return self._block(self._starts[number], self._lengths[number])
+    def block(self, number: int, *, most: int | None = None) -> tuple[int, bytes]:
+        """Kind and body of a block, of which only so many bytes are given and held."""
+        begin = number if self._numbered else 0
+        return self._block(self._starts[number], self._lengths[number], most, begin)
 
     @property
     def holds_model(self) -> bool:
@@ -214,15 +220,24 @@ class Reader:
             raise CodecError(_damaged("data's header"))
         return header, fields.at
 
-    def _block(self, start: int, length: int) -> tuple[int, bytes]:
+    def _block(
+        self, start: int, length: int, most: int | None = None, number: int = 0
+    ) -> tuple[int, bytes]:
+        """Kind and body of a block, or only the first bytes of the body; all of it is checked."""
         if start + length > self._size:
             raise CodecError(_damaged())
-        data = self._at(start, length)
-        fields = Fields(data)
-        kind, body = fields.varint(), fields.bytes(fields.varint())
-        if fields.bytes() != _checksum(data[:-4]):
+        fields = Fields(self._at(start, min(length, _LONGEST_HEAD)))
+        kind, size = fields.varint(), fields.varint()
+        if fields.at + size + 4 != length:
             raise CodecError(_damaged())
-        return kind, body
+        value, begin = zlib.crc32(self._at(start, fields.at), number), start + fields.at
+        first, part = b"", max(1, size) if most is None else _PART
+        for at in range(0, size, part):
+            body = self._at(begin + at, min(part, size - at))
+            value, first = zlib.crc32(body, value), first or body[:most]
+        if self._at(begin + size, 4) != struct.pack("<I", value):
+            raise CodecError(_damaged())
+        return kind, first
 
     def _at(self, start: int, length: int) -> bytes:
         self._file.seek(start)

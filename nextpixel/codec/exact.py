@@ -232,11 +232,12 @@ def exact(model: ImageModel) -> ImageModel:
     inside = unwrap(model)
     if isinstance(inside, PixelCNNAutoencoder):
         inside = inside.decoder
+    known = (*_SUMS, *_OTHERS, *MODELS.values())
+    for name, part in inside.named_modules():
+        _check_code(name, part, known)  # before the copy, which a pruned layer does not allow
     made = copy.deepcopy(inside).double().eval().requires_grad_(False)
     lay_out(made, channels_last=False)
-    known = (*_SUMS, *_OTHERS, *MODELS.values())
     for name, part in made.named_modules():
-        _check_code(name, part, known)
         for key, value in (
             *part.named_parameters(recurse=False),
             *part.named_buffers(recurse=False),

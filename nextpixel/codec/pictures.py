@@ -11,6 +11,9 @@ coded, only how its pixels were stored is not kept.
 import base64
 import io
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 from torch import Tensor
 
-from nextpixel.codec.chunks import Chunk, PngParts, png_parts, with_chunks
+from nextpixel.codec.chunks import Chunk, PngParts, is_whole, png_parts, with_chunks
 from nextpixel.codec.container import MOST_SITES
 from nextpixel.codec.errors import CodecError
 from nextpixel.data.reading import known_formats
@@ -85,7 +88,7 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
     """
     data = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
+        with _opened(io.BytesIO(data)) as picture:
             reason = _kept_because(picture, channels, data)
             if reason:
                 return FilePicture(data, reason=reason)
@@ -93,12 +96,24 @@ def read_picture(path: Path, channels: int, levels: int) -> FilePicture:
             return _coded(data, picture, channels, levels)
     except UnidentifiedImageError:  # Pillow names its object, which says nothing to a user
         raise CodecError(
-            f"{path} is no picture that can be read (unknown or damaged format); leave it out"
+            f"{path} cannot be read as a picture (unknown or damaged format); leave it out"
         ) from None
     except (OSError, ValueError, SyntaxError) as error:
-        raise CodecError(f"{path} is no picture that can be read ({error}); leave it out") from None
+        if isinstance(error, ValueError) and is_whole(data):  # such as texts of more than 1 MiB
+            return FilePicture(data, reason=f"Pillow does not read them ({error})")
+        raise CodecError(f"{path} cannot be read as a picture ({error}); leave it out") from None
     except Image.DecompressionBombError:
         return FilePicture(data, reason="it is too large")
+
+
+@contextmanager
+def _opened(file: Path | io.BytesIO) -> Iterator[Image.Image]:
+    """A picture; what Pillow warns of, such as many pixels, is decided here without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = Image.open(file, formats=known_formats())
+    with picture:
+        yield picture
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ def head_of(path: Path) -> Head | None:
     Raises:
         OSError: the file cannot be read, or is no picture.
     """
-    with Image.open(path, formats=known_formats()) as picture:
+    with _opened(path) as picture:
         found = _CHANNELS.get(picture.mode)
         if found is None or picture.format not in _FORMATS:
             return None
@@ -136,7 +151,7 @@ def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
     """
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=known_formats()) as picture:
+        with _opened(io.BytesIO(data)) as picture:
             if _kept_because(picture, channels, data):
                 return None
             planes = np.asarray(picture)
@@ -151,21 +166,38 @@ def pixels_of(path: Path, channels: int) -> NDArray[np.uint8] | None:
 def _kept_because(picture: Image.Image, channels: int, data: bytes) -> str:
     """Why a file is kept as it is, "" if it may be coded."""
     if picture.format not in _FORMATS:
-        return f"a file of the format {picture.format}"
+        return f"the format is {picture.format}"
     if getattr(picture, "n_frames", 1) > 1:
         return "an animation"
     if picture.width * picture.height * channels > MOST_SITES:
         return "it is too large"
     if channels not in _CHANNELS.get(picture.mode, ()):
-        return f"pixels of the mode {picture.mode}"
+        taken = _TAKEN.get(channels, f"{channels} channels")
+        if (held := _HELD.get(picture.mode)) is not None and picture.mode in _CHANNELS:
+            return f"the pixels are {held}, and the model's {taken}"
+        return f"the pixels are {held or picture.mode}"
     if _is_png(picture) and data[_DEPTH] == 16:  # Pillow drops the lower bytes of its colours
-        return "pixels of 16 bits"
+        return "the pixels have 16 bits"
     return ""
 
 
 _CHANNELS = {"1": (1,), "L": (1,), "LA": (1,), "RGB": (3,), "RGBA": (4, 3)}
 """How many channels a model of pictures of a mode has. Opacity that is the same everywhere needs
 none."""
+_HELD = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with opacity",
+    "RGB": "RGB",
+    "RGBA": "RGB with opacity",
+    "P": "numbers of a palette",
+    "PA": "numbers of a palette",
+    "I;16": "grey of 16 bits",
+    "I;16B": "grey of 16 bits",
+    "I": "grey of 32 bits",
+    "F": "real numbers",
+}
+_TAKEN = {1: "grey", 3: "RGB", 4: "RGB with opacity"}
 _DEPTH = 24
 """Where a PNG file says how many bits a value has."""
 
@@ -175,7 +207,7 @@ def _coded(data: bytes, picture: Image.Image, channels: int, levels: int) -> Fil
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     planes, beside = planes[:channels], planes[channels:]
     if beside.size and (beside != beside.flat[0]).any():
-        return FilePicture(data, reason=f"pixels of the mode {picture.mode}")
+        return FilePicture(data, reason="the opacity varies")
     values = _values(planes, levels)
     if values is None:
         return FilePicture(data, reason=f"values other than the model's {levels} levels")
@@ -284,9 +316,11 @@ def restored_file(x: Tensor, note: str, levels: int) -> bytes:
         said = json.loads(note) if note else {}
         if unknown := said.keys() - _KEYS:
             raise ValueError(f"{min(unknown)!r:.40} is unknown")
+        if type(alpha := said.get("alpha", 0)) is not int:
+            raise TypeError(f"an opacity of {alpha!r:.40}")
         pixels = shown(levels)[x.numpy()].astype(np.uint8).transpose(1, 2, 0)
         if "alpha" in said:
-            opacity = np.full_like(pixels[:, :, :1], said["alpha"])
+            opacity = np.full_like(pixels[:, :, :1], alpha)
             pixels = np.concatenate([pixels, opacity], axis=2)
         picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         if said.get("mode") == "1":

@@ -20,6 +20,7 @@ from nextpixel.codec.fields import Fields
 from nextpixel.codec.pictures import restored_file
 from nextpixel.codec.stored_model import unpack_model
 from nextpixel.errors import UsageError
+from nextpixel.files.regular import kind_of
 from nextpixel.files.replacing import check_links, new_folder, replace_file
 from nextpixel.models.core import ImageModel
 from nextpixel.settings.codec import DecompressConfig
@@ -58,6 +59,8 @@ class Listed:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Reader]:
+    if (kind := kind_of(path)) is not None:
+        raise CodecError(f"{path} is {kind}, not a regular file; give an archive")
     with path.open("rb") as file:
         try:
             reader = Reader(file)
@@ -122,7 +125,7 @@ def list_archive(archive: str | Path) -> list[Listed]:
         for number, entries in enumerate(reader.entries):
             if not entries:
                 continue  # the model, or none at all
-            kind, body = reader.block(number)
+            kind, body = reader.block(number, most=_DIMENSIONS)
             how = {CODED: "coded", FILE: "file"}.get(kind, "plain")
             size = None
             if kind != FILE:
@@ -132,6 +135,9 @@ def list_archive(archive: str | Path) -> list[Listed]:
             for place, entry in enumerate(entries):
                 listed.append(Listed(_name(entry, number, place), size, share, how))
     return sorted(listed, key=lambda entry: entry.name)
+
+
+_DIMENSIONS = 27  # bytes of three integers, at most
 
 
 def _dimensions(body: bytes) -> tuple[int, int, int]:
@@ -182,8 +188,17 @@ def decompress_files(
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace_file(path, to_disk=False) as temporary:
                 temporary.write_bytes(data)
+                _check_place(path, config.overwrite)  # another process may have made it meanwhile
             written.append(path)
     return written
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    """Raises CodecError if there is something that must not, or cannot, be replaced."""
+    if os.path.lexists(path) and not overwrite:
+        raise CodecError(f"{path} exists; give another folder, or ‹overwrite=True›")
+    if (kind := kind_of(path)) is not None:
+        raise CodecError(f"{path} is {kind}, not a file to replace; give another folder")
 
 
 def verify_archive(
@@ -234,10 +249,7 @@ def _files(
         wanted = set(only) or set(names)
         if folder is not None:
             for name in filter(wanted.__contains__, names):
-                if os.path.lexists(folder / name) and not config.overwrite:
-                    raise CodecError(
-                        f"{folder / name} exists; give another folder, or ‹overwrite=True›"
-                    )
+                _check_place(folder / name, config.overwrite)
                 check_other(folder / name, [archive])
         done, damaged = 0, []
         for number, block in enumerate(blocks):

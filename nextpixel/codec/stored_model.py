@@ -164,7 +164,10 @@ def _reals(fields: Fields, shape: tuple[int, ...]) -> torch.Tensor:
     values = np.frombuffer(fields.bytes(8 * math.prod(shape)), "<f8").astype(np.float64)
     if not np.isfinite(values).all():
         raise CodecError(_DAMAGED)
-    return torch.from_numpy(values.reshape(shape))
+    try:
+        return torch.from_numpy(values.reshape(shape))
+    except ValueError:  # without elements, but of more rows than an array can have
+        raise CodecError(_DAMAGED) from None
 
 
 def _tokens(magnitudes: Integers) -> tuple[Integers, Integers]:

@@ -63,7 +63,8 @@ def encode_images(model: ImageModel, x: Tensor, values: Values) -> Stream:
         values: of the model's conditions, for each image.
     """
     batch, height, width = len(x), x.shape[2], x.shape[3]
-    found = torch.zeros(batch, 2 * model.channels, height, width, dtype=torch.int32)
+    shape = batch, 2 * model.channels, height, width
+    found = torch.zeros(shape, dtype=torch.int32, device="cpu")
     with _plain():
         given = Admitted(model, x, values, single=False)
         for images, rows, columns, bounds in passes(
@@ -185,12 +186,13 @@ def _decoded(
     model: ImageModel, x: Tensor, values: Values, lags: Mapping[int, int], decoder: Decoder
 ) -> Generator[bool, None, None]:
     """Decodes all sub-pixels into x, step by step of the walk."""
-    unknown = torch.ones(1, *x.shape[1:], dtype=torch.bool)
+    unknown = torch.ones(1, *x.shape[1:], dtype=torch.bool, device="cpu")
     images = np.arange(len(x))
     for step in Plan(model, x, values, unknown, raster=False, lags=lags).steps():
         front = step.front
         if step.channel == 0:
-            rows = front.skew.pixels(torch.tensor([front.time]))[0][0].numpy()
+            time = torch.tensor([front.time], device="cpu")
+            rows = front.skew.pixels(time)[0][0].numpy()
             slots = np.flatnonzero(step.slots.cpu().numpy())
             slots = slots[rows[slots].argsort()]
             lanes = (slots[:, None] * len(x) + images).ravel()

@@ -89,7 +89,8 @@ class Condition(ABC):
 
     def unknown(self, batch: int, size: tuple[int, int]) -> Tensor:
         """Values that say "unknown"."""
-        return torch.full(self.shape(batch, size), torch.nan if self.count is None else -1)
+        value, dtype = (torch.nan, torch.float32) if self.count is None else (-1, torch.int64)
+        return torch.full(self.shape(batch, size), value, dtype=dtype, device="cpu")
 
     def random(
         self, batch: int, size: tuple[int, int], generator: torch.Generator | None = None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints, fingerprints, mixed
 from nextpixel.data.splits import Split
+from nextpixel.data.storage import SPLIT_WORDS
 from nextpixel.settings.preparation import Preparation
 
 __all__ = ["shuffled", "split_notes", "split_rows"]
@@ -72,6 +73,15 @@ def split_notes(
             f"{total} images are divided into {train} / {valid} / {test} (train / valid / test):"
             " splits by content have only roughly the shares asked for, which shows in a small"
             " set; ‹split_by=index› gives exact shares"
+        )
+    empty = [n for n, share in shares.items() if n not in present and share and not len(rows[n])]
+    if total == 1 and empty:
+        notes.append("a single image is not divided: there is no validation and no test split")
+    elif total and empty and not notes:
+        words = " and ".join(SPLIT_WORDS[name] for name in empty)
+        notes.append(
+            f"{total} images are too few to set some aside for {words};"
+            " ‹split_by=index› with ‹validation=1› and ‹test=1› sets one aside for each"
         )
     if 0 < (count := len(rows["test"])) < _FEW_TO_TEST:
         notes.append(

@@ -18,6 +18,7 @@ import numpy as np
 from nextpixel.data.errors import DataError
 from nextpixel.data.fingerprints import Fingerprints, mixed
 from nextpixel.data.splits import ImageData, Split, subset
+from nextpixel.data.storage import SPLIT_WORDS
 
 __all__ = ["DataDigest", "without_ancestors", "without_trained"]
 
@@ -210,7 +211,8 @@ def without_trained(
         notes.append(f"{_pictures(left_out)} of the {name} split {were} trained on, and left out")
     if not len(part):
         raise DataError(
-            f"all {name} images of {data.source} were trained on; choose another ‹split›"
+            f"all {SPLIT_WORDS[name]} images of {data.source} were trained on; choose another"
+            " ‹split›"
         )
     return part, tuple(notes)
 

@@ -13,7 +13,22 @@ from pathlib import Path
 from nextpixel.data.errors import DataError
 from nextpixel.files.regular import kind_of
 
-__all__ = ["Seen", "files_below", "is_left_behind", "listing", "require_file"]
+__all__ = [
+    "PREVIEW",
+    "RUN",
+    "Seen",
+    "files_below",
+    "is_left_behind",
+    "is_of_run",
+    "listing",
+    "require_file",
+]
+
+RUN = "run.json"
+"""The file of a run folder that holds the request."""
+
+PREVIEW = "preview.png"
+"""The sheet of examples that a run folder holds."""
 
 # Thumbnails and resource forks that archives and network disks leave behind.
 _FOREIGN_FOLDERS = {"__MACOSX", "@eaDir"}
@@ -85,6 +100,11 @@ def listing(folder: Path) -> list[Path]:
             f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away"
         ) from error
     return [entry for entry in entries if not is_left_behind(entry.name)]
+
+
+def is_of_run(path: Path) -> bool:
+    """Tell whether a picture is the sheet of examples of a run, and nobody's data."""
+    return path.name == PREVIEW and (path.parent / RUN).is_file()
 
 
 def is_left_behind(name: str) -> bool:

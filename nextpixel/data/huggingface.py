@@ -83,6 +83,7 @@ def _read_tables(
         tables = {"train": next(iter(tables.values()))}
     features = tables["train"].features
     columns = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
+    columns = columns or [key for key, feature in features.items() if _holds_files(feature)]
     if not columns:
         raise DataError(
             f"the data set {name!r} has the columns {', '.join(features)}, but none holds pictures"
@@ -127,6 +128,12 @@ def _read_tables(
     if label_column:
         notes.append(f"the classes are the values of the column {label_column}")
     return replace(stored, notes=(*notes, *stored.notes))
+
+
+def _holds_files(feature: Any) -> bool:
+    """Whether the cells of a column hold bytes, as of pictures that other programs wrote."""
+    held = feature.get("bytes") if isinstance(feature, dict) else feature
+    return str(getattr(held, "dtype", "")) in ("binary", "large_binary")
 
 
 def _is_list(feature: Any) -> bool:

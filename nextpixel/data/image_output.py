@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from nextpixel.data.image_files import grid, is_written_here, write_image
+from nextpixel.data.lettering import font, legible
 from nextpixel.errors import UsageError
 from nextpixel.files.arrays import write_npy
 from nextpixel.files.regular import kind_of
@@ -45,8 +46,9 @@ def check_output(
     """
     path = Path(path)
     if path.suffix not in endings:
-        known = ", ".join(ending or "the name of a folder" for ending in endings)
-        raise UsageError(f"‹{option}={path}› ends in {path.suffix or 'nothing'}; use {known}")
+        *others, last = (ending or "the name of a folder" for ending in endings)
+        known = f"{', '.join(others)} or {last}" if others else last
+        raise UsageError(f"‹{option}={path}› ends in {path.suffix or 'nothing'}; give {known}")
     folder = path if not path.suffix and path.exists() else path.parent
     check_links(folder)
     if not path.suffix:
@@ -154,13 +156,15 @@ def _named_rows(x: NDArray[np.uint8], names: Sequence[str], height: int) -> NDAr
     """
     if not any(names) or height < _LOWEST_TEXT or len(x) not in (1, 3, 4):
         return x
-    font = ImageFont.load_default(min(height - 1, _HIGHEST_TEXT))
-    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]} …" for name in names]
-    shown = [" ".join(name.split()) for name in shown]
-    width = max(math.ceil(font.getlength(name)) for name in shown)
+    letters = font(min(height - 1, _HIGHEST_TEXT))
+    names = [legible(" ".join(name.split())) for name in names]
+    shown = [
+        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]} ..." for name in names
+    ]
+    width = max(math.ceil(letters.getlength(name)) for name in shown)
     margin = Image.new("L", (width + 8, x.shape[1]), 255)
     for row, name in enumerate(shown):
-        ImageDraw.Draw(margin).text((4, row * height + height / 2), name, 0, font, anchor="lm")
+        ImageDraw.Draw(margin).text((4, row * height + height / 2), name, 0, letters, anchor="lm")
     text = np.asarray(margin)[None].repeat(len(x), axis=0)
     if len(x) == 4:
         text[3] = 255

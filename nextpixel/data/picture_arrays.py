@@ -43,6 +43,8 @@ from nextpixel.settings.preparation import Preparation, automatic_size, outliers
 __all__ = ["decoded"]
 
 # What is kept of each picture behind the pixels: its fingerprint and its highest stored value.
+_LARGE = 4
+"""From so many times the size on, most of a picture is lost when it is reduced."""
 _TRAILER = np.dtype([("fingerprint", "<u8"), ("highest", "<u2")])
 
 
@@ -200,13 +202,15 @@ def _tell_reduced(pictures: list[Picture], preparation: Preparation, notes: list
         return
     first, equal = pictures[0].head.shape[1:], len(sizes) == 1
     cropped = "" if all(h * size[1] == w * size[0] for h, w in sizes) else "cropped centrally and "
+    large = all(min(shape) >= _LARGE * max(size) for shape in sizes)
     nearest = _takes_nearest(preparation)
     method = "the nearest pixels are taken" if nearest else "areas are averaged"
     notes.append(
         f"pictures of {size_words(first) if equal else 'different sizes'} are {cropped}reduced to"
         f" {size_words(size)}, and {method};"
         + (f" ‹size={size_words(first)}› keeps them" if equal else " ‹size› sets another size")
-        + ("" if nearest else ", ‹resize=nearest› averages nothing")
+        + ("" if nearest else ", ‹resize=nearest› takes single pixels instead")
+        + (f"; to learn windows instead, train with ‹crop={max(size)}›" if large else "")
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from nextpixel.data.dicom import is_dicom
 from nextpixel.data.errors import DataError
-from nextpixel.data.folders import Seen, files_below, listing
+from nextpixel.data.folders import RUN, Seen, files_below, is_of_run, listing
 from nextpixel.data.picture import Picture
 from nextpixel.data.picture_arrays import decoded
 from nextpixel.data.reading import UNDECODABLE
@@ -89,7 +89,8 @@ class FolderTree:
     def is_wanted(self, place: Path) -> bool:
         """Tell whether a file is a picture, by its name or its first bytes."""
         if is_picture(place):
-            return self.dicom or place.suffix.lower() not in _DICOM
+            known = self.dicom or place.suffix.lower() not in _DICOM
+            return known and not is_of_run(place)
         if not self.dicom or not may_be_dicom(place) or not place.is_file():
             return False
         try:
@@ -139,6 +140,12 @@ def read_tree(tree: PictureTree, preparation: Preparation, storage: Storage) -> 
     else:
         parts["train"] = _folder_pictures(tree, folder, labels, seen)
     if not any(parts.values()) or ("train" in parts and not parts["train"]):
+        if not named and isinstance(folder, Path) and (folder / RUN).is_file():
+            raise DataError(
+                f"{tree} is the folder of a run and holds no pictures; give ‹resume={tree}› alone"
+                f" to continue it, or a folder of pictures with ‹start_from={tree}› to start from"
+                " its weights"
+            )
         raise DataError(
             f"{named.get('train', tree)} holds no pictures ({', '.join(sorted(_PICTURES))})"
         )

@@ -5,23 +5,20 @@ split. Values are spread over black to white; of many bands the first three are 
 and blue, which are then false colours.
 """
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from nextpixel.data.errors import ImageError
 from nextpixel.data.image_files import read_image
+from nextpixel.data.lettering import font, legible
 from nextpixel.data.splits import Example, ImageData
 from nextpixel.files.replacing import replace_file
 
-__all__ = ["PREVIEW", "write_preview"]
-
-PREVIEW = "preview.png"
-"""The sheet in a run folder."""
+__all__ = ["write_preview"]
 
 _TILE, _GAP, _LINE = 112, 8, 15
 _COLUMNS = 4
@@ -30,8 +27,6 @@ _MOST_DECODED = 2**24
 """Larger pictures are shown resized, because to decode them again takes seconds."""
 _BRIGHTENED = 8
 """Images are brightened if the highest of their values is less than this share of the levels."""
-_PLAIN = {"×": "x", "→": "to", "–": " to ", "…": "..."}
-"""What the font does not have."""
 _INK, _FAINT, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
 
 
@@ -128,7 +123,7 @@ def _texts(example: Example) -> list[tuple[str, tuple[int, int, int]]]:
     """Its class, sizes and values, name and caption."""
     before, after = ("×".join(map(str, size)) for size in (example.stored_size, example.size))
     size = after if before == after else f"{before} → {after}"
-    values = f"values {int(example.prepared.min())}–{int(example.prepared.max())}"
+    values = f"values {int(example.prepared.min())} to {int(example.prepared.max())}"
     vector = f", vector of {example.vector}" if example.vector else ""
     lines = [
         (example.label, _INK),
@@ -180,18 +175,10 @@ def _picture(values: NDArray[Any], levels: int | None) -> Image.Image:
 def _write(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: tuple[int, int, int]
 ) -> None:
-    """A line of text, cut to the room there is; what the font cannot show is a question mark."""
-    font = _font()
-    shown = "".join(
-        _PLAIN.get(letter, letter if letter.isprintable() else "?") for letter in text[:200]
-    )
-    if draw.textlength(shown, font=font) > room:
-        while shown and draw.textlength(f"{shown}...", font=font) > room:
+    """A line of text, cut to the room there is."""
+    letters, shown = font(12), legible(text[:200])
+    if draw.textlength(shown, font=letters) > room:
+        while shown and draw.textlength(f"{shown}...", font=letters) > room:
             shown = shown[:-1]
         shown += "..."
-    draw.text(at, shown, fill=ink, font=font)
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(12)
+    draw.text(at, shown, fill=ink, font=letters)

@@ -7,6 +7,7 @@ indices and offsets are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -81,6 +82,14 @@ class Split:
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of every image, (N, 2)."""
         return sizes_of(self.images, np.arange(len(self)))
+
+    @cached_property
+    def vector_deviations(self) -> NDArray[np.float32]:
+        """The standard deviation of each entry of the vectors that are known, (size,)."""
+        assert self.vectors is not None
+        known = self.vectors[np.isfinite(self.vectors).all(axis=1)]
+        deviations: NDArray[np.float32] = known.std(axis=0, dtype=np.float64).astype(np.float32)
+        return deviations
 
     def batch(
         self, indices: Rows, *, crop: Crop | None = None, offsets: Integers | None = None

@@ -19,6 +19,7 @@ from nextpixel.data.splits import Split
 
 __all__ = [
     "SPLIT_NAMES",
+    "SPLIT_WORDS",
     "Progress",
     "Storage",
     "Stored",
@@ -36,6 +37,9 @@ SPLIT_NAMES = {
     "test": ("test", "testing"),
 }
 """The splits, and what folders, files and data sets call them."""
+
+SPLIT_WORDS = {"train": "training", "valid": "validation", "test": "test"}
+"""What sentences call them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,6 +169,8 @@ def picture_file(cell: Any, roots: Sequence[Path], where: str) -> io.BytesIO | P
     """
     if cell is None:
         raise ImageError(f"{where} is missing; remove its row")
+    if isinstance(cell, bytes):
+        return io.BytesIO(cell)
     if not isinstance(cell, dict):
         raise ImageError(f"{where} is not a picture; remove its row")
     if cell.get("bytes") is not None:

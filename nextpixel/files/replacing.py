@@ -33,7 +33,8 @@ def replace_file(path: str | Path, *, to_disk: bool = True) -> Iterator[Path]:
 
     The temporary file lies in a hidden folder beside `path`. Its name is random, it is made
     exclusively, and only this user may enter it, so that nobody else can put a link in its place.
-    If `path` is a link, the link is replaced and what it leads to stays as it is.
+    If `path` is a link to a file or to nothing, the link is replaced and what it leads to stays as
+    it is.
 
     Args:
         path: the file; its folder must exist.
@@ -42,8 +43,8 @@ def replace_file(path: str | Path, *, to_disk: bool = True) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        UsageError: the folder is reached through a link of another user, or the path is a folder, a
-            device or the like.
+        UsageError: the folder is reached through a link of another user, or the path is, or leads
+            to, a folder, a device or the like.
         OSError: the disk is full, or the like; it names `path`, not the temporary file.
     """
     path = Path(path)
@@ -89,7 +90,7 @@ def new_folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def _replaced(path: Path, to_disk: bool) -> Iterator[Path]:
     check_links(path.parent)
-    if not path.is_symlink() and (kind := kind_of(path)) is not None:
+    if (kind := kind_of(path)) is not None:  # also behind a link, such as /dev/stdout
         raise UsageError(
             f"{path} is {kind}, not a regular file, so it is not replaced; use another name"
         )
@@ -144,14 +145,24 @@ def check_links(path: Path) -> None:
             )
 
 
-def remove_left_over(folder: Path) -> None:
+def remove_left_over(folder: Path, name: str | None = None) -> None:
     """Removes the temporary folders of `replace_file` whose process was killed, and nothing else.
 
-    They have the mark inside, or nothing yet. A folder whose process lives is left alone.
+    They have the mark inside, or nothing yet. A folder whose process lives is left alone. Processes
+    of other machines cannot be told from dead ones, so the caller holds a lock on the folder, or on
+    the file of that name.
+
+    Args:
+        folder: where they are.
+        name: of the file that they were for; None for all.
     """
+    if name is not None and len(name) > _SHORT:
+        return  # another name may begin with the same letters
     for place in folder.glob(".*.tmp"):
         named = _LEFT_OVER.fullmatch(place.name)
         if named is None or place.is_symlink() or not place.is_dir():
+            continue
+        if name is not None and not place.name.startswith(f".{name}{_mark_of(int(named[1]))}"):
             continue
         if _started(int(named[1])) == named[2]:
             continue

@@ -18,7 +18,8 @@ from nextpixel.conditions.values import Values
 from nextpixel.devices import pick_device
 from nextpixel.errors import UsageError
 from nextpixel.files.hub import HUB
-from nextpixel.files.replacing import check_writable
+from nextpixel.files.locking import one_process
+from nextpixel.files.replacing import check_writable, remove_left_over
 from nextpixel.inference.conditions import class_numbers
 from nextpixel.inference.fitting import fit_model
 from nextpixel.inference.trained import Trained, open_trained
@@ -66,19 +67,38 @@ def compress_pictures(
 
     Raises:
         CodecError, UsageError, OSError: as there; also if the pictures are too few for a model of
-            their own, or no pretrained model takes such pictures.
+            their own, no pretrained model takes such pictures, or another process writes the same
+            archive.
     """
-    if fit is None:
+    out = Path(out)
+    check_new(out, config.overwrite)
+    check_writable(out)  # not after minutes of training
+    with one_process(out):
+        remove_left_over(out.parent, out.name)
+        if fit is not None:
+            return _fitted(model, sources, out, config, fit, device, progress, reading, training)
         trained = open_trained(_default(sources) if model is None else model, device=device)
         return _compressed(trained, sources, out, config, progress)
+
+
+def _fitted(
+    model: str | Path | Trained | None,
+    sources: Sequence[str | Path],
+    out: Path,
+    config: CompressConfig,
+    fit: int | float,
+    device: str,
+    progress: Packing | None,
+    reading: Progress | None,
+    training: Training | None,
+) -> Packed:
+    """By a model of the pictures, or by another one if that is smaller."""
     if config.class_ is not None:
         raise UsageError("‹fit› trains a model without classes; leave out ‹class_›")
     if not (is_number(fit) and 0 < fit < math.inf):
         raise UsageError(f"‹fit={shown(fit)}› must be a number of minutes, more than 0")
-    check_new(Path(out), config.overwrite)
-    files = list(files_of(sources, []).values())
-    check_other(Path(out), files)
-    check_writable(out)  # not after minutes of training
+    files = list(files_of(sources).values())
+    check_other(out, files)
     other = None if model is None else open_trained(model, device=device)
     start = None if other is None else other.distribution
     of = None if start is None else (start.channels, start.levels)
@@ -122,13 +142,13 @@ def _compressed(
 
 
 def _default(sources: Sequence[str | Path]) -> str:
-    """The pretrained model that can code most; the other pictures are kept as they are.
+    """The pretrained model that can code the most bits; the other pictures are kept as they are.
 
     An archive has one model: see docs/reference/format.md.
     """
-    files = list(files_of(sources, []).values())
+    files = list(files_of(sources).values())
     taken = taken_by(files, list(_FOR), most=_LOOKED_AT)
-    best = max(taken, key=lambda kind: taken[kind])
+    best = max(taken, key=lambda kind: taken[kind] * math.log2(kind[1]))  # in bits, uncoded
     if taken[best]:
         return _FOR[best]
     found = survey(files, most=_LOOKED_AT)  # raises if no model can code any
@@ -149,7 +169,9 @@ def _condition(trained: Trained, config: CompressConfig) -> Values:
         return ()
     number = class_numbers(trained, config.class_)[0]
     return tuple(
-        torch.tensor([number]) if isinstance(part, ClassCondition) else part.unknown(1, (1, 1))
+        torch.tensor([number], device="cpu")
+        if isinstance(part, ClassCondition)
+        else part.unknown(1, (1, 1))
         for part in trained.model.conditions
     )
 

@@ -69,6 +69,7 @@ class Drawn:
             are those of the first rows.
         names: the class of each image, or ().
         source: the name of the source of the images that they belong to; "" for samples.
+        available: how many images of the source could be taken; 0 for samples.
         given: what was given, such as "the class"; "" for nothing.
         preparation: how stored values became levels; None if levels are the stored values.
         effective, log_evidence: of completions that particles informed, (n, draws): see
@@ -85,6 +86,7 @@ class Drawn:
     row_names: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     source: str = ""
+    available: int = 0
     given: str = ""
     preparation: Preparation | None = None
     effective: NDArray[np.float64] | None = None
@@ -301,6 +303,7 @@ def beside_images(
         row_names=names,
         names=names,
         source=chosen.source,
+        available=len(chosen.split),
         given=trained.given or "its code",
         preparation=trained.card.preparation,
     )

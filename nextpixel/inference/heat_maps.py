@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from nextpixel.data.image_files import grid, is_written_here, to_uint8, write_image
 from nextpixel.data.image_output import check_output
+from nextpixel.data.lettering import font, legible
 from nextpixel.errors import UsageError
 from nextpixel.files.replacing import check_links
 
@@ -137,11 +138,11 @@ def _bar(height: int) -> NDArray[np.uint8]:
     bar = np.rint(160 * (1 - opacity) + colours * opacity).astype(np.uint8)
     picture = Image.new("RGB", (48, height), (255, 255, 255))
     picture.paste(Image.fromarray(bar.transpose(1, 2, 0)), (6, _TEXT))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
-    draw.text((6, 0), "z", (0, 0, 0), font, anchor="lt")
+    draw, letters = ImageDraw.Draw(picture), font(_TEXT)
+    draw.text((6, 0), "z", (0, 0, 0), letters, anchor="lt")
     for value in (FULL, (FULL + CLEAR) / 2, CLEAR, 0.0):
         row = _TEXT + (1 - value / FULL) * (height - 2 * _TEXT)
-        draw.text((20, row), f"{value:g}", (0, 0, 0), font, anchor="lm")
+        draw.text((20, row), f"{value:g}", (0, 0, 0), letters, anchor="lm")
     return np.asarray(picture).transpose(2, 0, 1)
 
 
@@ -165,10 +166,10 @@ def _fitted(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _captioned(x: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     """A picture with a line of text below."""
-    font = ImageFont.load_default(_TEXT)
+    letters, text = font(_TEXT), legible(text)
     picture = Image.new("RGB", (x.shape[2], x.shape[1] + _TEXT + 4), (255, 255, 255))
     picture.paste(Image.fromarray(np.ascontiguousarray(x.transpose(1, 2, 0))), (0, 0))
-    while len(text) > 8 and font.getlength(text) > x.shape[2]:
-        text = f"{text[: len(text) - 4]}…" if not text.endswith("…") else f"{text[:-5]}…"
-    ImageDraw.Draw(picture).text((0, x.shape[1] + 2), text, (0, 0, 0), font)
+    while len(text) > 8 and letters.getlength(text) > x.shape[2]:
+        text = f"{text[:-6]}..." if text.endswith("...") else f"{text[:-4]}..."
+    ImageDraw.Draw(picture).text((0, x.shape[1] + 2), text, (0, 0, 0), letters)
     return np.asarray(picture).transpose(2, 0, 1)

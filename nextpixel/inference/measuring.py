@@ -42,11 +42,13 @@ __all__ = [
     "seen_in_training",
 ]
 
-CALIBRATED = ("nats", "z", "anomaly", "typicality")
-"""The columns whose values on normal pictures are kept."""
+CALIBRATED = ("nats", "z", "anomaly", "typicality", "likely")
+"""The scores whose values on normal pictures are kept. "likely" is -bits_per_dim."""
 
-COMBINED = ("anomaly", "typicality")
-"""The columns that decide: what is surprising somewhere, and what is atypical as a whole."""
+COMBINED = {"anomaly": 0.4, "typicality": 0.4, "likely": 0.2}
+"""The scores that decide, and their shares of the rate of alarms: what is surprising somewhere,
+what is atypical as a whole, and what is more likely than normal pictures are, such as smooth ones:
+`anomaly` looks at one side only."""
 
 
 class Batch(NamedTuple):
@@ -69,7 +71,7 @@ class Measured:
 
     Attributes:
         x: the pictures, (B, C, H, W).
-        columns: numbers by the names of `score_table.COLUMNS`, each (B,).
+        columns: numbers by the names of `score_table.COLUMNS` and `CALIBRATED`, each (B,).
         log_classes: as in `Batch`.
         heat: where the pictures are surprising, (B, H, W), in units of z.
     """
@@ -150,6 +152,7 @@ def measured(
         "z": np.mean([maps.z.numpy() for maps in found.orders], axis=0),
         "anomaly": found.score.numpy(),
         "complexity_bits": nats / math.log(2) - png_bits(pictures, network.levels),
+        "likely": -nats / dims,
     }
     if typicality is not None:
         columns["typicality"] = typicality.distance(network, x, values).numpy()

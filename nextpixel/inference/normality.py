@@ -61,7 +61,7 @@ class Normal:
 
     Attributes:
         typicality: fitted on some normal pictures.
-        calibration: the scores of others, by columns: "nats", "z", "anomaly" and "typicality".
+        calibration: the scores of others, by the names of `measuring.CALIBRATED`.
         about: how they were scored, and what they were: JSON.
     """
 

@@ -33,6 +33,7 @@ COLUMNS: dict[str, type] = {
     "quantile": float,
     "p_anomaly": float,
     "p_typicality": float,
+    "p_likely": float,
     "p_value": float,
     "complexity_bits": float,
     "ratio_nats": float,

@@ -20,6 +20,7 @@ from nextpixel.data.image_output import check_output
 from nextpixel.errors import UsageError
 from nextpixel.inference.heat_maps import HeatMaps, strange_sheet
 from nextpixel.inference.measuring import (
+    CALIBRATED,
     COMBINED,
     Measured,
     check_background,
@@ -78,10 +79,10 @@ class Scored:
         """What an alarm means, in one sentence; "" without alarms."""
         if self.alarm_rate is None or self.normal is None:
             return ""
-        n, columns = self.normal.calibration.images, len(COMBINED)
-        # Each column raises alarms at its share of the rate, and has its share of the confidence.
-        each = false_alarm_bound(n, self.alarm_rate / columns, 1 - 0.05 / columns)
-        most = min(1.0, columns * each)
+        n, rate = self.normal.calibration.images, self.alarm_rate
+        # Each score raises alarms at its share of the rate, and has its share of the confidence.
+        bounds = [false_alarm_bound(n, rate * part, 1 - 0.05 * part) for part in COMBINED.values()]
+        most = min(1.0, sum(bounds))
         return (
             f"of normal pictures like the {n:,} held-out ones, at most {self.alarm_rate:.3g} raise"
             f" an alarm in expectation; with these {n:,}, fewer than {most:.3g} with 95 %"
@@ -217,6 +218,8 @@ def normal_of(
     normal = load_normal(place)
     if normal.about.get("model") != trained.digest:
         raise UsageError(f"{place} was fitted for another model; fit again with ‹fit=True›")
+    if missing := [name for name in CALIBRATED if name not in normal.calibration.scores]:
+        raise UsageError(f"{place} lacks the scores ‹{missing[0]}›; fit again with ‹fit=True›")
     for name, value in how_scored(request).items():
         if normal.about.get(name) != value:
             raise UsageError(
@@ -254,12 +257,13 @@ def _check_enough(normal: Normal | None, alarm_rate: float) -> None:
             f"‹alarm_rate={alarm_rate:g}› compares with normal pictures, but nothing is fitted for"
             " this model; give ‹fit=True›"
         )
-    images, needed = normal.calibration.images, images_needed(alarm_rate, len(COMBINED))
+    images, share = normal.calibration.images, max(COMBINED.values())
+    needed = images_needed(alarm_rate, share)
     if images < needed:
         raise UsageError(
             f"‹alarm_rate={alarm_rate:g}› needs {needed:,} normal pictures that were not trained"
             f" on, but there are {images:,}; give more as ‹normal›, or a rate of at least"
-            f" {len(COMBINED) / (images + 1):.2g}"
+            f" {1 / share / (images + 1):.2g}"
         )
 
 
@@ -269,7 +273,7 @@ def _columns(
     """The columns that apply."""
     left_out = set()
     if normal is None:
-        left_out |= {"typicality", "quantile", "p_anomaly", "p_typicality", "p_value"}
+        left_out |= {"typicality", "quantile", "p_value", *(f"p_{name}" for name in COMBINED)}
     if background is None:
         left_out.add("ratio_nats")
     if not (request.classes and of_kind(trained.distribution.given_by_data, ClassCondition)):
@@ -292,7 +296,8 @@ def _rows(
         scores = {name: numbers[name] for name in COMBINED}
         numbers["quantile"] = calibration.quantiles("nats", numbers["nats"])
         numbers |= {f"p_{name}": calibration.p_values(name, scores[name]) for name in COMBINED}
-        numbers["p_value"] = calibration.combined(scores)
+        numbers["p_value"] = calibration.combined(scores, COMBINED)
+    del numbers["likely"]  # which is a column already, with another sign
     seen = seen_in_training(trained, part.split)
     rows: list[dict[str, Any]] = []
     for k, (name, label) in enumerate(named):

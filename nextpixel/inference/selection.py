@@ -14,6 +14,7 @@ from nextpixel.conditions.kinds import ClassCondition, Condition, of_kind
 from nextpixel.data.again import load_again
 from nextpixel.data.digest import without_ancestors, without_trained
 from nextpixel.data.splits import ImageData, Split
+from nextpixel.data.storage import SPLIT_WORDS
 from nextpixel.errors import UsageError
 from nextpixel.files.card import ModelCard
 from nextpixel.inference.trained import Trained
@@ -110,7 +111,8 @@ def data_of(
     if request.data is not None and not len(data.valid) and not len(data.test):
         part, name = data.train, "all"
     if not len(part):
-        raise UsageError(f"{data.source} has no {name} images; choose another ‹split›")
+        words = SPLIT_WORDS.get(name, name)
+        raise UsageError(f"{data.source} has no {words} images; choose another ‹split›")
     for condition in needed:
         if not part.has(condition.annotation):
             raise UsageError(_without(condition, data, trained, instead))

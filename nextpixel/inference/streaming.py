@@ -18,7 +18,7 @@ from nextpixel.data.errors import DataError
 from nextpixel.data.folders import Seen, files_below, listing
 from nextpixel.data.pictures import FolderTree
 from nextpixel.data.splits import ImageData, Split, joined, subset
-from nextpixel.data.storage import split_of
+from nextpixel.data.storage import SPLIT_WORDS, split_of
 from nextpixel.data.table_files import TABLES
 from nextpixel.data.tables import is_saved_dataset
 from nextpixel.errors import UsageError
@@ -178,7 +178,7 @@ def _listed(root: Path, split: str) -> tuple[FolderTree, Path, list[Path]]:
     if split in named:
         above = named[split]
     elif named:
-        raise UsageError(f"{root} has no {split} images; choose another ‹split›")
+        raise UsageError(f"{root} has no {SPLIT_WORDS[split]} images; choose another ‹split›")
     seen: Seen = {}
     files = list(files_below(above, root, tree.is_wanted, seen))
     if not files:

@@ -271,7 +271,8 @@ def _turned_waves(
 
     As cos(πi(1 - y)) = (-1)^i cos(πiy), turning only permutes waves and changes their signs.
     """
-    i, j = torch.meshgrid(torch.arange(waves + 1), torch.arange(waves + 1), indexing="ij")
+    count = torch.arange(waves + 1, device="cpu")
+    i, j = torch.meshgrid(count, count, indexing="ij")
     places, signs = [], []
     for order in orders:
         first, second = (j, i) if order.transpose else (i, j)

@@ -41,7 +41,7 @@ _WIDTHS = 0.05, 0.15, 40.0
 """The widths that are tried, in shares of all values; points of the last one are evenly spaced."""
 _POINTS = 32, 40, 48, 64, 80, 96, 128
 """How many points there may be."""
-_WINDOWS = 32, 128
+_WINDOWS = 16, 32, 64, 128
 """How many values there may be in a window, besides all."""
 # The first and third derivative where the range ends, from the first four points behind it.
 _SLOPE = -71 / 24, 141 / 24, -93 / 24, 23 / 24
@@ -63,11 +63,12 @@ def logistic_moments(weight: Tensor, mean: Tensor, slope: Tensor, levels: int) -
     found = torch.empty(2, weight.shape[1], dtype=weight.dtype, device=weight.device)
     numbers = levels if levels <= _FEW else _PLANNED
     for some in pieces(weight.shape[1], numbers, weight.device):
-        parts = weight[:, some], mean[:, some], slope[:, some]
+        # Sites are picked from these again and again: what has gaps would be copied each time.
+        w, m, s = (part[:, some].contiguous() for part in (weight, mean, slope))
         if levels <= _FEW:
-            found[:, some] = _summed(*parts, torch.zeros_like(parts[1][0]), levels)
+            found[:, some] = _summed(w, m, s, torch.zeros_like(m[0]), levels)
         else:
-            _by_points(*parts, levels, found[:, some])
+            _by_points(w, m, s, levels, found[:, some])
     return found
 
 

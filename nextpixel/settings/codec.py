@@ -32,7 +32,7 @@ class CompressConfig:
     weights take about 8 to 12 bits each."""
 
     overwrite: bool = False
-    """Replace an archive of this name."""
+    """Replace the archive if it exists."""
 
     def __post_init__(self) -> None:
         check_at_least(1, together=self.together)
@@ -48,4 +48,4 @@ class DecompressConfig:
     """The name of a picture to restore; repeat the option for several. By default all."""
 
     overwrite: bool = False
-    """Replace files of these names."""
+    """Replace files that exist."""

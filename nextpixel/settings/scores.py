@@ -50,7 +50,7 @@ class ScoreRequest:
 
     out: str | Path = "scores.csv"
     """The table: a ``.csv`` file, or a ``.parquet`` file, which needs pyarrow. A table that was
-    begun is gone on with: pictures that it holds are not scored again."""
+    begun is continued: pictures that it holds are not scored again."""
 
     sort: Column | None = None
     """The column by which the table is sorted, with the strangest pictures first. By default the
@@ -70,7 +70,7 @@ class ScoreRequest:
 
     alarm_rate: float | None = None
     """Raise an alarm for pictures whose p-value is at most this share: in expectation, at most this
-    share of normal pictures raises one. It needs at least 2 / rate - 1 normal pictures that were
+    share of normal pictures raises one. It needs at least 2.5 / rate - 1 normal pictures that were
     not trained on."""
 
     fail_on_alarm: bool = False

@@ -100,6 +100,9 @@ class TrainConfig:
     condition_dropout: float = 0.0
     """Share of images whose condition is hidden from the model in training, so that it is an
     unconditional model, too. With several conditions, each is also hidden alone, equally often."""
+    condition_noise: float = 0.0
+    """Deviation of Gaussian noise that is added to vectors in training, in deviations of each of
+    their entries: the model then relies less on the vectors of single training images."""
     seed: int = 0
     """Seed of the initial weights and of everything random in training."""
     evaluate_every: int | None = None
@@ -123,8 +126,7 @@ class TrainConfig:
         _check_positive(self, ("minutes", "learning_rate", "clip_norm"))
         _check_shares(self, ("ema_decay", "condition_dropout"))
         _check_choices(self)
-        if not (is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf):
-            raise UsageError(f"‹weight_decay={shown(self.weight_decay)}› must not be negative")
+        _check_not_negative(self, ("weight_decay", "condition_noise"))
         if self.minutes is not None and self.minutes > _MOST:
             raise UsageError(f"‹minutes={self.minutes:g}› must be at most {_MOST:,}")
         if self.accumulate > self.batch_size:
@@ -169,8 +171,7 @@ class EmbeddingConfig:
         _check_positive(self, ("margin", "learning_rate"))
         if self.margin > 4:
             raise UsageError(f"‹margin={self.margin}› must be at most 4")
-        if not (is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf):
-            raise UsageError(f"‹weight_decay={shown(self.weight_decay)}› must not be negative")
+        _check_not_negative(self, ("weight_decay",))
 
 
 def total_steps(config: TrainConfig, images: int) -> int | None:
@@ -213,6 +214,12 @@ def _check_positive(config: Any, names: Iterable[str]) -> None:
             continue
         if not (is_number(value := getattr(config, name)) and 0 < value < math.inf):
             raise UsageError(f"‹{name}={shown(value)}› must be more than 0 and finite")
+
+
+def _check_not_negative(config: Any, names: Iterable[str]) -> None:
+    for name in names:
+        if not (is_number(value := getattr(config, name)) and 0 <= value < math.inf):
+            raise UsageError(f"‹{name}={shown(value)}› must not be negative")
 
 
 def _check_shares(config: Any, names: Iterable[str]) -> None:

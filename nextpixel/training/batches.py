@@ -122,6 +122,7 @@ def training_parts(
     mirrored = generator.random(len(rows)) < 0.5 if config.flip else None
     forgotten = _forgotten(len(conditions) or 1, len(rows), config.condition_dropout, generator)
     orders = [] if turns is None else _drawn_orders(turns.orders, len(rows), generator)
+    noise = _noise(split, len(rows), config.condition_noise, generator)
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
         x, values = tensors(
             split, rows[part], device, conditions, crop, None if offsets is None else offsets[part]
@@ -130,6 +131,11 @@ def training_parts(
             flips = _sent(mirrored[part], device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
             values = map_values(partial(_mirrored_maps, flips), values)
+        if noise is not None:
+            values = tuple(
+                value + _sent(noise[part], device) if kind.standardised else value
+                for kind, value in zip(conditions, values, strict=True)
+            )
         if forgotten is not None:
             dropped = _sent(forgotten[part], device)
             values = forget(values, dropped) if values else (dropped[:, 0],)
@@ -160,6 +166,17 @@ def _forgotten(
         return None
     chances = generator.random((images, conditions + 1))
     return (chances[:, 1:] < (share if conditions > 1 else 0)) | (chances[:, :1] < share)
+
+
+def _noise(
+    split: Split, images: int, share: float, generator: np.random.Generator
+) -> NDArray[np.float32] | None:
+    """What is added to the vectors of images, in so many of their deviations."""
+    if not share:
+        return None
+    deviations = split.vector_deviations
+    normal = generator.standard_normal((images, len(deviations)), dtype=np.float32)
+    return normal * (share * deviations)
 
 
 def tensors(

@@ -113,6 +113,11 @@ def _check_condition(model: Trainable, data: ImageData, config: TrainConfig) -> 
             f"‹condition_dropout={config.condition_dropout}› is not for variational auto-encoders,"
             " which bound log p(x) themselves; leave it out"
         )
+    if config.condition_noise and not any(part.standardised for part in model.given_by_data):
+        raise UsageError(
+            f"‹condition_noise={config.condition_noise}› needs a model that is conditioned on"
+            " vectors of the data; leave it out"
+        )
     if model.size is not None:
         _check_size(model.size, data, config)
 

@@ -47,6 +47,7 @@ def with_kind(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
 
 _BYTES = 256
 _COLOURS = 3
+_MANY = 1024
 
 
 def with_head(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
@@ -59,9 +60,14 @@ def with_head(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
     Returns:
         The choice, and a note of what was chosen; "" if nothing was.
     """
+    ordered = choice.kind == "photograph" and choice.model in NETWORKS
     asked = {"head", "linear_prediction", "value_features"} & choice.network.keys()
-    photographs = choice.kind == "photograph" and data.levels == _BYTES
-    if asked or not photographs or data.channels < _COLOURS or choice.model not in NETWORKS:
+    if ordered and not asked and data.levels > _MANY:
+        return choice, (
+            f"a softmax over {data.levels:,} levels takes long to train; ‹head=logistic› is faster,"
+            f" and ‹levels={_BYTES}› reduces the levels"
+        )
+    if asked or not ordered or data.levels != _BYTES or data.channels < _COLOURS:
         return choice, ""
     network = {"head": "logistic", "linear_prediction": True} | dict(choice.network)
     return replace(choice, network=network), (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpixel.checkpoint import BEST, read_card
+from nextpixel.data.folders import RUN
 from nextpixel.files.card import ModelCard, ancestors_of, checked_source
 from nextpixel.files.fields import CheckpointError, checked, parsed, read_record
 from nextpixel.files.regular import kind_of
@@ -17,8 +18,6 @@ from nextpixel.settings.training import TrainConfig
 from nextpixel.training.ownership import is_signed, signature
 
 __all__ = ["RUN", "is_own", "own_card", "read_run", "write_run"]
-
-RUN = "run.json"
 
 _KINDS: dict[str, Any] = {
     "version": str,

@@ -28,8 +28,9 @@ from nextpixel.arguments import instance_of, path_of, whole_number
 from nextpixel.checkpoint import BEST, named, save
 from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import without_ancestors
+from nextpixel.data.folders import PREVIEW
 from nextpixel.data.load import load_data
-from nextpixel.data.preview import PREVIEW, write_preview
+from nextpixel.data.preview import write_preview
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import Interrupted, UsageError
 from nextpixel.files.card import ModelCard, Training, ancestors_of
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
     from nextpixel.training.finetune import Start
 
-__all__ = ["reopen", "run"]
+__all__ = ["new_run", "reopen", "run"]
 
 _ANCESTRY = ("ancestors", "ancestors_digest")
 
@@ -275,8 +276,8 @@ def _prepare(
         load_state(state, folder / STATE)
         asked = asked | {"changes": changes_of(before, asked, state.step)}
         asked |= {name: before[name] for name in _ANCESTRY if name in before}
-    elif any_process(first and (folder / RUN).exists(), model.device):  # all refuse together
-        raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
+    elif any_process(first and _holds_run(folder), model.device):  # all refuse together
+        raise _held(folder)
     if first:
         remove_left_over(folder)
         kept = read_metrics(folder) if resume else []
@@ -285,6 +286,25 @@ def _prepare(
             save_state(state, folder / STATE)
         write_run(folder, asked)
     return state, asked
+
+
+def new_run(folder: str | Path) -> str | Path:
+    """The folder, which holds no run.
+
+    Raises:
+        UsageError: it does.
+    """
+    if _holds_run(Path(folder).expanduser()):
+        raise _held(folder)
+    return folder
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / RUN).exists()
+
+
+def _held(folder: str | Path) -> UsageError:
+    return UsageError(f"{folder} holds a run already; resume it, or choose another folder")
 
 
 def _log(

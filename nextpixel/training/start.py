@@ -40,7 +40,7 @@ from nextpixel.training.finetune import Start, start_from_checkpoint
 from nextpixel.training.metrics import read_metrics
 from nextpixel.training.pace import bounded, fitting, seconds_per_image, updates_in_time
 from nextpixel.training.plan import Progress, TrainPlan, follow_plan
-from nextpixel.training.runs import reopen
+from nextpixel.training.runs import new_run, reopen
 from nextpixel.training.verdict import verdict
 
 __all__ = ["Progress", "TrainPlan", "TrainResult", "follow_plan", "resume_model", "train_model"]
@@ -137,7 +137,7 @@ def train_model(
     training = record_of("training", training, TrainConfig)
     if preparation is not None:
         record_of("preparation", preparation, Preparation)
-    out = None if out is None else path_of("out", out)
+    out = None if out is None else new_run(path_of("out", out))  # before anything is read
     given = None if isinstance(preparation, Preparation) else dict(preparation or {})
     start, updates = None, None
     if start_from is not None:
@@ -264,17 +264,17 @@ def _evaluated(plan: TrainPlan, best: float | None, evaluating: Evaluating | Non
     usable = True
     if is_first_process() or rank_and_processes()[1] > 1:  # all evaluate if they are still a group
         model = load_trainable(plan.folder, device=plan.model.device)
-        if name is not None and rank_and_processes()[1] == 1:
+        alone = rank_and_processes()[1] == 1
+        last = read_metrics(plan.folder)[-1] if alone else {}
+        if alone and name is not None:
             seconds = seconds_per_image(model, chosen)
-            last = read_metrics(plan.folder)[-1]
             chosen = bounded(chosen, seconds, last["seconds"])
             if evaluating is not None:
                 evaluating(len(chosen), len(splits[name]), seconds * len(chosen))
-            bits = evaluate(model, chosen)
+        bits = None if name is None else evaluate(model, chosen)
+        if alone:
             earlier = sum(one.step or 0 for one in read_card(plan.folder).ancestors)
             warnings, usable = verdict(model, data, name, bits, earlier + last["step"])
-        elif name is not None:
-            bits = evaluate(model, chosen)
     return TrainResult(
         folder=plan.folder,
         model=model,

@@ -2,6 +2,7 @@
 
 from nextpixel.data.splits import ImageData
 from nextpixel.data.statistics import one_histogram_bits_per_dim
+from nextpixel.data.storage import SPLIT_WORDS
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.pace import FEW_UPDATES
 
@@ -42,7 +43,7 @@ def verdict(
         said[-1] += "; train longer with ‹resume› and ‹minutes›, or with a lower ‹learning_rate›"
     if split is not None and 0 < (images := len(getattr(data, split))) < _FEW_IMAGES:
         said.append(
-            f"the {split} split has only {images} image{'s' * (images > 1)}: another split could"
-            " give a quite different figure"
+            f"the {SPLIT_WORDS[split]} split has only {images} image{'s' * (images > 1)}: another"
+            " split could give a quite different figure"
         )
     return tuple(said), usable
