@@ -9,13 +9,12 @@ frequency of at least one, and what the model holds for impossible can be coded,
 """
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_LEVELS", "Cumulative", "Finder", "Integers", "blocks", "in_rows", "precision"]
+__all__ = ["MOST_LEVELS", "Cumulative", "Finder", "Integers", "blocks", "precision"]
 
 Integers = NDArray[np.int64]
 Finder = Callable[[int, int], tuple[int, int, int]]
@@ -63,15 +62,3 @@ class Cumulative(ABC):
         """F of all values, (n, L + 1)."""
         every = np.arange(self.levels + 1)
         return self.at(np.broadcast_to(every, (len(self), len(every))))
-
-
-def in_rows(rows: Integers) -> Finder:
-    """Finds values where F of all of them is known, (n, L + 1)."""
-    flat, pitch = rows.ravel().tolist(), rows.shape[1]
-
-    def find(site: int, number: int) -> tuple[int, int, int]:
-        first = site * pitch
-        at = bisect_right(flat, number, first, first + pitch) - 1
-        return at - first, flat[at], flat[at + 1]
-
-    return find

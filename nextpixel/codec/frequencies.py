@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from nextpixel.codec.cumulative import Cumulative, Finder, Integers, blocks, in_rows, precision
+from nextpixel.codec.cumulative import Cumulative, Finder, Integers, blocks, precision
 from nextpixel.codec.mixture import mixtures
 from nextpixel.codec.tables import STEPS, exponential
 from nextpixel.errors import UsageError
@@ -95,8 +95,6 @@ class _Softmax(Cumulative):
         return found
 
     def finder(self) -> Finder:
-        if self.levels <= _FEW_LEVELS:
-            return in_rows(self.rows())
         scaled, of_sites = self._scaled()
         flat, levels, totals = scaled.reshape(-1).data, self.levels, of_sites.tolist()
 
@@ -123,7 +121,6 @@ class _Softmax(Cumulative):
         return counts.numpy(), total.numpy()
 
 
-_FEW_LEVELS = 8  # of which dividing all takes no longer
 _TABLE_BITS = 10  # of levels: their sum of 28 bits each, times 2^24, is less than 2^63
 
 

@@ -35,8 +35,8 @@ class Front:
         time, channel: where the walk is.
         phase: which time of its block that is.
         lanes: n · B; lane slot · B + image.
-        by_feature: whether the lanes of each feature lie side by side, and the weights of each output:
-            products in float64 are up to twice as fast.
+        by_feature: whether the lanes of each feature lie side by side, and the weights of each
+            output: products in float64 are up to twice as fast.
         differing_maps: whether images that were alike so far may differ in maps of conditions.
         ahead: while operations are recorded, how many columns the maps of rows above are ahead of
             the front: each convolution that looks to the right brings them nearer.
