@@ -42,11 +42,19 @@ def clocked(*functions: tuple[Any, str]) -> Iterator[list[float]]:
     """Collects the times that functions of modules or classes take meanwhile."""
     spent: list[float] = []
 
+    def each(results: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            took, result = seconds(lambda: next(results, None))
+            spent.append(took)
+            if result is None:
+                return
+            yield result
+
     def with_clock(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **keywords: Any) -> Any:
             took, result = seconds(lambda: function(*arguments, **keywords))
             spent.append(took)
-            return result
+            return each(result) if isinstance(result, Iterator) else result
 
         return call
 
@@ -72,7 +80,7 @@ def measure(model: ImageModel, images: torch.Tensor) -> dict[str, float]:
         ratios.append(exactly / plainly)
     with clocked((streams, "_bounds"), (streams, "encode")) as coding:
         encoding, data = seconds(lambda: compress(model, images))
-    with clocked((streams, "cumulative"), (streams.Decoder, "decode")) as decoding_symbols:
+    with clocked((streams, "every_cumulative"), (streams.Decoder, "decode")) as decoding_symbols:
         decoding, restored = seconds(lambda: decompress(model, data))
     assert torch.equal(restored, images)
     drawing, _ = seconds(lambda: nextpixel.sample(model, len(images), size))

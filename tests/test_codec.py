@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,14 @@ from nextpixel.border import Admitted
 from nextpixel.codec import tables
 from nextpixel.codec.coder import Decoder, encode
 from nextpixel.codec.compress import Coder, compress, decompress
+from nextpixel.codec.cumulative import Cumulative, Finder, precision
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import Dyadic, exact, fingerprint
-from nextpixel.codec.frequencies import Cumulative, Finder, cumulative, frequencies, precision
+from nextpixel.codec.frequencies import cumulative, every_cumulative, frequencies
 from nextpixel.codec.streams import decode_images, encode_images
 from nextpixel.conditions.values import Values, broadcast, index, unknown
 from nextpixel.errors import UsageError
+from nextpixel.layers.heads import LogisticMixture
 from nextpixel.models.core import ImageModel
 from nextpixel.plan import Plan
 from nextpixel.scoring import passes, score
@@ -239,6 +241,69 @@ def test_a_number_belongs_to_the_value_whose_frequencies_hold_it(name: str) -> N
             values = np.count_nonzero(rows <= numbers[:, None], axis=1) - 1
             bounds = [rows[np.arange(len(rows)), v] for v in (values, values + 1)]
             assert np.array_equal(found, np.stack([values, *bounds], axis=1))
+
+
+def test_frequencies_of_mixtures_are_those_of_the_format() -> None:
+    """By plain integers, as docs/reference/format.md has them; means lie far apart and far out."""
+    levels, n, generator = 300, 12, torch.Generator().manual_seed(0)
+    scale = torch.tensor([1.0, 0.6, 0.6, 3.0, 3.0, 1.0])[:, None].expand(-1, 10).flatten()
+    outputs = torch.randn(n, 60, dtype=torch.float64, generator=generator) * scale
+    outputs[:, 30:50] -= 3
+    outputs[:3, 10:30], outputs[:3, 30:50] = 0.3, -6
+    outputs[3, 10:30] *= 100
+    outputs = Dyadic().rounded(outputs, 16)
+    values = torch.randint(levels, (2, n), generator=generator).numpy()
+    distribution = LogisticMixture(outputs[:, :, None, None], 2, levels)
+    every = np.broadcast_to(np.arange(levels + 1), (n, levels + 1))
+    found = [(some.at(every), some) for some in every_cumulative(distribution, values)]
+    for site, numbers in enumerate((outputs * 2**16).long().view(n, 6, 10).tolist()):
+        for colour, right in enumerate(slowly(numbers, values[:, site].tolist(), levels)):
+            rows, some = found[colour]
+            assert rows[site].tolist() == right
+            find = some.finder()
+            for value in range(0, levels, 7):
+                for number in (right[value], right[value + 1] - 1):
+                    assert find(site, number) == (value, right[value], right[value + 1])
+
+
+def slowly(parts: list[list[int]], values: list[int], levels: int) -> Iterator[list[int]]:
+    """F of both colours of a site."""
+    powers, sigma = tables.exponential().tolist(), tables.logistic().tolist()
+    scales = tables.inverse_scales().tolist()
+    tanh = (tables.squashing(CPU)[: 2 * tables.WIDEST + 1] * 4096).long().tolist()
+
+    def clip(number: int, most: int) -> int:
+        return max(-most, min(most, number))
+
+    def below(value: int, mean: int, inverse: int) -> int:
+        edge = ((2 * value - 1) * 2**29 + levels - 1) // (2 * (levels - 1)) - 2**28
+        u = max(-(2**22), min(2**22 - 1, clip((edge - mean) >> 8, 2**23) * inverse >> 22))
+        k, rest = (u >> 8) + tables.SHARPEST, u & 255
+        return sigma[k] + ((sigma[k + 1] - sigma[k]) * rest >> 8)
+
+    weights = [powers[min((max(parts[0]) - z) >> 6, len(powers) - 1)] for z in parts[0]]
+    first = (values[0] * 2**18 + levels - 1) // (2 * (levels - 1)) - 2**16
+    for colour in range(2):
+        means = [mean << 12 for mean in parts[1 + colour]]
+        if colour:
+            of = [tanh[clip(c >> 6, tables.WIDEST) + tables.WIDEST] for c in parts[5]]
+            means = [mean + c * first for mean, c in zip(means, of, strict=True)]
+        inverse = [scales[clip(s >> 6, 7168) + 7168] for s in parts[3 + colour]]
+        mass = [
+            [0, *(below(v, mean, i) for v in range(1, levels)), 2**28]
+            for mean, i in zip(means, inverse, strict=True)
+        ]
+        counts = [
+            sum(w * m[v] for w, m in zip(weights, mass, strict=True)) >> 21
+            for v in range(levels + 1)
+        ]
+        spread = (1 << precision(levels)) - levels
+        yield [v + count * spread // counts[-1] for v, count in enumerate(counts)]
+        x = values[colour]
+        joint = [w * (m[x + 1] - m[x]) for w, m in zip(weights, mass, strict=True)]
+        bits = max(joint).bit_length()
+        shifted = [j << max(0, 28 - bits) >> max(0, bits - 28) for j in joint]
+        weights = shifted if any(joint) else weights
 
 
 @pytest.mark.parametrize("at_once", [5, 40, 1000])

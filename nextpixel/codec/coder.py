@@ -13,18 +13,15 @@ stream begins with the states of all lanes, 8 bytes each, followed by words of 4
 endian. A decoder ends with the states 2^31 and no words left; if not, the stream is damaged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle, islice
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nextpixel.codec.cumulative import Cumulative, Integers, blocks, precision
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.frequencies import Cumulative, blocks, precision
 
 __all__ = ["MOST_LANES", "Decoder", "encode", "lanes_for"]
-
-Integers = NDArray[np.int64]
 
 MOST_LANES = 64
 _LOWEST = 1 << 31
@@ -87,8 +84,9 @@ class Decoder:
 
     def decode(self, distributions: Cumulative) -> Integers:
         """The next n symbols, of n sites."""
-        parts = blocks(len(distributions), distributions.levels)
-        values = [value for part in parts for value in self._values(distributions.part(part))]
+        values: list[int] = []
+        for part in blocks(len(distributions), distributions.levels):
+            self._decode(distributions.part(part), values)
         return np.array(values, dtype=np.int64)
 
     def finish(self) -> None:
@@ -96,10 +94,12 @@ class Decoder:
         if self._read != len(self._words) or self._states != [_LOWEST] * self._lanes:
             raise CodecError(_DAMAGED)
 
-    def _values(self, distributions: Cumulative) -> Iterator[int]:
-        mask, places, find = (1 << self._places) - 1, self._places, distributions.finder()
+    def _decode(self, distributions: Cumulative, values: list[int]) -> None:
+        """Appends the symbols of some sites."""
+        find, mask, places = distributions.finder(), (1 << self._places) - 1, self._places
+        states, lanes, lane = self._states, self._lanes, self._lane
         for site in range(len(distributions)):
-            x = self._states[self._lane]
+            x = states[lane]
             number = x & mask
             value, low, high = find(site, number)
             x = (high - low) * (x >> places) + number - low
@@ -108,6 +108,9 @@ class Decoder:
                     raise CodecError(_DAMAGED)
                 x = (x << 32) + self._words[self._read]
                 self._read += 1
-            self._states[self._lane] = x
-            self._lane = (self._lane + 1) % self._lanes
-            yield value
+            states[lane] = x
+            lane += 1
+            if lane == lanes:
+                lane = 0
+            values.append(value)
+        self._lane = lane

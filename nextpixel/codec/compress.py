@@ -16,11 +16,11 @@ from torch import Tensor
 
 from nextpixel.border import Admitted, admit, admit_images
 from nextpixel.codec.container import CODED, FILE, MOST_SITES, PLAIN, Header, Reader, Writer
+from nextpixel.codec.cumulative import MOST_LEVELS
 from nextpixel.codec.entries import Entry
 from nextpixel.codec.errors import CodecError
 from nextpixel.codec.exact import exact, fingerprint
 from nextpixel.codec.fields import Fields, varint
-from nextpixel.codec.frequencies import MOST_LEVELS
 from nextpixel.codec.streams import Stream, bytes_held, decode_images, encode_images
 from nextpixel.conditions.kinds import Condition
 from nextpixel.conditions.values import Values, ValuesLike, broadcast, index

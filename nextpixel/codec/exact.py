@@ -143,7 +143,10 @@ def _looked_up(y: Tensor, zeros: Tensor) -> Tensor:
     """
     # The rounded number, in units of 2^-10, is what its bits have more than those of the shift.
     bits = y.clamp_(-WIDEST / STEPS, WIDEST / STEPS).add_(_shift(FEATURES)).view(torch.int64)
-    return squashing(y.device).index_select(0, bits.add_(zeros).flatten()).view(y.shape)
+    places = bits.add_(zeros)
+    if places.is_contiguous():
+        return squashing(y.device).index_select(0, places.flatten()).view(y.shape)
+    return squashing(y.device).index_select(0, places.mT.flatten()).view(y.mT.shape).mT
 
 
 @lru_cache(maxsize=64)

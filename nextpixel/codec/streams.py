@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nextpixel.border import Admitted
 from nextpixel.codec.coder import MOST_LANES, Decoder, encode, lanes_for
+from nextpixel.codec.cumulative import Integers, precision
 from nextpixel.codec.errors import CodecError
-from nextpixel.codec.frequencies import cumulative, every_cumulative, precision
+from nextpixel.codec.frequencies import every_cumulative
 from nextpixel.conditions.kinds import MapCondition, of_kind
 from nextpixel.conditions.values import Values, broadcast
 from nextpixel.front.skew import Reach, Skew
@@ -34,8 +34,6 @@ from nextpixel.scoring import passes
 from nextpixel.steps import apart
 
 __all__ = ["Stream", "bytes_held", "decode_images", "encode_images"]
-
-Integers = NDArray[np.int64]
 
 _BYTES_PER_PASS = 1 << 26
 """What the layers hold of some rows as they encode: less than in a score, in the same time."""
@@ -146,7 +144,7 @@ def _bounds(distribution: Distribution, values: Tensor) -> Tensor:
     wanted = values.movedim(1, 0).flatten(1).cpu().numpy().astype(np.int64)
     found = [
         some.at(np.stack([value, value + 1], axis=1))
-        for some, value in zip(every_cumulative(distribution, values), wanted, strict=True)
+        for some, value in zip(every_cumulative(distribution, wanted), wanted, strict=True)
     ]
     bounds = np.stack(found)  # (C, sites, 2)
     bounds[:, :, 1] -= bounds[:, :, 0]
@@ -191,14 +189,18 @@ def _decoded(
     unknown = torch.ones(1, *x.shape[1:], dtype=torch.bool, device="cpu")
     images = np.arange(len(x))
     for step in Plan(model, x, values, unknown, raster=False, lags=lags).steps():
-        time = torch.tensor([step.front.time], device="cpu")
-        rows = step.front.skew.pixels(time)[0][0].numpy()
-        slots = np.flatnonzero(step.slots.cpu().numpy())
-        slots = slots[rows[slots].argsort()]
-        lanes = (slots[:, None] * len(x) + images).ravel()
-        distributions = cumulative(step.distribution, step.given(), step.channel)
-        decoded = decoder.decode(distributions.part(lanes))
-        sites = step.front.sites[torch.from_numpy(lanes).to(x.device)]
-        of_colour = step.front.flat(step.front.x, step.channel)
-        of_colour.index_copy_(0, sites, torch.from_numpy(decoded).to(x.device))
+        front = step.front
+        if step.channel == 0:
+            time = torch.tensor([front.time], device="cpu")
+            rows = front.skew.pixels(time)[0][0].numpy()
+            slots = np.flatnonzero(step.slots.cpu().numpy())
+            slots = slots[rows[slots].argsort()]
+            lanes = (slots[:, None] * len(x) + images).ravel()
+            places = front.sites[torch.from_numpy(lanes).to(x.device)]
+            decoded = np.zeros((model.channels, len(lanes)), np.int64)
+        if step.channel < front.colours:
+            distributions = every_cumulative(step.distribution, decoded, lanes)
+        decoded[step.channel] = decoder.decode(next(distributions))
+        values_of = torch.from_numpy(decoded[step.channel]).to(x.device)
+        front.flat(front.x, step.channel).index_copy_(0, places, values_of)
         yield True

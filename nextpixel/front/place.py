@@ -35,6 +35,8 @@ class Front:
         time, channel: where the walk is.
         phase: which time of its block that is.
         lanes: n · B; lane slot · B + image.
+        by_feature: whether the lanes of each feature lie side by side, and the weights of each
+            output: products in float64 are up to twice as fast.
         differing_maps: whether images that were alike so far may differ in maps of conditions.
         ahead: while operations are recorded, how many columns the maps of rows above are ahead of
             the front: each convolution that looks to the right brings them nearer.
@@ -75,6 +77,7 @@ class Front:
 
         self._alive, self._above_alive = table(dtype, 1), table(dtype, 1)
         self._sites, self._above_sites = table(torch.int64), table(torch.int64)
+        self.by_feature = dtype == torch.float64
         # Views that are used at every step, made once.
         self._places = self._sites.unbind(0)
         self._pixels = (table(torch.int64), table(torch.int64)) if maps else None
@@ -193,15 +196,27 @@ class Front:
 
     def empty(self, key: Hashable, *shape: int, like: Tensor | None = None) -> Tensor:
         """A tensor (lanes, …) that a layer writes its result to."""
-        like = self._alive if like is None else like
-        return self.state((key, "result", *shape), lambda: like.new_empty(self.lanes, *shape))
+
+        def create() -> Tensor:
+            if like is None and self.by_feature:
+                return self._alive.new_empty(*shape, self.lanes).movedim(-1, 0)
+            return (self._alive if like is None else like).new_empty(self.lanes, *shape)
+
+        return self.state((key, "result", *shape), create)
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """The weights of a product (inputs, outputs) or several, as they are read fastest."""
+        return weight.mT.contiguous().mT if self.by_feature else weight.contiguous()
 
     def pixel(self, key: Hashable, width: int) -> Tensor:
         """As `empty`, (lanes, width), of this colour: results of other colours are kept."""
         return self.state((key, "pixel", width), lambda: self._pixel(width))[self.channel]
 
     def _pixel(self, width: int) -> tuple[Tensor, ...]:
-        every = self._alive.new_zeros(self.lanes, self.colours, width)
+        if self.by_feature:
+            every = self._alive.new_zeros(self.colours, width, self.lanes).movedim(2, 0)
+        else:
+            every = self._alive.new_zeros(self.lanes, self.colours, width)
         of_colours = every.unbind(1)
         self._whole |= {id(of_one): every for of_one in of_colours}
         return of_colours

@@ -238,7 +238,7 @@ class ConditionBias(nn.Module):
         for name, layer in (("maps", self.of_maps), ("positions", self.of_positions)):
             if layer is not None:
                 weight, _ = front.folded(self, layer.weight.detach(), None)
-                weights[name] = weight[order, :, 0, 0].T.contiguous()
+                weights[name] = front.matrix(weight[order, :, 0, 0].T)
         if self.of_vector is None:
             return like.new_zeros(front.lanes, len(order)), weights
         assert encoded.vector is not None

@@ -186,7 +186,7 @@ class DiagonalBiLSTMLayer(nn.Module):
             right=blank(columns, size),
             h=blank(1 + columns, size),
             c=blank(1 + columns, size),
-            matrices=[matrix[:, colour::colours].contiguous() for colour in range(colours)],
+            matrices=[front.matrix(matrix[:, colour::colours]) for colour in range(colours)],
         )
         row.h[:, 0] = _by_colour(self.initial_h.detach()[0], colours)
         row.c[:, 0] = _by_colour(self.initial_c.detach()[0], colours)

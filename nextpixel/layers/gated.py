@@ -170,9 +170,12 @@ class GatedBlock(nn.Module):
         y = self.vertical_conv(v, cache)
         width, ahead = y.shape[1], front.ahead
         waiting = front.state((self, "link"), lambda: Ring(front, 1, width, after=ahead))
-        link = self.link(y, cache, colours=colours, into=waiting.place)
+        into = None if front.by_feature else waiting.place
+        link = self.link(y, cache, colours=colours, into=into)
         if self.horizontal_bias is not None and condition is not None:
             front.run(link.add_, self.horizontal_bias.at_front(condition, front, colours))
+        if into is None:
+            front.run(waiting.place.copy_, link)
         link = waiting.window(0, 0, 0)
         if self.last:
             return None, link

@@ -231,7 +231,7 @@ class MaskedConv2d(nn.Module):
                 slice(c * block, (c + 1) * block) if self.output_blocks else slice(c, None, colours)
             )
             end = read + (c + (self.mask_type == "B")) * width
-            weights.append(own[:end, of].contiguous())
+            weights.append(front.matrix(own[:end, of]))
             if bias is not None and not self.rows_above:
                 biases.append(bias[of].contiguous())
         row, upper = None, None
@@ -240,7 +240,7 @@ class MaskedConv2d(nn.Module):
             row = Ring(front, colours, width, before=self.reach, above=self.rows_above, past=past)
             order = colour_blocks(outputs, colours, weight.device)
             bias = weight.new_zeros(outputs) if bias is None else bias[order]
-            rows = weight[:-1].flip(0).flatten(1, 3)[:, :, order].contiguous()
+            rows = front.matrix(weight[:-1].flip(0).flatten(1, 3)[:, :, order])
             upper = UpperRows(row, [own, *rows], bias)
         elif self.reach:
             row = Ring(front, colours, width, before=self.reach)

@@ -145,7 +145,7 @@ class RowLSTMLayer(nn.Module):
         return _FrontState(
             Ring(front, colours, width, before=reach, after=0, above=1, past=h),
             Ring(front, colours, width, above=1, past=c),
-            weight.contiguous(),
+            front.matrix(weight),
         )
 
 

@@ -41,7 +41,9 @@ def row_scan(
         The states h, (B, F, H, W), channels last in memory; and the cell states of the last row,
         (B, W, F), without gradient.
     """
-    if arithmetic is not None or transformed():
+    if arithmetic is not None:
+        return _computed(z, weight, above_h, above_c, arithmetic)
+    if transformed():
         _, _, height, width = z.shape
         (h,), last = lstm_scan(
             [z],
@@ -49,11 +51,33 @@ def row_scan(
             above_h.transpose(0, 1)[None],
             above_c.transpose(0, 1)[None],
             row_fronts(height, width, len(weight)),
-            arithmetic,
         )
         return h, last[0].transpose(0, 1)
     h, c, *_ = _RowScan.apply(z.permute(0, 2, 3, 1), weight, above_h, above_c)  # type: ignore[no-untyped-call]
     return h.permute(0, 3, 1, 2), c[-1].detach()
+
+
+def _computed(
+    z: Tensor, weight: Tensor, above_h: Tensor, above_c: Tensor, arithmetic: Arithmetic
+) -> tuple[Tensor, Tensor]:
+    """As `row_scan`, by another arithmetic; features come first in memory, as in its products."""
+    batch, gates, height, columns = z.shape
+    taps, features, _ = weight.shape
+    matrix, reach = weight.flatten(0, 1).T.contiguous(), taps // 2
+    states = z.new_empty(features, batch, height, columns)
+    row = functional.pad(above_h.permute(2, 0, 1), (reach, reach))
+    seen = z.new_empty(taps, features, batch, columns)
+    sums, h = z.new_empty(gates, batch, columns), z.new_empty(features, batch, columns)
+    c = above_c.permute(2, 0, 1).flatten(1).contiguous().T
+    for r in range(height):
+        for tap in range(taps):
+            seen[tap] = row[:, :, tap : tap + columns]
+        sums.copy_(z[:, :, r].transpose(0, 1))
+        sums.flatten(1).addmm_(matrix, seen.flatten(2).flatten(0, 1))
+        arithmetic.cell(sums.flatten(1).T, c, h.flatten(1).T, c)
+        row[:, :, reach : reach + columns] = h
+        states[:, :, r] = h
+    return states.transpose(0, 1), c.T.view(features, batch, columns).permute(1, 2, 0)
 
 
 class _RowScan(torch.autograd.Function):

@@ -117,7 +117,7 @@ class VerticalConv2d(nn.Module):
         order = colour_blocks(len(self.bias), colours, self.bias.device)
         weight, bias = front.folded(self, self.weight.detach(), self.bias.detach())
         weight, bias = weight[order].permute(2, 3, 1, 0).flatten(1, 2), bias[order]
-        weights = list(weight.flip(0).contiguous())
+        weights = list(front.matrix(weight.flip(0)))
         if not self.rows_above and not self.columns_beside:
             return UpperRows(None, weights, bias)
         past = None
