@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, build, conditions, images
+from cases import CASES, REPEATS, build, conditions, images
 
 from nextpixel import GatedPixelCNN, PixelCNN, RowLSTM, complete
 from nextpixel.conditions.values import Values
@@ -18,7 +18,11 @@ SHAPES = [(5, 11), (9, 4), (7, 7), (1, 9), (10, 1)]
 """Narrower than the lag and wider, fewer rows than slots and more. Cases take turns."""
 
 in_turns = pytest.mark.parametrize(
-    ("name", "turn"), [pytest.param(name, turn, id=name) for turn, name in enumerate(CASES)]
+    ("name", "turn"),
+    [
+        pytest.param(name, turn, id=name, marks=pytest.mark.slow if name in REPEATS else ())
+        for turn, name in enumerate(CASES)
+    ],
 )
 
 
