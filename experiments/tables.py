@@ -286,14 +286,11 @@ def class_conditional() -> str:
 
 
 def portraits() -> str:
+    """Faces of people whom nothing saw, see `experiments/portraits.py`."""
     r = results("portraits")
     if r is None:
         return "Not finished yet."
-    unseen, known, worth = (
-        r["people_never_seen"],
-        r["known_people_other_pictures"],
-        r["embedding_is_worth"],
-    )
+    unseen, known = r["people_never_seen"], r["known_people_other_pictures"]
     rows = [
         [
             "embedding, known people: AUROC, accuracy",
@@ -303,14 +300,15 @@ def portraits() -> str:
             "embedding, 30 people never seen: AUROC, accuracy",
             f"{unseen['auroc']:.3f}, {unseen['accuracy']:.1%}",
         ],
-        ["test bits/dim given the embedding", f"{r['portraits']['test']['bits_per_dim']:.3f}"],
-        [
-            "another picture's embedding costs, bits/image",
-            f"{worth['bits']:.1f} ± {worth['standard_error']:.1f}",
-        ],
     ]
+    for noise, found in r["by_noise"].items():
+        saved = "; ".join(
+            f"{found[split]['bits']:.1f} ± {found[split]['standard_error']:.1f}"
+            for split in ("validation", "test")
+        )
+        rows.append([f"noise {noise}: bits an image saved by its embedding, valid; test", saved])
     for guidance in ("1", "2"):
-        p = r[f"portraits_of_new_people_guidance_{guidance}"]
+        p = r[f"portraits_guidance_{guidance}"]
         nearer, nearest = p["nearer_to_own_than_to_another"], p["own_person_is_nearest"]
         chance = f"one of {p['people']}: chance is {p['chance_of_that']:.1%}"
         rows += [
