@@ -199,11 +199,10 @@ def test_an_encoder_is_found_where_one_is(
         "class Needs:\n    def __init__(self, what):\n        pass\nclass Lengths:\n    def"
         " __call__(self, texts):\n        return [[float(len(t))] for t in texts]\n"
     )
-    source, run = str(captioned(tmp_path)), str(tmp_path / "run")
-    options = ["--levels", "3", "--steps", "1", "--out", run, *SMALL]
-    main(["train", source, "--text-encoder", "here_texts:Lengths", *options])
+    source, options = str(captioned(tmp_path)), ["--levels", "3", "--steps", "1", *SMALL]
+    main(["train", source, "--text-encoder", "here_texts:Lengths", *options, "--out", "run"])
     assert "TypeError" in fails(
-        ["train", source, "--text-encoder", "here_texts:Needs", *options], capsys
+        ["train", source, "--text-encoder", "here_texts:Needs", *options, "--out", "other"], capsys
     )
 
 

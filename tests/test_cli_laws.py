@@ -600,12 +600,14 @@ TRAINING = {
     "crop": 3,
     "flip": True,
     "condition_dropout": 0.25,
+    "condition_noise": 0.5,
     "seed": 7,
     "evaluate_every": 1,
     "patience": 3,
     "steps": 2,
     "objective": "density",
 }
+OF_CONDITIONS = "condition_dropout", "condition_noise"
 MODELS: dict[str, dict[str, Any]] = {
     "gated-pixel-cnn": {
         "features": 9,
@@ -647,11 +649,11 @@ def test_all_that_is_asked_of_a_training_is_done(kind: str, world: World, tmp_pa
         "--model",
         kind,
         "--no-conditional",
-        *words_of({key: value for key, value in options.items() if key != "condition_dropout"}),
+        *words_of({key: value for key, value in options.items() if key not in OF_CONDITIONS}),
     )
     asked = asked_of(run)
     for name, value in training.items():
-        if name != "condition_dropout":
+        if name not in OF_CONDITIONS:
             assert asked["training"][name] == value, name
     config = load(run).config()
     for name, value in MODELS[kind].items():

@@ -40,7 +40,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rows", [1, 2, 7], ids=lambda rows: f"{rows}rows")
+@pytest.mark.parametrize(
+    "rows", [1, pytest.param(2, marks=pytest.mark.slow), 7], ids=lambda rows: f"{rows}rows"
+)
 def test_totals_do_not_depend_on_what_is_scored_at_once(
     name: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
