@@ -249,7 +249,7 @@ class MaskedConv2d(nn.Module):
 
 def _added(y: Tensor, onto: Tensor) -> Tensor:
     """The sum of a new map and another; in place of the new map, if it has room for it."""
-    fits = y.dtype == torch.result_type(y, onto) and onto.shape == y.shape
+    fits = y.dtype == torch.promote_types(y.dtype, onto.dtype) and onto.shape == y.shape
     return y.add_(onto) if fits and not transformed() else onto + y
 
 
