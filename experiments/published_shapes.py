@@ -23,45 +23,34 @@ from nextpixel import TrainConfig
 from nextpixel.papers.recipes import RECIPES
 from nextpixel.settings.choice import ModelChoice
 
-MUON = {"optimizer": "muon", "learning_rate": 0.003, "schedule": "cosine"}
-AVERAGE = {"ema_decay": 0.999}
-POSITIONS = {"position_waves": 3}
-DROPOUT = {"dropout": 0.1}
 Change = tuple[str, dict[str, Any], dict[str, Any]]
 """What a row is called, and what it changes in the network and in the training."""
+OURS: tuple[Change, ...] = (
+    ("positions", {"position_waves": 3}, {}),
+    ("Muon, cosine", {}, {"optimizer": "muon", "learning_rate": 0.003, "schedule": "cosine"}),
+    ("averaged weights", {}, {"ema_decay": 0.999}),
+)
+DROPOUT: Change = ("dropout", {"dropout": 0.1}, {})
+PLAIN = {"features": 32, "skip": False, "head_features": None}
 FAMILIES: dict[str, tuple[str, tuple[Change, ...]]] = {
     "diagonal-bilstm": (
         "mnist-diagonal-bilstm-7-layers",
         (
             ("as published", {}, {}),
             ("gap closed", {"complete_context": True}, {}),
-            ("positions", POSITIONS, {}),
-            ("Muon, cosine", {}, MUON),
-            ("averaged weights", {}, AVERAGE),
-            (
-                "3 layers of 32, no skips",
-                {"layers": 3, "features": 32, "skip": False, "head_features": None},
-                {},
-            ),
-            ("dropout", DROPOUT, {}),
+            *OURS,
+            ("3 layers of 32, no skips", {"layers": 3} | PLAIN, {}),
+            DROPOUT,
         ),
     ),
     "row-lstm": (
         "mnist-row-lstm",
         (
             ("as published", {}, {}),
-            ("positions", POSITIONS, {}),
-            ("Muon, cosine", {}, MUON),
-            ("averaged weights", {}, AVERAGE),
+            *OURS,
             (
                 "4 layers of 32, kernels of 5, no skips",
-                {
-                    "layers": 4,
-                    "features": 32,
-                    "kernel_size": 5,
-                    "skip": False,
-                    "head_features": None,
-                },
+                {"layers": 4, "kernel_size": 5} | PLAIN,
                 {},
             ),
         ),
@@ -70,21 +59,13 @@ FAMILIES: dict[str, tuple[str, tuple[Change, ...]]] = {
         "mnist-pixel-cnn",
         (
             ("as published", {}, {}),
-            ("positions", POSITIONS, {}),
-            ("Muon, cosine", {}, MUON),
-            ("averaged weights", {}, AVERAGE),
+            *OURS,
             (
                 "6 layers of 32, kernels of 7, no skips",
-                {
-                    "layers": 6,
-                    "features": 32,
-                    "kernel_size": 7,
-                    "skip": False,
-                    "head_features": None,
-                },
+                {"layers": 6, "kernel_size": 7} | PLAIN,
                 {},
             ),
-            ("dropout", DROPOUT, {}),
+            DROPOUT,
         ),
     ),
 }
