@@ -1,7 +1,9 @@
 """What the experiments share: runs that go on where they stopped, and results as JSON."""
 
+import itertools
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,20 @@ def worth(run: Path, images: int) -> dict[str, Any]:
 def spread(count: int, of: int) -> NDArray[np.int64]:
     """Places of so many images, evenly spaced: files may be in the order of their classes."""
     return np.linspace(0, of - 1, min(count, of)).round().astype(np.int64)
+
+
+def updates_within(seconds: float, loops: Mapping[str, Iterator[Any]]) -> dict[str, int]:
+    """How many updates of each training fit into so much processor time.
+
+    A few updates of each are taken, in turns, so that a busy machine slows them down alike.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in loops}
+    for turn, name in itertools.product(range(13), loops):
+        begin = time.process_time()
+        next(loops[name])
+        if turn >= 3:
+            taken[name].append(time.process_time() - begin)
+    return {name: round(seconds / float(np.median(taken[name]))) for name in loops}
 
 
 def reproduced() -> list[dict[str, Any]]:

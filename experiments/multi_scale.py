@@ -1,27 +1,28 @@
 """Is a small image first worth it? Two scales, with and without context, against one model.
 
-    python experiments/multi_scale.py SPRITES_CRAWL32.npz [EMOJI_TWEMOJI32.npz ...]
+    python experiments/multi_scale.py SPRITES_CRAWL32.npz KODAK [EMOJI_TWEMOJI32.npz ...]
 
-Three Gated PixelCNNs of the same width and depth for each data set, on 32×32 images of 16 levels a
-colour: one scale, two scales whose large model sees only the nearby small pixels, and two whose
-large model sees the whole small image (`MapCondition.context`). Each is trained for the same
-processor time, `SECONDS`: a few updates of each, in turns, say how many updates that is. Runs go on
-where they stopped. Writes experiments/results/multi_scale.json (nats per image of the validation
-split, and paired differences) and docs/figures/multi_scale_NAME.png: samples with seed 0, not
-chosen, a row for each model.
+Three Gated PixelCNNs of the same width and depth for each data set, of 16 levels a colour: one
+scale, two scales whose large model sees only the nearby small pixels, and two whose large model
+sees the whole small image (`MapCondition.context`). A file has images of one size; of a folder of
+photographs tiles of 64×64 are taken, those of the last two photographs for validation. Each is
+trained for the same processor time, `SECONDS` for each thousand pixels of an image: a few updates
+of each, in turns, say how many updates that is. Runs go on where they stopped. Writes
+experiments/results/multi_scale.json (nats per image of the validation split, and paired
+differences) and docs/figures/multi_scale_NAME.png: samples with seed 0, not chosen, a row for each
+model.
 """
 
 import argparse
-import itertools
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import write
+from common import RESULTS, updates_within, write
 from numpy.typing import NDArray
+from PIL import Image
 from plots import framed
 
 from nextpixel import (
@@ -53,6 +54,7 @@ NETWORK: dict[str, Any] = {
     "first_kernel_size": 7,
 }
 SECONDS = 150.0
+TILE, STRIDE = 64, 32
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 VALIDATION = 256
 MODELS = ("one scale", "two scales, near", "two scales, context")
@@ -69,34 +71,53 @@ def build(name: str) -> ImageModel:
     )
 
 
-def updates_of(data: ImageData) -> dict[str, int]:
-    """How many updates of each model `SECONDS` allow."""
+def images_of(source: Path, folder: Path) -> ImageData:
+    """The images of a file, or the tiles of photographs: those for training overlap."""
+    if not source.is_dir():
+        return load_data(str(source), {"levels": LEVELS, "validation": VALIDATION})
+    place = folder / "tiles.npz"
+    if not place.exists():
+        photographs = sorted(source.glob("*.png"))
+        tiles: dict[str, list[NDArray[np.uint8]]] = {"train_images": [], "valid_images": []}
+        for number, path in enumerate(photographs):
+            x = np.asarray(Image.open(path).convert("RGB"))
+            held_out = number >= len(photographs) - 2
+            step = TILE if held_out else STRIDE
+            tiles["valid_images" if held_out else "train_images"] += [
+                x[top : top + TILE, left : left + TILE]
+                for top in range(0, x.shape[0] - TILE + 1, step)
+                for left in range(0, x.shape[1] - TILE + 1, step)
+            ]
+        np.savez(place, **{name: np.stack(found) for name, found in tiles.items()})
+    return load_data(str(place), {"levels": LEVELS})
+
+
+def updates_of(data: ImageData, seconds: float) -> dict[str, int]:
+    """How many updates of each model so much processor time allows."""
     config = TrainConfig(steps=100, evaluate_every=100)
     loops = {name: train(initial_state(build(name), config), data, config) for name in MODELS}
-    taken: dict[str, list[float]] = {name: [] for name in MODELS}
-    for turn, name in itertools.product(range(13), MODELS):
-        begin = time.process_time()
-        next(loops[name])
-        if turn >= 3:
-            taken[name].append(time.process_time() - begin)
-    return {name: round(SECONDS / float(np.median(taken[name]))) for name in MODELS}
+    return updates_within(seconds, loops)
 
 
-def seen(model: ImageModel) -> int:
-    """How many of the 256 small pixels the pixel in row 15 and column 15 depends on."""
-    field = receptive_field(model, (32, 32), pixel=(15, 15)).any(dim=0).any(dim=0)
+def seen(model: ImageModel, size: tuple[int, int]) -> int:
+    """How many of the small pixels the pixel above and left of the middle depends on."""
+    height, width = size
+    middle = height // 2 - 1, width // 2 - 1
+    field = receptive_field(model, size, pixel=middle).any(dim=0).any(dim=0)
     return int(field[::2, ::2].sum())
 
 
 def compared(source: Path) -> dict[str, Any]:
     """The figures of one data set; writes its picture."""
-    data = load_data(str(source), {"levels": LEVELS, "validation": VALIDATION})
     name = source.stem.partition("_")[0]
     folder = Path("runs") / f"multi-scale-{name}"
     folder.mkdir(parents=True, exist_ok=True)
+    data = images_of(source, folder)
+    height, width = data.valid.images.shape[2:]
+    seconds = SECONDS * height * width / 1024
     plan = folder / "updates.json"
     if not plan.exists():
-        plan.write_text(json.dumps(updates_of(data)), encoding="utf-8")
+        plan.write_text(json.dumps(updates_of(data, seconds)), encoding="utf-8")
     updates = json.loads(plan.read_text(encoding="utf-8"))
     found: dict[str, Any] = {}
     nats: dict[str, NDArray[np.float64]] = {}
@@ -123,12 +144,19 @@ def compared(source: Path) -> dict[str, Any]:
             },
         }
         if kind != MODELS[0]:
-            found[kind]["small_pixels_seen_of_256"] = seen(best)
-        rows.append(sample(best, 10, (32, 32), generator=torch.Generator().manual_seed(0)))
+            found[kind]["small_pixels_seen"] = seen(best, (height, width))
+        rows.append(sample(best, 10, (height, width), generator=torch.Generator().manual_seed(0)))
         print(name, kind, json.dumps(found[kind]), flush=True)
     sheet = grid(torch.cat(rows).numpy(), columns=10, levels=LEVELS, scale=2)
     framed(sheet, FIGURES / f"multi_scale_{name}.png", rows=MODELS)
-    return {"training_images": len(data.train), "valid_images": len(data.valid), "models": found}
+    return {
+        "training_images": len(data.train),
+        "valid_images": len(data.valid),
+        "size": [height, width],
+        "processor_seconds_each": seconds,
+        "small_pixels": height * width // 4,
+        "models": found,
+    }
 
 
 def main() -> None:
@@ -137,10 +165,11 @@ def main() -> None:
     )
     parser.add_argument("data", nargs="+", type=Path)
     torch.set_num_threads(1)
-    results = {}
+    place = RESULTS / "multi_scale.json"
+    results = json.loads(place.read_text(encoding="utf-8"))["data"] if place.exists() else {}
     for source in parser.parse_args().data:
         results[source.stem.partition("_")[0]] = compared(source)
-        write("multi_scale", {"processor_seconds_each": SECONDS, "data": results})
+        write(place.stem, {"data": results})
 
 
 if __name__ == "__main__":

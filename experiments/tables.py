@@ -654,7 +654,9 @@ def multi_scale() -> str:
                 for of in model["less"].values()
             ]
             nats, error = model["valid_nats_per_image"], model["standard_error"]
-            seen = str(model.get("small_pixels_seen_of_256", "–"))
+            seen = "–"
+            if "small_pixels_seen" in model:
+                seen = f"{model['small_pixels_seen']} of {found['small_pixels']:,}"
             rows.append(
                 [
                     f"{data}: {name}",
@@ -666,17 +668,19 @@ def multi_scale() -> str:
                     *["–"] * (2 - len(less)),
                 ]
             )
-    head = ["", "parameters", "updates", "small pixels seen, of 256", "validation, nats/image"]
+    head = ["", "parameters", "updates", "small pixels seen", "validation, nats/image"]
     head += ["less one scale", "less two scales, near"]
+    times = "; ".join(
+        f"{data}: {found['training_images']:,} images of {'×'.join(map(str, found['size']))},"
+        f" {found['processor_seconds_each']:g} processor seconds of training for each model"
+        for data, found in r["data"].items()
+    )
     pictures = "".join(
         f"\n\n![{data}: a row for each model, in the order of the table]"
         f"(../figures/multi_scale_{data}.png)"
         for data in r["data"]
     )
-    return (
-        f"{table(head, rows)}\n\n{r['processor_seconds_each']:g} processor seconds of training"
-        f" each.{pictures}"
-    )
+    return f"{table(head, rows)}\n\n{times}.{pictures}"
 
 
 DEFECTS = {
