@@ -25,6 +25,7 @@ from scipy.ndimage import label, uniform_filter
 from nextpixel import (
     TrainConfig,
     calibrate,
+    fit_components,
     fit_typicality,
     load,
     load_typicality,
@@ -308,11 +309,15 @@ def score(data: Path) -> None:
         scores[name], normal[name] = (one.score.numpy() for one in found)
         heat = found[0].heat.float().numpy()
         results[name] = checked(scores[name], labels) | of_pixels(heat, masks)
+    model = load(run)
+    components = fit_components(model, good[:, None])
     for part, x, into in (("test", images, scores), ("valid", held_out, normal)):
         into["typicality"] = typical(run, part, good, x)
+        into["residual"] = components.residual(model, x[:, None]).numpy()
         maps = maps_of(surprises(run, part, x))
         into["likely"] = -maps.surprise.mean(dim=(1, 2, 3)).numpy()
-    results["typicality"] = checked(scores["typicality"], labels)
+    for name in ("typicality", "residual"):
+        results[name] = checked(scores[name], labels)
     p = calibrate({name: normal[name] for name in COMBINED}).combined(
         {name: scores[name] for name in COMBINED}, COMBINED
     )

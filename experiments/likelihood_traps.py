@@ -31,7 +31,16 @@ from nextpixel.settings.scores import ScoreRequest
 
 PLACE = Path("runs") / "traps"
 NORMAL, NEW, OTHERS = 800, 300, 300
-COLUMNS = "nats", "z", "complexity_bits", "ratio_nats", "anomaly", "typicality", "p_value"
+COLUMNS = (
+    "nats",
+    "z",
+    "complexity_bits",
+    "ratio_nats",
+    "anomaly",
+    "typicality",
+    "residual",
+    "p_value",
+)
 NOISE = 0.2
 
 

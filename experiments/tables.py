@@ -687,6 +687,7 @@ DEFECTS = {
     "bits_per_dim": "bits per dimension",
     "z": "z of the picture",
     "typicality": "typicality",
+    "residual": "residual of principal components",
     "anomaly": "**anomaly: largest z of windows**",
     "anomaly, mirrored": "the same, and of the mirror image",
     "p-value": "p-value, by which tables are sorted",
@@ -734,6 +735,7 @@ TRAP_COLUMNS = {
     "ratio_nats": "ratio",
     "anomaly": "anomaly",
     "typicality": "typicality",
+    "residual": "residual",
     "p_value": "**p-value**",
 }
 

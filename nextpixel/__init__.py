@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     )
     from nextpixel.analysis.calibration import Calibration, calibrate
     from nextpixel.analysis.causality import check_causality
+    from nextpixel.analysis.components import (
+        PrincipalComponents,
+        fit_components,
+        load_components,
+        save_components,
+    )
     from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
     from nextpixel.analysis.receptive_fields import effective_receptive_field, receptive_field
     from nextpixel.analysis.typicality import (
@@ -88,6 +94,7 @@ __all__ = [
     "PixelCNN",
     "PixelCNNAutoencoder",
     "Preparation",
+    "PrincipalComponents",
     "RowLSTM",
     "Source",
     "SurpriseMap",
@@ -114,6 +121,7 @@ __all__ = [
     "effective_receptive_field",
     "entropy_map",
     "evaluate_model",
+    "fit_components",
     "fit_typicality",
     "fronts",
     "hidden_statistics",
@@ -121,6 +129,7 @@ __all__ = [
     "initial_state",
     "interpolate",
     "load",
+    "load_components",
     "load_data",
     "load_typicality",
     "log_prob_map",
@@ -130,6 +139,7 @@ __all__ = [
     "resume_model",
     "sample",
     "save",
+    "save_components",
     "save_typicality",
     "scale_scores",
     "score",
@@ -157,6 +167,7 @@ _HOMES = {
     "PixelCNN": "models.pixel_rnn",
     "PixelCNNAutoencoder": "models.autoencoder",
     "Preparation": "settings.preparation",
+    "PrincipalComponents": "analysis.components",
     "RowLSTM": "models.pixel_rnn",
     "Source": "settings.source",
     "SurpriseMap": "analysis.anomaly",
@@ -183,6 +194,7 @@ _HOMES = {
     "effective_receptive_field": "analysis.receptive_fields",
     "entropy_map": "scoring",
     "evaluate_model": "inference.evaluation",
+    "fit_components": "analysis.components",
     "fit_typicality": "analysis.typicality",
     "fronts": "walk",
     "hidden_statistics": "analysis.typicality",
@@ -191,6 +203,7 @@ _HOMES = {
     "interpolate": "inference.interpolation",
     "load": "checkpoint",
     "load_data": "data.load",
+    "load_components": "analysis.components",
     "load_typicality": "analysis.typicality",
     "log_prob_map": "scoring",
     "open_trained": "inference.trained",
@@ -199,6 +212,7 @@ _HOMES = {
     "resume_model": "training.start",
     "sample": "sampling",
     "save": "checkpoint",
+    "save_components": "analysis.components",
     "save_typicality": "analysis.typicality",
     "scale_scores": "scoring",
     "score": "scoring",

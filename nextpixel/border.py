@@ -12,7 +12,7 @@ for all. What is refused: reals, booleans, other shapes, and values that the mod
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -39,6 +39,7 @@ __all__ = [
     "admit_condition",
     "admit_images",
     "admit_known",
+    "batches_of",
     "checked_generator",
     "checked_rows",
     "checked_shape",
@@ -117,6 +118,19 @@ def admit_known(model: Any, x: Any, known: Any) -> tuple[ImageModel, Tensor, Ten
     x = x.to(model.device)
     check_range(x[known], model.levels)
     return model, x.long(), known, single
+
+
+def batches_of(images: Any, condition: Any = None) -> Iterator[tuple[Any, Any]]:
+    """Batches and their conditions, not yet admitted, of one batch or of an iterable of batches.
+
+    A condition beside an iterable belongs to every batch; else the iterable may have pairs.
+    """
+    if isinstance(images, Tensor | np.ndarray | Image.Image | list | tuple):
+        yield images, condition
+    else:
+        for batch in images:
+            pair = isinstance(batch, tuple) and len(batch) == 2
+            yield batch if pair and condition is None else (batch, condition)
 
 
 def _coloured(x: Tensor, model: ImageModel) -> Tensor:

@@ -9,20 +9,25 @@ import pytest
 import torch
 from cases import build, conditions, images
 from torch import nn
+from torch.nn import functional
 
 from nextpixel import (
     Calibration,
     GatedPixelCNN,
     MapCondition,
+    PixelCNN,
     anomaly_map,
     anomaly_score,
     calibrate,
     entropy_map,
+    fit_components,
     fit_typicality,
     hidden_statistics,
+    load_components,
     load_typicality,
     log_prob_map,
     sample,
+    save_components,
     save_typicality,
     score,
     surprise_map,
@@ -33,6 +38,7 @@ from nextpixel.analysis.calibration import (
     load_calibration,
     save_calibration,
 )
+from nextpixel.analysis.components import ReducedImages
 from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.tensors import write_tensors
@@ -269,6 +275,54 @@ def test_typicality_is_a_mahalanobis_distance(tmp_path: Path) -> None:
         load_typicality(tmp_path / "other")
 
 
+@pytest.mark.parametrize("size", [(5, 7), (40, 33)])
+def test_what_principal_components_leave(size: tuple[int, int], tmp_path: Path) -> None:
+    model = PixelCNN(channels=2, levels=64, features=2, layers=1)
+    patterns = torch.randint(8, (4, 2, *size), generator=_seed(0))
+    weights = torch.randint(2, (90, 4), generator=_seed(1))
+    x = torch.einsum("nk,kchw->nchw", weights, patterns)
+    fitted = fit_components(model, (x[start : start + 40] for start in range(0, 90, 40)))
+    small = tuple(min(side, 32) for side in size)
+    reduced = functional.adaptive_avg_pool2d(x.double(), small).flatten(1).numpy()
+    away = reduced - reduced.mean(axis=0)
+    _, deviations, axes = np.linalg.svd(away, full_matrices=False)
+    count = int(np.searchsorted(np.cumsum(deviations**2) / (deviations**2).sum(), 0.75)) + 1
+    assert count == len(fitted.components) < 4 and fitted.images == 90
+    rest = away - away @ axes[:count].T @ axes[:count]
+    np.testing.assert_allclose(
+        fitted.residual(model, x).numpy(), np.sqrt((rest**2).mean(axis=1)), atol=1e-4
+    )
+    # A flat image lies outside of all mixtures of these patterns; images of other sizes compare.
+    flat = torch.full((1, 2, *size), 40)
+    assert fitted.residual(model, flat)[0] > fitted.residual(model, x).max()
+    larger = x[:3].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    if size[0] < 32:
+        torch.testing.assert_close(fitted.residual(model, larger), fitted.residual(model, x[:3]))
+    save_components(fitted, tmp_path / "c.safetensors")
+    again = load_components(tmp_path / "c.safetensors")
+    assert torch.equal(again.residual(model, x[0]), fitted.residual(model, x[:1])[0])
+    with pytest.raises(UsageError, match="2 channels and 64 levels, not of 1 and 4"):
+        fitted.residual(build("gated"), torch.zeros(1, 1, 4, 4, dtype=torch.int64))
+    with pytest.raises(UsageError, match="at least two"):
+        fit_components(model, x[:1])
+    same = fit_components(model, x[:1].expand(5, -1, -1, -1))
+    assert len(same.components) == 0 and same.residual(model, x[0]) == 0
+    write_tensors(tmp_path / "other", {"mean": torch.zeros(2)}, {})
+    with pytest.raises(CheckpointError, match="no principal components"):
+        load_components(tmp_path / "other")
+
+
+def test_components_are_those_of_spread_images() -> None:
+    """Of a long stream some are kept, in bounded memory, from its beginning and its end alike."""
+    kept = ReducedImages(levels=256)
+    for start in range(0, 5000, 500):
+        values = torch.arange(start, start + 500) // 20
+        kept.add(values.view(-1, 1, 1, 1).expand(-1, 1, 2, 2))
+    fitted = kept.fitted()
+    assert fitted.images == 5000 and len(kept._kept) < 1024
+    assert float(fitted.mean.mean()) == pytest.approx(124.5, abs=1)
+
+
 def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
     """P(p ≤ α) = ⌊α(n+1)⌋/(n+1) of continuous scores; 1,000 draws, 4.5 standard errors."""
     generator = np.random.default_rng(0)
@@ -282,14 +336,16 @@ def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
     limit = known.threshold("z", 0.1)
     assert np.array_equal(scores["z"] > limit, known.p_values("z", scores["z"]) <= 0.1)
     assert np.array_equal(scores["z"] > limit, known.alarms({"z": scores["z"]}, 0.1))
-    both = np.minimum(known.p_values("z", scores["z"]), known.p_values("far", scores["far"]))
-    assert np.array_equal(known.combined(scores), np.minimum(1, 2 * both))
-    # With shares each column raises alarms at its own part of the rate, and at no more.
-    shares, alarms = {"z": 0.75, "far": 0.25}, known.alarms(scores, 0.2, {"z": 0.75, "far": 0.25})
-    parts = [known.p_values(name, scores[name]) <= 0.2 * part for name, part in shares.items()]
-    assert np.array_equal(alarms, parts[0] | parts[1]) and parts[0].sum() != parts[1].sum()
-    with pytest.raises(UsageError, match="add up to 1"):
-        known.combined(scores, {"z": 0.75, "far": 0.5})
+    assert np.array_equal(known.combined({"z": scores["z"]}), known.p_values("z", scores["z"]))
+    weights = {"z": 3.0, "far": 1.0}
+    for image in range(0, 300, 60):  # by the definition: the n + 1 are ranked together
+        every = np.stack([np.r_[known.scores[c], scores[c][image]] for c in weights])
+        ranks = (every[:, None] >= every[:, :, None]).sum(axis=2) / np.array([[3.0], [1.0]])
+        least = ranks.min(axis=0)
+        p_value = (least <= least[-1]).mean()
+        assert known.combined(scores, weights)[image] == pytest.approx(p_value)
+    with pytest.raises(UsageError, match="positive"):
+        known.combined(scores, {"z": 0.75, "far": 0.0})
     with pytest.raises(UsageError, match="must name the columns z, far"):
         known.combined(scores, {"z": 1.0})
     assert known.quantiles("z", [math.inf, -math.inf]).tolist() == [1, 0]
@@ -303,9 +359,26 @@ def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
     assert abs((kth < false_alarm_bound(99, 0.1)).mean() - 0.95) < 4.5 * math.sqrt(0.05 / 20_000)
 
 
+def test_several_scores_raise_alarms_at_the_rate_and_below_its_bound() -> None:
+    """Of correlated scores the rate on average; of nearly all sets of images the bound."""
+    generator = np.random.default_rng(1)
+    weights, n = {"a": 0.4, "b": 0.25, "c": 0.15, "d": 0.2}, 60
+    mixing = np.array([[1, 0, 0, 0], [0.8, 0.6, 0, 0], [-0.5, 0, 1, 0], [0, 0, 0, 1]])
+    names, rates = list(weights), []
+    for _ in range(150):
+        drawn = mixing @ generator.standard_normal((4, n + 400))
+        known = calibrate(dict(zip(names, drawn[:, :n], strict=True)))
+        scores = dict(zip(names, drawn[:, n:], strict=True))
+        rates.append(known.alarms(scores, 0.1, weights).mean())
+    # ⌊α(n+1)⌋/(n+1) = 0.098 but for images that are as strange as one another.
+    error = np.std(rates) / math.sqrt(150)
+    assert 0.075 < np.mean(rates) < 6 / 61 + 4 * error
+    assert (np.array(rates) < false_alarm_bound(n, 0.1)).mean() > 0.9
+
+
 def test_what_cannot_be_calibrated_is_refused() -> None:
     known = calibrate({"z": np.arange(50.0)})
-    assert (images_needed(0.01), images_needed(0.01, 0.5), images_needed(0.02)) == (99, 199, 49)
+    assert (images_needed(0.01), images_needed(0.02)) == (99, 49)
     for call, match in (
         (lambda: known.threshold("z", 0.01), "at least 99"),
         (lambda: known.alarms({"z": [1.0]}, 0.0), "between 0 and 1"),

@@ -10,13 +10,19 @@ If the image is normal, that is exchangeable with the n, then P(p ≤ α) ≤ α
 n, whatever the model is and however scores are distributed. The probability is over the image and
 the n; for given n images, the true rate of false alarms varies about α, see `false_alarm_bound`.
 
-Several scores are combined by the smallest p, divided by the share of each score in the rate of
-alarms (Bonferroni), which keeps the guarantee and, unlike sums of ranks, lets one telling score
-decide.
+Several scores are combined by ranks. The image and the n are ranked together by each score, the
+strangest first; what counts of each of the n + 1 is its smallest rank / weight; and
+
+    p = number of the n + 1 whose smallest rank / weight is at most that of the image / (n + 1)
+
+As the n + 1 are treated alike, the guarantee holds as for one score, whatever the scores have to do
+with each other. Unlike sums of ranks, this lets one telling score decide; and the smallest p is
+1 / (n + 1), where the smallest p-value of several scores times their number, Bonferroni's, allows
+fewer alarms than were asked for.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +47,9 @@ __all__ = [
     "save_calibration",
 ]
 
+_CELLS = 1 << 22
+"""Comparisons of an image and a normal one in a column that are held in memory at once."""
+
 Scores = Tensor | NDArray[Any] | Sequence[float]
 """One number for each image; the higher, the stranger."""
 
@@ -50,7 +59,7 @@ class Calibration:
     """The scores of normal images that took no part in training.
 
     Attributes:
-        scores: for each column by its name, n scores in ascending order, float64.
+        scores: for each column by its name, n scores in the order of the images, float64.
     """
 
     scores: Mapping[str, NDArray[np.float64]]
@@ -66,37 +75,49 @@ class Calibration:
         Raises:
             UsageError: the column is unknown, or a score is NaN.
         """
-        known, given = self._column(column), _numbers(column, scores)
-        lower = np.searchsorted(known, given, side="left")
-        return ((1 + len(known) - lower) / (len(known) + 1)).astype(np.float64)
+        as_high = _as_high(self._column(column), _numbers(column, scores))
+        return ((1 + as_high) / (self.images + 1)).astype(np.float64)
 
     def quantiles(self, column: str, scores: Scores) -> NDArray[np.float64]:
         """The share of the normal images whose score is lower, 0 … 1."""
-        known = self._column(column)
-        lower = np.searchsorted(known, _numbers(column, scores), side="left")
-        return (lower / len(known)).astype(np.float64)
+        as_high = _as_high(self._column(column), _numbers(column, scores))
+        return (1 - as_high / self.images).astype(np.float64)
 
     def combined(
-        self, scores: Mapping[str, Scores], shares: Mapping[str, float] | None = None
+        self, scores: Mapping[str, Scores], weights: Mapping[str, float] | None = None
     ) -> NDArray[np.float64]:
-        """The p-value of each image by several columns: the smallest p / share, at most 1.
+        """The p-value of each image by several columns together.
+
+        Arguments are those that the module describes: the image and the n normal ones are ranked
+        together in every column, and the smallest rank / weight of the image is compared with those
+        of the n. With one column this is `p_values`.
 
         Args:
             scores: for each column.
-            shares: how much of the rate of alarms each column has; they add up to 1 at most. None
-                gives all the same share.
+            weights: how much each column counts; only their ratios matter. None weighs all alike.
 
         Raises:
-            UsageError: as `p_values`; or no column is given, their lengths differ, or the shares
+            UsageError: as `p_values`; or no column is given, their lengths differ, or the weights
                 are not those of the columns.
         """
         if not scores:
             raise UsageError("‹scores› has no columns; give at least one of those calibrated")
-        parts = _shares(scores, shares)
-        every = {name: self.p_values(name, values) / parts[name] for name, values in scores.items()}
-        _check_lengths(every)
-        least: NDArray[np.float64] = np.min(list(every.values()), axis=0)
-        return np.minimum(1, least)
+        weight = _weights(scores, weights)
+        given = {name: _numbers(name, values) for name, values in scores.items()}
+        _check_lengths(given)
+        x = np.stack(list(given.values()))
+        # How many of the n are as strange as an image, and how many are as strange as each of them.
+        own = np.stack([_as_high(self._column(name), values) for name, values in given.items()])
+        smallest = ((1 + own) / weight).min(axis=0)
+        known, ranks = self._known(given)
+        found = np.empty(x.shape[1])
+        at_once = max(1, _CELLS // ranks.size)
+        for start in range(0, len(found), at_once):
+            some = slice(start, start + at_once)
+            beside = (ranks[:, None] + (x[:, some, None] >= known[:, None])) / weight[:, :, None]
+            as_strange = (beside.min(axis=0) <= smallest[some, None]).sum(axis=1)
+            found[some] = (1 + as_strange) / (self.images + 1)
+        return found
 
     def threshold(self, column: str, alarm_rate: float) -> float:
         """The score from which on p ≤ alarm_rate, so that an image raises an alarm above it.
@@ -107,25 +128,30 @@ class Calibration:
             UsageError: the rate is out of range, or the images are too few for it: see
                 `images_needed`.
         """
-        known = self._column(column)
-        return float(known[len(known) - self._alarms_among(alarm_rate, 1.0)])
+        known = np.sort(self._column(column))
+        return float(known[len(known) - self._alarms_among(alarm_rate)])
 
     def alarms(
         self,
         scores: Mapping[str, Scores],
         alarm_rate: float,
-        shares: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> NDArray[np.bool_]:
         """Which images raise an alarm: combined p ≤ alarm_rate.
 
         Of normal images at most this share does, in expectation.
 
         Raises:
-            UsageError: as `combined` and `threshold`; no column has enough images for its share.
+            UsageError: as `combined` and `threshold`.
         """
-        combined = self.combined(scores, shares)
-        self._alarms_among(alarm_rate, max(_shares(scores, shares).values()))
+        combined = self.combined(scores, weights)
+        self._alarms_among(alarm_rate)
         return combined <= alarm_rate * (1 + 1e-12)
+
+    def _known(self, names: Iterable[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The scores of the n in some columns, and how many of the n are as strange as each."""
+        known = np.stack([self._column(name) for name in names])
+        return known, np.stack([_as_high(column, column) for column in known])
 
     def _column(self, name: str) -> NDArray[np.float64]:
         if name not in self.scores:
@@ -133,12 +159,12 @@ class Calibration:
             raise UsageError(f"‹column={shown(name)}› is not calibrated; there are: {known}")
         return self.scores[name]
 
-    def _alarms_among(self, alarm_rate: float, share: float) -> int:
+    def _alarms_among(self, alarm_rate: float) -> int:
         """How many of the normal images, at most, are as strange as to raise an alarm."""
-        most = _rank(_rate(alarm_rate) * share, self.images)
+        most = _rank(alarm_rate, self.images)
         if most < 1:
             raise UsageError(
-                f"‹alarm_rate={alarm_rate}› needs at least {images_needed(alarm_rate, share):,}"
+                f"‹alarm_rate={alarm_rate}› needs at least {images_needed(alarm_rate):,}"
                 f" normal images, but there are {self.images:,}; score more, or allow more alarms"
             )
         return most
@@ -154,20 +180,19 @@ def calibrate(scores: Mapping[str, Scores]) -> Calibration:
     """
     if not isinstance(scores, Mapping) or not scores:
         raise UsageError(f"‹scores› must map names of columns to scores, not {shown(scores)}")
-    columns = {name: np.sort(_numbers(name, values)) for name, values in scores.items()}
+    columns = {name: _numbers(name, values).copy() for name, values in scores.items()}
     _check_lengths(columns)
     if not len(next(iter(columns.values()))):
         raise UsageError("‹scores› are of no image; give those of at least one normal image")
     return Calibration(scores=columns)
 
 
-def images_needed(alarm_rate: float, share: float = 1.0) -> int:
+def images_needed(alarm_rate: float) -> int:
     """How many normal images a rate of alarms needs: with fewer, no p-value is small enough.
 
-    The smallest p of a column with a share of the rate is 1 / (n + 1) / share, so
-    n ≥ 1 / (share · alarm_rate) - 1.
+    The smallest p is 1 / (n + 1), so n ≥ 1 / alarm_rate - 1.
     """
-    return max(1, math.ceil(1 / (_share(share) * _rate(alarm_rate)) - 1 - 1e-9))
+    return max(1, math.ceil(1 / _rate(alarm_rate) - 1 - 1e-9))
 
 
 def false_alarm_bound(images: int, alarm_rate: float, confidence: float = 0.95) -> float:
@@ -175,6 +200,7 @@ def false_alarm_bound(images: int, alarm_rate: float, confidence: float = 0.95) 
 
     Of n images the ⌊α(n + 1)⌋-th highest score is the threshold. For continuous scores the rate
     of false alarms is then distributed as Beta(k, n + 1 - k), k = ⌊α(n + 1)⌋; this is its quantile.
+    Exact for one score; for several together it is an approximation.
     """
     n = whole_number("images", images, 1)
     if not (is_number(confidence) and 0 < confidence < 1):
@@ -238,22 +264,23 @@ def _rate(alarm_rate: float) -> float:
     return alarm_rate
 
 
-def _shares(scores: Mapping[str, Scores], shares: Mapping[str, float] | None) -> dict[str, float]:
-    """The share of each column in the rate of alarms."""
-    if shares is None:
-        return dict.fromkeys(scores, 1 / len(scores))
-    if not isinstance(shares, Mapping) or set(shares) != set(scores):
-        raise UsageError(f"‹shares={shown(shares)}› must name the columns {', '.join(scores)}")
-    found = {name: _share(share) for name, share in shares.items()}
-    if sum(found.values()) > 1 + 1e-9:
-        raise UsageError(f"‹shares={shown(shares)}› must add up to 1 at most")
-    return found
+def _weights(
+    scores: Mapping[str, object], weights: Mapping[str, float] | None
+) -> NDArray[np.float64]:
+    """The weight of each column, (columns, 1)."""
+    if weights is None:
+        return np.ones((len(scores), 1))
+    if not isinstance(weights, Mapping) or set(weights) != set(scores) or not weights:
+        raise UsageError(f"‹weights={shown(weights)}› must name the columns {', '.join(scores)}")
+    for weight in weights.values():
+        if not (is_number(weight) and 0 < weight < math.inf):
+            raise UsageError(f"a weight of a column, {shown(weight)}, must be a positive number")
+    return np.array([[weights[name]] for name in scores])
 
 
-def _share(share: float) -> float:
-    if not (is_number(share) and 0 < share <= 1):
-        raise UsageError(f"a share of the rate of alarms, {shown(share)}, must be in (0, 1]")
-    return share
+def _as_high(known: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of the known scores are at least as high as each of the given ones."""
+    return len(known) - np.searchsorted(np.sort(known), given, side="left")
 
 
 def _rank(alarm_rate: float, images: int) -> int:

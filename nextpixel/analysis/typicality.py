@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
 
 from nextpixel.arguments import instance_of, path_of, shown
-from nextpixel.border import Admitted, ConditionGiven, Images, admit, model_of
+from nextpixel.border import Admitted, ConditionGiven, Images, admit, batches_of, model_of
 from nextpixel.conditions.values import index
 from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError
@@ -241,13 +239,8 @@ def _statistics(given: Admitted) -> Tensor:
 
 def _batches(model: nn.Module, images: Any, condition: Any) -> Iterator[Admitted]:
     """What a model takes, some images at a time."""
-    if isinstance(images, Tensor | np.ndarray | Image.Image | list | tuple):
-        images = [(images, condition)]
-    elif condition is not None:
-        images = ((batch, condition) for batch in images)
-    for batch in images:
-        x, values = batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
-        given = admit(model, x, values)
+    for batch, values in batches_of(images, condition):
+        given = admit(model, batch, values)
         for start in range(0, len(given.x), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
             yield given._replace(x=given.x[some], values=index(given.values, some))

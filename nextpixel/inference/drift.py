@@ -57,7 +57,8 @@ def compare_sources(
 ) -> Drift:
     """Test whether the pictures of two sources have scores of one distribution.
 
-    The scores are z of the picture, the anomaly score, and, if it is fitted, typicality.
+    The scores are z of the picture, the anomaly score, and, if they are fitted, typicality and
+    the residual of principal components.
 
     Args:
         model: a run folder, a checkpoint, or the name of a pretrained model.
@@ -93,14 +94,14 @@ def _scores(
 ) -> tuple[str, dict[str, NDArray[np.float64]], int]:
     """The name of a source, the scores of its pictures, and how many cannot be used."""
     stream = stream_of(trained, data, reading=reading)
-    typicality = None if normal is None else normal.typicality
-    names = ("z", "anomaly") if normal is None else ("z", "anomaly", "typicality")
+    typical = None if normal is None else normal.typical
+    names = ("z", "anomaly") if typical is None else ("z", "anomaly", "typicality", "residual")
     found, failures, reason = [], 0, ""
     for part in stream.taken(lambda _: True):
         if part.split is None:
             failures, reason = failures + 1, part.reason
         else:
-            found.append(measured(trained, part.split, request, typicality=typicality).columns)
+            found.append(measured(trained, part.split, request, typical=typical).columns)
         if progress is not None:
             progress(part.files, len(stream.names))
     if not found:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from nextpixel.analysis.anomaly import anomaly_map
+from nextpixel.analysis.components import PrincipalComponents
 from nextpixel.analysis.condition_worth import class_log_probabilities
 from nextpixel.analysis.typicality import Typicality
 from nextpixel.arguments import shown
@@ -34,6 +35,7 @@ __all__ = [
     "COMBINED",
     "Batch",
     "Measured",
+    "Typical",
     "batch_of",
     "check_background",
     "how_scored",
@@ -42,13 +44,13 @@ __all__ = [
     "seen_in_training",
 ]
 
-CALIBRATED = ("nats", "z", "anomaly", "typicality", "likely")
+CALIBRATED = ("nats", "z", "anomaly", "typicality", "likely", "residual")
 """The scores whose values on normal pictures are kept. "likely" is -bits_per_dim."""
 
-COMBINED = {"anomaly": 0.4, "typicality": 0.4, "likely": 0.2}
-"""The scores that decide, and their shares of the rate of alarms: what is surprising somewhere,
-what is atypical as a whole, and what is more likely than normal pictures are, such as smooth ones:
-`anomaly` looks at one side only."""
+COMBINED = {"anomaly": 0.4, "typicality": 0.25, "likely": 0.15, "residual": 0.2}
+"""The scores that decide, and their weights: what is surprising somewhere,
+what is atypical as a whole, what is more likely than normal pictures are, such as smooth ones, as
+`anomaly` looks at one side only, and what is unlike any mixture of normal pictures."""
 
 
 class Batch(NamedTuple):
@@ -63,6 +65,18 @@ class Batch(NamedTuple):
     x: Tensor
     values: Values
     log_classes: NDArray[np.float64] | None
+
+
+class Typical(NamedTuple):
+    """What is typical of normal pictures, as they look to the model and as they are.
+
+    Args:
+        hidden: their hidden maps.
+        components: their principal components.
+    """
+
+    hidden: Typicality
+    components: PrincipalComponents
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +135,7 @@ def measured(
     split: Split,
     request: ScoreRequest,
     *,
-    typicality: Typicality | None = None,
+    typical: Typical | None = None,
     background: Trained | None = None,
 ) -> Measured:
     """All scores of pictures of one size, from a pass of each model, order and class.
@@ -133,7 +147,7 @@ def measured(
         trained: the model.
         split: the pictures, as the model takes them.
         request: how they are scored.
-        typicality: what is typical of normal pictures; None leaves that column out.
+        typical: what is typical of normal pictures; None leaves its columns out.
         background: another model, for the ratio; None leaves that column out.
 
     Raises:
@@ -154,8 +168,9 @@ def measured(
         "complexity_bits": nats / math.log(2) - png_bits(pictures, network.levels),
         "likely": -nats / dims,
     }
-    if typicality is not None:
-        columns["typicality"] = typicality.distance(network, x, values).numpy()
+    if typical is not None:
+        columns["typicality"] = typical.hidden.distance(network, x, values).numpy()
+        columns["residual"] = typical.components.residual(network, x).numpy()
     if background is not None:
         given = batch_of(background, split, classes=request.classes)
         log_p = score(background.distribution, given.x, given.values)

@@ -1,7 +1,8 @@
-"""What is normal for a trained model: typical hidden features, and the scores of normal pictures.
+"""What is normal for a trained model: typical pictures, and the scores of normal ones.
 
-Two sets of pictures are needed. Typicality is fitted on the first, which may be the training
-pictures. The scores of the second, which took no part in training, turn a score into a p-value.
+Two sets of pictures are needed. Typical hidden features and principal components are fitted on the
+first, which may be the training pictures. The scores of the second, which took no part in training,
+turn a score into a p-value.
 """
 
 import hashlib
@@ -19,12 +20,8 @@ from nextpixel.analysis.calibration import (
     load_calibration,
     save_calibration,
 )
-from nextpixel.analysis.typicality import (
-    Typicality,
-    fit_typicality,
-    load_typicality,
-    save_typicality,
-)
+from nextpixel.analysis.components import ReducedImages, load_components, save_components
+from nextpixel.analysis.typicality import fit_typicality, load_typicality, save_typicality
 from nextpixel.checkpoint import CheckpointError
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split, subset
@@ -32,6 +29,7 @@ from nextpixel.errors import UsageError
 from nextpixel.files.replacing import new_folder, replace_file
 from nextpixel.inference.measuring import (
     CALIBRATED,
+    Typical,
     batch_of,
     how_scored,
     measured,
@@ -44,8 +42,9 @@ from nextpixel.settings.scores import ScoreRequest
 
 __all__ = ["Normal", "fit_normal", "fitted_place", "load_normal"]
 
-_TYPICALITY, _CALIBRATION, _ABOUT = (
+_TYPICALITY, _COMPONENTS, _CALIBRATION, _ABOUT = (
     "typicality.safetensors",
+    "components.safetensors",
     "calibration.safetensors",
     "about.json",
 )
@@ -60,20 +59,21 @@ class Normal:
     """What is normal for a model.
 
     Attributes:
-        typicality: fitted on some normal pictures.
+        typical: fitted on some normal pictures.
         calibration: the scores of others, by the names of `measuring.CALIBRATED`.
         about: how they were scored, and what they were: JSON.
     """
 
-    typicality: Typicality
+    typical: Typical
     calibration: Calibration
     about: Mapping[str, object]
 
     def save(self, folder: str | Path) -> None:
-        """Write three files into a folder, which is made."""
+        """Write four files into a folder, which is made."""
         folder = Path(folder)
         with new_folder(folder):
-            save_typicality(self.typicality, folder / _TYPICALITY)
+            save_typicality(self.typical.hidden, folder / _TYPICALITY)
+            save_components(self.typical.components, folder / _COMPONENTS)
             save_calibration(self.calibration, folder / _CALIBRATION)
             with replace_file(folder / _ABOUT) as place:
                 place.write_text(json.dumps(dict(self.about), indent=1) + "\n", encoding="utf-8")
@@ -102,8 +102,15 @@ def load_normal(folder: str | Path) -> Normal:
         raise CheckpointError(
             f"{folder} does not hold what is normal for a model; make it with ‹fit=True›"
         ) from error
+    if not (folder / _COMPONENTS).exists():
+        raise CheckpointError(
+            f"{folder} was fitted by an earlier version, without principal components; fit again"
+            " with ‹fit=True›"
+        )
     return Normal(
-        typicality=load_typicality(folder / _TYPICALITY),
+        typical=Typical(
+            load_typicality(folder / _TYPICALITY), load_components(folder / _COMPONENTS)
+        ),
         calibration=load_calibration(folder / _CALIBRATION),
         about=about,
     )
@@ -119,7 +126,7 @@ def fit_normal(
 ) -> Normal:
     """Fit what is normal on the pictures of the training, or on ``request.normal``.
 
-    At most 4,096 pictures are taken for typicality and 16,384 for p-values, evenly spread.
+    At most 4,096 pictures are taken to fit on and 16,384 for p-values, evenly spread.
 
     Args:
         trained: the model.
@@ -149,18 +156,21 @@ def fit_normal(
             if progress is not None:
                 progress(min(done, total), total)
 
+    reduced = ReducedImages(trained.distribution.levels)
+
     def batches() -> Iterator[tuple[Tensor, Values]]:
         for split in splits(*first):
             batch = batch_of(trained, split, classes=request.classes)
+            reduced.add(batch.x)
             yield batch.x, batch.values
 
-    typicality = fit_typicality(trained.distribution, batches())
+    typical = Typical(fit_typicality(trained.distribution, batches()), reduced.fitted())
     found = []
     for split in splits(*second):
         seen = seen_in_training(trained, split)
         if new := [row for row, name in enumerate(seen) if name != "train"]:
             part = subset(split, np.array(new))
-            found.append(measured(trained, part, request, typicality=typicality))
+            found.append(measured(trained, part, request, typical=typical))
     columns = {
         name: np.concatenate([one.columns[name] for one in found] or [np.zeros(0)])
         for name in CALIBRATED
@@ -173,12 +183,12 @@ def fit_normal(
     about = {
         "model": trained.digest,
         "pictures": words,
-        "fitted_on": typicality.images,
+        "fitted_on": typical.hidden.images,
         "calibrated_on": len(columns["z"]),
         "scores": hashlib.sha256(b"".join(one.tobytes() for one in columns.values())).hexdigest(),
         **how_scored(request),
     }
-    return Normal(typicality=typicality, calibration=calibrate(columns), about=about)
+    return Normal(typical=typical, calibration=calibrate(columns), about=about)
 
 
 def _normal_pictures(

@@ -79,14 +79,12 @@ class Scored:
         """What an alarm means, in one sentence; "" without alarms."""
         if self.alarm_rate is None or self.normal is None:
             return ""
-        n, rate = self.normal.calibration.images, self.alarm_rate
-        # Each score raises alarms at its share of the rate, and has its share of the confidence.
-        bounds = [false_alarm_bound(n, rate * part, 1 - 0.05 * part) for part in COMBINED.values()]
-        most = min(1.0, sum(bounds))
+        n = self.normal.calibration.images
+        most = false_alarm_bound(n, self.alarm_rate)
         return (
             f"of normal pictures like the {n:,} held-out ones, at most {self.alarm_rate:.3g} raise"
-            f" an alarm in expectation; with these {n:,}, fewer than {most:.3g} with 95 %"
-            " confidence"
+            f" an alarm in expectation; with these {n:,}, fewer than about {most:.3g} with"
+            " 95 % confidence"
         )
 
 
@@ -160,8 +158,8 @@ def score_images(
 
     def of(part: Taken) -> Measured:
         assert part.split is not None
-        typicality = None if normal is None else normal.typicality
-        return measured(trained, part.split, request, typicality=typicality, background=background)
+        typical = None if normal is None else normal.typical
+        return measured(trained, part.split, request, typical=typical, background=background)
 
     with in_memory(
         "there is not enough memory to score pictures as large as these with this model; use"
@@ -257,13 +255,12 @@ def _check_enough(normal: Normal | None, alarm_rate: float) -> None:
             f"‹alarm_rate={alarm_rate:g}› compares with normal pictures, but nothing is fitted for"
             " this model; give ‹fit=True›"
         )
-    images, share = normal.calibration.images, max(COMBINED.values())
-    needed = images_needed(alarm_rate, share)
+    images, needed = normal.calibration.images, images_needed(alarm_rate)
     if images < needed:
         raise UsageError(
             f"‹alarm_rate={alarm_rate:g}› needs {needed:,} normal pictures that were not trained"
             f" on, but there are {images:,}; give more as ‹normal›, or a rate of at least"
-            f" {1 / share / (images + 1):.2g}"
+            f" {1 / (images + 1):.2g}"
         )
 
 
@@ -273,7 +270,8 @@ def _columns(
     """The columns that apply."""
     left_out = set()
     if normal is None:
-        left_out |= {"typicality", "quantile", "p_value", *(f"p_{name}" for name in COMBINED)}
+        left_out |= {"typicality", "residual", "quantile", "p_value"}
+        left_out |= {f"p_{name}" for name in COMBINED}
     if background is None:
         left_out.add("ratio_nats")
     if not (request.classes and of_kind(trained.distribution.given_by_data, ClassCondition)):

@@ -20,6 +20,7 @@ Column: TypeAlias = Literal[
     "z",
     "anomaly",
     "typicality",
+    "residual",
     "p_value",
     "complexity_bits",
     "ratio_nats",
