@@ -754,6 +754,20 @@ def traps() -> str:
     return table(["normal: others", *TRAP_COLUMNS.values()], rows)
 
 
+def one_class() -> str:
+    """AUROC of columns and of other methods, trained on one class or photograph."""
+    if (r := results("one_class")) is None:
+        return "Not finished yet."
+    every = [task["auroc"] for task in r["tasks"].values()]
+    names = [TRAP_COLUMNS.get(name, name) for name in every[0]]
+    rows = [
+        [name, *(f"{value:.3f}" for value in auroc.values())]
+        for name, auroc in zip(r["tasks"], every, strict=True)
+    ]
+    rows.append(["mean", *(f"{statistics.mean(a[name] for a in every):.3f}" for name in every[0])])
+    return table(["trained on", *names], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -783,6 +797,7 @@ TABLES: dict[str, Callable[[], str]] = {
         defects,
         defect_variants,
         traps,
+        one_class,
     )
 }
 
