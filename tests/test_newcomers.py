@@ -112,6 +112,7 @@ def test_words_too_many_are_shown_as_they_were_typed(capsys: pytest.CaptureFixtu
         ("compress {} -o", "-o needs a value"),
         ("compress {} -o a.npx --fit abc", "--fit must be a number, not 'abc'"),
         ("train digits --learning-rate fast", "--learning-rate must be a number, not 'fast'"),
+        ("--versio", "unknown option --versio; before a command there are --help and --version"),
         ("decompress", "decompress needs ARCHIVE; see nextpixel decompress --help"),
         ("evaluate", "evaluate needs MODEL: a run folder, a checkpoint, or the name of a"),
     ],

@@ -7,6 +7,7 @@ from cyclopts import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
+    UnknownCommandError,
     UnusedCliTokensError,
 )
 
@@ -24,6 +25,11 @@ def mistake_sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         words = shlex.join(error.unused_tokens or [])
         return f"unexpected: {words}; put a name that holds spaces in quotes"
+    if isinstance(error, UnknownCommandError) and (error.unused_tokens or [""])[0].startswith("-"):
+        return (
+            f"unknown option {(error.unused_tokens or [''])[0][:40]}; before a command there are"
+            " --help and --version, and options of a command follow it: nextpixel COMMAND OPTIONS"
+        )
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         return _missing(error, error.argument)
     if isinstance(error, CoercionError) and error.msg is None and error.token is not None:
