@@ -1,6 +1,8 @@
 """Tables of scores: one row for every picture, whatever it is, and the same rows after a stop."""
 
 import csv
+import os
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,32 @@ def test_a_table_is_gone_on_with_and_another_model_is_refused(
     other = a_model(tmp_path / "other.safetensors", seed=1)
     with pytest.raises(UsageError, match="begun with other options: model"):
         score_images(other, ScoreRequest(out=out), data=data)
+
+
+def test_scores_of_pictures_that_were_replaced_are_not_kept(model: Path, tmp_path: Path) -> None:
+    """A name tells nothing: tomorrow's pictures have the names of today's."""
+    flat, noise = np.zeros((6, 6), np.uint8), np.random.default_rng(0).integers(0, 256, (6, 6))
+    names = ("a\rb.png", 'c,"d\n.png', "=1.png")  # cells of a table of their own
+    for name in names:
+        write(tmp_path / "set" / name, flat)
+        os.utime(tmp_path / "set" / name, (0, 0))
+    request, data = ScoreRequest(out=tmp_path / "s.csv"), DataRequest(data=tmp_path / "set")
+    time.sleep(0.11)  # files may seem older than they are by a tenth of a second
+    first = score_images(model, request, data=data)
+    assert {row["name"] for row in table(tmp_path / "s.csv")} == set(names)
+    write(tmp_path / "new.png", noise.astype(np.uint8))
+    os.utime(tmp_path / "new.png", (0, 0))  # as a copy that keeps the time of the original
+    (tmp_path / "new.png").replace(tmp_path / "set" / names[0])
+    second = score_images(model, request, data=data)
+    changed = {row["name"] for row in second.rows if row not in first.rows}
+    assert changed == {names[0]} and len(second.rows) == 3
+    np.save(tmp_path / "x.npy", flat[None])
+    request, data = ScoreRequest(out=tmp_path / "x.csv"), DataRequest(data=tmp_path / "x.npy")
+    score_images(model, request, data=data)
+    score_images(model, request, data=data)
+    np.save(tmp_path / "x.npy", noise[None])
+    with pytest.raises(UsageError, match="begun with other pictures, which .*x.npy held then"):
+        score_images(model, request, data=data)
 
 
 def test_a_value_that_the_model_does_not_know_costs_one_row_of_an_array(

@@ -8,6 +8,8 @@ a table of another model, or with other columns, is refused.
 import csv
 import io
 import json
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,8 @@ COLUMNS: dict[str, type] = {
 }
 """All columns and their types; a table has those that apply, and NaN or "" where one does not."""
 
+_TICK = 10**8
+"""Nanoseconds by which the times of files may lag behind the clock."""
 _LOWEST_FIRST = ("name", "p_value", "p_label")
 
 Row = dict[str, Any]
@@ -58,6 +62,7 @@ class ScoreTable:
 
     Attributes:
         rows: those that there are, by the names of their pictures.
+        begun: when the oldest of these rows could be written, in nanoseconds since the epoch.
 
     Args:
         path: the .csv or .parquet file.
@@ -92,18 +97,17 @@ class ScoreTable:
                 )
             with replace_file(self._record) as place:
                 place.write_text(json.dumps(self._about, indent=1) + "\n", encoding="utf-8")
+        self.begun, self._opened = self._record.stat().st_mtime_ns, time.time_ns() - _TICK
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append rows, on the disk when this returns."""
         rows = list(rows)
         new = not self._part.exists()
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         if new:
-            writer.writerow(self._columns)
-        for row in rows:
-            writer.writerow([_cell(row.get(name)) for name in self._columns])
-            self.rows[row["name"]] = row
+            _write(text, [self._columns])
+        _write(text, ([_cell(row.get(name)) for name in self._columns] for row in rows))
+        self.rows |= {row["name"]: row for row in rows}
         with self._part.open("a", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())
 
@@ -125,10 +129,10 @@ class ScoreTable:
                 self._write_parquet(place, found)
             else:
                 with place.open("w", encoding="utf-8", newline="") as file:
-                    writer = csv.writer(file, lineterminator="\n")
-                    writer.writerow(self._columns)
-                    writer.writerows([_cell(row.get(n)) for n in self._columns] for row in found)
+                    _write(file, [self._columns])
+                    _write(file, ([_cell(row.get(n)) for n in self._columns] for row in found))
         self._part.unlink(missing_ok=True)
+        os.utime(self._record, ns=(self._opened, self._opened))  # all rows are as new as this
         return found
 
     def _write_parquet(self, place: Path, rows: Sequence[Row]) -> None:
@@ -154,11 +158,13 @@ class ScoreTable:
                 " are of; give another ‹out›, or move it away"
             )
         for key, value in self._about.items():
-            if (was := known.get(key)) == value:
-                continue
+            if (was := known.get(key)) == value or (key == "pictures" and key not in known):
+                continue  # tables of earlier versions do not say which pictures
             if key == "columns" and isinstance(was, list):
                 differ = sorted(set(map(str, was)) ^ set(self._columns))
                 what = f"columns, which differ in {', '.join(differ)}"
+            elif key == "pictures":
+                what = f"pictures, which {self._about.get('source')} held then"
             else:
                 what = f"options: {key} was {_short(was)}, and is {_short(value)}"
             raise UsageError(
@@ -171,13 +177,13 @@ class ScoreTable:
             parquet = optional_package("pyarrow.parquet", extra="data")
             rows: list[Row] = parquet.read_table(place).to_pylist()
             return rows
-        text = place.read_text(encoding="utf-8")
+        text = place.read_bytes().decode("utf-8")  # a name may hold a carriage return
         lines = list(csv.reader(io.StringIO(text, newline="")))
         if lines and (not text.endswith("\n") or len(lines[-1]) != len(self._columns)):
             lines.pop()
             # What follows is appended to whole lines.
             with replace_file(place) as whole, whole.open("w", encoding="utf-8", newline="") as out:
-                csv.writer(out, lineterminator="\n").writerows(lines)
+                _write(out, lines)
         if not lines:
             place.unlink()
             return []
@@ -211,6 +217,14 @@ def shown_row(row: Row, columns: Sequence[str]) -> list[str]:
     """Cells to print."""
     values = (row.get(name) for name in columns)
     return [f"{v:.4g}" if isinstance(v, float) else str(v if v is not None else "") for v in values]
+
+
+def _write(file: io.TextIOBase, lines: Iterable[Sequence[str]]) -> None:
+    """Append lines of cells. A carriage return alone ends a line for most readers, too."""
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for line in lines:
+        (quoted if any("\r" in cell for cell in line) else plain).writerow(line)
 
 
 def _cell(value: Any) -> str:

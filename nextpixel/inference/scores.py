@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from nextpixel.inference.streaming import Stream, Taken, stream_of
 from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.settings.requests import DataRequest
 from nextpixel.settings.scores import ScoreRequest
+from nextpixel.settings.source import Annotations
 from nextpixel.training.memory import in_memory
 
 __all__ = ["Scored", "normal_of", "score_images"]
@@ -101,7 +102,7 @@ def score_images(
     """Score the pictures of a source, and write a table with a row for each.
 
     The table is written while pictures are scored. If it is there already, of the same model and
-    options, pictures that it holds are not scored again. A picture that the model cannot take is a
+    options, pictures that it holds are not scored again, unless their files are newer. A picture that the model cannot take is a
     row with the reason. For all columns see the guide *Find anomalies*.
 
     Args:
@@ -149,10 +150,13 @@ def score_images(
         "normal": None if normal is None else dict(normal.about),
         "source": stream.source,
         "split": data.split,
+        "pictures": stream.digest,
+        "conditions": _conditions(data),
         **how_scored(request),
     }
     table = ScoreTable(request.out, columns, about)
-    done = dict.fromkeys(table.rows)
+    # A picture that was changed since is another one.
+    done = {name: None for name in table.rows if stream.changed(name) <= table.begun}
     if maps is not None:
         done = {name: None for name in done if maps.has(name)}
 
@@ -225,6 +229,12 @@ def normal_of(
                 f" ‹{name}={value}›; give the same, or fit again with ‹fit=True›"
             )
     return normal
+
+
+def _conditions(data: DataRequest) -> dict[str, str] | None:
+    """The files that belong to the pictures, by option; None without any."""
+    given = {f.name: getattr(data, f.name) for f in fields(Annotations)}
+    return {name: str(value) for name, value in given.items() if value is not None} or None
 
 
 def _checked_places(request: ScoreRequest, data: DataRequest) -> HeatMaps | None:

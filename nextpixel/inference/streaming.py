@@ -5,6 +5,7 @@ and a picture that the model cannot take comes with the reason. Other sources, a
 of annotations, are read as `data_of` reads them.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -63,11 +64,16 @@ class Stream:
         source: its name.
         names: of the pictures, or of files, some of which may have several pages.
         taken: goes through those that are wanted, in the order of the source.
+        digest: of the pictures of a source that is read at once; "" of a folder.
+        changed: when the file of a picture was changed or put in its place, in nanoseconds since
+            the epoch; 0 where `digest` tells.
     """
 
     source: str
     names: Sequence[str]
     taken: Callable[[Wanted], Iterator[Taken]]
+    digest: str = ""
+    changed: Callable[[str], int] = lambda _: 0
 
     def only(self, names: Collection[str]) -> Iterator[Taken]:
         """Goes through the pictures of these names, or of the files of these names."""
@@ -105,7 +111,9 @@ def stream_of(
             yield from _prepared(split, rows, classes, how)
 
     names = [_name(split, row) for row in range(len(split))]
-    return Stream(source=chosen.source, names=names, taken=taken)
+    prints = b"" if split.fingerprints is None else split.fingerprints.tobytes()
+    digest = hashlib.blake2b(prints, digest_size=16).hexdigest() if prints else ""
+    return Stream(source=chosen.source, names=names, taken=taken, digest=digest)
 
 
 def _folder_alone(trained: Trained, request: DataRequest) -> Path | None:
@@ -165,7 +173,14 @@ def _of_files(trained: Trained, request: DataRequest, root: Path, most: int) -> 
         if held:
             yield _together(held)
 
-    return Stream(source=str(request.data), names=list(places), taken=taken)
+    def changed(name: str) -> int:
+        file = places.get(name) or places.get(name.rpartition("#")[0])
+        if file is None or not file.exists():
+            return 0
+        about = file.stat()
+        return max(about.st_mtime_ns, about.st_ctime_ns)  # a copy may keep the time of the original
+
+    return Stream(source=str(request.data), names=list(places), taken=taken, changed=changed)
 
 
 def _listed(root: Path, split: str) -> tuple[FolderTree, Path, list[Path]]:
