@@ -217,6 +217,22 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     assert "p = 0.0" not in capsys.readouterr().out  # four of five are drawn from the other
 
 
+def test_a_copy_of_normal_pictures_raises_no_alarm(tmp_path: Path) -> None:
+    """A black frame is scored alone, and the normal ones together, where rounding differs."""
+    model = a_model(tmp_path / "model.safetensors")
+    for name, count, value in (("normal", 66, 0), ("black", 1, 0), ("grey", 1, 128)):
+        np.save(tmp_path / f"{name}.npy", np.full((count, 8, 8), value, np.uint8))
+    found = {}
+    for name in ("black", "grey"):
+        request = ScoreRequest(
+            out=tmp_path / f"{name}.csv", fit=True, normal=tmp_path / "normal.npy", alarm_rate=0.1
+        )
+        data = DataRequest(data=tmp_path / f"{name}.npy")
+        found[name] = score_images(model, request, data=data)
+    assert [found[name].rows[0]["p_value"] for name in found] == [1.0, 1 / 34]
+    assert found["black"].rows[0]["typicality"] < 1e-3 < found["grey"].rows[0]["typicality"] < 1e3
+
+
 def test_a_label_has_the_probability_that_the_classifier_gives_it(tmp_path: Path) -> None:
     model = a_model(tmp_path / "model.safetensors", condition=ClassCondition(2))
     x = np.random.default_rng(1).integers(0, 256, (2, 6, 6), dtype=np.uint8)

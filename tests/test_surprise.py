@@ -344,6 +344,19 @@ def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
         least = ranks.min(axis=0)
         p_value = (least <= least[-1]).mean()
         assert known.combined(scores, weights)[image] == pytest.approx(p_value)
+    # What rounding changes counts as equal: p-values grow by nothing else, and not over the order.
+    rounded = {name: values * (1 + 1e-9) for name, values in known.scores.items()}
+    within = dict.fromkeys(known.scores, 1e-6)
+    same = known.combined(known.scores, within=within)
+    assert np.array_equal(known.combined(rounded, within=within), same)
+    assert np.array_equal(known.combined(known.scores), same)
+    assert not np.array_equal(known.combined(rounded), same)
+    alone = known.p_values("z", [math.inf, -math.inf], within=1e-6)
+    assert np.array_equal(alone, [0.01, 1.0])
+    with pytest.raises(UsageError, match="within.*must be a number from 0"):
+        known.p_values("z", [0.0], within=-1.0)
+    with pytest.raises(UsageError, match="within.*must name the columns"):
+        known.combined(scores, within={"z": 0.0})
     with pytest.raises(UsageError, match="positive"):
         known.combined(scores, {"z": 0.75, "far": 0.0})
     with pytest.raises(UsageError, match="must name the columns z, far"):

@@ -22,7 +22,7 @@ fewer alarms than were asked for.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,22 +69,32 @@ class Calibration:
         """How many normal images there are, n."""
         return len(next(iter(self.scores.values())))
 
-    def p_values(self, column: str, scores: Scores) -> NDArray[np.float64]:
+    def p_values(self, column: str, scores: Scores, *, within: float = 0.0) -> NDArray[np.float64]:
         """The conformal p-value of each score: the smaller, the stranger.
 
+        Args:
+            column: its name.
+            scores: of images.
+            within: which differences count as none, as rounding may cause them, in units of 1 + the
+                size of the score. P-values are never smaller for it.
+
         Raises:
-            UsageError: the column is unknown, or a score is NaN.
+            UsageError: the column is unknown, a score is NaN, or `within` is negative.
         """
-        as_high = _as_high(self._column(column), _numbers(column, scores))
+        as_high = _as_high(self._column(column), _lowered(_numbers(column, scores), within))
         return ((1 + as_high) / (self.images + 1)).astype(np.float64)
 
-    def quantiles(self, column: str, scores: Scores) -> NDArray[np.float64]:
-        """The share of the normal images whose score is lower, 0 … 1."""
-        as_high = _as_high(self._column(column), _numbers(column, scores))
+    def quantiles(self, column: str, scores: Scores, *, within: float = 0.0) -> NDArray[np.float64]:
+        """The share of the normal images whose score is lower, 0 … 1; see `p_values`."""
+        as_high = _as_high(self._column(column), _lowered(_numbers(column, scores), within))
         return (1 - as_high / self.images).astype(np.float64)
 
     def combined(
-        self, scores: Mapping[str, Scores], weights: Mapping[str, float] | None = None
+        self,
+        scores: Mapping[str, Scores],
+        weights: Mapping[str, float] | None = None,
+        *,
+        within: Mapping[str, float] | None = None,
     ) -> NDArray[np.float64]:
         """The p-value of each image by several columns together.
 
@@ -95,21 +105,30 @@ class Calibration:
         Args:
             scores: for each column.
             weights: how much each column counts; only their ratios matter. None weighs all alike.
+            within: for each column, as for `p_values`; the n + 1 are still treated alike. None
+                compares exactly.
 
         Raises:
             UsageError: as `p_values`; or no column is given, their lengths differ, or the weights
-                are not those of the columns.
+                or `within` are not those of the columns.
         """
         if not scores:
             raise UsageError("‹scores› has no columns; give at least one of those calibrated")
         weight = _weights(scores, weights)
         given = {name: _numbers(name, values) for name, values in scores.items()}
         _check_lengths(given)
+        tolerances = dict.fromkeys(scores, 0.0) if within is None else within
+        if not isinstance(tolerances, Mapping) or set(tolerances) != set(scores):
+            raise UsageError(f"‹within={shown(within)}› must name the columns {', '.join(scores)}")
         x = np.stack(list(given.values()))
         # How many of the n are as strange as an image, and how many are as strange as each of them.
-        own = np.stack([_as_high(self._column(name), values) for name, values in given.items()])
+        columns = {name: self._column(name) for name in given}
+        least = {name: _lowered(values, tolerances[name]) for name, values in given.items()}
+        own = np.stack([_as_high(columns[name], least[name]) for name in given])
         smallest = ((1 + own) / weight).min(axis=0)
-        known, ranks = self._known(given)
+        least = {name: _lowered(values, tolerances[name]) for name, values in columns.items()}
+        known = np.stack(list(least.values()))
+        ranks = np.stack([_as_high(columns[name], least[name]) for name in columns])
         found = np.empty(x.shape[1])
         at_once = max(1, _CELLS // ranks.size)
         for start in range(0, len(found), at_once):
@@ -147,11 +166,6 @@ class Calibration:
         combined = self.combined(scores, weights)
         self._alarms_among(alarm_rate)
         return combined <= alarm_rate * (1 + 1e-12)
-
-    def _known(self, names: Iterable[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The scores of the n in some columns, and how many of the n are as strange as each."""
-        known = np.stack([self._column(name) for name in names])
-        return known, np.stack([_as_high(column, column) for column in known])
 
     def _column(self, name: str) -> NDArray[np.float64]:
         if name not in self.scores:
@@ -281,6 +295,14 @@ def _weights(
 def _as_high(known: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the known scores are at least as high as each of the given ones."""
     return len(known) - np.searchsorted(np.sort(known), given, side="left")
+
+
+def _lowered(scores: NDArray[np.float64], within: float) -> NDArray[np.float64]:
+    """What a score must reach to count as being as high as each of these."""
+    if not (is_number(within) and 0 <= within < math.inf):
+        raise UsageError(f"‹within={shown(within)}› must be a number from 0, such as 1e-6")
+    finite = np.where(np.isfinite(scores), scores, 0.0)
+    return scores - within * (1 + np.abs(finite))
 
 
 def _rank(alarm_rate: float, images: int) -> int:

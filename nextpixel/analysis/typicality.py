@@ -42,6 +42,8 @@ __all__ = [
 
 
 _LEAST = 1e-2
+_ROUNDING = 1e-5
+"""Of the size of hidden statistics, above what float32 makes of one image in different batches."""
 _AT_ONCE = 256
 _TENSORS = "mean", "deviation", "correlation"
 _NUMBERS = {"images": int, "shrinkage": float, "model": str}
@@ -53,7 +55,8 @@ class Typicality:
 
     Attributes:
         mean: of each of D numbers.
-        deviation: of each number; at least a hundredth of the root mean square of all.
+        deviation: of each number; at least a hundredth of the root mean square of all. Where images
+            differ by rounding only, the root mean square of the means.
         correlation: their shrunk correlation matrix.
         images: how many it was fitted on.
         shrinkage: the share of the identity in `correlation`, 0 … 1.
@@ -138,8 +141,11 @@ def fit_typicality(
     if count < 2:
         raise UsageError(f"‹images› has {count} images; give at least two, better some hundreds")
     deviation = (squares.diagonal() / count).clamp(min=0).sqrt()
-    least = float(deviation.square().mean().sqrt()) * _LEAST
-    deviation = deviation.clamp(min=least or 1.0)
+    spread, size = (float(part.square().mean().sqrt()) for part in (deviation, mean))
+    rounding = size * _ROUNDING
+    deviation = deviation.clamp(
+        min=max(spread * _LEAST, rounding) if spread > rounding else size or 1.0
+    )
     correlation = squares / count / torch.outer(deviation, deviation)
     shrinkage = _oracle_shrinkage(correlation, count)
     return Typicality(

@@ -33,6 +33,7 @@ from nextpixel.training.batches import conditioned
 __all__ = [
     "CALIBRATED",
     "COMBINED",
+    "WITHIN",
     "Batch",
     "Measured",
     "Typical",
@@ -51,6 +52,12 @@ COMBINED = {"anomaly": 0.4, "typicality": 0.25, "likely": 0.15, "residual": 0.2}
 """The scores that decide, and their weights: what is surprising somewhere,
 what is atypical as a whole, what is more likely than normal pictures are, such as smooth ones, as
 `anomaly` looks at one side only, and what is unlike any mixture of normal pictures."""
+
+
+WITHIN = {"nats": 1e-6, "anomaly": 1e-4, "typicality": 1e-4, "likely": 1e-6, "residual": 1e-6}
+"""Differences of scores that count as none, in units of 1 + the score's size. Rounding depends on how
+many pictures are scored at once: without this, a copy of normal pictures, such as a black frame,
+could be stranger than all of them."""
 
 
 class Batch(NamedTuple):

@@ -22,6 +22,7 @@ from nextpixel.inference.heat_maps import HeatMaps, strange_sheet
 from nextpixel.inference.measuring import (
     CALIBRATED,
     COMBINED,
+    WITHIN,
     Measured,
     check_background,
     how_scored,
@@ -102,8 +103,8 @@ def score_images(
     """Score the pictures of a source, and write a table with a row for each.
 
     The table is written while pictures are scored. If it is there already, of the same model and
-    options, pictures that it holds are not scored again, unless their files are newer. A picture that the model cannot take is a
-    row with the reason. For all columns see the guide *Find anomalies*.
+    options, pictures that it holds are not scored again, unless their files are newer. A picture
+    that the model cannot take is a row with the reason. For all columns see the guide *Find anomalies*.
 
     Args:
         model: a run folder, a checkpoint, or the name of a pretrained model.
@@ -302,9 +303,11 @@ def _rows(
     if normal is not None:
         calibration = normal.calibration
         scores = {name: numbers[name] for name in COMBINED}
-        numbers["quantile"] = calibration.quantiles("nats", numbers["nats"])
-        numbers |= {f"p_{name}": calibration.p_values(name, scores[name]) for name in COMBINED}
-        numbers["p_value"] = calibration.combined(scores, COMBINED)
+        numbers["quantile"] = calibration.quantiles("nats", numbers["nats"], within=WITHIN["nats"])
+        for name, values in scores.items():
+            numbers[f"p_{name}"] = calibration.p_values(name, values, within=WITHIN[name])
+        within = {name: WITHIN[name] for name in COMBINED}
+        numbers["p_value"] = calibration.combined(scores, COMBINED, within=within)
     del numbers["likely"]  # which is a column already, with another sign
     seen = seen_in_training(trained, part.split)
     rows: list[dict[str, Any]] = []
