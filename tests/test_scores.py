@@ -195,6 +195,7 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     assert stop.value.code == 1
     said = capsys.readouterr().out
     assert "at most 0.05 raise an alarm in expectation" in said
+    assert "takes for likely 99, residual 79" in said  # there are 55
     rows = table(tmp_path / "scores.csv")
     assert rows[0]["name"] == "4" and rows[0]["alarm"] == "yes"
     for row in rows:

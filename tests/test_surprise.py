@@ -35,6 +35,8 @@ from nextpixel import (
 from nextpixel.analysis.calibration import (
     false_alarm_bound,
     images_needed,
+    images_needed_alone,
+    least_alarm_rate,
     load_calibration,
     save_calibration,
 )
@@ -344,6 +346,16 @@ def test_normal_images_raise_alarms_at_the_rate(tmp_path: Path) -> None:
         least = ranks.min(axis=0)
         p_value = (least <= least[-1]).mean()
         assert known.combined(scores, weights)[image] == pytest.approx(p_value)
+    # An image that only one column finds strange: just as many normal ones as are needed.
+    share = {"z": 0.4, "far": 0.25, "near": 0.15}
+    for name, needed in images_needed_alone(0.1, share).items():
+        for count in range(max(9, needed - 1), needed + 1):
+            many = {column: np.arange(count) * 1.0 for column in share}
+            many["far"], many["near"] = np.roll(many["far"], 3), np.roll(many["near"], 7)
+            strange = {column: [99.0 if column == name else -1.0] for column in share}
+            assert calibrate(many).alarms(strange, 0.1, share)[0] == (count == needed)
+    for count in (9, 60, 98, 99, 730):
+        assert images_needed(least_alarm_rate(count)) <= count
     # What rounding changes counts as equal: p-values grow by nothing else, and not over the order.
     rounded = {name: values * (1 + 1e-9) for name, values in known.scores.items()}
     within = dict.fromkeys(known.scores, 1e-6)

@@ -43,6 +43,8 @@ __all__ = [
     "calibrate",
     "false_alarm_bound",
     "images_needed",
+    "images_needed_alone",
+    "least_alarm_rate",
     "load_calibration",
     "save_calibration",
 ]
@@ -207,6 +209,31 @@ def images_needed(alarm_rate: float) -> int:
     The smallest p is 1 / (n + 1), so n ≥ 1 / alarm_rate - 1.
     """
     return max(1, math.ceil(1 / _rate(alarm_rate) - 1 - 1e-9))
+
+
+def images_needed_alone(alarm_rate: float, weights: Mapping[str, float]) -> dict[str, int]:
+    """For each column, how many normal images one that only this column finds strange needs.
+
+    With so many, an image that is stranger than all of them by this column raises an alarm,
+    whatever the others say. With fewer it may not: the strangest normal images by columns of
+    greater weight have a smaller rank / weight, and count.
+    """
+    given = dict(zip(weights, _weights(weights, weights)[:, 0].tolist(), strict=True))
+    before = {
+        name: sum(math.floor(other / own + 1e-9) for other in given.values())
+        for name, own in given.items()
+    }
+    return {
+        name: max(1, math.ceil(ranks / _rate(alarm_rate) - 1 - 1e-9))
+        for name, ranks in before.items()
+    }
+
+
+def least_alarm_rate(images: int) -> float:
+    """The least rate that so many normal images allow, 1 / (n + 1), rounded up to two digits."""
+    least = 1 / (whole_number("images", images, 1) + 1)
+    unit: float = 10.0 ** (math.floor(math.log10(least)) - 1)
+    return float(f"{math.ceil(least / unit - 1e-9) * unit:.2g}")
 
 
 def false_alarm_bound(images: int, alarm_rate: float, confidence: float = 0.95) -> float:

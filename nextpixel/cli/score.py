@@ -110,12 +110,14 @@ def _print_scores(found: "Scored", requested: ScoreRequest) -> None:
     if (rest := len(found.failures) - _NAMED) > 0:
         print(f"not scored: {rest:,} more")
     if found.normal is not None:
-        count = found.normal.about["calibrated_on"]
+        count = found.normal.calibration.images
         print(f"p-values compare with {count:,} normal pictures that the model was not trained on")
     if found.alarm_rate is not None:
         rate = f"p-value at most {found.alarm_rate:g}"
         print(f"{len(found.alarms):,} of {images_words(len(scored))} raise an alarm ({rate})")
         print(found.guarantee)
+        if found.caution:
+            print(found.caution)
     print(f"table: {found.out}")
     for what, place in (("heat maps", requested.maps), ("strangest", requested.sheet)):
         if place is not None:

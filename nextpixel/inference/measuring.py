@@ -55,9 +55,9 @@ what is atypical as a whole, what is more likely than normal pictures are, such 
 
 
 WITHIN = {"nats": 1e-6, "anomaly": 1e-4, "typicality": 1e-4, "likely": 1e-6, "residual": 1e-6}
-"""Differences of scores that count as none, in units of 1 + the score's size. Rounding depends on how
-many pictures are scored at once: without this, a copy of normal pictures, such as a black frame,
-could be stranger than all of them."""
+"""Differences of scores that count as none, in units of 1 + the score's size. Rounding depends on
+how many pictures are scored at once: without this, a copy of normal pictures, such as a black
+frame, could be stranger than all of them."""
 
 
 class Batch(NamedTuple):

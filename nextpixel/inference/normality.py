@@ -17,6 +17,8 @@ from torch import Tensor
 from nextpixel.analysis.calibration import (
     Calibration,
     calibrate,
+    false_alarm_bound,
+    images_needed_alone,
     load_calibration,
     save_calibration,
 )
@@ -29,6 +31,7 @@ from nextpixel.errors import UsageError
 from nextpixel.files.replacing import new_folder, replace_file
 from nextpixel.inference.measuring import (
     CALIBRATED,
+    COMBINED,
     Typical,
     batch_of,
     how_scored,
@@ -67,6 +70,27 @@ class Normal:
     typical: Typical
     calibration: Calibration
     about: Mapping[str, object]
+
+    def guarantee(self, alarm_rate: float) -> str:
+        """What an alarm at this rate means, in one sentence."""
+        n = self.calibration.images
+        most = false_alarm_bound(n, alarm_rate)
+        return (
+            f"of normal pictures like the {n:,} held-out ones, at most {alarm_rate:.3g} raise"
+            f" an alarm in expectation; with these {n:,}, fewer than about {most:.3g} with"
+            " 95 % confidence"
+        )
+
+    def caution(self, alarm_rate: float) -> str:
+        """By which scores alone no picture raises an alarm at this rate; "" if all suffice."""
+        n, needed = self.calibration.images, images_needed_alone(alarm_rate, COMBINED)
+        few = [f"{name} {count:,}" for name, count in needed.items() if count > n]
+        if not few:
+            return ""
+        return (
+            f"{n:,} normal pictures are few for this rate: a picture that is strange by one score"
+            f" alone may raise no alarm; to be sure of one takes for {', '.join(few)}"
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write four files into a folder, which is made."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nextpixel.analysis.calibration import false_alarm_bound, images_needed
+from nextpixel.analysis.calibration import images_needed, least_alarm_rate
 from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.image_output import check_output
@@ -79,15 +79,14 @@ class Scored:
     @property
     def guarantee(self) -> str:
         """What an alarm means, in one sentence; "" without alarms."""
-        if self.alarm_rate is None or self.normal is None:
-            return ""
-        n = self.normal.calibration.images
-        most = false_alarm_bound(n, self.alarm_rate)
-        return (
-            f"of normal pictures like the {n:,} held-out ones, at most {self.alarm_rate:.3g} raise"
-            f" an alarm in expectation; with these {n:,}, fewer than about {most:.3g} with"
-            " 95 % confidence"
-        )
+        rate = self.alarm_rate
+        return "" if rate is None or self.normal is None else self.normal.guarantee(rate)
+
+    @property
+    def caution(self) -> str:
+        """Which pictures cannot raise an alarm, in one sentence; "" if all can."""
+        rate = self.alarm_rate
+        return "" if rate is None or self.normal is None else self.normal.caution(rate)
 
 
 def score_images(
@@ -104,7 +103,8 @@ def score_images(
 
     The table is written while pictures are scored. If it is there already, of the same model and
     options, pictures that it holds are not scored again, unless their files are newer. A picture
-    that the model cannot take is a row with the reason. For all columns see the guide *Find anomalies*.
+    that the model cannot take is a row with the reason. For all columns see the guide *Find
+    anomalies*.
 
     Args:
         model: a run folder, a checkpoint, or the name of a pretrained model.
@@ -271,7 +271,7 @@ def _check_enough(normal: Normal | None, alarm_rate: float) -> None:
         raise UsageError(
             f"‹alarm_rate={alarm_rate:g}› needs {needed:,} normal pictures that were not trained"
             f" on, but there are {images:,}; give more as ‹normal›, or a rate of at least"
-            f" {1 / (images + 1):.2g}"
+            f" {least_alarm_rate(images):g}"
         )
 
 

@@ -71,8 +71,8 @@ class ScoreRequest:
 
     alarm_rate: float | None = None
     """Raise an alarm for pictures whose p-value is at most this share: in expectation, at most this
-    share of normal pictures raises one. It needs at least 2.5 / rate - 1 normal pictures that were
-    not trained on."""
+    share of normal pictures raises one. It needs at least 1 / rate - 1 normal pictures that were
+    not trained on, and 5 / rate - 1 for each score alone to be able to raise one."""
 
     fail_on_alarm: bool = False
     """Exit with code 1 if a picture raised an alarm."""
