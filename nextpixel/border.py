@@ -123,14 +123,32 @@ def admit_known(model: Any, x: Any, known: Any) -> tuple[ImageModel, Tensor, Ten
 def batches_of(images: Any, condition: Any = None) -> Iterator[tuple[Any, Any]]:
     """Batches and their conditions, not yet admitted, of one batch or of an iterable of batches.
 
-    A condition beside an iterable belongs to every batch; else the iterable may have pairs.
+    A condition beside an iterable belongs to every batch; else the iterable may have pairs. A
+    DataLoader of a TensorDataset gives lists of one or two tensors.
+
+    Raises:
+        TypeError: it is neither.
     """
-    if isinstance(images, Tensor | np.ndarray | Image.Image | list | tuple):
+    listed = isinstance(images, list | tuple) and not (images and all(map(_is_batch, images)))
+    if listed or isinstance(images, Tensor | np.ndarray | Image.Image):
         yield images, condition
-    else:
-        for batch in images:
-            pair = isinstance(batch, tuple) and len(batch) == 2
-            yield batch if pair and condition is None else (batch, condition)
+        return
+    if not isinstance(images, Iterable):
+        raise TypeError(
+            f"images has type {type(images).__name__}; give a batch of images (B, C, H, W), or an"
+            " iterable of batches"
+        )
+    for batch in images:
+        if isinstance(batch, list) and len(batch) < 3 and _is_batch(batch):
+            batch = batch[0] if len(batch) == 1 else tuple(batch)
+        pair = isinstance(batch, tuple) and len(batch) == 2
+        yield batch if pair and condition is None else (batch, condition)
+
+
+def _is_batch(value: Any) -> bool:
+    """Whether it is an array (B, C, H, W), alone or first in a list or pair."""
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    return isinstance(first, Tensor | np.ndarray) and first.ndim == 4
 
 
 def _coloured(x: Tensor, model: ImageModel) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from cases import build, conditions, images
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from nextpixel import (
     Calibration,
@@ -41,6 +42,7 @@ from nextpixel.analysis.calibration import (
     save_calibration,
 )
 from nextpixel.analysis.components import ReducedImages
+from nextpixel.border import batches_of
 from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.tensors import write_tensors
@@ -312,6 +314,31 @@ def test_what_principal_components_leave(size: tuple[int, int], tmp_path: Path) 
     write_tensors(tmp_path / "other", {"mean": torch.zeros(2)}, {})
     with pytest.raises(CheckpointError, match="no principal components"):
         load_components(tmp_path / "other")
+
+
+def test_programs_give_normal_images_in_many_forms() -> None:
+    model, x = PixelCNN(levels=8, features=2, layers=1), torch.randint(8, (30, 1, 5, 7))
+    whole = fit_components(model, x)
+    forms = [x.split(11), list(x.split(11)), DataLoader(TensorDataset(x), 11)]
+    forms += [DataLoader(TensorDataset(x, torch.zeros(30)), 11), [(x, None)], iter(x)]
+    for form in forms:
+        assert torch.equal(fit_components(model, form).components, whole.components)
+    for form in forms[:3]:
+        assert fit_typicality(model, form).images == 30
+    with pytest.raises(TypeError, match="images has type int; give a batch"):
+        next(batches_of(3))
+    for fit in (fit_components, fit_typicality):
+        with pytest.raises(UsageError, match="contains the value 107"):
+            fit(model, x.clamp(min=7) + 100)
+    with pytest.raises(UsageError, match="contains the value -1"):
+        whole.residual(model, x - 1 - x)
+    # The largest images decide the size, wherever they come; rounding is nothing.
+    wide = torch.randint(8, (9, 1, 40, 9))
+    first, last = (fit_components(model, form) for form in ([x, wide], [wide, x]))
+    assert first.mean.shape == last.mean.shape == (1, 32, 9)
+    torch.testing.assert_close(first.residual(model, x), last.residual(model, x))
+    flat = torch.arange(5).view(-1, 1, 1, 1).expand(-1, 1, 6, 6)
+    assert fit_components(model, flat).residual(model, flat + 3).tolist() == [0.0] * 5
 
 
 def test_components_are_those_of_spread_images() -> None:

@@ -23,6 +23,8 @@ from nextpixel.border import ConditionGiven, Images, admit_images, batches_of, m
 from nextpixel.errors import UsageError
 from nextpixel.files.fields import CheckpointError
 from nextpixel.files.tensors import read_tensors, write_tensors
+from nextpixel.layers.integers import check_range
+from nextpixel.models.core import ImageModel
 
 __all__ = [
     "ReducedImages",
@@ -36,7 +38,11 @@ _SIDE = 32
 """Pixels to which a height or width is reduced."""
 _SHARE = 0.75
 """The share of the variance that the components hold."""
-_MOST_IMAGES, _MOST_COMPONENTS, _AT_ONCE = 512, 256, 256
+_MOST_IMAGES, _MOST_COMPONENTS = 512, 256
+_AT_ONCE = 2**22
+"""Sub-pixels that are reduced at once, unless one image has more."""
+_ROUNDING = 1e-9
+"""Of the levels: what is smaller is rounding, and counts as nothing."""
 _TENSORS = "mean", "components"
 
 
@@ -68,9 +74,10 @@ class PrincipalComponents:
             float64, on the CPU.
 
         Raises:
-            UsageError: x is no images of the model, or was fitted for other channels or levels.
+            UsageError: x is no images of the model, or this was fitted for other channels or
+                levels.
         """
-        known, images, single = admit_images(model, x)
+        known, images, single = _admitted(model, x)
         if (known.channels, known.levels) != (len(self.mean), self.levels):
             raise UsageError(
                 f"these principal components are of images of {len(self.mean)} channels and"
@@ -78,12 +85,12 @@ class PrincipalComponents:
                 " with fit_components"
             )
         axes, found = self.components.flatten(1), [torch.zeros(0).double()]
-        for start in range(0, len(images), _AT_ONCE):
-            some = _reduced(images[start : start + _AT_ONCE], self.mean.shape[1:])
-            rest = (some - self.mean).flatten(1)
+        for some in torch.split(images, max(1, _AT_ONCE // images.shape[1:].numel())):
+            rest = (_reduced(some, self.mean.shape[1:]) - self.mean).flatten(1)
             rest = rest - rest @ axes.T @ axes
             found.append(rest.square().mean(dim=1).sqrt())
         error = torch.cat(found)
+        error = error.where(error > _ROUNDING * self.levels, 0)
         return error[0] if single else error
 
 
@@ -100,11 +107,11 @@ class ReducedImages:
         self._seen, self._step = 0, 1
 
     def add(self, x: Tensor) -> None:
-        """Images (B, C, H, W); the first decide the size to which all are reduced."""
-        size = self._kept[0].shape[1:] if self._kept else _size_of(x)
+        """Images (B, C, H, W); the largest decide the size that all are brought to."""
+        size = torch.Size(min(side, _SIDE) for side in x.shape[2:])
         for image in x:
             if self._seen % self._step == 0:
-                self._kept.append(_reduced(image[None], size)[0].float())
+                self._kept.append(_reduced(image[None], size)[0])
             self._seen += 1
             if len(self._kept) == 2 * _MOST_IMAGES:
                 self._kept, self._step = self._kept[::2], 2 * self._step
@@ -119,12 +126,13 @@ class ReducedImages:
             raise UsageError(
                 f"‹images› has {self._seen} images; give at least two, better some hundreds"
             )
-        x = torch.stack(self._kept).double()
+        height, width = (max(image.shape[axis] for image in self._kept) for axis in (1, 2))
+        x = torch.cat([_reduced(image[None], torch.Size((height, width))) for image in self._kept])
         mean = x.mean(dim=0)
         _, deviations, axes = torch.linalg.svd((x - mean).flatten(1), full_matrices=False)
         held = deviations.square().cumsum(0) / deviations.square().sum().clamp(min=1e-300)
         # A direction in which images hardly differ is one of rounding.
-        varied = int((deviations > 1e-9 * self._levels * len(x) ** 0.5).sum())
+        varied = int((deviations > _ROUNDING * self._levels * len(x) ** 0.5).sum())
         count = min(int((held < _SHARE).sum()) + 1, varied, _MOST_COMPONENTS)
         return PrincipalComponents(
             mean=mean,
@@ -148,7 +156,7 @@ def fit_components(
             sizes; as pairs with conditions, which are not used.
 
     Raises:
-        UsageError: there are fewer than two images.
+        UsageError: there are fewer than two images, or the model does not take one of them.
 
     Example:
         >>> import torch
@@ -162,7 +170,7 @@ def fit_components(
     """
     kept = ReducedImages(model_of(model).levels)
     for batch, _ in batches_of(images):
-        kept.add(admit_images(model, batch)[1])
+        kept.add(_admitted(model, batch)[1])
     return kept.fitted()
 
 
@@ -195,8 +203,11 @@ def load_components(path: str | Path) -> PrincipalComponents:
     )
 
 
-def _size_of(x: Tensor) -> torch.Size:
-    return torch.Size(min(side, _SIDE) for side in x.shape[2:])
+def _admitted(model: nn.Module, x: Images) -> tuple[ImageModel, Tensor, bool]:
+    """As `admit_images`, with values that the model knows; no condition takes part."""
+    known, images, single = admit_images(model, x)
+    check_range(images, known.levels)
+    return known, images, single
 
 
 def _reduced(x: Tensor, size: torch.Size) -> Tensor:

@@ -78,7 +78,7 @@ def check_range(x: Tensor, levels: int, given: Iterable[tuple[Condition, Tensor]
         value = high if low >= 0 else low
         raise UsageError(
             f"x contains the value {value:g}; this model knows 0 … {levels - 1}"
-            f"{_advised(low, high, levels)}"
+            f"{_advised(float(low), float(high), levels)}"
         )
     if x.is_floating_point() and wrong.pop(0):
         raise UsageError(f"x contains values between the integers 0 … {levels - 1}; round them")
