@@ -15,11 +15,11 @@ from PIL import Image
 from nextpixel import GatedPixelCNN, anomaly_map, class_log_probabilities, save
 from nextpixel.analysis.calibration import calibrate, load_calibration, save_calibration
 from nextpixel.analysis.drift import two_samples
-from nextpixel.checkpoint import ModelCard
+from nextpixel.checkpoint import CheckpointError, ModelCard
 from nextpixel.cli.app import main
 from nextpixel.conditions.kinds import ClassCondition
 from nextpixel.errors import UsageError
-from nextpixel.inference import scores
+from nextpixel.inference import normality, scores
 from nextpixel.inference.heat_maps import CLEAR, overlay
 from nextpixel.inference.measuring import COMBINED, png_bits
 from nextpixel.inference.score_table import ScoreTable
@@ -174,7 +174,10 @@ def test_a_value_that_the_model_does_not_know_costs_one_row_of_an_array(
 
 
 def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     normal = np.random.default_rng(0).integers(1, 3, (110, 1, 6, 6), dtype=np.uint8)
     strange = np.tile(np.uint8([[0, 3], [3, 0]]), (3, 3))[None, None]
@@ -214,8 +217,23 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     with pytest.raises(UsageError, match="lacks the scores.*likely.*fit again"):
         score_images(model, ScoreRequest(out=tmp_path / "old.csv"), data=DataRequest())
     save_calibration(calibrate(known), place)
-    main([*tokens[:2], "--model", str(model), "--against", str(tmp_path / "normal.npy")])
+    against = [*tokens[:2], "--model", str(model), "--against", str(tmp_path / "normal.npy")]
+    for wrong in (["--alarm-rate", "0.05"], ["--maps", "m"], ["--out", "x.csv"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*against, *wrong])
+        assert stop.value.code == 2 and "is for a table of scores" in capsys.readouterr().err
+    main(against)
     assert "p = 0.0" not in capsys.readouterr().out  # four of five are drawn from the other
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(normality, "save_calibration", stopped)
+        refit = ScoreRequest(out=tmp_path / "n.csv", fit=True, normal=tmp_path / "normal.npy")
+        score_images(model, refit, data=DataRequest(data=tmp_path / "normal.npy"))
+    with pytest.raises(CheckpointError, match="does not hold what is normal"):
+        score_images(model, data=DataRequest(data=tmp_path / "normal.npy"))
 
 
 def test_a_copy_of_normal_pictures_raises_no_alarm(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +275,14 @@ def test_typicality_is_a_mahalanobis_distance(tmp_path: Path) -> None:
         whole.distance(build("gated", seed=1), x)
     with pytest.raises(UsageError, match="at least two"):
         fit_typicality(model, x[:1])
+    parts = {name: getattr(whole, name) for name in ("mean", "deviation", "correlation")}
+    for name, change in (("mean", math.nan), ("deviation", 0.0), ("correlation", -1.0)):
+        save_typicality(replace(whole, **{name: parts[name] * change}), tmp_path / "t")
+        with pytest.raises(CheckpointError, match="no means and covariance"):
+            load_typicality(tmp_path / "t")
+    few = replace(whole, **{k: v[:1] if v.ndim == 1 else v[:1, :1] for k, v in parts.items()})
+    with pytest.raises(UsageError, match="is of 1 numbers, but the model has"):
+        few.distance(model, x)
     write_tensors(tmp_path / "other", {"mean": torch.zeros(2)}, {})
     with pytest.raises(CheckpointError, match="no typicality"):
         load_typicality(tmp_path / "other")
@@ -311,6 +320,14 @@ def test_what_principal_components_leave(size: tuple[int, int], tmp_path: Path) 
         fit_components(model, x[:1])
     same = fit_components(model, x[:1].expand(5, -1, -1, -1))
     assert len(same.components) == 0 and same.residual(model, x[0]) == 0
+    for change in (
+        {"mean": fitted.mean * math.nan},
+        {"mean": fitted.mean[:, :0], "components": fitted.components[:, :, :0]},
+        {"components": fitted.components * 2},
+    ):
+        save_components(replace(fitted, **change), tmp_path / "d")
+        with pytest.raises(CheckpointError, match="its numbers are no principal"):
+            load_components(tmp_path / "d")
     write_tensors(tmp_path / "other", {"mean": torch.zeros(2)}, {})
     with pytest.raises(CheckpointError, match="no principal components"):
         load_components(tmp_path / "other")

@@ -198,6 +198,10 @@ def load_components(path: str | Path) -> PrincipalComponents:
         raise CheckpointError(f"{path} is damaged: its numbers or shapes do not fit")
     if {mean.dtype, components.dtype} != {torch.float64}:
         raise CheckpointError(f"{path} is damaged: a tensor has another type")
+    axes = components.flatten(1)
+    fits = 0 < mean.numel() >= len(axes) and bool(mean.isfinite().all())
+    if not fits or not torch.allclose(axes @ axes.T, torch.eye(len(axes)).double(), atol=1e-6):
+        raise CheckpointError(f"{path} is damaged: its numbers are no principal components")
     return PrincipalComponents(
         mean=mean, components=components, levels=numbers["levels"], images=numbers["images"]
     )

@@ -86,7 +86,13 @@ class Typicality:
                 "this ‹typicality› was fitted with another model, or before further training; fit"
                 " it again with fit_typicality"
             )
-        standard = (_statistics(given) - self.mean) / self.deviation
+        found = _statistics(given)
+        if found.shape[1] != len(self.mean):
+            raise UsageError(
+                f"this ‹typicality› is of {len(self.mean)} numbers, but the model has"
+                f" {found.shape[1]}; fit it again with fit_typicality"
+            )
+        standard = (found - self.mean) / self.deviation
         triangle = torch.linalg.cholesky(self.correlation)
         white = torch.linalg.solve_triangular(triangle, standard.T, upper=False)
         return given.result(white.norm(dim=0))
@@ -184,6 +190,10 @@ def load_typicality(path: str | Path) -> Typicality:
     for name, shape in shapes.items():
         if tensors[name].shape != shape or tensors[name].dtype != torch.float64:
             raise CheckpointError(f"{path} is damaged: {name} has another shape or type")
+    finite = size > 0 and all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    definite = finite and int(torch.linalg.cholesky_ex(tensors["correlation"]).info) == 0
+    if not definite or float(tensors["deviation"].min()) <= 0:
+        raise CheckpointError(f"{path} is damaged: its numbers are no means and covariance")
     return Typicality(**tensors, **numbers)  # type: ignore[arg-type]
 
 

@@ -42,7 +42,7 @@ def score(
         test split of the training data.
     against
         Compare the pictures with this other source: test whether their scores are of one
-        distribution. No table is written.
+        distribution. No table is written, and no alarm is raised.
     """
     requested = ScoreRequest(**request.values())
     images = ScoredData(data=source, **data.values())

@@ -1,7 +1,7 @@
 """Drift: whether the pictures of two sources have scores of one distribution."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextpixel.analysis.drift import TwoSamples, two_samples
-from nextpixel.arguments import record_of
+from nextpixel.arguments import record_of, shown
 from nextpixel.errors import UsageError
 from nextpixel.inference.measuring import measured
 from nextpixel.inference.normality import Normal
@@ -22,6 +22,8 @@ from nextpixel.settings.scores import ScoreRequest
 __all__ = ["Drift", "compare_sources"]
 
 Progress = Callable[[int, int], None]
+
+_USED = ("fit", "fitted", "normal", "classes", "mirrored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +65,22 @@ def compare_sources(
     Args:
         model: a run folder, a checkpoint, or the name of a pretrained model.
         against: the other source.
-        request: how pictures are scored.
+        request: how pictures are scored; what is about a table or alarms does not apply.
         data: the pictures; by default the test split of the training data.
         device, reading, fitting, progress: as for `score_images`.
 
     Raises:
-        UsageError: a source is not there, or has no picture that the model takes.
+        UsageError: a source is not there, or has no picture that the model takes; or the request
+            asks for what a comparison does not give.
     """
     request = record_of("request", request, ScoreRequest)
+    for field in fields(request):
+        value = getattr(request, field.name)
+        if field.name not in _USED and value != field.default:
+            raise UsageError(
+                f"‹{field.name}={shown(value)}› is for a table of scores, but two sources are"
+                " compared; leave it out"
+            )
     data = record_of("data", data, DataRequest)
     trained = open_trained(model, device=device)
     normal = normal_of(trained, request, data, reading=reading, progress=fitting)

@@ -93,9 +93,14 @@ class Normal:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write four files into a folder, which is made."""
+        """Write four files into a folder, which is made.
+
+        What says that they belong together is removed first and written last: a folder in which
+        this was stopped is refused, and mixes no files of two fits.
+        """
         folder = Path(folder)
         with new_folder(folder):
+            (folder / _ABOUT).unlink(missing_ok=True)
             save_typicality(self.typical.hidden, folder / _TYPICALITY)
             save_components(self.typical.components, folder / _COMPONENTS)
             save_calibration(self.calibration, folder / _CALIBRATION)
