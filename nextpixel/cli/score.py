@@ -116,8 +116,8 @@ def _print_scores(found: "Scored", requested: ScoreRequest) -> None:
         rate = f"p-value at most {found.alarm_rate:g}"
         print(f"{len(found.alarms):,} of {images_words(len(scored))} raise an alarm ({rate})")
         print(found.guarantee)
-        if found.caution:
-            print(found.caution)
+    for caution in found.cautions:
+        print(caution)
     print(f"table: {found.out}")
     for what, place in (("heat maps", requested.maps), ("strangest", requested.sheet)):
         if place is not None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -81,16 +82,24 @@ class Normal:
             " 95 % confidence"
         )
 
-    def caution(self, alarm_rate: float) -> str:
-        """By which scores alone no picture raises an alarm at this rate; "" if all suffice."""
-        n, needed = self.calibration.images, images_needed_alone(alarm_rate, COMBINED)
+    def cautions(self, rows: Sequence[Mapping[str, Any]], alarm_rate: float | None) -> list[str]:
+        """What to know before the p-values of these rows are relied on, in sentences."""
+        found = []
+        n, needed = self.calibration.images, images_needed_alone(alarm_rate or 0.5, COMBINED)
         few = [f"{name} {count:,}" for name, count in needed.items() if count > n]
-        if not few:
-            return ""
-        return (
-            f"{n:,} normal pictures are few for this rate: a picture that is strange by one score"
-            f" alone may raise no alarm; to be sure of one takes for {', '.join(few)}"
-        )
+        if few and alarm_rate is not None:
+            found.append(
+                f"{n:,} normal pictures are few for this rate: a picture that is strange by one"
+                f" score alone may raise no alarm; to be sure of one takes for {', '.join(few)}"
+            )
+        sizes = self.about.get("sizes")
+        if isinstance(sizes, dict) and (unlike := sum(_is_outside(row, sizes) for row in rows)):
+            heights, widths = (f"{low}…{high}" for low, high in sizes.values())
+            found.append(
+                f"{unlike:,} of {len(rows):,} pictures are smaller or larger than all normal ones"
+                f" ({heights} × {widths}), whose p-values say little of them"
+            )
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Write four files into a folder, which is made.
@@ -214,6 +223,14 @@ def fit_normal(
         "pictures": words,
         "fitted_on": typical.hidden.images,
         "calibrated_on": len(columns["z"]),
+        "sizes": {
+            side: [min(lengths), max(lengths)]
+            for side, lengths in zip(
+                ("height", "width"),
+                zip(*(one.x.shape[2:] for one in found), strict=True),
+                strict=True,
+            )
+        },
         "scores": hashlib.sha256(b"".join(one.tobytes() for one in columns.values())).hexdigest(),
         **how_scored(request),
     }
@@ -245,6 +262,13 @@ def _normal_pictures(
             ) from error
         parts.append((stream, _spread(stream.names, most)))
     return parts[0], parts[1], "the training and validation pictures"
+
+
+def _is_outside(row: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> bool:
+    """Whether a picture that has scores is smaller or larger than given (least, most) sides."""
+    return not row["reason"] and any(
+        not least <= row[side] <= most for side, (least, most) in sizes.items()
+    )
 
 
 def _spread(names: Sequence[str], most: int) -> set[str]:

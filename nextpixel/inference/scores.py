@@ -83,10 +83,9 @@ class Scored:
         return "" if rate is None or self.normal is None else self.normal.guarantee(rate)
 
     @property
-    def caution(self) -> str:
-        """Which pictures cannot raise an alarm, in one sentence; "" if all can."""
-        rate = self.alarm_rate
-        return "" if rate is None or self.normal is None else self.normal.caution(rate)
+    def cautions(self) -> list[str]:
+        """What to know before p-values and alarms are relied on, in sentences."""
+        return [] if self.normal is None else self.normal.cautions(self.rows, self.alarm_rate)
 
 
 def score_images(
