@@ -147,11 +147,10 @@ def fit_typicality(
     if count < 2:
         raise UsageError(f"‹images› has {count} images; give at least two, better some hundreds")
     deviation = (squares.diagonal() / count).clamp(min=0).sqrt()
-    spread, size = (float(part.square().mean().sqrt()) for part in (deviation, mean))
-    rounding = size * _ROUNDING
-    deviation = deviation.clamp(
-        min=max(spread * _LEAST, rounding) if spread > rounding else size or 1.0
-    )
+    varied, level = (float(part.square().mean().sqrt()) for part in (deviation, mean))
+    rounding = level * _ROUNDING
+    least = max(varied * _LEAST, rounding) if varied > rounding else level or 1.0
+    deviation = deviation.clamp(min=least)
     correlation = squares / count / torch.outer(deviation, deviation)
     shrinkage = _oracle_shrinkage(correlation, count)
     return Typicality(
