@@ -68,8 +68,8 @@ class NetworkSettings(ABC):
     discretised mixture of ten logistics over all colours of a pixel."""
     linear_prediction: bool = False
     """Make the means of the head "logistic" offsets from linear predictions of each colour, one for
-    each component: learned convolutions of the pixels that the first layer sees. Photographs then
-    take fewer updates; not in the papers."""
+    each component: learned convolutions of the pixels that the first layer sees. For photographs;
+    not in the papers."""
     position_waves: int = 0
     """Tell every layer where in the image a pixel is, by this many cosine waves along each side.
     Useful for aligned images, such as digits or faces; by default 0, as published."""
