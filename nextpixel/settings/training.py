@@ -105,6 +105,10 @@ class TrainConfig:
     """Standard deviation of Gaussian noise that is added to vectors in training, in standard
     deviations of each entry: the model then relies less on the vectors of single training
     images."""
+    value_noise: float = 0.0
+    """Share of sub-pixels that are replaced in training by uniformly random values. The model then
+    learns little but background statistics, for ``nextpixel score --background`` (Ren et al.,
+    2019). Validation uses the images as they are."""
     seed: int = 0
     """Seed of the initial weights and of everything random in training."""
     evaluate_every: int | None = None
@@ -126,7 +130,7 @@ class TrainConfig:
         _check_whole(self, ("warmup_steps",), least=0)
         _check_whole(self, ("seed",), least=0, most=2**63 - 1)
         _check_positive(self, ("minutes", "learning_rate", "clip_norm"))
-        _check_shares(self, ("ema_decay", "condition_dropout"))
+        _check_shares(self, ("ema_decay", "condition_dropout", "value_noise"))
         _check_choices(self)
         _check_not_negative(self, ("weight_decay", "condition_noise"))
         if self.minutes is not None and self.minutes > _MOST:
