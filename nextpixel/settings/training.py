@@ -94,7 +94,8 @@ class TrainConfig:
     channels_last: bool = True
     """Store feature maps with the channels last, which is usually faster with bf16."""
     crop: int | None = None
-    """Train on random windows of this side, in pixels. Default: whole images."""
+    """Train on random windows of this side, in pixels. Default: whole images, except that
+    ``nextpixel train`` takes windows of at most 64 from arrays of large images."""
     flip: bool = False
     """Mirror images left to right at random. The model is then one of the images and their mirror
     images."""
