@@ -1,15 +1,16 @@
 """What surprise maps cost beside scores.
 
-    python benchmarks/surprise.py [--rounds 15]
-    python benchmarks/surprise.py patches=patches32.npz photographs=kodim11.png RUN=KOLEKTOR.npz
+    python benchmarks/surprise.py [patches=PATCHES32.npz photographs=KODIM11.png RUN=KOLEKTOR.npz]
 
 Both are timed in turns on one thread, in processor time; the ratio is that of the fastest rounds.
-Without arguments weights are random, except that log-scales of mixtures are moved to those of
-trained models. With pairs of a trained model and pictures, a picture or the test images of an .npz
-file, it is what a user pays: one batch of about 32,000 sub-pixels of real pictures.
+Weights are random, except that log-scales of mixtures are moved to those of trained models. Pairs
+of a trained model and pictures, a picture or the test images of an .npz file, say what a user pays:
+one batch of about 32,000 sub-pixels of real pictures. `--write` keeps the figures in
+experiments/results/surprise_cost.json.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from nextpixel import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, load, score, surprise_map
 from nextpixel.models.core import ImageModel
+from nextpixel.papers.commit import commit
 
 MODELS: dict[str, Callable[[], ImageModel]] = {
     "Gated PixelCNN, 7 layers of 32, softmax": lambda: GatedPixelCNN(features=32, layers=7),
@@ -47,6 +49,7 @@ MODELS: dict[str, Callable[[], ImageModel]] = {
 }
 LOG_SCALE = -3.5
 """Four of 256 values: what mixtures of photographs have."""
+RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 SUB_PIXELS, SIDE = 32_000, 128
 
 
@@ -84,12 +87,14 @@ def main() -> None:
     )
     parser.add_argument("trained", nargs="*", metavar="MODEL=PICTURES")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--write", action="store_true", help="keep the figures")
     asked = parser.parse_args()
     rounds = asked.rounds
     torch.set_num_threads(1)
+    rows = []
     print("| model | parameters | score, µs per pixel | surprise map / score |\n|---|---|---|---|")
-    for name in asked.trained or MODELS:
-        model, x = trained(name) if asked.trained else untrained(name)
+    for name in (*MODELS, *asked.trained):
+        model, x = untrained(name) if name in MODELS else trained(name)
         seconds: dict[str, float] = {}
         for number in range(rounds + 1):
             for key, function in (("score", score), ("map", surprise_map)):
@@ -101,8 +106,23 @@ def main() -> None:
         parameters = sum(part.numel() for part in model.parameters())
         per_pixel = seconds["score"] / x[:, 0].numel() * 1e6
         ratio = seconds["map"] / seconds["score"]
-        name = name.rpartition("=")[0].rpartition("/")[2] or name
+        if name not in MODELS:
+            name = name.rpartition("=")[0].rpartition("/")[2]
+        rows.append(
+            {
+                "model": name,
+                "trained": name not in MODELS,
+                "parameters": parameters,
+                "score_microseconds_per_pixel": per_pixel,
+                "map_by_score": ratio,
+            }
+        )
         print(f"| {name} | {parameters / 1000:.0f} k | {per_pixel:.1f} | {ratio:.2f} |", flush=True)
+    if asked.write:
+        measured = {"command": "python benchmarks/surprise.py --write …", "commit": commit()}
+        RESULTS.joinpath("surprise_cost.json").write_text(
+            json.dumps(measured | {"rounds": rounds, "rows": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

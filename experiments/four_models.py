@@ -42,8 +42,8 @@ from nextpixel.training.evaluation import log_probabilities
 from nextpixel.training.runs import run as run_in
 from nextpixel.training.state import STATE
 
-UPDATES = 500
-SECONDS = 240.0
+UPDATES = 400
+SECONDS = 150.0
 SEEDS = (0, 1)
 VALIDATION = 2000
 RATES = {"muon": (0.003, 0.01, 0.02, 0.04), "adamw": (0.003, 0.01, 0.02, 0.04)}

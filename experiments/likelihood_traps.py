@@ -133,30 +133,29 @@ def pneumonia(folder: Path) -> Trap:
 TRAPS = {"fashion": fashion, "mnist": mnist, "patches": patches, "pneumonia": pneumonia}
 
 
-def noisy(x: np.ndarray, levels: int) -> np.ndarray:
-    """Pictures with a share of their values drawn evenly."""
-    random = np.random.default_rng(1)
-    drawn = random.integers(0, levels, x.shape).astype(x.dtype)
-    return np.where(random.random(x.shape) < NOISE, drawn, x)
-
-
-def small_model(name: str, trap: Trap, x: np.ndarray, steps: int) -> Path:
+def small_model(name: str, trap: Trap, steps: int, noise: float = 0.0) -> Path:
     place = PLACE / f"{name}_train.npz"
     if not place.exists():
+        x = trap.train
         np.savez_compressed(place, train_images=x[:-100], valid_images=x[-100:])
     head = "logistic" if trap.preparation["levels"] == 256 else None
     network = {"features": 24, "layers": 5} | ({"head": head} if head else {})
     choice = ModelChoice(model="gated-pixel-cnn", network=network)
-    how = TrainConfig(steps=steps, batch_size=16, learning_rate=0.003, evaluate_every=steps)
+    how = TrainConfig(
+        steps=steps,
+        batch_size=16,
+        learning_rate=0.003,
+        evaluate_every=steps,
+        value_noise=noise,
+    )
     return trained(f"traps_{name}", str(place), choice, how, **trap.preparation)
 
 
 def figures(name: str, trap: Trap, background: bool) -> dict[str, object]:
-    levels = trap.preparation.get("from_levels", 256)
-    run = None if trap.model else small_model(name, trap, trap.train, 600)
+    run = None if trap.model else small_model(name, trap, 600)
     other = None
     if background:
-        other = small_model(f"{name}_background", trap, noisy(trap.train, levels), 300)
+        other = small_model(f"{name}_background", trap, 300, NOISE)
     np.savez(PLACE / f"{name}_normal.npz", images=trap.normal)
     new = {"normal": trap.new, **trap.others}
     np.savez(PLACE / f"{name}_new.npz", images=np.concatenate(list(new.values())))

@@ -768,6 +768,22 @@ def one_class() -> str:
     return table(["trained on", *names], rows)
 
 
+def surprise_cost() -> str:
+    """What a surprise map costs beside a score, see `benchmarks/surprise.py`."""
+    if (r := results("surprise_cost")) is None:
+        return "Not measured yet."
+    rows = [
+        [
+            f"{row['model']}, trained, real pictures" if row["trained"] else row["model"],
+            f"{row['parameters']:,}",
+            f"{row['score_microseconds_per_pixel']:.1f}",
+            f"{row['map_by_score']:.2f}",
+        ]
+        for row in r["rows"]
+    ]
+    return table(["model", "parameters", "score, µs a pixel", "a map takes as many scores"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -798,6 +814,7 @@ TABLES: dict[str, Callable[[], str]] = {
         defect_variants,
         traps,
         one_class,
+        surprise_cost,
     )
 }
 

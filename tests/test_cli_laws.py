@@ -601,6 +601,7 @@ TRAINING = {
     "flip": True,
     "condition_dropout": 0.25,
     "condition_noise": 0.5,
+    "value_noise": 0.25,
     "seed": 7,
     "evaluate_every": 1,
     "patience": 3,

@@ -39,6 +39,7 @@ VALUES: dict[type, dict[str, tuple[str, Any]]] = {
         "flip": ("true", True),
         "condition_dropout": ("0.25", 0.25),
         "condition_noise": ("1.5", 1.5),
+        "value_noise": ("0.25", 0.25),
         "seed": ("9", 9),
         "evaluate_every": ("5", 5),
         "patience": ("6", 6),

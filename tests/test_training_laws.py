@@ -129,6 +129,7 @@ RANDOM: dict[str, tuple[dict[str, Any], Callable[[Tensor, list[Tensor], int], ob
         lambda x, values, seed: tuple((values[0] < 0).tolist()),
     ),
     "noise": ({"condition_noise": 0.5}, lambda x, values, seed: tuple(values[1][:, 0].tolist())),
+    "replaced values": ({"value_noise": 0.3}, lambda x, _, seed: tuple(x.flatten().tolist())),
     "dropout": ({}, lambda x, _, seed: seed),
 }
 
@@ -146,6 +147,19 @@ def test_noise_has_the_asked_deviation_in_deviations_of_each_entry() -> None:
     assert len(seen) > 300
     torch.testing.assert_close(seen.mean(dim=0), torch.zeros(2), atol=0.1, rtol=0)
     torch.testing.assert_close(seen.std(dim=0), torch.full((2,), 0.5), atol=0.08, rtol=0)
+
+
+def test_replaced_values_are_as_many_as_asked_and_drawn_evenly() -> None:
+    plain, noisy = (batches_of(steps=60, value_noise=share) for share in (0.0, 0.4))
+    levels = telling_data().levels
+    was, x = (torch.stack([call[0] for call in calls]) for calls in (plain, noisy))
+    # One of the values is the one that was there.
+    differs = 0.4 * (levels - 1) / levels
+    share = (was != x).double().mean(dim=0)  # at each place of a batch
+    assert abs(share.mean() - differs) < 4.5 * (differs * (1 - differs) / was.numel()) ** 0.5
+    assert share.min() > 0 and share.max() < 1
+    drawn = torch.bincount(x[was != x], minlength=levels)
+    assert (drawn > 0).all() and len(drawn) == levels
 
 
 @pytest.mark.parametrize("kind", RANDOM)
@@ -186,8 +200,8 @@ def test_a_process_takes_its_share_and_draws_its_own_dropout(
 def _of_two_processes(rank: int) -> Callable[..., Any]:
     from nextpixel.training.batches import training_parts
 
-    def parts(split: Any, config: Any, step: int, _: int, __: int, *rest: Any) -> Any:
-        return training_parts(split, config, step, rank, 2, *rest)
+    def parts(split: Any, config: Any, step: int, _: int, __: int, *rest: Any, **known: Any) -> Any:
+        return training_parts(split, config, step, rank, 2, *rest, **known)
 
     return parts
 
@@ -263,6 +277,7 @@ OTHER_TRAINING: dict[str, tuple[dict[str, Any], object]] = {
     "flip": ({}, True),
     "condition_dropout": ({}, 0.5),
     "condition_noise": ({}, 0.5),
+    "value_noise": ({}, 0.25),
     "seed": ({}, 1),
     "evaluate_every": ({}, 4),
     "patience": (STILL, 2),

@@ -8,7 +8,7 @@ __all__ = ["cache"]
 
 
 def cache(*, clear: bool = False, json: Json = False) -> None:
-    """List the decoded images that are kept for the next time, or remove them.
+    """List or remove the decoded images that are kept for later commands.
 
     Images beyond 2 GB are kept in the folder nextpixel of $XDG_CACHE_HOME or ~/.cache. They take at
     most $NEXTPIXEL_CACHE_GB gigabytes, by default 32; the least recently used are removed first.

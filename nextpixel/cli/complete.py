@@ -37,9 +37,9 @@ def complete(
     A `.png` shows a row for each image: the original, what the model was given, and the draws. An
     `.npy` holds the draws, (n, draws, C, H, W), and a folder gets a file for each. If the hidden
     part is at the bottom, draws are from the exact conditional distribution. Otherwise known pixels
-    that come after a hidden one inform it by particles: scratches and small gaps are mended, but a
-    large part above known pixels hardly. The effective number of walkers says how well that went. A
-    model of several orders takes the one in which the most that is known comes first.
+    that come after a hidden one choose among particles, which suits scratches and small gaps, but
+    not a large part above known pixels; the effective number of walkers shows how well. A model of
+    several orders uses the one in which most of the known part comes first.
     """
     requested, drawing = CompletionRequest(**request.values()), SampleConfig(**config.values())
     check_at_least(1, enlarge=enlarge)

@@ -48,7 +48,7 @@ def compress(
     fit
         Train a model on the pictures for this many minutes, and put it into the archive. With
         `--model`, it starts from that model. Ctrl-C ends the training early. The model is dropped
-        if the archive is smaller without it, with the pretrained one.
+        if the pretrained one makes a smaller archive.
     """
     from nextpixel.inference.archives import compress_pictures
 

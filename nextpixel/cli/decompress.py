@@ -36,7 +36,7 @@ def decompress(
     Parameters
     ----------
     archive
-        Of `nextpixel compress`.
+        An archive of `nextpixel compress`.
     """
     from nextpixel.inference.archives import decompress_pictures
 

@@ -53,7 +53,7 @@ def merged_defaults(defaults: dict[str, Any]) -> str | None:
 
 def shown_default(default: Any) -> str | None:
     """A default as the help shows it; None is told in the help text."""
-    if default is None or default is MISSING:
+    if default is None or default is MISSING or default == ():
         return None
     if isinstance(default, bool):
         return "yes" if default else "no"

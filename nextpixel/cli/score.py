@@ -30,10 +30,10 @@ def score(
     against: str | None = None,
     device: Device = "auto",
 ) -> None:
-    """Score pictures: which are strange, where, and how sure that is.
+    """Score pictures: find strange ones, show where they are strange, give p-values.
 
-    Writes a table with a row for each picture. A picture that the model cannot take is a row with
-    the reason. Exit code 1 says that `--fail-on-alarm` was given, and an alarm raised.
+    Writes a table with a row for each picture. A picture that the model cannot score has a row with
+    the reason. With `--fail-on-alarm` the exit code is 1 if a picture raises an alarm.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def score(
         The pictures: any source that `nextpixel train` takes, also a single picture. By default the
         test split of the training data.
     against
-        Compare the pictures with this other source: test whether their scores are of one
-        distribution. No table is written, and no alarm is raised.
+        Compare the pictures with this other source: test whether their scores come from
+        one distribution. No table is written, and no alarm is raised.
     """
     requested = ScoreRequest(**request.values())
     images = ScoredData(data=source, **data.values())

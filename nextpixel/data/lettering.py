@@ -5,10 +5,11 @@ from functools import cache
 
 from PIL import ImageFont
 
-__all__ = ["font", "legible"]
+__all__ = ["font", "legible", "shortened"]
 
 _PLAIN = {"×": "x", "→": "to", "–": "-", "—": "-", "…": "...", "’": "'", "‘": "'", "“": '"'}
 _PLAIN |= {"”": '"', "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O"}
+_LONGEST = 200
 _PLAIN |= {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "þ": "th", "ı": "i"}
 
 
@@ -26,6 +27,16 @@ def legible(text: str) -> str:
         ('Grosse', '\\u9c7c 2')
     """
     return "".join(map(_plain, text))
+
+
+def shortened(text: str, size: int, room: int) -> str:
+    """A legible text that is no wider than so many pixels: its end is cut off."""
+    letters, shown = font(size), legible(text[:_LONGEST])
+    if letters.getlength(shown) <= room:
+        return shown
+    while shown and letters.getlength(f"{shown}...") > room:
+        shown = shown[:-1]
+    return f"{shown}..."
 
 
 def _plain(letter: str) -> str:

@@ -14,13 +14,14 @@ from PIL import Image, ImageDraw
 
 from nextpixel.data.errors import ImageError
 from nextpixel.data.image_files import read_image
-from nextpixel.data.lettering import font, legible
+from nextpixel.data.lettering import font, shortened
 from nextpixel.data.splits import Example, ImageData
 from nextpixel.files.replacing import replace_file
 
 __all__ = ["write_preview"]
 
 _TILE, _GAP, _LINE = 112, 8, 15
+_TEXT = 12
 _COLUMNS = 4
 _MOST_BANDS = 3
 _MOST_DECODED = 2**24
@@ -176,9 +177,4 @@ def _write(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: tuple[int, int, int]
 ) -> None:
     """A line of text, cut to the room there is."""
-    letters, shown = font(12), legible(text[:200])
-    if draw.textlength(shown, font=letters) > room:
-        while shown and draw.textlength(f"{shown}...", font=letters) > room:
-            shown = shown[:-1]
-        shown += "..."
-    draw.text(at, shown, fill=ink, font=letters)
+    draw.text(at, shortened(text, _TEXT, room), fill=ink, font=font(_TEXT))

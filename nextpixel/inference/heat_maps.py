@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from nextpixel.data.image_files import grid, is_written_here, to_uint8, write_image
 from nextpixel.data.image_output import check_output
-from nextpixel.data.lettering import font, legible
+from nextpixel.data.lettering import font, shortened
 from nextpixel.errors import UsageError
 from nextpixel.files.replacing import check_links
 
@@ -166,10 +166,8 @@ def _fitted(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _captioned(x: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     """A picture with a line of text below."""
-    letters, text = font(_TEXT), legible(text)
     picture = Image.new("RGB", (x.shape[2], x.shape[1] + _TEXT + 4), (255, 255, 255))
     picture.paste(Image.fromarray(np.ascontiguousarray(x.transpose(1, 2, 0))), (0, 0))
-    while len(text) > 8 and letters.getlength(text) > x.shape[2]:
-        text = f"{text[:-6]}..." if text.endswith("...") else f"{text[:-4]}..."
-    ImageDraw.Draw(picture).text((0, x.shape[1] + 2), text, (0, 0, 0), letters)
+    text = shortened(text, _TEXT, x.shape[2])
+    ImageDraw.Draw(picture).text((0, x.shape[1] + 2), text, (0, 0, 0), font(_TEXT))
     return np.asarray(picture).transpose(2, 0, 1)

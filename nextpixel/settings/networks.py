@@ -64,12 +64,14 @@ class NetworkSettings(ABC):
     dropout: float = 0.0
     """Share of every layer's features that is dropped in training."""
     head: HeadName | None = None
-    """Output distribution; by default bernoulli for two levels, otherwise softmax. logistic is a
-    discretised mixture of ten logistics over all colours of a pixel."""
+    """Output distribution: bernoulli for two levels, softmax, or logistic, a discretised mixture of
+    ten logistics over all colours of a pixel. By default bernoulli or softmax, except that
+    ``nextpixel train`` takes logistic with linear_prediction for photographs in colour, and for
+    more than 1,024 ordinal levels."""
     linear_prediction: bool = False
     """Make the means of the head "logistic" offsets from linear predictions of each colour, one for
-    each component: learned convolutions of the pixels that the first layer sees. Photographs then
-    take fewer updates; not in the papers."""
+    each component: learned convolutions of the pixels that the first layer sees. For photographs;
+    not in the papers."""
     position_waves: int = 0
     """Tell every layer where in the image a pixel is, by this many cosine waves along each side.
     Useful for aligned images, such as digits or faces; by default 0, as published."""
@@ -77,13 +79,13 @@ class NetworkSettings(ABC):
     """For categorical values, such as codes: how many learned features each value becomes. By
     default values are ordinal, such as brightness."""
     orders: int = 1
-    """Number of orders in which one model goes through images, 1, 2, 4 or 8: raster order, from the
-    opposite corner, from the other corners, and the same column by column. Likelihoods are those of
-    their mixture, and completions are drawn in the order that suits the mask."""
+    """Number of orders of the pixels that one model learns: 1, raster order; 2, also from the
+    opposite corner; 4, from all corners; 8, the same also column by column. Likelihoods are those
+    of their mixture, and completions are drawn in the order that suits the mask."""
     colour_orders: int = 1
-    """Number of orders of the C colours of a pixel, for each of `orders`: 1, C, so that each colour
-    comes first in one, or for up to four colours all C!. A completion with a known colour is then
-    drawn in an order that begins with it."""
+    """Number of orders of the C colours of a pixel, for each of `orders`: 1; C, in which each
+    colour comes first once; or, for up to four colours, all C!. A completion with a known colour is
+    then drawn in an order that begins with it."""
 
     @property
     @abstractmethod

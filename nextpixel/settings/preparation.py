@@ -59,7 +59,7 @@ class Preparation:
     range: tuple[int | float, int | float] | None = None
     """For floats: the lowest and the highest value that there can be. Each value is rounded to the
     nearest of ``from_levels`` (by default ``levels``, or 256) equally spaced values between the
-    two; bytes divided by 255 come through 0 and 1 unchanged. Values outside are refused."""
+    two; ``0 1`` restores bytes that were divided by 255. Values outside are refused."""
 
     offset: int | None = None
     """An integer to add to every stored value, so that none is negative, such as 1024 for

@@ -82,8 +82,8 @@ class SampleConfig:
     """The order in which pixels are drawn, for a model trained with ``--orders``: the corner where
     it begins, such as ``top-left`` or ``bottom-right``, with ``-columns`` for column by column. For
     one trained with ``--colour-orders`` the colours may follow, such as ``top-left:2-0-1``. By
-    default drawn at random for each sample, and for a completion the order in which the most that
-    is known comes first."""
+    default a random one for each sample, and for a completion the one in which most of the known
+    part comes first."""
 
     seed: int = 0
     """The seed of all random numbers. The same seed gives the same images."""
@@ -179,9 +179,9 @@ class CompletionRequest:
     """The number of completions of each image."""
 
     particles: int = 32
-    """The number of walkers of each completion, which known pixels that come after a hidden one
-    choose among. They take so much more time, where there are such pixels. With 1,
-    these inform nothing."""
+    """The number of walkers of each completion; known pixels that come after a hidden one choose
+    among them. Where there are such pixels, the time grows with the number. With
+    1, they do not affect the draws."""
 
     only_result: bool = False
     """Save only the finished images, without the original and what the model was given."""

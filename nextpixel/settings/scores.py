@@ -50,24 +50,24 @@ class ScoreRequest:
     """How to score pictures, and what to make of the scores."""
 
     out: str | Path = "scores.csv"
-    """The table: a ``.csv`` file, or a ``.parquet`` file, which needs pyarrow. A table that was
-    begun is continued: pictures that it holds are not scored again."""
+    """The table: a ``.csv`` file, or a ``.parquet`` file, which needs pyarrow. An unfinished table
+    is continued: pictures that it holds are not scored again."""
 
     sort: Column | None = None
     """The column by which the table is sorted, with the strangest pictures first. By default the
     p-value, or the anomaly score where nothing is fitted."""
 
     fit: bool = False
-    """Fit what is normal before scoring: the typical hidden features on the training pictures, the
-    p-values on the validation pictures. The result is kept in --fitted."""
+    """Fit what is normal before scoring: typical hidden features and principal components on the
+    training pictures, p-values on the validation pictures. The result is kept in --fitted."""
 
     fitted: str | Path | None = None
     """The folder of what --fit finds. By default ``normal`` in the run folder, or ``NAME.normal``
     beside a checkpoint, which is used if it exists."""
 
     normal: str | Path | None = None
-    """Fit on these normal pictures, which the model was not trained on, instead of the pictures of
-    the training: half of them for the features, half for the p-values."""
+    """Fit on these normal pictures, which the model was not trained on, instead of its training and
+    validation pictures: on half of them the features, on half the p-values."""
 
     alarm_rate: float | None = None
     """Raise an alarm for pictures whose p-value is at most this share: in expectation, at most this
@@ -86,13 +86,12 @@ class ScoreRequest:
     Pictures are scored given their most probable class; without this, given an unknown class."""
 
     mirrored: bool = False
-    """Look at each picture from right to left as well: at its mirror image, for a model that was
-    trained with ``--flip``, or in the order top-right, for one that was trained with it. It takes
-    twice as long, and shows what lies right of a defect, too."""
+    """Also score each picture from right to left: its mirror image, for a model trained with
+    ``--flip``, or the order top-right, for a model trained with it. It takes twice as long, and
+    also shows what lies right of a defect."""
 
     maps: str | Path | None = None
-    """A folder for a heat map of each picture. Colours mean the same z everywhere: in all maps, of
-    all runs."""
+    """A folder for a heat map of each picture. Colours mean the same z in all maps of all runs."""
 
     top: int = 50
     """The number of the strangest pictures that --sheet shows."""

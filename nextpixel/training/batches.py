@@ -105,13 +105,15 @@ def training_parts(
     device: torch.device,
     conditions: tuple[Condition, ...],
     turns: ImageModel | None = None,
+    *,
+    levels: int = 256,
 ) -> Iterator[tuple[Tensor, Values]]:
     """This process's share of a batch, in `config.accumulate` parts.
 
     If the data give no conditions, but some are to be dropped, booleans say which: see
     `PixelCNNAutoencoder.infer`. For a model of several orders, `turns`, every image is turned to an
     order by chance. Whether orders go by columns is drawn for the batch, so that its images keep
-    one size.
+    one size. `levels` are those of values that replace others.
     """
     rows = batch_indices(len(split), config.batch_size, seed=config.seed, step=step)
     generator = np.random.default_rng((config.seed, _AUGMENTATION, step))
@@ -123,6 +125,7 @@ def training_parts(
     forgotten = _forgotten(len(conditions) or 1, len(rows), config.condition_dropout, generator)
     orders = [] if turns is None else _drawn_orders(turns.orders, len(rows), generator)
     noise = _noise(split, len(rows), config.condition_noise, generator)
+    replaced: NDArray[np.int64] | None = None
     for part in np.array_split(np.arange(len(rows))[rank::processes], config.accumulate):
         x, values = tensors(
             split, rows[part], device, conditions, crop, None if offsets is None else offsets[part]
@@ -131,6 +134,12 @@ def training_parts(
             flips = _sent(mirrored[part], device)[:, None, None, None]
             x = torch.where(flips, x.flip(3), x)
             values = map_values(partial(_mirrored_maps, flips), values)
+        if config.value_noise:
+            if replaced is None:  # all images of a batch have one size
+                shape = (len(rows), *x.shape[1:])
+                replaced = _replaced(shape, config.value_noise, levels, generator)
+            new = _sent(replaced[part], device)
+            x = torch.where(new < 0, x, new)
         if noise is not None:
             values = tuple(
                 value + _sent(noise[part], device) if kind.standardised else value
@@ -177,6 +186,14 @@ def _noise(
     deviations = split.vector_deviations
     normal = generator.standard_normal((images, len(deviations)), dtype=np.float32)
     return normal * (share * deviations)
+
+
+def _replaced(
+    shape: tuple[int, ...], share: float, levels: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Values for a share of all sub-pixels, and -1 for the others."""
+    chosen = generator.random(shape, dtype=np.float32) < share
+    return np.where(chosen, generator.integers(levels, size=shape), -1)
 
 
 def tensors(

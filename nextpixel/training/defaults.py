@@ -70,12 +70,12 @@ def with_head(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
     chosen = replace(choice, network=network)
     if many:
         return chosen, (
-            "chose ‹head=logistic› with ‹linear_prediction›, because a softmax over"
-            f" {data.levels:,} levels takes long to train; ‹levels={_BYTES}› reduces the levels"
+            "chose ‹head=logistic› with ‹linear_prediction›, because a softmax needs an"
+            f" output for each of {data.levels:,} levels; ‹levels={_BYTES}› reduces the levels"
         )
     return chosen, (
-        "chose ‹head=logistic› with ‹linear_prediction›, which learn photographs several times"
-        " faster; give ‹head=softmax› for values that are not smooth, as in drawings"
+        "chose ‹head=logistic› with ‹linear_prediction›, which learn photographs in fewer updates;"
+        " give ‹head=softmax› for values that are not smooth, as in drawings"
     )
 
 

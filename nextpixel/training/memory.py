@@ -80,7 +80,8 @@ def _fits(model: Trainable, data: ImageData, config: TrainConfig, images: int) -
     trial, smaller = None, replace(config, batch_size=images, accumulate=1)
     try:
         trial = copy.deepcopy(model).train()
-        parts = training_parts(data.train, smaller, 0, 0, 1, trial.device, trial.given_by_data)
+        given, levels = trial.given_by_data, trial.levels
+        parts = training_parts(data.train, smaller, 0, 0, 1, trial.device, given, levels=levels)
         for x, values in parts:
             (-trial(x, values).log_prob(x)).sum().backward()
     except Exception as error:
