@@ -450,4 +450,4 @@ def test_a_mixture_is_the_default_for_colours_and_for_many_levels(
     assert (found != choice) == bool(note) == chosen
     if chosen:
         assert dict(found.network) == {"head": "logistic", "linear_prediction": True}
-        assert ("because a softmax over 4,096 levels" in note) == (levels == 4096)
+        assert ("an output for each of 4,096 levels" in note) == (levels == 4096)
