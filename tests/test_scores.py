@@ -198,7 +198,7 @@ def test_an_alarm_is_raised_at_the_rate_that_was_asked_for(
     assert stop.value.code == 1
     said = capsys.readouterr().out
     assert "at most 0.05 raise an alarm in expectation" in said
-    assert "takes for likely 99, residual 79" in said  # there are 55
+    assert "raise one with 99 (likely), 79 (residual)" in said  # there are 55
     assert "smaller or larger" not in said
     np.save(tmp_path / "wide.npy", np.zeros((2, 6, 9), np.uint8))
     main(["score", str(tmp_path / "wide.npy"), *tokens[2:4], "--out", str(tmp_path / "wide.csv")])

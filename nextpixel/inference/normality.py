@@ -86,11 +86,11 @@ class Normal:
         """What to know before the p-values of these rows are relied on, in sentences."""
         found = []
         n, needed = self.calibration.images, images_needed_alone(alarm_rate or 0.5, COMBINED)
-        few = [f"{name} {count:,}" for name, count in needed.items() if count > n]
+        few = [f"{count:,} ({name})" for name, count in needed.items() if count > n]
         if few and alarm_rate is not None:
             found.append(
                 f"{n:,} normal pictures are few for this rate: a picture that is strange by one"
-                f" score alone may raise no alarm; to be sure of one takes for {', '.join(few)}"
+                f" score alone may raise no alarm; it is sure to raise one with {', '.join(few)}"
             )
         sizes = self.about.get("sizes")
         if isinstance(sizes, dict) and (unlike := sum(_is_outside(row, sizes) for row in rows)):
