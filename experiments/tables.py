@@ -180,17 +180,66 @@ def study() -> str:
 
 
 def four_models() -> str:
-    found = results("four_models") or {}
+    """Rates of each family, then the families at their own, see `experiments/four_models.py`."""
+    r = results("four_models")
+    if r is None or "models" not in r:
+        return "Not finished yet."
+    every = r["models"].items()
+    rates = list(dict.fromkeys(key.split()[1] for _, m in every for key in m["tried"]))
+    tried = [
+        [
+            f"`{name}`, {optimiser}",
+            *(
+                "–" if (nats := m["tried"].get(f"{optimiser} {rate}")) is None else f"{nats:.2f}"
+                for rate in rates
+            ),
+        ]
+        for name, m in every
+        for optimiser in dict.fromkeys(key.split()[0] for key in m["tried"])
+    ]
+    compared = sorted(every, key=lambda item: item[1]["equal_updates"]["behind"])
     rows = [
         [
-            name,
-            f"{r['parameters']:,}",
-            f"{r['test_nats']:.2f}",
-            f"{r['seconds_of_training'] / 60:.0f}",
+            f"`{name}`",
+            f"{m['parameters']:,}",
+            f"{m['rate']:g}",
+            *(_behind(m, key) for key in ("equal_updates", "equal_time")),
+            f"{m['updates_in_time']:,}",
         ]
-        for name, r in sorted(found.items(), key=lambda item: item[1]["test_nats"])
+        for name, m in compared
     ]
-    return table(["model", "parameters", "test nats after one pass over the data", "minutes"], rows)
+    head = ["", "parameters", "rate", f"nats after {r['updates']} updates, behind the best"]
+    head += [f"after {r['processor_seconds']:g} processor seconds", "updates in this time"]
+    first = table(
+        [f"nats after {r['updates']} updates", *(f"rate {rate}" for rate in rates)], tried
+    )
+    return f"{first}\n\n{table(head, rows)}"
+
+
+def _behind(model: dict[str, Any], key: str) -> str:
+    """Nats, and how far behind the best they are."""
+    found = model[key]
+    text = f"{found['valid_nats_per_image']:.2f}"
+    if found["behind"]:
+        text += f", {found['behind']:.2f} ± {found['standard_error']:.2f}"
+    return text
+
+
+def kinds_of_values() -> str:
+    """Bits/dim with tables of several sizes, see `experiments/kinds_of_values.py`."""
+    r = results("kinds_of_values")
+    if r is None:
+        return "Not finished yet."
+    names = list(next(iter(r["kinds"].values()))["valid_bits_per_dim"])
+    rows = []
+    for kind, found in r["kinds"].items():
+        cells = []
+        for name in names:
+            bits = list(found["valid_bits_per_dim"].get(name, {}).values())
+            spread = f" ± {(max(bits) - min(bits)) / 2:.4f}" if len(bits) > 1 else ""
+            cells.append(f"{statistics.mean(bits):.4f}{spread}" if bits else "–")
+        rows.append([f"{kind}, {found['levels']} levels", *cells])
+    return table(["`value_features`", *names], rows)
 
 
 def autoencoder() -> str:
@@ -656,7 +705,7 @@ def multi_scale() -> str:
             nats, error = model["valid_nats_per_image"], model["standard_error"]
             seen = "–"
             if "small_pixels_seen" in model:
-                seen = f"{model['small_pixels_seen']} of {found['small_pixels']:,}"
+                seen = f"{model['small_pixels_seen']:,} of {found['small_pixels']:,}"
             rows.append(
                 [
                     f"{data}: {name}",
@@ -815,6 +864,7 @@ TABLES: dict[str, Callable[[], str]] = {
         traps,
         one_class,
         surprise_cost,
+        kinds_of_values,
     )
 }
 
