@@ -14,7 +14,7 @@ results/likelihood_traps.json; runs and tables are kept in runs/.
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from common import RESULTS, description, trained, write
 from PIL import Image
 
 from nextpixel import TrainConfig
+from nextpixel.inference.complexity import file_bits
 from nextpixel.inference.scores import score_images
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest
@@ -31,10 +32,13 @@ from nextpixel.settings.scores import ScoreRequest
 
 PLACE = Path("runs") / "traps"
 NORMAL, NEW, OTHERS = 800, 300, 300
+JPEG_XL = "complexity_bits, jpeg-xl"
+"""What the column is with `--complexity jpeg-xl`."""
 COLUMNS = (
     "nats",
     "z",
     "complexity_bits",
+    JPEG_XL,
     "ratio_nats",
     "anomaly",
     "typicality",
@@ -172,6 +176,13 @@ def figures(name: str, trap: Trap, background: bool) -> dict[str, object]:
     data = DataRequest(data=PLACE / f"{name}_new.npz")
     scored = score_images(run or trap.model, request, data=data)
     rows = {int(row["name"]): row for row in scored.rows}
+    scored = replace(scored, columns=(*scored.columns, JPEG_XL))
+    pictures = np.concatenate(list(new.values())).astype(np.int64)
+    pictures = pictures[:, None] if pictures.ndim == 3 else pictures.transpose(0, 3, 1, 2)
+    levels = trap.preparation["levels"]
+    pictures = pictures * levels // trap.preparation.get("from_levels", 256)
+    for number, bits in enumerate(file_bits(pictures, levels, "jpeg-xl")):
+        rows[number][JPEG_XL] = rows[number]["nats"] / np.log(2) - bits
     found: dict[str, object] = {"counts": {kind: len(x) for kind, x in new.items()}}
     for kind in trap.others:
         chosen = np.flatnonzero((kinds == "normal") | (kinds == kind))

@@ -780,7 +780,8 @@ TRAPS = {
 TRAP_COLUMNS = {
     "nats": "raw likelihood",
     "z": "z",
-    "complexity_bits": "complexity",
+    "complexity_bits": "complexity, PNG",
+    "complexity_bits, jpeg-xl": "complexity, JPEG XL",
     "ratio_nats": "ratio",
     "anomaly": "anomaly",
     "typicality": "typicality",

@@ -2,10 +2,11 @@
 
 import csv
 import os
+import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,15 +19,17 @@ from nextpixel.analysis.drift import two_samples
 from nextpixel.checkpoint import CheckpointError, ModelCard
 from nextpixel.cli.app import main
 from nextpixel.conditions.kinds import ClassCondition
+from nextpixel.data.errors import DataError
 from nextpixel.errors import UsageError
 from nextpixel.inference import normality, scores
+from nextpixel.inference.complexity import file_bits
 from nextpixel.inference.heat_maps import CLEAR, overlay
-from nextpixel.inference.measuring import COMBINED, png_bits
+from nextpixel.inference.measuring import COMBINED
 from nextpixel.inference.score_table import ScoreTable
 from nextpixel.inference.scores import score_images
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.requests import DataRequest
-from nextpixel.settings.scores import ScoreRequest
+from nextpixel.settings.scores import FileFormat, ScoreRequest
 
 SIZES = [(6, 6), (6, 6), (5, 7)]
 
@@ -89,7 +92,7 @@ def test_every_picture_is_one_row_and_its_scores_are_those_of_the_library(
             "z": found.surprise.z,
             "anomaly": found.score,
             "complexity_bits": found.surprise.surprise.sum() / np.log(2)
-            - png_bits(x[None, None], 4)[0],
+            - file_bits(x[None, None], 4)[0],
         }
         for name, value in expected.items():
             assert float(row[name]) == pytest.approx(float(value), rel=1e-5)
@@ -257,6 +260,31 @@ def test_a_copy_of_normal_pictures_raises_no_alarm(tmp_path: Path) -> None:
     assert found["black"].rows[0]["typicality"] < 1e-3 < found["grey"].rows[0]["typicality"] < 1e3
 
 
+def test_complexity_is_the_size_of_a_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imagecodecs")
+    x = np.random.default_rng(0).integers(0, 256, (3, 6, 6), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    data = DataRequest(data=tmp_path / "x.npy")
+    found = {
+        name: score_images(
+            model, ScoreRequest(out=tmp_path / f"{name}.csv", complexity=name), data=data
+        )
+        for name in get_args(FileFormat)
+    }
+    for name, scored in found.items():
+        for row in scored.rows:
+            bits = file_bits(x[int(row["name"])][None, None] // 64, 4, name)[0]
+            assert bits % 8 == 0
+            assert row["complexity_bits"] == pytest.approx(row["nats"] / np.log(2) - bits)
+    with pytest.raises(UsageError, match="other options: complexity"):
+        score_images(model, ScoreRequest(out=tmp_path / "png.csv", complexity="jpeg-xl"), data=data)
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(DataError, match=r"nextpixel\[codec-baselines\]"):
+        score_images(model, ScoreRequest(out=tmp_path / "n.csv", complexity="jpeg-xl"), data=data)
+
+
 def test_a_label_has_the_probability_that_the_classifier_gives_it(tmp_path: Path) -> None:
     model = a_model(tmp_path / "model.safetensors", condition=ClassCondition(2))
     x = np.random.default_rng(1).integers(0, 256, (2, 6, 6), dtype=np.uint8)
@@ -315,6 +343,7 @@ def test_every_option_reaches_the_library(monkeypatch: pytest.MonkeyPatch) -> No
         "alarm_rate": 0.25,
         "fail_on_alarm": True,
         "background": "b",
+        "complexity": "jpeg-xl",
         "classes": False,
         "mirrored": True,
         "maps": "m",

@@ -4,14 +4,12 @@ A picture of a class-conditional model is scored given its most probable class, 
 is: so pictures without labels, and with wrong ones, are scored in one way.
 """
 
-import io
 import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from nextpixel.analysis.anomaly import anomaly_map
@@ -24,6 +22,7 @@ from nextpixel.conditions.values import Values
 from nextpixel.data.digest import DataDigest
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
+from nextpixel.inference.complexity import file_bits
 from nextpixel.inference.trained import Trained
 from nextpixel.models.core import ImageModel
 from nextpixel.scoring import score
@@ -40,8 +39,8 @@ __all__ = [
     "batch_of",
     "check_background",
     "how_scored",
+    "how_tabled",
     "measured",
-    "png_bits",
     "seen_in_training",
 ]
 
@@ -108,6 +107,12 @@ def how_scored(request: ScoreRequest) -> dict[str, Any]:
     return {"classes": request.classes, "mirrored": request.mirrored}
 
 
+def how_tabled(request: ScoreRequest) -> dict[str, Any]:
+    """The options on which columns depend; the first format of files goes without saying."""
+    chosen = {} if request.complexity == "png" else {"complexity": request.complexity}
+    return how_scored(request) | chosen
+
+
 def batch_of(trained: Trained, split: Split, *, classes: bool = True) -> Batch:
     """Pictures of one size, given their most probable class if the model has one.
 
@@ -166,13 +171,14 @@ def measured(
     nats, dims = found.nats.numpy(), x[0].numel() * math.log(2)
     expected = [maps.expectation.sum(dim=(1, 2, 3)).numpy() for maps in found.orders]
     pictures = x.cpu().numpy()
+    bits = file_bits(pictures, network.levels, request.complexity)
     columns = {
         "nats": nats,
         "bits_per_dim": nats / dims,
         "expected_bits_per_dim": np.mean(expected, axis=0) / dims,
         "z": np.mean([maps.z.numpy() for maps in found.orders], axis=0),
         "anomaly": found.score.numpy(),
-        "complexity_bits": nats / math.log(2) - png_bits(pictures, network.levels),
+        "complexity_bits": nats / math.log(2) - bits,
         "likely": -nats / dims,
     }
     if typical is not None:
@@ -199,23 +205,6 @@ def check_background(trained: Trained, background: Trained) -> None:
                 f"‹background={shown(background.name)}› has {what} {theirs}, but {trained.name}"
                 f" {mine}; give a model of the same preparation"
             )
-
-
-def png_bits(x: NDArray[np.integer[Any]], levels: int) -> NDArray[np.float64]:
-    """The size of each image (B, C, H, W) as a PNG file of its levels, in bits."""
-    sizes = []
-    for image in x:
-        plain = image.astype(np.uint8 if levels <= 256 else np.uint16)
-        if len(image) == 3 and levels <= 256:
-            picture = Image.fromarray(np.ascontiguousarray(plain.transpose(1, 2, 0)))
-        else:
-            picture = Image.fromarray(np.concatenate(list(plain), axis=1))
-        if levels == 2 and picture.mode == "L":
-            picture = picture.point([0, 255] * 128).convert("1")
-        file = io.BytesIO()
-        picture.save(file, format="PNG", optimize=True)
-        sizes.append(8.0 * len(file.getvalue()))
-    return np.array(sizes)
 
 
 def seen_in_training(trained: Trained, split: Split) -> list[str]:

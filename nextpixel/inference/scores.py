@@ -18,6 +18,7 @@ from nextpixel.arguments import record_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.data.image_output import check_output
 from nextpixel.errors import UsageError
+from nextpixel.inference.complexity import check_format
 from nextpixel.inference.heat_maps import HeatMaps, strange_sheet
 from nextpixel.inference.measuring import (
     CALIBRATED,
@@ -26,6 +27,7 @@ from nextpixel.inference.measuring import (
     Measured,
     check_background,
     how_scored,
+    how_tabled,
     measured,
     seen_in_training,
 )
@@ -152,7 +154,7 @@ def score_images(
         "split": data.split,
         "pictures": stream.digest,
         "conditions": _conditions(data),
-        **how_scored(request),
+        **how_tabled(request),
     }
     table = ScoreTable(request.out, columns, about)
     # A picture that was changed since is another one.
@@ -238,12 +240,9 @@ def _conditions(data: DataRequest) -> dict[str, str] | None:
 
 
 def _checked_places(request: ScoreRequest, data: DataRequest) -> HeatMaps | None:
-    """The folder for heat maps, after a look at whether everything can be written.
-
-    Raises:
-        UsageError: something cannot be written, or heat maps would lie among the pictures.
-    """
+    """The folder for heat maps, after a look at whether everything can be written."""
     check_output(request.out, (".csv", ".parquet"))
+    check_format(request.complexity)
     if request.sheet is not None:
         check_output(request.sheet, (".png",), option="sheet")
     if request.maps is None:

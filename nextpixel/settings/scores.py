@@ -11,7 +11,7 @@ from nextpixel.arguments import is_number, shown
 from nextpixel.errors import UsageError
 from nextpixel.settings.requests import DataRequest, check_at_least
 
-__all__ = ["Column", "ScoreRequest", "ScoredData"]
+__all__ = ["Column", "FileFormat", "ScoreRequest", "ScoredData"]
 
 Column: TypeAlias = Literal[
     "name",
@@ -27,6 +27,9 @@ Column: TypeAlias = Literal[
     "p_label",
 ]
 """The columns that a table may be sorted by."""
+
+FileFormat: TypeAlias = Literal["png", "jpeg-xl"]
+"""The formats whose size tells how complex a picture is."""
 
 _ENDINGS = (".csv", ".parquet")
 
@@ -81,6 +84,10 @@ class ScoreRequest:
     """Another model, for the likelihood ratio: a run folder, a checkpoint, or the name of a
     pretrained model."""
 
+    complexity: FileFormat = "png"
+    """The file format whose size is subtracted in complexity_bits. JPEG XL needs imagecodecs: pip
+    install 'nextpixel[codec-baselines]'."""
+
     classes: bool = True
     """Compute p(class | picture), for a class-conditional model, which takes a pass for each class.
     Pictures are scored given their most probable class; without this, given an unknown class."""
@@ -104,6 +111,11 @@ class ScoreRequest:
         if self.sort is not None and self.sort not in get_args(Column):
             raise UsageError(
                 f"‹sort={shown(self.sort)}› must be one of {', '.join(get_args(Column))}"
+            )
+        if self.complexity not in get_args(FileFormat):
+            raise UsageError(
+                f"‹complexity={shown(self.complexity)}› must be one of"
+                f" {', '.join(get_args(FileFormat))}"
             )
         if Path(self.out).suffix not in _ENDINGS:
             raise UsageError(f"‹out={self.out}› must end in {' or '.join(_ENDINGS)}")
