@@ -44,7 +44,7 @@ from nextpixel.training.state import STATE
 
 UPDATES = 400
 SECONDS = 150.0
-SEEDS = (0, 1)
+SEEDS = (0,)
 VALIDATION = 2000
 RATES = {"muon": (0.003, 0.01, 0.02, 0.04), "adamw": (0.003, 0.01, 0.02, 0.04)}
 WITH_ADAMW = ("gated-pixel-cnn",)

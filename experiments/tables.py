@@ -182,10 +182,10 @@ def study() -> str:
 def four_models() -> str:
     """Rates of each family, then the families at their own, see `experiments/four_models.py`."""
     r = results("four_models")
-    if r is None or "models" not in r:
+    if r is None:
         return "Not finished yet."
-    every = r["models"].items()
-    rates = list(dict.fromkeys(key.split()[1] for _, m in every for key in m["tried"]))
+    every = {name: m for name, m in r["models"].items() if "tried" in m}
+    rates = list(dict.fromkeys(key.split()[1] for m in every.values() for key in m["tried"]))
     tried = [
         [
             f"`{name}`, {optimiser}",
@@ -194,10 +194,13 @@ def four_models() -> str:
                 for rate in rates
             ),
         ]
-        for name, m in every
+        for name, m in every.items()
         for optimiser in dict.fromkeys(key.split()[0] for key in m["tried"])
     ]
-    compared = sorted(every, key=lambda item: item[1]["equal_updates"]["behind"])
+    columns = [f"nats after {r['updates']} updates", *(f"rate {rate}" for rate in rates)]
+    first = table(columns, tried)
+    if not all("equal_time" in m for m in r["models"].values()):
+        return first
     rows = [
         [
             f"`{name}`",
@@ -206,13 +209,10 @@ def four_models() -> str:
             *(_behind(m, key) for key in ("equal_updates", "equal_time")),
             f"{m['updates_in_time']:,}",
         ]
-        for name, m in compared
+        for name, m in sorted(every.items(), key=lambda item: item[1]["equal_updates"]["behind"])
     ]
     head = ["", "parameters", "rate", f"nats after {r['updates']} updates, behind the best"]
     head += [f"after {r['processor_seconds']:g} processor seconds", "updates in this time"]
-    first = table(
-        [f"nats after {r['updates']} updates", *(f"rate {rate}" for rate in rates)], tried
-    )
     return f"{first}\n\n{table(head, rows)}"
 
 
