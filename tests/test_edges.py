@@ -196,7 +196,7 @@ def test_files_are_written_in_one_place() -> None:
         "terminal.py",  # /dev/null
         "load.py",  # an example
         "scores.py",  # an example
-        "measuring.py",  # into memory
+        "complexity.py",  # into memory
         "pictures.py",  # into memory
     }
     texts = {path: path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
