@@ -778,6 +778,7 @@ TRAPS = {
     "pneumonia": "healthy chest X-rays",
 }
 TRAP_COLUMNS = {
+    "p_value": "**p-value**",
     "nats": "raw likelihood",
     "z": "z",
     "complexity_bits": "complexity, PNG",
@@ -786,7 +787,6 @@ TRAP_COLUMNS = {
     "anomaly": "anomaly",
     "typicality": "typicality",
     "residual": "residual",
-    "p_value": "**p-value**",
 }
 
 
