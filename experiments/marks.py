@@ -95,8 +95,16 @@ def _term(term: str) -> float:
     if not place:
         return float(name)
     found: Any = _read(name)
-    for key in place.split("."):
-        found = found[int(key)] if isinstance(found, list) else found[key]
+    while place:
+        if isinstance(found, list):
+            key, _, place = place.partition(".")
+            found = found[int(key)]
+        else:  # keys may have points of their own, such as "muon 0.01"
+            keys = [key for key in found if f"{place}.".startswith(f"{key}.")]
+            if not keys:
+                raise KeyError(place)
+            key = max(keys, key=len)
+            found, place = found[key], place[len(key) + 1 :]
     return float(found)
 
 

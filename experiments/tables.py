@@ -179,28 +179,33 @@ def study() -> str:
     return table(head, rows) if rows else "Not finished yet."
 
 
-def four_models() -> str:
-    """Rates of each family, then the families at their own, see `experiments/four_models.py`."""
+def four_models_rates() -> str:
+    """Nats of each family at each learning rate, see `experiments/four_models.py`."""
     r = results("four_models")
     if r is None:
         return "Not finished yet."
-    every = {name: m for name, m in r["models"].items() if "tried" in m}
-    rates = list(dict.fromkeys(key.split()[1] for m in every.values() for key in m["tried"]))
-    tried = [
+    every = {name: m["tried"] for name, m in r["models"].items() if "tried" in m}
+    rates = list(dict.fromkeys(key.split()[1] for tried in every.values() for key in tried))
+    rows = [
         [
             f"`{name}`, {optimiser}",
             *(
-                "–" if (nats := m["tried"].get(f"{optimiser} {rate}")) is None else f"{nats:.2f}"
+                "–" if (nats := tried.get(f"{optimiser} {rate}")) is None else f"{nats:.2f}"
                 for rate in rates
             ),
         ]
-        for name, m in every.items()
-        for optimiser in dict.fromkeys(key.split()[0] for key in m["tried"])
+        for name, tried in every.items()
+        for optimiser in dict.fromkeys(key.split()[0] for key in tried)
     ]
-    columns = [f"nats after {r['updates']} updates", *(f"rate {rate}" for rate in rates)]
-    first = table(columns, tried)
-    if not all("equal_time" in m for m in r["models"].values()):
-        return first
+    head = [f"nats after {r['updates']} updates", *(f"rate {rate}" for rate in rates)]
+    return table(head, rows)
+
+
+def four_models() -> str:
+    """The families at their own rates, see `experiments/four_models.py`."""
+    r = results("four_models")
+    if r is None or not all("equal_time" in m for m in r["models"].values()):
+        return "Not finished yet."
     rows = [
         [
             f"`{name}`",
@@ -209,11 +214,13 @@ def four_models() -> str:
             *(_behind(m, key) for key in ("equal_updates", "equal_time")),
             f"{m['updates_in_time']:,}",
         ]
-        for name, m in sorted(every.items(), key=lambda item: item[1]["equal_updates"]["behind"])
+        for name, m in sorted(
+            r["models"].items(), key=lambda item: item[1]["equal_updates"]["behind"]
+        )
     ]
     head = ["", "parameters", "rate", f"nats after {r['updates']} updates, behind the best"]
     head += [f"after {r['processor_seconds']:g} processor seconds", "updates in this time"]
-    return f"{first}\n\n{table(head, rows)}"
+    return table(head, rows)
 
 
 def _behind(model: dict[str, Any], key: str) -> str:
@@ -818,13 +825,19 @@ def one_class() -> str:
     return table(["trained on", *names], rows)
 
 
+_PICTURES = {"kolektor": "KolektorSDD", "traps_pneumonia": "healthy X-rays"}
+"""What the runs of `benchmarks/surprise.py` are of."""
+
+
 def surprise_cost() -> str:
     """What a surprise map costs beside a score, see `benchmarks/surprise.py`."""
     if (r := results("surprise_cost")) is None:
         return "Not measured yet."
     rows = [
         [
-            f"{row['model']}, trained, real pictures" if row["trained"] else row["model"],
+            f"{_PICTURES.get(row['model'], row['model'])}, trained, real pictures"
+            if row["trained"]
+            else row["model"],
             f"{row['parameters']:,}",
             f"{row['score_microseconds_per_pixel']:.1f}",
             f"{row['map_by_score']:.2f}",
@@ -840,6 +853,7 @@ TABLES: dict[str, Callable[[], str]] = {
         reproduced,
         study,
         four_models,
+        four_models_rates,
         autoencoder,
         variational,
         class_conditional,
