@@ -69,6 +69,15 @@ def spread(count: int, of: int) -> NDArray[np.int64]:
     return np.linspace(0, of - 1, min(count, of)).round().astype(np.int64)
 
 
+def tiles(x: NDArray[np.uint8], side: int, step: int) -> list[NDArray[np.uint8]]:
+    """Square windows of a picture (H, W, …), row by row; those that would not fit are left out."""
+    return [
+        x[top : top + side, left : left + side]
+        for top in range(0, x.shape[0] - side + 1, step)
+        for left in range(0, x.shape[1] - side + 1, step)
+    ]
+
+
 def updates_within(seconds: float, loops: Mapping[str, Iterator[Any]]) -> dict[str, int]:
     """How many updates of each training fit into so much processor time.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, description, trained, write
+from common import RESULTS, description, tiles, trained, write
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -73,14 +73,13 @@ def tile_maps(_: Path) -> Grids:
 
 def codes(kodak: Path) -> Grids:
     """The nearest of 64 centres of each 4×4 patch of tiles of 64×64 pixels, 16×16 codes."""
-    tiles = []
+    found = []
     for path in sorted(kodak.glob("*.png")):
         x = np.asarray(Image.open(path).convert("RGB"))
-        for top in range(0, x.shape[0] - 63, 64):
-            tiles += [x[top : top + 64, left : left + 64] for left in range(0, x.shape[1] - 63, 64)]
+        found += tiles(x, 64, 64)
     random = np.random.default_rng(0)
-    tiles = [tiles[k] for k in random.permutation(len(tiles))[: TRAIN + HELD_OUT]]
-    x = np.stack(tiles).reshape(-1, 16, 4, 16, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
+    found = [found[k] for k in random.permutation(len(found))[: TRAIN + HELD_OUT]]
+    x = np.stack(found).reshape(-1, 16, 4, 16, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
     patches = torch.from_numpy(x).float()
     sample = patches[torch.from_numpy(random.permutation(len(patches))[:20000])]
     centres = sample[:64].clone()
@@ -89,8 +88,8 @@ def codes(kodak: Path) -> Grids:
         for k in range(64):
             if (nearest == k).any():
                 centres[k] = sample[nearest == k].mean(dim=0)
-    found = torch.cdist(patches, centres).argmin(dim=1)
-    return found.view(-1, 16, 16).numpy().astype(np.uint8)
+    nearest = torch.cdist(patches, centres).argmin(dim=1)
+    return nearest.view(-1, 16, 16).numpy().astype(np.uint8)
 
 
 def ising(_: Path) -> Grids:

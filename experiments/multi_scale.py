@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, updates_within, write
+from common import RESULTS, tiles, updates_within, write
 from numpy.typing import NDArray
 from PIL import Image
 from plots import framed
@@ -78,17 +78,13 @@ def images_of(source: Path, folder: Path) -> ImageData:
     place = folder / "tiles.npz"
     if not place.exists():
         photographs = sorted(source.glob("*.png"))
-        tiles: dict[str, list[NDArray[np.uint8]]] = {"train_images": [], "valid_images": []}
+        every: dict[str, list[NDArray[np.uint8]]] = {"train_images": [], "valid_images": []}
         for number, path in enumerate(photographs):
             x = np.asarray(Image.open(path).convert("RGB"))
             held_out = number >= len(photographs) - 2
             step = TILE if held_out else STRIDE
-            tiles["valid_images" if held_out else "train_images"] += [
-                x[top : top + TILE, left : left + TILE]
-                for top in range(0, x.shape[0] - TILE + 1, step)
-                for left in range(0, x.shape[1] - TILE + 1, step)
-            ]
-        np.savez(place, **{name: np.stack(found) for name, found in tiles.items()})
+            every["valid_images" if held_out else "train_images"] += tiles(x, TILE, step)
+        np.savez(place, **{name: np.stack(found) for name, found in every.items()})
     return load_data(str(place), {"levels": LEVELS})
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from anomaly import checked
 from anomaly_baselines import components
-from common import description, trained, write
+from common import description, tiles, trained, write
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -57,25 +57,19 @@ def of_class(file: Path, kind: int) -> Parts:
     }
 
 
-def tiles(x: Pictures, step: int) -> Pictures:
-    height, width = x.shape[:2]
-    corners = [
-        (top, left)
-        for top in range(0, height - TILE + 1, step)
-        for left in range(0, width - TILE + 1, step)
-    ]
-    return np.stack([x[top : top + TILE, left : left + TILE] for top, left in corners])
-
-
 def of_photograph(folder: Path, name: str) -> Parts:
     """The left two thirds to train on; of the rest every second row of tiles to fit on."""
     every = {path.stem: np.asarray(Image.open(path).convert("RGB")) for path in folder.iterdir()}
     own = every.pop(name)
     third = own.shape[1] * 2 // 3
-    rest = [tiles(own[top : top + TILE, third:], TILE) for top in range(0, len(own) - TILE, TILE)]
-    others = [some(tiles(x, TILE), OTHERS // len(every)) for _, x in sorted(every.items())]
+    rest = [
+        tiles(own[top : top + TILE, third:], TILE, TILE) for top in range(0, len(own) - TILE, TILE)
+    ]
+    others = [
+        some(np.stack(tiles(x, TILE, TILE)), OTHERS // len(every)) for _, x in sorted(every.items())
+    ]
     return {
-        "train": tiles(own[:, :third], TILE // 2),
+        "train": np.stack(tiles(own[:, :third], TILE, TILE // 2)),
         "fit": np.concatenate(rest[::2]),
         "new": np.concatenate(rest[1::2]),
         "others": np.concatenate(others),

@@ -100,9 +100,9 @@ class Calibration:
     ) -> NDArray[np.float64]:
         """The p-value of each image by several columns together.
 
-        Arguments are those that the module describes: the image and the n normal ones are ranked
-        together in every column, and the smallest rank / weight of the image is compared with those
-        of the n. With one column this is `p_values`.
+        The image and the n normal ones are ranked together in every column, and the smallest
+        rank / weight of the image is compared with those of the n, as the module describes. With
+        one column this is `p_values`.
 
         Args:
             scores: for each column.
@@ -125,17 +125,19 @@ class Calibration:
         x = np.stack(list(given.values()))
         # How many of the n are as strange as an image, and how many are as strange as each of them.
         columns = {name: self._column(name) for name in given}
-        least = {name: _lowered(values, tolerances[name]) for name, values in given.items()}
-        own = np.stack([_as_high(columns[name], least[name]) for name in given])
-        smallest = ((1 + own) / weight).min(axis=0)
-        least = {name: _lowered(values, tolerances[name]) for name, values in columns.items()}
-        known = np.stack(list(least.values()))
-        ranks = np.stack([_as_high(columns[name], least[name]) for name in columns])
+        own, known = (
+            {name: _lowered(values, tolerances[name]) for name, values in of.items()}
+            for of in (given, columns)
+        )
+        smallest = (1 + np.stack([_as_high(columns[name], own[name]) for name in own])) / weight
+        smallest = smallest.min(axis=0)
+        ranks = np.stack([_as_high(columns[name], known[name]) for name in known])
+        least = np.stack(list(known.values()))
         found = np.empty(x.shape[1])
         at_once = max(1, _CELLS // ranks.size)
         for start in range(0, len(found), at_once):
             some = slice(start, start + at_once)
-            beside = (ranks[:, None] + (x[:, some, None] >= known[:, None])) / weight[:, :, None]
+            beside = (ranks[:, None] + (x[:, some, None] >= least[:, None])) / weight[:, :, None]
             as_strange = (beside.min(axis=0) <= smallest[some, None]).sum(axis=1)
             found[some] = (1 + as_strange) / (self.images + 1)
         return found

@@ -176,13 +176,11 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
     autocast = torch.autocast(
         device.type, torch.bfloat16, enabled=_in_bf16(config.precision, state.model)
     )
-    started = time.monotonic() - state.seconds
+    started, place = time.monotonic() - state.seconds, (rank, processes, device)
     state.next_evaluation = state.next_evaluation or _seconds_between_evaluations(config, 0.0)
     while not _finished(state, config, total):
         given, step, levels = state.model.given_by_data, state.step, state.model.levels
-        parts = training_parts(
-            data.train, config, step, rank, processes, device, given, turns, levels=levels
-        )
+        parts = training_parts(data.train, config, step, *place, given, turns, levels=levels)
         rate = learning_rate(config, state.step, _progress(state, config, total), total)
         with training_mode(state.model), seeded(dropout_seed(config.seed, state.step, rank)):
             loss, norm = _gradient(network, parts, config, autocast)
