@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, description, spread, updates_within, write
+from common import RESULTS, description, spread, trained_in, updates_within, write
 
 from nextpixel import Preparation, TrainConfig, initial_state, load_data, train
 from nextpixel.data.load import ImageData
@@ -29,8 +29,6 @@ from nextpixel.settings.choice import ModelChoice
 from nextpixel.training.build import build_model
 from nextpixel.training.defaults import with_head, with_kind
 from nextpixel.training.pace import FEW_UPDATES
-from nextpixel.training.runs import run as run_in
-from nextpixel.training.state import STATE
 
 DATA = {
     "emoji": "emoji_twemoji32.npz",
@@ -82,9 +80,7 @@ def studied(name: str, data: ImageData, minutes: float) -> dict[str, Any]:
         run = place / f"{size}-{rate:g}"
         config = TrainConfig(steps=updates[size], learning_rate=rate, evaluate_every=updates[size])
         features, layers = map(int, size.split("×"))
-        model = build(data, features, layers)
-        for _ in run_in(run, model, data, config, resume=(run / STATE).exists()):
-            pass
+        trained_in(run, build(data, features, layers), data, config)
         found[f"{size}, rate {rate:g}"] = float(description(run)["training"]["valid_bits_per_dim"])
         print(name, size, rate, found[f"{size}, rate {rate:g}"], flush=True)
     own = found[f"{default}, rate 0.01"]

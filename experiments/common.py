@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from nextpixel import TrainConfig
 from nextpixel.checkpoint import load_trainable, read_card
+from nextpixel.data.load import ImageData
 from nextpixel.inference.evaluation import evaluate_model
 from nextpixel.inference.worth import measure_condition
+from nextpixel.models.trainable import Trainable
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest
 from nextpixel.settings.source import Source
 from nextpixel.training.record import read_run
+from nextpixel.training.runs import run as run_in
 from nextpixel.training.start import resume_model, train_model
 from nextpixel.training.state import STATE
 
@@ -42,6 +45,12 @@ def trained(
             source, model, training, preparation=preparation, out=run, conditional=conditional
         )
     return run
+
+
+def trained_in(run: Path, model: Trainable, data: ImageData, training: TrainConfig) -> None:
+    """Train a network of one's own in a run folder, or go on with the run that stopped there."""
+    for _ in run_in(run, model, data, training, resume=(run / STATE).exists()):
+        pass
 
 
 def description(run: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, spread, updates_within, write
+from common import RESULTS, spread, trained_in, updates_within, write
 from numpy.typing import NDArray
 
 from nextpixel import (
@@ -39,8 +39,6 @@ from nextpixel.data.splits import subset
 from nextpixel.inference.comparison import standard_error
 from nextpixel.models.core import ImageModel
 from nextpixel.training.evaluation import log_probabilities
-from nextpixel.training.runs import run as run_in
-from nextpixel.training.state import STATE
 
 UPDATES = 400
 SECONDS = 150.0
@@ -83,8 +81,7 @@ def nats_after(name: str, how: TrainConfig, data: ImageData) -> NDArray[np.float
     """The nats of each validation image after a training, which goes on where it stopped."""
     parts = (name, how.optimizer, how.learning_rate, how.steps, how.seed)
     place = Path("runs") / f"four-{'-'.join(map(str, parts))}"
-    for _ in run_in(place, build(name, how.seed), data, how, resume=(place / STATE).exists()):
-        pass
+    trained_in(place, build(name, how.seed), data, how)
     return -log_probabilities(load(place), data.valid)
 
 

@@ -7,7 +7,9 @@ value up in a table instead. A Gated PixelCNN of 5 layers of 24 features is trai
 sizes of the table, and with `position_waves`, on tile maps that are drawn by a few rules, on codes
 of 4×4 patches of photographs (k-means; KODAK is their folder), on Ising lattices near the critical
 point and on the 8×8 digits. Runs are in runs/kinds-…, and go on where they stopped. Writes
-experiments/results/kinds_of_values.json (bits/dim on held-out grids, each seed) after each.
+experiments/results/kinds_of_values.json (bits/dim on held-out grids, each seed) after each, and
+what `nextpixel.data.kinds.order_matters` says of these grids: the tile maps in `NUMBERINGS` random
+orders of their tiles, photographs at each of `PHOTOGRAPHS` levels.
 """
 
 import argparse
@@ -22,12 +24,15 @@ from common import RESULTS, description, tiles, trained, write
 from numpy.typing import NDArray
 from PIL import Image
 
-from nextpixel import TrainConfig
+from nextpixel import TrainConfig, load_data
+from nextpixel.data.kinds import order_matters
 from nextpixel.settings.choice import ModelChoice
 
 TRAIN, HELD_OUT = 1000, 200
 UPDATES = 300
 SEEDS = (0, 1)
+NUMBERINGS = 20
+PHOTOGRAPHS = (4, 16, 64, 256)
 NETWORKS: dict[str, dict[str, int]] = {
     "none": {},
     "8": {"value_features": 8},
@@ -39,7 +44,7 @@ Grids = NDArray[np.uint8]
 SKY, GROUND, BRICK, PIPE, PIPE_TOP, COIN, CLOUD, ENEMY, STAIR, FLAG, POLE, BUSH, BOX = range(13)
 
 
-def tile_maps(_: Path) -> Grids:
+def tile_maps(kodak: Path) -> Grids:
     """Side views of 14×28 tiles of 13 kinds: ground with gaps, pipes, stairs, bricks and coins.
 
     Tiles are numbered as above, so that near numbers mean nothing.
@@ -71,12 +76,15 @@ def tile_maps(_: Path) -> Grids:
     return maps
 
 
+def photographs(kodak: Path) -> list[Grids]:
+    """Tiles of 64×64 pixels in colour."""
+    pictures = (np.asarray(Image.open(path).convert("RGB")) for path in sorted(kodak.glob("*.png")))
+    return [tile for picture in pictures for tile in tiles(picture, 64, 64)]
+
+
 def codes(kodak: Path) -> Grids:
-    """The nearest of 64 centres of each 4×4 patch of tiles of 64×64 pixels, 16×16 codes."""
-    found = []
-    for path in sorted(kodak.glob("*.png")):
-        x = np.asarray(Image.open(path).convert("RGB"))
-        found += tiles(x, 64, 64)
+    """The nearest of 64 centres of each 4×4 patch of photographs, 16×16 codes."""
+    found = photographs(kodak)
     random = np.random.default_rng(0)
     found = [found[k] for k in random.permutation(len(found))[: TRAIN + HELD_OUT]]
     x = np.stack(found).reshape(-1, 16, 4, 16, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
@@ -92,7 +100,7 @@ def codes(kodak: Path) -> Grids:
     return nearest.view(-1, 16, 16).numpy().astype(np.uint8)
 
 
-def ising(_: Path) -> Grids:
+def ising(kodak: Path) -> Grids:
     """Spins of a periodic 16×16 lattice at β = 0.44, after 400 sweeps of heat bath."""
     random = np.random.default_rng(0)
     spins = random.choice([-1, 1], (TRAIN + HELD_OUT, 16, 16))
@@ -113,6 +121,24 @@ KINDS: dict[str, tuple[Callable[[Path], Grids] | None, int]] = {
 """How grids are made, None for the digits of scikit-learn; how many values there are."""
 
 
+def order(kodak: Path) -> dict[str, dict[str, float]]:
+    """What `order_matters` says, the least and the most of each kind."""
+    random, maps = np.random.default_rng(0), tile_maps(kodak)[:TRAIN]
+    pictures = [tile.transpose(2, 0, 1) for tile in photographs(kodak)]
+    found = {
+        "tile maps": [
+            order_matters(list(random.permutation(13)[maps][:, None])) for _ in range(NUMBERINGS)
+        ],
+        "codes of patches": [order_matters(list(codes(kodak)[:TRAIN, None]))],
+        "digits, 8×8": [order_matters(list(load_data("digits").train.images[:]))],
+        "photographs": [
+            order_matters([x.astype(np.int64) * levels // 256 for x in pictures])
+            for levels in PHOTOGRAPHS
+        ],
+    }
+    return {kind: {"least": min(each), "most": max(each)} for kind, each in found.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,6 +149,8 @@ def main() -> None:
     Path("runs").mkdir(exist_ok=True)
     path = RESULTS / "kinds_of_values.json"
     found: dict[str, Any] = json.loads(path.read_text())["kinds"] if path.exists() else {}
+    what = {"updates": UPDATES, "grids": {"train": TRAIN, "held out": HELD_OUT}}
+    what["order_matters"] = order(kodak)
     for kind, (make, levels) in KINDS.items():
         name = kind.partition(",")[0].replace(" ", "-")
         source, preparation = "digits", {}
@@ -146,7 +174,6 @@ def main() -> None:
                 bits = description(run)["training"]["valid_bits_per_dim"]
                 rows["valid_bits_per_dim"].setdefault(network, {})[str(seed)] = bits
                 print(kind, network, seed, bits, flush=True)
-                what = {"updates": UPDATES, "grids": {"train": TRAIN, "held out": HELD_OUT}}
                 write(path.stem, {**what, "kinds": found})
 
 

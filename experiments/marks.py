@@ -11,11 +11,11 @@ from left to right.
 Numbers that are not in a file say so:
 
     80.10<!-- published: arXiv 1611.05013, table 1 -->
-    1.794<!-- unrecorded -->      measured once; no file has it
     0.01<!-- chosen -->           a setting, a limit or an example; nothing was measured
 
-`check` recomputes all of them, and refuses a number with a decimal point that says nothing, unless
-the word before it shows that nothing was measured (`_CHOSEN`).
+`check` recomputes all of them. It refuses a number that says nothing if it has a decimal point or
+is a share, a time, a ratio or a likelihood (`_UNITS`), unless the word before it shows that nothing
+was measured (`_CHOSEN`).
 """
 
 import json
@@ -34,7 +34,10 @@ __all__ = ["check", "plain"]
 
 _NUMBER = r"[−-]?\d[\d,]*(?:\.\d+)?"
 _MARK = re.compile(rf"({_NUMBER})(\s?%)?(?:\*\*)?<!-- (?!table |end )(.+?) -->")
-_DECIMAL = re.compile(r"(?<![\w.,/])\d[\d,]*\.\d+(?![\w.]*\w)")
+_UNITS = r"\s?%|\s(?:times|nats|µs|ms|s|seconds|minutes|hours|images/s)\b"
+_MEASURED = re.compile(
+    rf"(?<![\w.,/])\d[\d,]*(?:\.\d+(?![\w.]*\w)|(?={_UNITS})|(?= to \d[\d,]*(?:{_UNITS})))"
+)
 _CHOSEN = re.compile(
     r"(?:\b(?:arXiv|sections?|table|Python|torch|dropout|guidance|rate|BY|License)|log₂)\s+$"
     r"|(?:Python|sections) [\d.]+ (?:to|and) $"
@@ -61,7 +64,7 @@ def check(text: str) -> Iterator[str]:
     prose = plain(text)
     for match in _MARK.finditer(prose):
         shown, percent, source = match[1].replace(",", "").replace("−", "-"), match[2], match[3]
-        if source.startswith("published: ") or source in ("unrecorded", "chosen"):
+        if source.startswith("published: ") or source == "chosen":
             continue
         try:
             value = _value(source) * (100 if percent else 1)
@@ -72,7 +75,7 @@ def check(text: str) -> Iterator[str]:
         if not math.isclose(float(shown), value, rel_tol=0, abs_tol=0.5000001 * 10.0**-digits):
             yield f"{_line(text, match)}: {shown} is shown, but {source} is {value:.6g}"
     unmarked = _MARK.sub(lambda match: re.sub(r"\S", " ", match[0]), prose)
-    for match in _DECIMAL.finditer(unmarked):
+    for match in _MEASURED.finditer(unmarked):
         if not _CHOSEN.search(unmarked[: match.start()]):
             yield f"{_line(text, match)}: {match[0]} does not say where it comes from"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, tiles, updates_within, write
+from common import RESULTS, tiles, trained_in, updates_within, write
 from numpy.typing import NDArray
 from PIL import Image
 from plots import framed
@@ -41,8 +41,6 @@ from nextpixel.data.load import ImageData, load_data
 from nextpixel.inference.comparison import standard_error
 from nextpixel.models.core import ImageModel
 from nextpixel.training.evaluation import log_probabilities
-from nextpixel.training.runs import run as run_in
-from nextpixel.training.state import STATE
 
 LEVELS = 16
 NETWORK: dict[str, Any] = {
@@ -121,8 +119,7 @@ def compared(source: Path) -> dict[str, Any]:
     for kind in MODELS:
         place = folder / kind.replace(",", "").replace(" ", "-")
         config = TrainConfig(steps=updates[kind], evaluate_every=max(1, updates[kind] // 4))
-        for _ in run_in(place, build(kind), data, config, resume=(place / STATE).exists()):
-            pass
+        trained_in(place, build(kind), data, config)
         best = load(place)
         nats[kind] = -log_probabilities(best, data.valid)
         found[kind] = {
