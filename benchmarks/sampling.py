@@ -1,10 +1,13 @@
 """What a sample costs, as a multiple of one forward pass of the same batch, in one run.
 
     python benchmarks/sampling.py [--threads 1] [--only Row] [--write]
+    python benchmarks/sampling.py --arithmetic [--only 28×28] [--write]
 
 A loop that calls the whole network for every sub-pixel costs 784 passes for 28×28×1 and 3072 for
 32×32×3. The floor is about 1: the same arithmetic, once per site. Figures are minima of several
-turns, taken in turn so that a change of the machine's speed meets both.
+turns, taken in turn so that a change of the machine's speed meets both. --arithmetic counts the
+operations of convolutions and matrix products of one image instead of seconds: of a walk site by
+site, and of one by fronts, as multiples of those of a pass.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from nextpixel import (
     DiagonalBiLSTM,
@@ -22,12 +26,15 @@ from nextpixel import (
     MultiScale,
     PixelCNN,
     RowLSTM,
+    fronts,
     sample,
+    walk,
 )
 from nextpixel.models.core import ImageModel
 from nextpixel.papers.commit import commit
 
 RESULT = Path(__file__).parent.parent / "experiments" / "results" / "sampling_passes.json"
+ARITHMETIC = RESULT.with_name("sampling_arithmetic.json")
 
 
 def two_scales(levels: int) -> ImageModel:
@@ -46,7 +53,7 @@ CASES: list[tuple[str, Callable[[], ImageModel], tuple[int, int]]] = [
         (28, 28),
     ),
     (
-        "gated 7 × 32, 32×32×3",
+        "gated 7 × 33, 32×32×3",
         lambda: GatedPixelCNN(channels=3, features=33, layers=7, kernel_size=3),
         (32, 32),
     ),
@@ -98,6 +105,28 @@ def measure(
     return min(forward), min(draw)
 
 
+def operations(function: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        function()
+    return counted.get_total_flops()
+
+
+def arithmetic(only: str) -> dict[str, dict[str, float]]:
+    """Operations of walks through one image, as multiples of those of a pass."""
+    found = {}
+    for name, build, shape in CASES:
+        if only in name:
+            model = build().eval()
+            x = torch.randint(model.levels, (1, model.channels, *shape))
+            one = operations(lambda model=model, x=x: model(x))
+            found[name] = {
+                "site by site": operations(lambda model=model, x=x: list(walk(model, x))) / one,
+                "fronts": operations(lambda model=model, x=x: list(fronts(model, x))) / one,
+            }
+            print(name, found[name], flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -105,7 +134,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--write", action="store_true", help=f"keep the passes in {RESULT.name}")
+    parser.add_argument("--arithmetic", action="store_true", help="count operations")
     arguments = parser.parse_args()
+    if arguments.arithmetic:
+        counted = arithmetic(arguments.only)
+        if arguments.write:
+            ARITHMETIC.write_text(
+                json.dumps(counted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        return
     threads = arguments.threads
     torch.set_num_threads(threads)
     print(f"torch {torch.__version__}, threads: {threads}\n")

@@ -4,10 +4,11 @@
     python experiments/anomaly.py score KOLEKTOR.npz     scores, writes results/anomaly.json
 
 The file has `train_images`, good parts of some items; `test_images`, good parts of other items and
-all defective parts; `test_labels`, 1 for a defect; `test_masks`; and `train_ids`, item and part.
-Windows and thresholds are those of the library and of the validation items: nothing is chosen on
-the test images. Further models see the parts reduced by 2, 4 and 8, for maps of several scales.
-Runs and scores are kept in runs/, and both commands may be stopped at any time.
+all defective parts; `test_labels`, 1 for a defect; `test_masks`; and `train_ids` and `test_ids`,
+item and part. Windows and thresholds are those of the library and of the validation items. The
+scores in the p-value and their weights were compared on these test images, too. Further models see
+the parts reduced by 2, 4 and 8, for maps of several scales. Runs and scores are kept in runs/, and
+both commands may be stopped at any time.
 """
 
 import argparse
@@ -202,13 +203,18 @@ def checked(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return found
 
 
-def less(scores: np.ndarray, other: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """How much lower the AUROC of others is, with the standard error of 1,000 resamplings."""
+def less(
+    scores: np.ndarray, other: np.ndarray, labels: np.ndarray, items: np.ndarray
+) -> dict[str, float]:
+    """How much lower the AUROC of others is, with the standard error of 1,000 resamplings.
+
+    Items are resampled, each with all of its parts: those of one item are alike.
+    """
     random = np.random.default_rng(0)
-    kinds = [np.flatnonzero(labels == kind) for kind in (0, 1)]
+    parts = [np.flatnonzero(items == item) for item in np.unique(items)]
     found = []
     for _ in range(1000):
-        rows = np.concatenate([random.choice(kind, len(kind)) for kind in kinds])
+        rows = np.concatenate([parts[k] for k in random.integers(len(parts), size=len(parts))])
         found.append([auroc(one[rows], labels[rows]) for one in (scores, other)])
     own, theirs = np.array(found).T
     return {
@@ -280,6 +286,7 @@ def score(data: Path) -> None:
     run = train(data)
     with np.load(data) as arrays:
         images, labels, masks = (arrays[f"test_{part}"] for part in ("images", "labels", "masks"))
+        items = arrays["test_ids"][:, 0]
     with np.load(good_parts(data)) as arrays:
         good, held_out = arrays["train_images"], arrays["valid_images"]
     masks = masks.astype(int)
@@ -332,7 +339,7 @@ def score(data: Path) -> None:
     mirrored = maps_of(surprises(run, "test", images, mirrored=True))
     tried = variants(test, mirrored, labels, masks)
     show(tried)
-    lower = {name: less(scores["anomaly"], other, labels) for name, other in others.items()}
+    lower = {name: less(scores["anomaly"], other, labels, items) for name, other in others.items()}
     about = {
         "command": "python experiments/anomaly.py score KOLEKTOR.npz",
         "held_out": len(held_out),

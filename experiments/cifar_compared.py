@@ -35,7 +35,7 @@ from nextpixel.training.metrics import read_metrics
 
 SECONDS = 150.0
 SEEDS = (0, 1, 2)
-RATES = (0.005, 0.01, 0.02)
+RATES = (0.01, 0.02, 0.04)
 VALIDATION = 500
 FAMILIES = ("pixel-cnn", "gated-pixel-cnn", "row-lstm", "diagonal-bilstm")
 DERIVED = {

@@ -44,7 +44,7 @@ UPDATES = 400
 SECONDS = 150.0
 SEEDS = (0,)
 VALIDATION = 2000
-RATES = {"muon": (0.003, 0.01, 0.02, 0.04), "adamw": (0.003, 0.01, 0.02, 0.04)}
+RATES = {"muon": (0.003, 0.01, 0.02, 0.04), "adamw": (0.001, 0.003, 0.01, 0.02, 0.04)}
 WITH_ADAMW = ("gated-pixel-cnn",)
 MODELS: Mapping[str, tuple[Callable[..., ImageModel], dict[str, int]]] = {
     "diagonal-bilstm": (DiagonalBiLSTM, {"features": 24, "layers": 7}),

@@ -1,4 +1,4 @@
-"""Muon and AdamW at several rates on the demo's digits: test bits/dim after equal updates.
+"""Muon and AdamW at several rates on the demo's digits: validation bits/dim after equal updates.
 
     python experiments/optimisers.py
 
@@ -10,11 +10,11 @@ import argparse
 import dataclasses
 import statistics
 
-from common import evaluated, trained, write
+from common import description, trained, write
 
 from nextpixel.demo import MODEL, TRAINING
 
-RATES = {"muon": (0.005, 0.01, 0.02), "adamw": (0.003, 0.01, 0.02, 0.03)}
+RATES = {"muon": (0.005, 0.01, 0.02, 0.04), "adamw": (0.003, 0.01, 0.02, 0.03)}
 UPDATES = (300,)
 SEEDS = (0, 1, 2)
 
@@ -36,7 +36,7 @@ def main() -> None:
                     )
                     name = f"optimisers-{optimizer}-{rate}-{updates}-{seed}"
                     run = trained(name, "digits", MODEL, training)
-                    bits.append(evaluated(run)["bits_per_dim"])
+                    bits.append(description(run)["training"]["valid_bits_per_dim"])
                 found.setdefault(str(updates), {})[f"{optimizer} {rate:g}"] = {
                     "bits_per_dim": statistics.mean(bits),
                     "deviation_of_seeds": statistics.stdev(bits),

@@ -119,15 +119,16 @@ def speed() -> str:
     for case, found in r["images_per_second"].items():
         ours = found["nextpixel"]
         for name, of in found.items():
-            row = [f"{case}: {name}"]
+            row = [f"{case}: {name}{', bf16' * (name == 'nextpixel' and r['bf16'])}"]
             for figure in ("training", "sampling"):
                 if figure not in of:
                     row.append("–")
                 elif name == "nextpixel":
                     row.append(f"{of[figure]:.3g}")
                 else:
-                    ratio = f"{ours[figure] / of[figure]:.{1 if figure == 'training' else 0}f}"
-                    row.append(f"{_rate(of[figure])} (nextpixel: {ratio}×)")
+                    ratio = ours[figure] / of[figure]
+                    shown = f"{ratio:.1f}" if ratio < 10 else f"{float(f'{ratio:.2g}'):,.0f}"
+                    row.append(f"{_rate(of[figure])} (nextpixel: {shown}×)")
             rows.append(row)
     return f"{table(['images per second', 'training', 'sampling'], rows)}\n\n{measured(r)}"
 
@@ -142,8 +143,8 @@ def measured(r: dict[str, Any]) -> str:
     instructions = f"{r['instructions']}{', bf16' * r['bf16']}"
     when = r.get("recorded") or f"commit {(r['commit'] or 'unknown')[:7]}, torch {r['torch']}"
     return (
-        f"`{r['command']}`: {r['processor']} ({instructions}), {threads}, {r['seconds_of']} time;"
-        f" {when}."
+        f"`{r['command']}`: {r['processor']} ({instructions}), {threads}, {r['seconds_of']} time"
+        f"{', best step' * (not r['command'].count('--profile'))}; {when}."
     )
 
 

@@ -303,8 +303,8 @@ def optimisers() -> str:
     ]
     edge = f" At the edge of the rates tried, and so perhaps not the best: {', '.join(edges)}."
     return (
-        f"{table(head, rows)}\n\nMean and standard deviation of {r['seeds']} seeds, test bits/dim"
-        f" of the digits (`python experiments/optimisers.py`).{edge * bool(edges)}"
+        f"{table(head, rows)}\n\nMean and standard deviation of {r['seeds']} seeds, bits/dim of the"
+        f" validation digits (`python experiments/optimisers.py`).{edge * bool(edges)}"
     )
 
 
