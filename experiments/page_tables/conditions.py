@@ -163,4 +163,6 @@ def other_kinds() -> str:
         "Two rows each: real images, Gated PixelCNN, VAE (drawn),"
         " GAN.\n\n![Samples](results/other_kinds.png)"
     )
-    return f"After {r['minutes']:g} minutes:\n\n{likelihoods}\n\n{samples}\n\n{picture}"
+    spent = r["models"]["pixelcnn"]["processor_seconds"]
+    trained = f"After {spent:.0f} processor seconds of training each:"
+    return f"{trained}\n\n{likelihoods}\n\n{samples}\n\n{picture}"

@@ -168,7 +168,7 @@ def four_models_rates() -> str:
     if r is None:
         return "Not finished yet."
     every = {name: m["tried"] for name, m in r["models"].items() if "tried" in m}
-    rates = list(dict.fromkeys(key.split()[1] for tried in every.values() for key in tried))
+    rates = sorted({key.split()[1] for tried in every.values() for key in tried}, key=float)
     rows = [
         [
             f"`{name}`, {optimiser}",
