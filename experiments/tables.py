@@ -1,4 +1,4 @@
-"""Writes the tables of README.md, experiments/README.md and the pages of docs.
+"""Writes the tables of README.md, experiments/README.md and the pages of docs, and checks numbers.
 
 They come from experiments/results/*.json, and from what the models that come with nextpixel say of
 themselves.
@@ -23,6 +23,7 @@ ROOT = HERE.parent
 PAGES = (
     HERE / "README.md",
     ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
     ROOT / "docs" / "index.md",
     *sorted(
         page
