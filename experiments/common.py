@@ -68,9 +68,9 @@ def evaluated(run: Path, data: str | None = None) -> dict[str, Any]:
     return _named(evaluate_model(run, DataRequest(data=data)).to_json())
 
 
-def worth(run: Path, images: int) -> dict[str, Any]:
+def worth(run: Path, images: int, cluster: str | None = None) -> dict[str, Any]:
     """How many bits the condition of a run saves, on so many images of the test split."""
-    return _named(measure_condition(run, images=images).to_json())
+    return _named(measure_condition(run, images=images, cluster=cluster).to_json())
 
 
 def spread(count: int, of: int) -> NDArray[np.int64]:

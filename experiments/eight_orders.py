@@ -30,8 +30,8 @@ from plots import framed
 from torch import Tensor
 
 from nextpixel import complete, complete_with_evidence, load, load_data, score
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.data.image_files import grid
-from nextpixel.inference.comparison import standard_error
 from nextpixel.models.core import ImageModel
 from nextpixel.orders import Order
 from nextpixel.scoring import mixed, order_scores

@@ -34,9 +34,9 @@ from nextpixel import (
     load_data,
     train,
 )
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.data.load import ImageData
 from nextpixel.data.splits import subset
-from nextpixel.inference.comparison import standard_error
 from nextpixel.models.core import ImageModel
 from nextpixel.training.evaluation import log_probabilities
 

@@ -36,9 +36,9 @@ from nextpixel import (
     train,
 )
 from nextpixel.analysis.receptive_fields import receptive_field
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.data.image_files import grid
 from nextpixel.data.load import ImageData, load_data
-from nextpixel.inference.comparison import standard_error
 from nextpixel.models.core import ImageModel
 from nextpixel.training.evaluation import log_probabilities
 

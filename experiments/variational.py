@@ -23,9 +23,9 @@ from plots import framed
 from torch import Tensor
 
 from nextpixel import TrainConfig, load, load_data, sample, score
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.autoencoding import divergence, log_weights
 from nextpixel.data.image_files import grid
-from nextpixel.inference.comparison import standard_error
 from nextpixel.models.autoencoder import PixelCNNAutoencoder
 from nextpixel.settings.choice import ModelChoice
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from nextpixel import load, score
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.cli.app import main
 from nextpixel.errors import UsageError
-from nextpixel.inference.comparison import compare_models, standard_error
+from nextpixel.inference.comparison import compare_models
 from nextpixel.inference.evaluation import Evaluation, evaluate_model
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest

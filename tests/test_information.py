@@ -11,6 +11,7 @@ from test_training import data_for
 
 from nextpixel import ClassCondition, GatedPixelCNN, TrainConfig, initial_state, score, train
 from nextpixel.analysis.condition_worth import class_log_probabilities, condition_worth
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.conditions.kinds import of_kind
 from nextpixel.data.splits import Split
 from nextpixel.training.batches import conditioned
@@ -65,7 +66,9 @@ def test_a_class_among_others_is_classified_given_the_others(name: str) -> None:
 def test_the_figures_are_means_of_scores(name: str) -> None:
     model = build(name)
     split = data_for(model).valid
+    pairs = np.arange(len(split)) // 2
     worth = condition_worth(model, split, with_nothing=True, seed=3)
+    together = condition_worth(model, split, seed=3, clusters=pairs)
     rows = np.random.default_rng(3).permutation(len(split))
     x, own = conditioned(model, split, rows)
     _, others = conditioned(model, split, np.roll(rows, -1))
@@ -77,7 +80,10 @@ def test_the_figures_are_means_of_scores(name: str) -> None:
     assert worth.standard_error == pytest.approx(
         float((bits[1] - bits[0]).std()) / math.sqrt(len(split))
     )
-    assert worth.nothing is not None and worth.images == len(split)
+    saved = (bits[1] - bits[0]).numpy()
+    assert together.bits == worth.bits and together.clusters == len(set(pairs))
+    assert together.standard_error == pytest.approx(standard_error(saved, pairs[rows]))
+    assert worth.nothing is not None and worth.images == len(split) and worth.clusters is None
     classes = bool(of_kind(model.conditions, ClassCondition))
     assert (worth.accuracy is not None) == (worth.class_bits is not None) == classes
 
@@ -109,3 +115,5 @@ def test_what_has_no_worth() -> None:
         condition_worth(build("gated"), data_for(build("gated")).valid)
     with pytest.raises(ValueError, match="at least 2 are needed"):
         condition_worth(model, data_for(model).valid, images=1)
+    with pytest.raises(ValueError, match="one number for each of the"):
+        condition_worth(model, data_for(model).valid, clusters=np.zeros(1, int))

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.arguments import instance_of, whole_number
 from nextpixel.border import ConditionGiven, Images, admit, model_of, tensor_of
 from nextpixel.conditions.kinds import ClassCondition, of_kind
@@ -41,7 +42,8 @@ class ConditionWorth:
         shuffled: mean -log2 p(x | h'), h' that of another image.
         nothing: mean -log2 p(x | nothing known); None unless it was asked for.
         bits: shuffled - given: what the right condition saves compared with a wrong one.
-        standard_error: of `bits`.
+        standard_error: of `bits`, over images or clusters of them.
+        clusters: how many groups of images that belong together, if they were given.
         accuracy: share of the images whose own class is argmax_h p(x | h); None unless the
             condition has a class. Other conditions keep their values.
         class_bits: mean log2 p(x | h) - log2 mean_h p(x | h): the information of the image about
@@ -55,6 +57,7 @@ class ConditionWorth:
     nothing: float | None
     bits: float
     standard_error: float
+    clusters: int | None
     accuracy: float | None
     class_bits: float | None
 
@@ -66,6 +69,7 @@ def condition_worth(
     images: int | None = None,
     seed: int = 0,
     with_nothing: bool = False,
+    clusters: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ConditionWorth:
     """Scores images of a split given their own condition, another image's, and every class.
@@ -79,15 +83,23 @@ def condition_worth(
         seed: which images, and how conditions are shuffled: no image keeps its own.
         with_nothing: whether to score with unknown conditions as well, for a model that has seen
             them in training.
+        clusters: which images of the split belong together, such as patches of one photograph:
+            a number for each image, equal within a cluster. None: each image is its own.
         progress: called with how many images are scored, and of how many.
 
     Raises:
-        ValueError: the model is unconditional, there are fewer than two images, or the model has
-            more than 4096 classes and they are more than two million likelihoods.
+        ValueError: the model is unconditional, there are fewer than two images, clusters are not
+            one number for each image of the split, or the model has more than 4096 classes and they
+            are more than two million likelihoods.
     """
     model, split = model_of(model), instance_of("split", split, Split, "such as load_data(…).test")
     images = None if images is None else whole_number("images", images, 0)
     seed = whole_number("seed", seed, 0)
+    if clusters is not None and np.shape(clusters) != (len(split),):
+        raise UsageError(
+            f"‹clusters› has shape {np.shape(clusters)}; give one number for each of the"
+            f" {len(split)} images"
+        )
     if not model.conditions:
         raise UsageError("this model is unconditional: there is no condition to weigh")
     rows = np.random.default_rng(seed).permutation(len(split))
@@ -118,14 +130,16 @@ def condition_worth(
             information.append(log_p.gather(1, labels[:, None])[:, 0] + math.log(log_p.shape[1]))
         if progress is not None:
             progress(start + len(places), count)
-    saved = (torch.cat(given) - torch.cat(shuffled)) / math.log(2)
+    saved = ((torch.cat(given) - torch.cat(shuffled)) / math.log(2)).numpy()
+    groups = None if clusters is None else clusters[rows]
     return ConditionWorth(
         images=count,
         given=_bits(given),
         shuffled=_bits(shuffled),
         nothing=_bits(nothing) if with_nothing else None,
         bits=float(saved.mean()),
-        standard_error=float(saved.std()) / math.sqrt(count),
+        standard_error=standard_error(saved, groups),
+        clusters=None if groups is None else len(np.unique(groups)),
         accuracy=float(torch.cat(right).mean()) if right else None,
         class_bits=-_bits(information) if information else None,
     )

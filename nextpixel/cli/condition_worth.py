@@ -16,6 +16,7 @@ def condition_worth(
     *,
     request: Given[DataRequest] = Given(),  # noqa: B008
     images: Whole = 1000,
+    cluster: str | None = None,
     seed: Whole = 0,
     json: Json = False,
     device: Device = "auto",
@@ -30,6 +31,10 @@ def condition_worth(
     ----------
     images
         The number of images, drawn at random.
+    cluster
+        The column of the table of labels that says which images belong together, such as patches
+        of one photograph, or `label` for their classes. The standard error then counts clusters
+        instead of images.
     seed
         The seed of the choice of images, and of whose conditions are exchanged.
     """
@@ -40,6 +45,7 @@ def condition_worth(
             model,
             DataRequest(**request.values()),
             images=images,
+            cluster=cluster,
             seed=seed,
             device=device,
             reading=reading,
@@ -54,7 +60,11 @@ def condition_worth(
     print(f"  given that of another image: {worth.shuffled:.2f}")
     if worth.nothing is not None:
         print(f"  given nothing: {worth.nothing:.2f}")
-    print(f"the right condition saves {worth.bits:.2f} ± {worth.standard_error:.2f} bits per image")
+    over = "images" if worth.clusters is None else f"{worth.clusters:,} clusters"
+    print(
+        f"the right condition saves {worth.bits:.2f} ± {worth.standard_error:.2f} bits per image"
+        f" (standard error over {over})"
+    )
     if worth.accuracy is not None and worth.class_bits is not None:
         print(
             f"as a classifier: {worth.accuracy:.1%} right; {worth.class_bits:.2f} bits about the"

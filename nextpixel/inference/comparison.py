@@ -1,6 +1,5 @@
-"""How sure a likelihood is, and a difference of two: standard errors, also of clustered images."""
+"""Two models on the same images, and which images belong together."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.conditions.kinds import ClassCondition, of_kind
 from nextpixel.errors import UsageError
 from nextpixel.inference.selection import Selection, data_of
@@ -16,7 +16,7 @@ from nextpixel.inference.trained import Trained, open_trained
 from nextpixel.settings.requests import DataRequest
 from nextpixel.training.evaluation import log_probabilities
 
-__all__ = ["Comparison", "clusters_of", "compare_models", "for_model", "standard_error"]
+__all__ = ["Comparison", "clusters_of", "compare_models", "for_model"]
 
 Progress = Callable[[int, int], None]
 
@@ -104,21 +104,6 @@ def compare_models(
         difference=float((nats[0] - nats[1]).mean()),
         standard_error=standard_error(nats[0] - nats[1], groups),
     )
-
-
-def standard_error(values: NDArray[np.float64], clusters: NDArray[np.int64] | None = None) -> float:
-    """The standard error of the mean of values (N,), which are independent between clusters.
-
-    With G clusters it is √(G / (G - 1) · Σ_g (Σ_{i in g} (v_i - v̄))²) / N, and for clusters of one
-    the usual σ / √N. NaN for fewer than two clusters.
-    """
-    groups = np.arange(len(values)) if clusters is None else clusters
-    _, of_group = np.unique(groups, return_inverse=True)
-    sums = np.bincount(of_group, weights=values - values.mean())
-    count = len(sums)
-    if count < 2:
-        return math.nan
-    return math.sqrt(count / (count - 1) * float((sums**2).sum())) / len(values)
 
 
 def clusters_of(

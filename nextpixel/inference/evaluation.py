@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nextpixel.analysis.uncertainty import standard_error
 from nextpixel.autoencoding import divergence, log_weights
 from nextpixel.conditions.values import Values
 from nextpixel.data.splits import Split
 from nextpixel.data.statistics import histogram_bits_per_dim, one_histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.inference.comparison import clusters_of, for_model, standard_error
+from nextpixel.inference.comparison import clusters_of, for_model
 from nextpixel.inference.figures import Evaluation, ReconstructionError, ScaleShare
 from nextpixel.inference.selection import Selection, data_of
 from nextpixel.inference.trained import Trained, open_trained

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from nextpixel.analysis.condition_worth import condition_worth
+from nextpixel.inference.comparison import clusters_of, for_model
 from nextpixel.inference.figures import MeasuredWorth
 from nextpixel.inference.selection import data_of
 from nextpixel.inference.trained import Trained, open_trained
@@ -21,6 +22,7 @@ def measure_condition(
     request: DataRequest = DataRequest(),  # noqa: B008  # It is frozen.
     *,
     images: int = 1000,
+    cluster: str | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     reading: Progress | None = None,
@@ -32,24 +34,29 @@ def measure_condition(
         model: a run folder, a checkpoint, or the name of a pretrained model.
         request: the images; by default the test split of the training data.
         images: the number of images, drawn at random.
+        cluster: what says which images belong together, for the standard error; see
+            `nextpixel.inference.comparison.clusters_of`.
         seed: of the choice of images, and of whose conditions are exchanged.
         device: "auto", "cpu", "cuda", "cuda:1" …
         reading: called with how many images are read, and of how many.
         progress: called with how many images are scored, and of how many.
 
     Raises:
-        UsageError: the model is unconditional, or there are fewer than two images.
+        UsageError: the model is unconditional, there are fewer than two images, or not every image
+            says which cluster it belongs to.
     """
     check_at_least(2, images=images)
     check_at_least(0, seed=seed)
     trained = open_trained(model, device=device)
-    network, chosen = trained.distribution, data_of(trained, request, progress=reading)
+    network = trained.distribution
+    chosen = data_of(trained, for_model(trained, request, cluster), progress=reading)
     worth = condition_worth(
         network,
         chosen.split,
         images=images,
         seed=seed,
         with_nothing=trained.card.condition_dropout > 0,
+        clusters=clusters_of(trained, chosen, request, cluster),
         progress=progress,
     )
     given = trained.given or "its mean code"
