@@ -48,7 +48,7 @@ def main() -> None:
         )
         results[str(size)] = {
             "pixel_cnn": description(pixel_cnn) | {"test": evaluated(pixel_cnn)},
-            "code_is_worth": worth(pixel_cnn, 1800),
+            "code_is_worth": worth(pixel_cnn, 1800, cluster="label"),
             "convolutional": description(convolutional) | {"test": evaluated(convolutional)},
         }
         print(size, results[str(size)], flush=True)
