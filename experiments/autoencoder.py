@@ -27,9 +27,8 @@ DECODER = {
     "kernel_size": 3,
     "first_kernel_size": 7,
     "head": "logistic",
-    "linear_prediction": True,
 }
-PIXEL_CNN = TrainConfig(condition_dropout=0.1, minutes=8, batch_size=32)
+PIXEL_CNN = TrainConfig(condition_dropout=0.1, minutes=6, batch_size=32)
 CONVOLUTIONAL = TrainConfig(minutes=2, batch_size=32)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from nextpixel import GatedPixelCNN, TrainConfig, load_data
+from nextpixel import GatedPixelCNN, TrainConfig, VectorCondition, load_data
 from nextpixel.cli.app import main
 from nextpixel.data.statistics import one_histogram_bits_per_dim
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.training import pace, start
 from nextpixel.training.start import train_model
@@ -90,6 +91,21 @@ def test_a_run_is_judged(
     assert len(said) == len(words)
     for word, sentence in zip(words, said, strict=True):
         assert word in sentence
+
+
+@pytest.mark.parametrize("kind", [PixelCNNAutoencoder, ConvolutionalAutoencoder])
+def test_a_dead_encoder_is_named(kind: type) -> None:
+    """Its last convolution lets nothing through: every image has the code of the bias."""
+    size = {"size": (8, 8), "encoder_features": 4}
+    if kind is PixelCNNAutoencoder:
+        decoder = GatedPixelCNN(levels=17, **TINY, condition=VectorCondition(3))
+        model = PixelCNNAutoencoder(decoder=decoder, **size)
+    else:
+        model = ConvolutionalAutoencoder(channels=1, levels=17, code_size=3, **size)
+    assert verdict(model, DIGITS, None, None, 1000) == ((), True)
+    torch.nn.init.constant_(model.encoder.convolutions[-2].bias, -1e4)
+    (said,), usable = verdict(model, DIGITS, None, None, 1000)
+    assert "the same code" in said and not usable
 
 
 def test_one_histogram_is_the_entropy_of_its_own_values() -> None:

@@ -1,14 +1,19 @@
 """What a finished run is worth, said honestly: is it trained at all, and is its test one?"""
 
+import torch
+
 from nextpixel.data.splits import ImageData
 from nextpixel.data.statistics import one_histogram_bits_per_dim
 from nextpixel.data.storage import SPLIT_WORDS
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.pace import FEW_UPDATES
 
 __all__ = ["verdict"]
 
 _FEW_IMAGES = 30
+_ENCODED = 64
+"""Images whose codes are compared."""
 
 
 def verdict(
@@ -41,9 +46,28 @@ def verdict(
         )
     elif not usable:
         said[-1] += "; train longer with ‹resume› and ‹minutes›, or with a lower ‹learning_rate›"
+    if _one_code(model, data):
+        usable = False
+        said.append(
+            "the encoder gives all images the same code, so the decoder ignores it: no unit of its"
+            " last layer is active any more; train again with a lower ‹learning_rate›"
+        )
     if split is not None and 0 < (images := len(getattr(data, split))) < _FEW_IMAGES:
         said.append(
             f"the {SPLIT_WORDS[split]} split has only {images} image{'s' * (images > 1)}: another"
             " split could give a quite different figure"
         )
     return tuple(said), usable
+
+
+@torch.no_grad()
+def _one_code(model: Trainable, data: ImageData) -> bool:
+    """Whether different images have one code, as after the ReLUs of an encoder have died."""
+    count = min(_ENCODED, len(data.train))
+    if not isinstance(model, PixelCNNAutoencoder | ConvolutionalAutoencoder) or count < 2:
+        return False
+    x = torch.stack([torch.from_numpy(data.train.images[k]) for k in range(count)])
+    if bool((x == x[0]).all()):
+        return False
+    codes = model.encode(x.to(model.device).long())
+    return bool((codes - codes[0]).abs().max() <= 1e-6 * codes.abs().max())
