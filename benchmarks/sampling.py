@@ -13,7 +13,7 @@ site, and of one by fronts, as multiples of those of a pass.
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -105,6 +105,10 @@ def measure(
     return min(forward), min(draw)
 
 
+def keep(found: Mapping[str, object], place: Path) -> None:
+    place.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def operations(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         function()
@@ -133,15 +137,21 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--write", action="store_true", help=f"keep the passes in {RESULT.name}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"keep the figures in {RESULT.parent.name}"
+    )
     parser.add_argument("--arithmetic", action="store_true", help="count operations")
     arguments = parser.parse_args()
     if arguments.arithmetic:
-        counted = arithmetic(arguments.only)
+        asked = f" --only {arguments.only!r}" if arguments.only else ""
+        counted = {
+            "command": f"python benchmarks/sampling.py --arithmetic{asked}",
+            "commit": commit(),
+            "unit": "operations of convolutions and matrix products, of a forward pass",
+            "models": arithmetic(arguments.only),
+        }
         if arguments.write:
-            ARITHMETIC.write_text(
-                json.dumps(counted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            keep(counted, ARITHMETIC)
         return
     threads = arguments.threads
     torch.set_num_threads(threads)
@@ -173,7 +183,7 @@ def main() -> None:
             "unit": "forward passes of the same batch",
             "models": passes,
         }
-        RESULT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        keep(found, RESULT)
 
 
 if __name__ == "__main__":

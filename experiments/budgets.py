@@ -61,17 +61,14 @@ def build(data: ImageData, features: int, layers: int) -> Trainable:
 def studied(name: str, data: ImageData, minutes: float) -> dict[str, Any]:
     place = Path("runs") / f"budget-{name}-{minutes:g}"
     place.mkdir(parents=True, exist_ok=True)
-    plan = place / "updates.json"
-    if not plan.exists():
-        config = TrainConfig(steps=100, evaluate_every=100)
-        loops = {
-            f"{features}×{layers}": train(
-                initial_state(build(data, features, layers), config), data, config
-            )
-            for features, layers in SIZES
-        }
-        plan.write_text(json.dumps(updates_within(60 * minutes, loops)), encoding="utf-8")
-    updates = json.loads(plan.read_text(encoding="utf-8"))
+    timed = TrainConfig(steps=100, evaluate_every=100)
+    loops = {
+        f"{features}×{layers}": train(
+            initial_state(build(data, features, layers), timed), data, timed
+        )
+        for features, layers in SIZES
+    }
+    updates = updates_within(60 * minutes, loops, place / "updates.json")
     enough = [size for size, count in updates.items() if count >= FEW_UPDATES]
     default = enough[0] if enough else list(updates)[-1]
     tries = [(size, 0.01) for size in updates] + [(default, rate) for rate in RATES]

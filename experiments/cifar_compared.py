@@ -15,7 +15,6 @@ first ten draws of every construction's first seed, none chosen.
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,16 +84,11 @@ def bits(name: str, how: TrainConfig, data: ImageData) -> dict[int, float]:
 
 def updates_in_time(data: ImageData) -> dict[str, int]:
     """How many updates of each `SECONDS` allow; measured once, and kept in runs/."""
-    place = Path("runs") / "cifar-updates.json"
-    if not place.exists():
-        how = config(0.01, 100, 0, 100)
-        loops = {
-            name: train(initial_state(build(name, 0), how), data, how)
-            for name in (*FAMILIES, *DERIVED)
-        }
-        place.write_text(json.dumps(updates_within(SECONDS, loops)), encoding="utf-8")
-    found: dict[str, int] = json.loads(place.read_text(encoding="utf-8"))
-    return found
+    how = config(0.01, 100, 0, 100)
+    loops = {
+        name: train(initial_state(build(name, 0), how), data, how) for name in (*FAMILIES, *DERIVED)
+    }
+    return updates_within(SECONDS, loops, Path("runs") / "cifar-updates.json")
 
 
 def main() -> None:
@@ -126,11 +120,10 @@ def main() -> None:
     for name in FAMILIES:
         tried: dict[float, float] = {}
         rates = list(RATES)
-        while rates:
-            rate = rates.pop(0)
+        for rate in rates:  # grows until the best one is not the highest
             tried[rate] = bits(name, config(rate, equal, 0, equal), data)[equal]
-            if not rates and min(tried, key=tried.__getitem__) == max(tried):
-                rates.append(2 * max(tried))  # the best one is not the highest tried
+            if rate == rates[-1] and rate == min(tried, key=tried.__getitem__):
+                rates.append(2 * rate)
         models[name] |= {
             "tried": {f"{rate:g}": found for rate, found in tried.items()},
             "rate": min(r for r, found in tried.items() if found < min(tried.values()) + EQUAL),

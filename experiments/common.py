@@ -87,18 +87,24 @@ def tiles(x: NDArray[np.uint8], side: int, step: int) -> list[NDArray[np.uint8]]
     ]
 
 
-def updates_within(seconds: float, loops: Mapping[str, Iterator[Any]]) -> dict[str, int]:
-    """How many updates of each training fit into so much processor time.
+def updates_within(
+    seconds: float, loops: Mapping[str, Iterator[Any]], place: Path
+) -> dict[str, int]:
+    """How many updates of each training fit into so much processor time; kept at a place.
 
     A few updates of each are taken, in turns, so that a busy machine slows them down alike.
     """
+    if place.exists():
+        return dict(json.loads(place.read_text(encoding="utf-8")))
     taken: dict[str, list[float]] = {name: [] for name in loops}
     for turn, name in itertools.product(range(13), loops):
         begin = time.process_time()
         next(loops[name])
         if turn >= 3:
             taken[name].append(time.process_time() - begin)
-    return {name: round(seconds / float(np.median(taken[name]))) for name in loops}
+    updates = {name: round(seconds / float(np.median(taken[name]))) for name in loops}
+    place.write_text(json.dumps(updates), encoding="utf-8")
+    return updates
 
 
 def reproduced() -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ runs/four-…, and go on where they stopped. Writes experiments/results/four_mod
 """
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -87,16 +86,9 @@ def nats_after(name: str, how: TrainConfig, data: ImageData) -> NDArray[np.float
 
 def updates_in_time(data: ImageData) -> dict[str, int]:
     """How many updates of each model `SECONDS` allow; measured once, and kept in runs/."""
-    place = Path("runs") / "four-updates.json"
-    if not place.exists():
-        loops = {
-            name: train(initial_state(build(name, 0), how), data, how)
-            for name in MODELS
-            for how in [config("muon", 0.01, 100, 0)]
-        }
-        place.write_text(json.dumps(updates_within(SECONDS, loops)), encoding="utf-8")
-    found: dict[str, int] = json.loads(place.read_text(encoding="utf-8"))
-    return found
+    how = config("muon", 0.01, 100, 0)
+    loops = {name: train(initial_state(build(name, 0), how), data, how) for name in MODELS}
+    return updates_within(SECONDS, loops, Path("runs") / "four-updates.json")
 
 
 def behind(nats: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:

@@ -15,6 +15,7 @@ orders of their tiles, photographs at each of `PHOTOGRAPHS` levels.
 import argparse
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,14 @@ def tile_maps(kodak: Path) -> Grids:
     return maps
 
 
+@cache
 def photographs(kodak: Path) -> list[Grids]:
     """Tiles of 64×64 pixels in colour."""
     pictures = (np.asarray(Image.open(path).convert("RGB")) for path in sorted(kodak.glob("*.png")))
     return [tile for picture in pictures for tile in tiles(picture, 64, 64)]
 
 
+@cache
 def codes(kodak: Path) -> Grids:
     """The nearest of 64 centres of each 4×4 patch of photographs, 16×16 codes."""
     found = photographs(kodak)

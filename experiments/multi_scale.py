@@ -86,13 +86,6 @@ def images_of(source: Path, folder: Path) -> ImageData:
     return load_data(str(place), {"levels": LEVELS})
 
 
-def updates_of(data: ImageData, seconds: float) -> dict[str, int]:
-    """How many updates of each model so much processor time allows."""
-    config = TrainConfig(steps=100, evaluate_every=100)
-    loops = {name: train(initial_state(build(name), config), data, config) for name in MODELS}
-    return updates_within(seconds, loops)
-
-
 def seen(model: ImageModel, size: tuple[int, int]) -> int:
     """How many of the small pixels the pixel above and left of the middle depends on."""
     height, width = size
@@ -109,10 +102,9 @@ def compared(source: Path) -> dict[str, Any]:
     data = images_of(source, folder)
     height, width = data.valid.images.shape[2:]
     seconds = SECONDS * height * width / 1024
-    plan = folder / "updates.json"
-    if not plan.exists():
-        plan.write_text(json.dumps(updates_of(data, seconds)), encoding="utf-8")
-    updates = json.loads(plan.read_text(encoding="utf-8"))
+    timed = TrainConfig(steps=100, evaluate_every=100)
+    loops = {kind: train(initial_state(build(kind), timed), data, timed) for kind in MODELS}
+    updates = updates_within(seconds, loops, folder / "updates.json")
     found: dict[str, Any] = {}
     nats: dict[str, NDArray[np.float64]] = {}
     rows = []

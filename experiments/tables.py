@@ -41,6 +41,14 @@ PAGES = (
 )
 
 
+def shown(name: str) -> str:
+    """A table, or that its experiment has not written its results yet."""
+    try:
+        return TABLES[name]()
+    except FileNotFoundError:
+        return "Not finished yet."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -51,7 +59,7 @@ def main() -> None:
         text = page.read_text(encoding="utf-8")
         new = re.sub(
             r"(<!-- table (\w+) -->\n).*?(<!-- end -->)",
-            lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}",
+            lambda match: f"{match[1]}{shown(match[2])}\n{match[3]}",
             text,
             flags=re.DOTALL,
         )

@@ -64,8 +64,6 @@ def codec() -> str:
     rows = []
     for name in ("codec_mnist", "codec_patches", "codec_photographs", "codec_kodim08"):
         found = results(name)
-        if found is None:
-            continue
         what = f"{found['pictures']:,} {found['what']}"
         for codec, figures in found["codecs"].items():
             size = f"{figures['bytes_a_picture']:,.2f} bytes each"
@@ -92,8 +90,6 @@ def _each(seconds: float | None, pictures: int) -> str:
 def codec_speed() -> str:
     """The codec beside float32 passes and samples, see `benchmarks/codec.py`."""
     r = results("codec_speed")
-    if r is None:
-        return "Not measured yet."
     rows = [
         [
             f"`{name}`, {found['images']}",
@@ -113,8 +109,6 @@ def codec_speed() -> str:
 def speed() -> str:
     """Training and sampling beside other implementations, see `benchmarks/peers.py`."""
     r = results("training_speed")
-    if r is None:
-        return "Not measured yet."
     rows = []
     for case, found in r["images_per_second"].items():
         ours = found["nextpixel"]
@@ -151,8 +145,6 @@ def measured(r: dict[str, Any]) -> str:
 def textbook() -> str:
     """Training beside textbook models in float32, see `benchmarks/textbook.py`."""
     r = results("training_textbook")
-    if r is None:
-        return "Not measured yet."
     cases: dict[tuple[str, str], dict[str, float]] = {}
     for row in r["rows"]:
         cases.setdefault((row["model"], row["images"]), {})[row["variant"]] = row["best"]
@@ -172,8 +164,6 @@ def textbook() -> str:
 def steps() -> str:
     """Training of each family, see `benchmarks/training.py`."""
     r = results("training_steps")
-    if r is None:
-        return "Not measured yet."
     cases: dict[tuple[str, str, int], dict[str, str]] = {}
     for row in r["rows"]:
         case = row["images"], row["model"], row["batch"]
@@ -198,8 +188,6 @@ _PROFILED = {
 def profile() -> str:
     """Where the time of a step goes, on binary images of 28×28 in batches of 16."""
     r = results("training_profile")
-    if r is None:
-        return "Not measured yet."
     found: dict[str, dict[str, Any]] = {}
     for row in r["rows"]:
         if row["images"].startswith("28×28×1") and row["batch"] == 16 and row["model"] in _PROFILED:

@@ -64,8 +64,6 @@ def test_evaluations() -> str:
 def published_shapes() -> str:
     """One change after another, see `experiments/published_shapes.py`."""
     r = results("published_shapes")
-    if r is None:
-        return "Not finished yet."
     rows = []
     for family, found in r["families"].items():
         for number, (name, row) in enumerate(found.items()):
@@ -104,11 +102,11 @@ def study() -> str:
     """CIFAR-10 at equal parameters and minutes: each construction against the one it changes."""
     rows = []
     for what, name, base in _STUDY:
-        found, against = results(f"cifar10-{name}-small"), results(f"cifar10-{base}-small")
-        if found is None or (base and against is None):
-            continue
+        found, change = results(f"cifar10-{name}-small"), "–"
         bits = found["figures"]["test"]
-        change = f"{bits - against['figures']['test']:+.3f} to `{base}`" if against else "–"
+        if base:
+            against = results(f"cifar10-{base}-small")["figures"]["test"]
+            change = f"{bits - against:+.3f} to `{base}`"
         updates, minutes = f"{found['steps']:,}", f"{60 * found['hours']:.0f}"
         rows.append(
             [what, f"`{name}`", f"{bits:.3f}", change, f"{found['parameters']:,}", updates, minutes]
@@ -122,14 +120,12 @@ def study() -> str:
         "updates of 16",
         "minutes",
     ]
-    return table(head, rows) if rows else "Not finished yet."
+    return table(head, rows)
 
 
 def cifar_compared() -> str:
     """Three seeds of each construction, see `experiments/cifar_compared.py`."""
     r = results("cifar_compared")
-    if r is None:
-        return "Not finished yet."
     rows = []
     for what, name, base in _STUDY:
         m = r["models"].get(name)
@@ -165,8 +161,6 @@ def _of_seeds(bits: dict[str, float], base: dict[str, float] | None) -> str:
 def four_models_rates() -> str:
     """Nats of each family at each learning rate, see `experiments/four_models.py`."""
     r = results("four_models")
-    if r is None:
-        return "Not finished yet."
     every = {name: m["tried"] for name, m in r["models"].items() if "tried" in m}
     rates = sorted({key.split()[1] for tried in every.values() for key in tried}, key=float)
     rows = [
@@ -187,7 +181,7 @@ def four_models_rates() -> str:
 def four_models() -> str:
     """The families at their own rates, see `experiments/four_models.py`."""
     r = results("four_models")
-    if r is None or not all("equal_time" in m for m in r["models"].values()):
+    if not all("equal_time" in m for m in r["models"].values()):
         return "Not finished yet."
     rows = [
         [
@@ -218,8 +212,6 @@ def _behind(model: dict[str, Any], key: str) -> str:
 def kinds_of_values() -> str:
     """Bits/dim with tables of several sizes, see `experiments/kinds_of_values.py`."""
     r = results("kinds_of_values")
-    if r is None:
-        return "Not finished yet."
     names = list(next(iter(r["kinds"].values()))["valid_bits_per_dim"])
     rows = []
     for kind, found in r["kinds"].items():
@@ -235,8 +227,6 @@ def kinds_of_values() -> str:
 def multi_scale() -> str:
     """One scale and two at equal processor time, see `experiments/multi_scale.py`."""
     r = results("multi_scale")
-    if r is None:
-        return "`python experiments/multi_scale.py` has not been run here yet."
     rows = []
     for data, found in r["data"].items():
         for name, model in found["models"].items():
@@ -277,8 +267,6 @@ def multi_scale() -> str:
 def optimisers() -> str:
     """Muon and AdamW at several rates, see `experiments/optimisers.py`."""
     r = results("optimisers")
-    if r is None:
-        return "`python experiments/optimisers.py` has not been run here yet."
     names = list(dict.fromkeys(name for found in r["updates"].values() for name in found))
     rows = [
         [
@@ -311,8 +299,6 @@ def optimisers() -> str:
 def variational() -> str:
     """A variational auto-encoder beside its decoder alone, see `experiments/variational.py`."""
     r = results("variational")
-    if r is None:
-        return "`python experiments/variational.py` has not been run here yet."
     rows = []
     for name, found in r["models"].items():
         exact = "exact" in found

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
-import common
+from common import RESULTS
 
 
-def results(name: str) -> dict[str, Any] | None:
-    path = common.RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def results(name: str) -> dict[str, Any]:
+    """What an experiment has written; FileNotFoundError if it has not run."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -1,5 +1,6 @@
 """What a finished run is worth, said honestly: is it trained at all, and is its test one?"""
 
+import numpy as np
 import torch
 
 from nextpixel.data.splits import ImageData
@@ -7,6 +8,7 @@ from nextpixel.data.statistics import one_histogram_bits_per_dim
 from nextpixel.data.storage import SPLIT_WORDS
 from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
 from nextpixel.models.trainable import Trainable
+from nextpixel.training.batches import conditioned
 from nextpixel.training.pace import FEW_UPDATES
 
 __all__ = ["verdict"]
@@ -49,8 +51,8 @@ def verdict(
     if _one_code(model, data):
         usable = False
         said.append(
-            "the encoder gives all images the same code, so the decoder ignores it: no unit of its"
-            " last layer is active any more; train again with a lower ‹learning_rate›"
+            "the encoder gives all images the same code, which therefore says nothing; train again"
+            " with a lower ‹learning_rate›"
         )
     if split is not None and 0 < (images := len(getattr(data, split))) < _FEW_IMAGES:
         said.append(
@@ -66,8 +68,8 @@ def _one_code(model: Trainable, data: ImageData) -> bool:
     count = min(_ENCODED, len(data.train))
     if not isinstance(model, PixelCNNAutoencoder | ConvolutionalAutoencoder) or count < 2:
         return False
-    x = torch.stack([torch.from_numpy(data.train.images[k]) for k in range(count)])
+    x, _ = conditioned(model, data.train, np.arange(count))
     if bool((x == x[0]).all()):
         return False
-    codes = model.encode(x.to(model.device).long())
+    codes = model.encode(x)
     return bool((codes - codes[0]).abs().max() <= 1e-6 * codes.abs().max())
