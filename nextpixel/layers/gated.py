@@ -17,13 +17,13 @@ from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nextpixel.cache import Cache
 from nextpixel.front.place import Front
 from nextpixel.front.ring import Ring
 from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
+from nextpixel.layers.dropout import dropout
 from nextpixel.layers.masked_conv import MaskedConv2d
 from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.tracing import transformed
@@ -207,9 +207,7 @@ class GatedBlock(nn.Module):
     def _gate(self, y: Tensor) -> Tensor:
         if self.arithmetic is not None:
             return self.arithmetic.gate(y)
-        return (
-            functional.dropout(gate(y), self.dropout) if self.dropout and self.training else gate(y)
-        )
+        return dropout(gate(y), self.dropout) if self.training else gate(y)
 
     def _horizontal(
         self, h: Tensor, link: Tensor, skips: Tensor | None, cache: Cache | None

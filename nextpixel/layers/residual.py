@@ -17,6 +17,7 @@ from nextpixel.cache import Cache
 from nextpixel.front.place import Front, relu
 from nextpixel.layers.arithmetic import Arithmetic
 from nextpixel.layers.conditioning import ConditionBias, Encoded, Widths
+from nextpixel.layers.dropout import dropout
 from nextpixel.layers.gated import gate
 from nextpixel.layers.masked_conv import MaskedConv2d
 
@@ -59,7 +60,7 @@ class ResidualBlock(nn.Module):
             if skip
             else None
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def extra_repr(self) -> str:
         """What `print` says of it beside its sub-modules."""
@@ -74,7 +75,9 @@ class ResidualBlock(nn.Module):
         image: Image,
     ) -> tuple[Tensor, Tensor | None]:
         """The next layer's input, and the sum of skips so far."""
-        y = self.dropout(self.layer(x, condition, cache, image))
+        y = self.layer(x, condition, cache, image)
+        if self.training:
+            y = dropout(y, self.dropout)
         if self.skip is not None:
             skips = self.skip(y, cache, onto=skips)
         return self.up(y, cache, onto=x if self.residual else None), skips
