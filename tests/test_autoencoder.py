@@ -9,6 +9,7 @@ import pytest
 import torch
 from cases import build, images
 from test_training import dataset
+from torch import nn
 
 from nextpixel import (
     GatedPixelCNN,
@@ -31,12 +32,14 @@ from nextpixel.autoencoding import (
 from nextpixel.checkpoint import load_trainable
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split, subset
+from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import ImageEncoder
 from nextpixel.models.autoencoder import (
     ConvolutionalAutoencoder,
     PixelCNNAutoencoder,
     gaussian_divergence,
 )
+from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.evaluation import evaluate
@@ -129,6 +132,34 @@ def test_dropped_codes_teach_the_encoder_nothing() -> None:
         check_fit(
             ConvolutionalAutoencoder(levels=4, size=(6, 5), code_size=3), dataset(), config, 1
         )
+
+
+def test_an_inactive_encoder_still_tells_images_apart_and_learns() -> None:
+    """Its biases let no unit be active; with plain ReLUs it could never learn again."""
+    x = torch.randint(4, (5, 3, 9, 6))
+    for slope in (None, 0.0):
+        options = {} if slope is None else {"negative_slope": slope}
+        encoder = ImageEncoder(channels=3, levels=4, size=(9, 6), outputs=2, features=4, **options)
+        for part in encoder.convolutions:
+            if isinstance(part, nn.Conv2d):
+                nn.init.constant_(part.bias, -10.0)
+        codes = encoder(x)
+        codes.square().sum().backward()
+        slopes = [bool(p.grad.any()) for p in encoder.convolutions.parameters()]
+        assert all(slopes) if slope is None else not any(slopes)
+        assert bool((codes != codes[0]).any()) == (slope is None)
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.0, math.nan])
+def test_slopes_out_of_range_are_refused(slope: float) -> None:
+    size = {"size": (6, 5), "negative_slope": slope}
+    for make in (
+        lambda: ConvolutionalAutoencoder(levels=4, code_size=3, **size),
+        lambda: autoencoder(**size),
+        lambda: Embedding(levels=4, outputs=3, **size),
+    ):
+        with pytest.raises(UsageError, match=r"negative_slope= must be at least 0 and less than"):
+            make()
 
 
 @pytest.mark.parametrize("kind", [PixelCNNAutoencoder, ConvolutionalAutoencoder])

@@ -96,7 +96,7 @@ def test_a_run_is_judged(
 @pytest.mark.parametrize("kind", [PixelCNNAutoencoder, ConvolutionalAutoencoder])
 def test_a_dead_encoder_is_named(kind: type) -> None:
     """Its last convolution lets nothing through: every image has the code of the bias."""
-    size = {"size": (8, 8), "encoder_features": 4}
+    size = {"size": (8, 8), "encoder_features": 4, "negative_slope": 0.0}
     if kind is PixelCNNAutoencoder:
         decoder = GatedPixelCNN(levels=17, **TINY, condition=VectorCondition(3))
         model = PixelCNNAutoencoder(decoder=decoder, **size)

@@ -12,7 +12,14 @@ from nextpixel.layers.integers import check_integers
 from nextpixel.layers.layout import Conv2d
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between
 
-__all__ = ["ImageEncoder", "check_encoder"]
+__all__ = ["NEGATIVE_SLOPE", "ImageEncoder", "check_encoder"]
+
+NEGATIVE_SLOPE = 0.1
+"""The slope of leaky ReLUs below zero.
+
+With plain ones, of slope 0, all units of a layer can end up inactive for every image: they have no
+gradient then, and every image has the same code for ever.
+"""
 
 _SMALLEST = 4
 _LARGEST_OUTPUT = 1 << 16
@@ -28,17 +35,31 @@ class ImageEncoder(nn.Module):
         size: (H, W) of the images.
         outputs: length of the vector.
         features: of the first convolution.
+        negative_slope: of the leaky ReLU after each convolution.
     """
 
     def __init__(
-        self, *, channels: int, levels: int, size: Sequence[int], outputs: int, features: int
+        self,
+        *,
+        channels: int,
+        levels: int,
+        size: Sequence[int],
+        outputs: int,
+        features: int,
+        negative_slope: float = NEGATIVE_SLOPE,
     ) -> None:
         super().__init__()
         self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
         height, width = self.size
-        layers: list[nn.Module] = [Conv2d(channels, features, 3, padding=1), nn.ReLU()]
+        layers: list[nn.Module] = [
+            Conv2d(channels, features, 3, padding=1),
+            nn.LeakyReLU(negative_slope),
+        ]
         while max(height, width) > _SMALLEST:
-            layers += [Conv2d(features, 2 * features, 3, stride=2, padding=1), nn.ReLU()]
+            layers += [
+                Conv2d(features, 2 * features, 3, stride=2, padding=1),
+                nn.LeakyReLU(negative_slope),
+            ]
             features, height, width = 2 * features, -(-height // 2), -(-width // 2)
         self.convolutions = nn.Sequential(*layers)
         self.inner = features, height, width
@@ -63,11 +84,14 @@ class ImageEncoder(nn.Module):
         return self.out(self.convolutions(centred).flatten(1))  # type: ignore[no-any-return]
 
 
-def check_encoder(*, channels: int, levels: int, size: Sequence[int], **widths: int) -> None:
+def check_encoder(
+    *, channels: int, levels: int, size: Sequence[int], negative_slope: float, **widths: int
+) -> None:
     """Raises UsageError unless an encoder of such images can be made, before it is made.
 
     Args:
         channels, levels, size: of the images.
+        negative_slope: of its leaky ReLUs.
         widths: its outputs and the features of its first convolution, in this order, under the
             names of the caller's parameters.
     """
@@ -75,6 +99,10 @@ def check_encoder(*, channels: int, levels: int, size: Sequence[int], **widths: 
     check_between("levels", levels, 2, 1 << 20)
     if len(size) != 2 or min(size) < 1:
         raise UsageError(f"‹size› must be the height and width of the images, not {tuple(size)}")
+    if not 0 <= negative_slope < 1:
+        raise UsageError(
+            f"‹negative_slope› must be at least 0 and less than 1, not {negative_slope}"
+        )
     (outputs, length), (features, first) = widths.items()
     check_between(outputs, length, 1, _LARGEST_OUTPUT)
     check_between(features, first, 1, LARGEST_WIDTH)

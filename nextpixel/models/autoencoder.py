@@ -23,7 +23,7 @@ from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
 from nextpixel.errors import UsageError
 from nextpixel.layers.distributions import Checked, Distribution
-from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
+from nextpixel.layers.image_encoder import NEGATIVE_SLOPE, ImageEncoder, check_encoder
 from nextpixel.layers.integers import check_integers, check_range
 from nextpixel.layers.layout import Conv2d, ConvTranspose2d
 from nextpixel.models.core import AutoregressiveModel, ImageModel, Scale
@@ -59,6 +59,7 @@ class PixelCNNAutoencoder(ImageModel):
         free_bits: for `variational`: bits of each of the code's entries that cost nothing in
             training, averaged over the batch (Kingma et al., 2016), so that a strong decoder does
             not ignore the code.
+        negative_slope: of the encoder's leaky ReLUs; files of version 0.1.0 mean 0.
 
     Raises:
         UsageError: the decoder has another condition, or a value is out of range.
@@ -80,6 +81,7 @@ class PixelCNNAutoencoder(ImageModel):
         encoder_features: int = 32,
         variational: bool = False,
         free_bits: float = 0.0,
+        negative_slope: float = NEGATIVE_SLOPE,
     ) -> None:
         super().__init__(channels=decoder.channels, levels=decoder.levels, orders=decoder.orders)
         codes = of_kind(decoder.conditions, VectorCondition)
@@ -92,6 +94,7 @@ class PixelCNNAutoencoder(ImageModel):
             channels=decoder.channels,
             levels=decoder.levels,
             size=size,
+            negative_slope=negative_slope,
             code_size=code_size * (2 if variational else 1),
             encoder_features=encoder_features,
         )
@@ -103,18 +106,19 @@ class PixelCNNAutoencoder(ImageModel):
         self.size: tuple[int, int] = (size[0], size[1])
         self.variational, self.free_bits = variational, free_bits
         self.conditions = decoder.conditions
-        self.code_size = code_size
+        self.code_size, self.negative_slope = code_size, negative_slope
         self.encoder = ImageEncoder(
             channels=self.channels,
             levels=self.levels,
             size=size,
             outputs=code_size * (2 if variational else 1),
             features=encoder_features,
+            negative_slope=negative_slope,
         )
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
-        own = ("encoder_features", "variational", "free_bits")
+        own = ("encoder_features", "variational", "free_bits", "negative_slope")
         return {"decoder": config_of(self.decoder), "size": list(self.size)} | {
             name: getattr(self, name) for name in own
         }
@@ -237,6 +241,7 @@ class ConvolutionalAutoencoder(Trainable):
         size: (H, W) of the images.
         code_size: m.
         encoder_features: of the encoder's first convolution.
+        negative_slope: of all leaky ReLUs; files of version 0.1.0 mean 0.
 
     Raises:
         UsageError: a value is out of range.
@@ -257,32 +262,33 @@ class ConvolutionalAutoencoder(Trainable):
         size: Sequence[int],
         code_size: int,
         encoder_features: int = 32,
+        negative_slope: float = NEGATIVE_SLOPE,
     ) -> None:
         super().__init__()
-        images = {"channels": channels, "levels": levels}
-        check_encoder(**images, size=size, code_size=code_size, encoder_features=encoder_features)
+        images: dict[str, Any] = {"channels": channels, "levels": levels, "size": size}
+        images["negative_slope"] = negative_slope
+        check_encoder(**images, code_size=code_size, encoder_features=encoder_features)
         self.channels, self.levels = channels, levels
         self.size: tuple[int, int] = (size[0], size[1])
         self.code_size, self.encoder_features = code_size, encoder_features
-        self.encoder = ImageEncoder(
-            **images, size=size, outputs=code_size, features=encoder_features
-        )
+        self.negative_slope = negative_slope
+        self.encoder = ImageEncoder(**images, outputs=code_size, features=encoder_features)
         features, height, width = self.encoder.inner
         self.enter = nn.Linear(code_size, features * height * width)
         layers: list[nn.Module] = []
         while features > encoder_features:
             layers += [
-                nn.ReLU(),
+                nn.LeakyReLU(negative_slope),
                 ConvTranspose2d(features, features // 2, 4, stride=2, padding=1),
             ]
             features //= 2
         self.deconvolutions = nn.Sequential(
-            *layers, nn.ReLU(), Conv2d(features, channels, 3, padding=1)
+            *layers, nn.LeakyReLU(negative_slope), Conv2d(features, channels, 3, padding=1)
         )
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild this model."""
-        own = ("channels", "levels", "code_size", "encoder_features")
+        own = ("channels", "levels", "code_size", "encoder_features", "negative_slope")
         return {name: getattr(self, name) for name in own} | {"size": list(self.size)}
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nextpixel.arguments import instance_of, whole_number
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
-from nextpixel.layers.image_encoder import ImageEncoder, check_encoder
+from nextpixel.layers.image_encoder import NEGATIVE_SLOPE, ImageEncoder, check_encoder
 from nextpixel.layers.integers import check_images, check_range
 from nextpixel.models.evaluation import evaluating
 
@@ -32,6 +32,7 @@ class Embedding(nn.Module):
         outputs: length of the vectors.
         features: of the encoder's first convolution; see `ImageEncoder`.
         dropout: share of the inputs of the encoder's last layer that are dropped in training.
+        negative_slope: of the encoder's leaky ReLUs; files of version 0.1.0 mean 0.
 
     Raises:
         UsageError: a value is out of range.
@@ -51,18 +52,18 @@ class Embedding(nn.Module):
         outputs: int = 64,
         features: int = 32,
         dropout: float = 0.0,
+        negative_slope: float = NEGATIVE_SLOPE,
     ) -> None:
         super().__init__()
-        check_encoder(
-            channels=channels, levels=levels, size=size, outputs=outputs, features=features
-        )
+        images: dict[str, Any] = {"channels": channels, "levels": levels, "size": size}
+        images["negative_slope"] = negative_slope
+        check_encoder(**images, outputs=outputs, features=features)
         if not 0 <= dropout < 1:
             raise UsageError(f"‹dropout› must be at least 0 and less than 1, not {dropout}")
         self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
         self.outputs, self.features, self.dropout = outputs, features, dropout
-        self.encoder = ImageEncoder(
-            channels=channels, levels=levels, size=size, outputs=outputs, features=features
-        )
+        self.negative_slope = negative_slope
+        self.encoder = ImageEncoder(**images, outputs=outputs, features=features)
         self.encoder.out = nn.Sequential(nn.Dropout(dropout), self.encoder.out)
 
     def extra_repr(self) -> str:
@@ -71,7 +72,7 @@ class Embedding(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """The keywords that rebuild the model."""
-        own = ("channels", "levels", "outputs", "features", "dropout")
+        own = ("channels", "levels", "outputs", "features", "dropout", "negative_slope")
         return {name: getattr(self, name) for name in own} | {"size": list(self.size)}
 
     def forward(self, x: Tensor) -> Tensor:

@@ -38,6 +38,11 @@ _OF_A_LAYER = 5
 _BLOCKS = "blocks."
 """What the names of a layer's tensors begin with in its network, before its number."""
 
+_ABSENT: Mapping[str, Mapping[str, Any]] = dict.fromkeys(
+    ("PixelCNNAutoencoder", "ConvolutionalAutoencoder", "Embedding"), {"negative_slope": 0.0}
+)
+"""What a configuration means that lacks a keyword, where the default has changed since."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -175,7 +180,7 @@ def _made(
             f" {', '.join(MODELS)}; use the version that wrote it"
         )
     kind: Callable[..., Trainable | Embedding] = MODELS[name]
-    keywords = dict(config)
+    keywords = {**_ABSENT.get(name, {}), **config}
     for key, value in config.items():
         if isinstance(value, Mapping) and "model" in value:
             inner = {k: v for k, v in value.items() if k != "model"}
