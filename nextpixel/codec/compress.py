@@ -52,7 +52,7 @@ def compress(
         images: integers 0 … levels-1.
         condition: a value for each image, or one for all; they are stored as well. None for an
             unconditional model; an auto-encoder then stores the images' codes.
-        together: how many images are coded as one block. Each costs about 16 bytes beside its
+        together: how many images are coded as one block. Each costs about 25 bytes beside its
             images, and is decoded as a whole. By default up to 64 small images, and large ones by
             themselves.
 
