@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from numbers import Real
+from numbers import Integral, Real
 from operator import index
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -20,6 +20,7 @@ __all__ = [
     "instance_of",
     "is_number",
     "path_of",
+    "plain",
     "record_of",
     "shown",
     "whole_number",
@@ -72,6 +73,13 @@ def drawing_factor(name: str, value: Any) -> float:
 def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a real number, and no boolean."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy as Python's, which JSON can hold; everything else as it is."""
+    if not is_number(value):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def instance_of(name: str, value: Any, kind: type, advice: str = "") -> Any:

@@ -6,6 +6,7 @@ and Burda et al. (2016).
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -139,23 +140,32 @@ def divergence(model: PixelCNNAutoencoder, x: Images) -> Float[Tensor, " *B"]:
     return nats[0] if single else nats
 
 
-def likelihood_of(model: Trainable) -> Callable[..., Tensor]:
+def likelihood_of(
+    model: Trainable, nats_of: Callable[..., Tensor] = score
+) -> Callable[..., Tensor]:
     """How training and evaluation score images: a function of (model, x, condition), in nats.
 
     The exact log p(x | condition), or for a model whose figure is a bound the lower bound of log
     p(x), with the same draws each time. A model without a likelihood is scored by its training
     objective.
+
+    Args:
+        model: what is scored.
+        nats_of: log p(x | condition), exactly, as another function of the same.
     """
     kinds: dict[str, Callable[..., Tensor]] = {
-        "likelihood": score,
-        "bound": _bound,
+        "likelihood": nats_of,
+        "bound": partial(_bound, nats_of),
         "error": _objective,
     }
     return kinds[model.figure.kind]
 
 
-def _bound(model: PixelCNNAutoencoder, x: Tensor, _: Values) -> Tensor:
-    return lower_bound(model, x, generator=torch.Generator().manual_seed(0))
+def _bound(
+    nats_of: Callable[..., Tensor], model: PixelCNNAutoencoder, x: Tensor, _: Values
+) -> Tensor:
+    code, _noise = next(iter(_codes(model, x, 1, torch.Generator().manual_seed(0))))
+    return nats_of(model, x, code) - divergence(model, x)
 
 
 def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:

@@ -228,7 +228,7 @@ def multiplies_bf16(device: torch.device) -> bool:
 @cache
 def _seconds(dtype: torch.dtype) -> float:
     """Processor seconds of a product of matrices: the least of ten."""
-    factor, seconds = torch.ones(256, 256, dtype=dtype), []
+    factor, seconds = torch.ones(256, 256, dtype=dtype, device="cpu"), []
     for _ in range(10):
         start = time.process_time()
         factor @ factor

@@ -32,6 +32,7 @@ from nextpixel.autoencoding import (
 from nextpixel.checkpoint import load_trainable
 from nextpixel.cli.app import main
 from nextpixel.data.splits import Split, subset
+from nextpixel.devices import draw_noise
 from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import ImageEncoder
 from nextpixel.models.autoencoder import (
@@ -41,8 +42,9 @@ from nextpixel.models.autoencoder import (
 )
 from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
+from nextpixel.scoring import order_scores
 from nextpixel.training.compatibility import check_fit
-from nextpixel.training.evaluation import evaluate
+from nextpixel.training.evaluation import evaluate, validation_of
 
 
 def autoencoder(
@@ -371,3 +373,19 @@ def test_they_are_saved_and_loaded(tmp_path: Path) -> None:
         loaded = load_trainable(tmp_path / name)
         x = images(model, 2, (6, 6))
         assert torch.equal(loaded.encode(x), model.encode(x))
+
+
+def test_a_bound_of_several_orders_is_validated_by_their_mean() -> None:
+    decoder = GatedPixelCNN(
+        levels=4, features=8, layers=2, kernel_size=3, condition=VectorCondition(2), orders=2
+    )
+    model = PixelCNNAutoencoder(decoder=decoder, size=(4, 4), encoder_features=4, variational=True)
+    x = torch.randint(4, (6, 1, 4, 4), generator=generator())
+    found = validation_of(model)(model, x, ())
+    mean, deviation = model.posterior(x)
+    noise = draw_noise(torch.randn, mean.shape, generator()).to(mean)
+    code = mean + deviation.exp() * noise
+    by_order = order_scores(model, x, code)
+    expected = by_order.mean(dim=1) - divergence(model, x)
+    torch.testing.assert_close(found, expected)
+    assert (likelihood_of(model)(model, x, ()) > found).all()  # the mixture is ahead of the mean

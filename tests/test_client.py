@@ -77,3 +77,49 @@ save(model, {str(tmp_path / "model.safetensors")!r})
     subprocess.run([sys.executable, "-c", program], check=True)
     config = load(tmp_path / "model.safetensors").config()
     assert config["condition"] == {"classes": 3} and config["dropout"] == 0.5
+
+
+def test_numbers_and_sizes_of_numpy_are_taken_everywhere() -> None:
+    program = """
+import json
+from dataclasses import asdict
+import numpy as np
+import nextpixel
+from nextpixel import GatedPixelCNN, PixelCNNAutoencoder, TrainConfig, VectorCondition
+from nextpixel.errors import UsageError
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder
+from nextpixel.models.embedding import Embedding
+from nextpixel.settings.requests import SampleRequest
+
+one, half, size = np.int64(2), np.float32(0.5), np.array([6, 5])
+decoder = GatedPixelCNN(levels=4, features=8, layers=2, condition=VectorCondition(2))
+models = [
+    PixelCNNAutoencoder(
+        decoder=decoder, size=size, encoder_features=one, variational=True, free_bits=half,
+        negative_slope=half,
+    ),
+    ConvolutionalAutoencoder(levels=one, size=size, code_size=one, encoder_features=one),
+    Embedding(levels=one, size=size, outputs=one, features=one, dropout=half),
+]
+for model in models:
+    json.dumps(model.config())
+config = TrainConfig(steps=np.int64(3), learning_rate=half, condition_noise=np.float64(0.25))
+assert json.loads(json.dumps(asdict(config)))["learning_rate"] == 0.5
+for wrong in ({"learning_rate": np.float32("nan")}, {"weight_decay": np.float32(-1)}):
+    try:
+        TrainConfig(**wrong)
+    except UsageError:
+        continue
+    raise AssertionError(wrong)
+for size in ([3, 5], (np.int64(3), np.int32(5)), (3, 5)):
+    assert SampleRequest(size=size).shape == (3, 5)
+assert SampleRequest(size=np.int64(28)).shape == (28, 28) and SampleRequest().shape is None
+for size in (0, (3, 0), (1, 2, 3), 2.5, "32", [3]):
+    try:
+        SampleRequest(size=size)
+    except UsageError as error:
+        assert "must be a side in pixels from 1 to 65536" in str(error), error
+        continue
+    raise AssertionError(size)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

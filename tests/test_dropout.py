@@ -65,3 +65,11 @@ def test_seeds_decide_and_transforms_take_the_operation_of_torch() -> None:
             torch.func.vmap(lambda y: functional.dropout(y, 0.5), randomness="different")(x),
             transformed,
         )
+
+
+def test_the_default_device_does_not_matter() -> None:
+    x = torch.rand(5, 7)
+    with seeded(3):
+        expected = dropout(x, 0.5)
+    with seeded(3), torch.device("meta"):
+        assert torch.equal(dropout(x, 0.5), expected)

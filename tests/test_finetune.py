@@ -10,6 +10,7 @@ import torch
 from nextpixel import Source, TrainConfig, load, score
 from nextpixel.checkpoint import read_card
 from nextpixel.cli.app import main
+from nextpixel.errors import UsageError
 from nextpixel.inference.evaluation import evaluate_model
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest
@@ -157,3 +158,19 @@ def test_other_levels_are_refused_with_the_option_that_prepares_them(
     source = Source(tmp_path / "x.npy")
     start = start_from_checkpoint("nextpixel:mnist-pixel-cnn", source, binarised, SHORT)
     assert start.data.levels == 2
+
+
+def test_the_random_state_of_the_caller_stays(parent: Path, tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "bc", "bc", seed=1)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for orders in (None, 2):
+        start_from_checkpoint(parent, Source(images), {}, SHORT, orders=orders)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_that_is_given_takes_no_kind_of_maps(parent: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the model of the checkpoint; leave out categorical_map"):
+        train_model(tmp_path, training=SHORT, start_from=parent, categorical_maps=True)
+    with pytest.raises(UsageError, match="categorical_maps= was given, but digits has no maps of"):
+        train_model("digits", SMALL, SHORT, categorical_maps=True, out=tmp_path / "run")

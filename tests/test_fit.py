@@ -336,3 +336,20 @@ def test_the_pretrained_model_for_such_pictures_is_the_default(
     assert (got[-1].channels, got[-1].levels) == (1, 2)
     with pytest.raises(CodecError, match="no pretrained model takes pictures of channels=1"):
         compress_pictures(None, [tmp_path / "grey.png"], tmp_path / "a.npx")
+
+
+def test_a_model_that_knows_places_is_not_fitted_to_windows(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quick(monkeypatch)
+    model = GatedPixelCNN(levels=256, features=4, layers=1, kernel_size=3, position_waves=1)
+    save(model, tmp_path / "m.safetensors")
+    options = ["--fit", "0.005", "--model", str(tmp_path / "m.safetensors")]
+    with pytest.raises(SystemExit) as ended:
+        main(["compress", str(pictures), "-o", str(tmp_path / "a.npx"), *options])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "the model knows where in an image a pixel is" in said
+    assert "give another --model, or leave it out" in said and "crop" not in said

@@ -3,19 +3,24 @@
 import ast
 import json
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
 import torch
 from cases import build, conditions, images
+from torch import nn
 
 import nextpixel
-from nextpixel import load, save, score
+from nextpixel import GatedPixelCNN, VectorCondition, load, save, score
 from nextpixel.checkpoint import CheckpointError, read_card
 from nextpixel.files.card import ModelCard
 from nextpixel.files.hub import downloaded
 from nextpixel.inference.hub import HubModel
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder, PixelCNNAutoencoder
+from nextpixel.models.embedding import Embedding
 from nextpixel.settings.source import Source
 
 COMMIT = "0" * 40
@@ -125,3 +130,38 @@ def test_the_hub_is_imported_when_it_is_needed() -> None:
         ]
         own = path == root / "inference" / "hub.py"
         assert own or not any(name.startswith("huggingface_hub") for name in names), path
+
+
+SIZED = {"levels": 4, "size": (8, 8), "encoder_features": 4}
+
+
+@pytest.mark.parametrize(
+    ("make", "what", "name"),
+    [
+        (lambda: build("gated"), "An exact autoregressive model of images:", "images"),
+        (lambda: build("gated-classes"), "model of images given a condition:", "images"),
+        (
+            lambda: PixelCNNAutoencoder(
+                decoder=GatedPixelCNN(levels=4, features=8, layers=2, condition=VectorCondition(3)),
+                size=(8, 8),
+                encoder_features=4,
+                variational=True,
+            ),
+            "is bounded from below",
+            "similar",
+        ),
+        (lambda: ConvolutionalAutoencoder(**SIZED, code_size=2), "not a distribution", "similar"),
+        (lambda: Embedding(levels=4, size=(8, 8), outputs=3), "An embedding of images", "vectors"),
+    ],
+)
+def test_the_readme_says_what_the_model_is_and_its_code_runs(
+    make: Callable[[], nn.Module], what: str, name: str, tmp_path: Path
+) -> None:
+    model = HubModel(make().float(), ModelCard(shape=(8, 8)))
+    model.save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert what in text
+    code = text.split("```python")[1].split("```")[0]
+    known: dict[str, Any] = {"images": torch.zeros(2, 1, 8, 8, dtype=torch.int64)}
+    exec(code.replace("hf:OWNER/NAME", str(tmp_path / "model.safetensors")), known)  # noqa: S102
+    assert len(known[name]) in (2, 4)

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from borders import nextpixel
 
-from nextpixel import TrainConfig, train_model
+from nextpixel import TrainConfig, load_data, train_model
 from nextpixel.cli.app import app
 from nextpixel.cli.helps import flag, shown_default
+from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
 from nextpixel.inference.completion import complete_images
 from nextpixel.inference.drawing import draw_images
 from nextpixel.inference.evaluation import Evaluation, evaluate_model
 from nextpixel.inference.inspection import inspect_model
 from nextpixel.inference.masks import hidden_part
+from nextpixel.inference.reconstruction import _pairs
+from nextpixel.inference.selection import Selection
 from nextpixel.inference.trained import open_trained
 from nextpixel.inference.worth import measure_condition
 from nextpixel.settings.choice import ModelChoice
@@ -30,6 +33,7 @@ from nextpixel.settings.requests import (
     SampleConfig,
     SampleRequest,
 )
+from nextpixel.training.defaults import with_kind
 
 REQUESTS: dict[str, list[type]] = {
     "evaluate": [DataRequest],
@@ -155,3 +159,31 @@ def test_the_hidden_part_is_where_it_says() -> None:
     assert hidden_part("scratches", 24, 24).sum() < 24 * 24 / 8
     with pytest.raises(UsageError, match="hide=middle must be one of"):
         hidden_part("middle", 2, 2)
+
+
+def test_images_per_class_need_classes() -> None:
+    with pytest.raises(UsageError, match="per_class=3 is for models conditioned on classes, and"):
+        draw_images(open_trained("nextpixel:mnist-pixel-cnn"), SampleRequest(per_class=3))
+
+
+@pytest.mark.parametrize(("count", "pairs"), [(2, 1), (3, 1), (4, 2), (9, 4), (100, 4)])
+def test_pairs_are_of_two_images_each(count: int, pairs: int) -> None:
+    split = Split(images=np.zeros((count, 1, 2, 2), np.uint8))
+    found = _pairs(
+        InterpolationRequest(), Selection(data=load_data("digits"), split=split, name="test")
+    )
+    assert len(found) == pairs and all(first != last < count for first, last in found)
+
+
+def test_one_image_has_no_pair() -> None:
+    split = Split(images=np.zeros((1, 1, 2, 2), np.uint8))
+    chosen = Selection(data=load_data("digits"), split=split, name="test")
+    with pytest.raises(UsageError, match="has 1 image, and two are needed"):
+        _pairs(InterpolationRequest(), chosen)
+
+
+@pytest.mark.parametrize("model", ["gated-pixel-cnn", "convolutional-autoencoder"])
+def test_kinds_without_an_order_need_a_network_that_can_have_them(model: Any) -> None:
+    network = {"head": "logistic"} if model == "gated-pixel-cnn" else {}
+    with pytest.raises(UsageError, match="kind='codes' is for values without an order, and "):
+        with_kind(ModelChoice(model=model, kind="codes", network=network), load_data("digits"))

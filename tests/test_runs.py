@@ -15,11 +15,13 @@ from nextpixel.checkpoint import CheckpointError, Training, read_card
 from nextpixel.data.digest import DataDigest
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder
 from nextpixel.settings.records import KEYS_OF_0_1
+from nextpixel.training import board
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.loop import TrainConfig, TrainingError, initial_state
 from nextpixel.training.metrics import read_metrics
-from nextpixel.training.record import read_run
+from nextpixel.training.record import read_run, write_run
 from nextpixel.training.runs import reopen, run
 from nextpixel.training.state import load_state, save_state
 
@@ -253,9 +255,22 @@ def test_metrics_of_a_line_that_was_being_written_are_dropped(tmp_path: Path) ->
     assert read_metrics(tmp_path / "absent") == []
 
 
-def test_tensorboard_gets_scalars_and_samples(tmp_path: Path) -> None:
+def test_tensorboard_gets_scalars_and_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("tensorboard")
+    sizes: list[tuple[int, int]] = []
+    drawn = board.sample
+
+    def noted(model: Any, n: int, shape: tuple[int, int], **options: Any) -> torch.Tensor:
+        sizes.append(shape)
+        return drawn(model, n, shape, **options)
+
+    monkeypatch.setattr(board, "sample", noted)
     list(run(tmp_path, network(), dataset(), replace(CONFIG, steps=4), tensorboard=True))
+    cropped = replace(CONFIG, steps=4, crop=4)  # what is trained on is what is shown
+    list(run(tmp_path / "cropped", network(), dataset(), cropped, tensorboard=True))
+    assert sizes == [(6, 5), (4, 4)]
     (events,) = (tmp_path / "tensorboard").iterdir()
     data = events.read_bytes()
     assert all(
@@ -315,3 +330,53 @@ def test_a_batch_may_be_divided_further_on_resume(tmp_path: Path) -> None:
     more = replace(CONFIG, accumulate=2)
     assert len(list(run(tmp_path, network(), dataset(), more, resume=True))) == 11
     assert read_run(tmp_path)["changes"] == [{"step": 1, "accumulate": [1, 2]}]
+
+
+def test_other_data_begin_with_a_first_validation_of_their_own(tmp_path: Path) -> None:
+    """The best of easy images is no standard for harder ones: they, too, give weights to keep."""
+    generator = np.random.default_rng(0)
+    easy = (generator.random((40, 1, 6, 6)) < 0.1).astype(np.uint8)
+    np.save(tmp_path / "images.npy", easy)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4))
+    list(run(tmp_path / "run", network(), data, CONFIG))
+    before = read_card(tmp_path / "run").training
+    hard = generator.integers(0, 4, easy.shape, dtype=np.uint8)
+    np.save(tmp_path / "images.npy", hard)
+    model, again, config = reopen(tmp_path / "run")
+    longer = replace(config, steps=16)
+    steps = list(run(tmp_path / "run", model, again, longer, resume=True, other_data=True))
+    after = read_card(tmp_path / "run").training
+    assert isinstance(before, Training) and isinstance(after, Training)
+    assert after.step == 16 and steps[-1].valid_bits_per_dim == after.valid_bits_per_dim
+    assert before.valid_bits_per_dim is not None and after.valid_bits_per_dim is not None
+    assert before.valid_bits_per_dim < after.valid_bits_per_dim
+
+
+def test_copies_among_the_images_are_no_new_data_after_other_data(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 4, (40, 1, 6, 6), dtype=np.uint8)
+    images[1:5] = images[0]
+    np.save(tmp_path / "images.npy", images)
+    data = load_data(tmp_path / "images.npy", Preparation(levels=4))
+    next(run(tmp_path / "run", network(), data, CONFIG))
+    more = np.concatenate([images, images[-1:] ^ 1])
+    np.save(tmp_path / "images.npy", more)
+    model, again, config = reopen(tmp_path / "run")
+    next(run(tmp_path / "run", model, again, config, resume=True, other_data=True))
+    model, again, config = reopen(tmp_path / "run")
+    next(run(tmp_path / "run", model, again, config, resume=True))
+
+
+def test_an_encoder_of_an_earlier_version_is_resumed_as_it_was(tmp_path: Path) -> None:
+    """Its configuration says nothing of a slope, which means plain ReLUs."""
+
+    def made(slope: float) -> ConvolutionalAutoencoder:
+        sizes = {"levels": 4, "size": (6, 5), "code_size": 2, "encoder_features": 4}
+        return ConvolutionalAutoencoder(**sizes, negative_slope=slope)
+
+    next(run(tmp_path, made(0.0), dataset(), CONFIG))
+    asked = read_run(tmp_path)
+    del asked["model"]["config"]["negative_slope"]
+    write_run(tmp_path, asked)
+    with pytest.raises(ValueError, match=r"config.negative_slope=0.0, but is resumed with 0.1"):
+        next(run(tmp_path, made(0.1), dataset(), CONFIG, resume=True))
+    next(run(tmp_path, made(0.0), dataset(), CONFIG, resume=True))

@@ -32,7 +32,7 @@ from nextpixel.data.image_files import write_gif, write_image
 from nextpixel.data.image_output import write_images
 from nextpixel.data.statistics import histogram_bits_per_dim
 from nextpixel.errors import UsageError
-from nextpixel.files.card import ModelCard, Training
+from nextpixel.files.card import Ancestor, ModelCard, Training
 from nextpixel.files.replacing import check_links, replace_file
 from nextpixel.inference.publishing import publish
 
@@ -454,7 +454,12 @@ def private(tmp_path: Path) -> Path:
     )
     path = tmp_path / "private.safetensors"
     model = GatedPixelCNN(**SMALL, condition=ClassCondition(2))
-    save(model, path, card=ModelCard(**{**vars(card), "notes": {"about": "made in the clinic"}}))
+    more = {
+        "notes": {"about": "made in the clinic"},
+        "ancestors": (Ancestor(name="erika-mustermann.safetensors", step=7),),
+        "digest": {"train": {"images": 0, "fingerprints": ""}},
+    }
+    save(model, path, card=ModelCard(**{**vars(card), **more}))
     return path
 
 
@@ -465,9 +470,10 @@ def test_a_published_copy_names_nobody(private: Path, tmp_path: Path, capsys: An
     said, data = capsys.readouterr().out, out.read_bytes()
     for secret in (*SECRETS, str(tmp_path)):
         assert secret.encode() not in data
-    for part in ("the source", "the names of 2 classes", "words", "1 notes", "held out"):
+    lost = "the names of 1 checkpoints that the training started from"
+    for part in ("the source", "the names of 2 classes", "words", "1 notes", "held out", lost):
         assert re.search(f"dropped: .*{part}", said)
-    for part in ("weights", "the number of its 2 classes", "the size", "training"):
+    for part in ("weights", "the number of its 2 classes", "the size", "training", "fingerprints"):
         assert re.search(f"kept: .*{part}", said)
     before, after = load(private), load(out)
     for name, value in before.state_dict().items():

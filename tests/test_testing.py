@@ -293,3 +293,12 @@ def test_chi_squared_has_the_false_alarms_that_it_states() -> None:
     deviates = torch.tensor([chi_squared_z(row, p * 2000) for row in counts])
     assert 1 <= int((deviates > 2.33).sum()) <= 16
     assert chi_squared_z(counts[0], p.flip(0) * 2000) > 100
+
+
+def test_one_class_is_compared_with_an_unknown_one() -> None:
+    """As data of a single class have it: there is no other class."""
+    model = PixelCNN(levels=3, features=6, layers=1, condition=ClassCondition(1))
+    (law,) = (
+        one for one in check_model(model, shape=(3, 3), draws=1).laws if one.name == "condition"
+    )
+    assert law.status == "holds"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases import CASES, over
+from torch import nn
 
 from nextpixel import (
     ClassCondition,
@@ -18,10 +19,15 @@ from nextpixel import (
     score,
 )
 from nextpixel.data.splits import ImageData, Split
+from nextpixel.errors import UsageError
+from nextpixel.layers.masked_conv import MaskedConv2d
+from nextpixel.models.autoencoder import ConvolutionalAutoencoder
 from nextpixel.models.core import ImageModel
+from nextpixel.models.wrapping import as_model
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import Source
 from nextpixel.settings.training import learning_rate, total_steps
+from nextpixel.training import memory
 from nextpixel.training.batches import batch_indices, training_parts
 from nextpixel.training.compatibility import check_fit
 from nextpixel.training.loop import (
@@ -218,9 +224,13 @@ def test_the_rate_rises_for_a_tenth_of_the_run_and_a_hundred_updates_at_most(
         (TrainConfig(steps=total, schedule="constant", learning_rate=1.0), total),
         (TrainConfig(minutes=1.0, schedule="constant", learning_rate=1.0), None),
     ):
-        end = updates if length else 100
-        rates = [learning_rate(config, step, 0.0, length) for step in range(end + 2)]
-        assert rates == pytest.approx([min(1, (k + 1) / (end + 1)) for k in range(end + 2)])
+        shares = [step / total for step in range(updates + 2)]  # updates take equally long
+        rates = [learning_rate(config, k, share, length) for k, share in enumerate(shares)]
+        risen = [(k + 1) / ((updates if length else 100) + 1) for k in range(updates + 2)]
+        if length is None:
+            risen = [max(rate, 10 * share) for rate, share in zip(risen, shares, strict=True)]
+        assert rates == pytest.approx([min(1, rate) for rate in risen])
+        assert rates[-1] == 1
 
 
 def test_total_steps() -> None:
@@ -518,3 +528,56 @@ def test_trains_on_windows_of_pictures_of_different_sizes_with_many_levels() -> 
     )
     _, steps = fit(TrainConfig(steps=2, batch_size=3, crop=5), data, levels=300)
     assert steps[-1].valid_bits_per_dim == pytest.approx(math.log2(300), abs=1)
+
+
+def test_the_average_takes_buffers_as_they_are() -> None:
+    """Such as the running statistics of a batch normalisation, of which there is no mean."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = MaskedConv2d(1, 8, 3, channels=1, mask_type="A")
+            self.norm = nn.BatchNorm2d(8)
+            self.last = MaskedConv2d(8, 4, 1, channels=1, mask_type="B")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.norm(self.first(x.float())).relu())  # type: ignore[no-any-return]
+
+    config = TrainConfig(steps=3, batch_size=8, precision="float32")
+    state = initial_state(as_model(Normed(), channels=1, levels=4), config)
+    list(train(state, dataset(), config))
+    kept, now = dict(state.average.named_buffers()), dict(state.model.named_buffers())
+    name = next(name for name in now if name.endswith("running_mean"))
+    assert now[name].any() and torch.equal(kept[name], now[name])
+    assert all(torch.equal(kept[name], value) for name, value in now.items())
+
+
+def test_maps_that_do_not_fit_the_mirror_image_are_refused() -> None:
+    """A width of 7 and a map of 4: pixel 0 of the mirrored map would lie where pixel -1 was."""
+    data = dataset(shape=(1, 6, 7))
+    maps = np.zeros((1, 1, 3, 4), np.int64)
+    data = replace(
+        data,
+        map_levels=3,
+        **{
+            name: replace(part, maps=maps.repeat(len(part), axis=0))
+            for name in ("train", "valid", "test")
+            for part in [getattr(data, name)]
+        },
+    )
+    model = network(condition=MapCondition(1, scale=2, levels=3))
+    check_fit(model, data, TrainConfig(steps=1), 1)
+    with pytest.raises(UsageError, match="width 7 cannot be mirrored together with a map of scale"):
+        check_fit(model, data, TrainConfig(steps=1, flip=True), 1)
+
+
+def test_memory_is_that_of_layers_as_large_as_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widest layer of an auto-encoder sees few pixels."""
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 2**30)
+    data = dataset(n=4, shape=(1, 128, 128))
+    config = TrainConfig(steps=1, batch_size=32)
+    small = ConvolutionalAutoencoder(levels=4, size=(128, 128), code_size=10)
+    memory.check_memory(small, data, config)
+    wide = GatedPixelCNN(levels=4, features=1024, layers=1, kernel_size=3)
+    with pytest.raises(UsageError, match="batch_size=32 takes at least 2 GiB"):
+        memory.check_memory(wide, data, config)

@@ -175,7 +175,12 @@ def _condition(probe: Probe, x: Tensor, log_prob: Tensor) -> Law:
         return Law("condition", "not tested", "the model declares none")
     for k, part in enumerate(model.conditions):
         count = part.count
-        other = values[k] + 1 if count is None else (values[k] + 1) % count
+        if count is None:
+            other = values[k] + 1
+        elif count > 1:
+            other = (values[k] + 1) % count
+        else:
+            other = part.unknown(len(x), (x.shape[2], x.shape[3])).to(values[k].device)
         changed = (*values[:k], other, *values[k + 1 :])
         change = (model(x, changed).log_prob(x) - log_prob).abs().max()
         if not change > probe.tolerance:

@@ -105,7 +105,14 @@ class DataDigest:
 
     def joined(self, earlier: "DataDigest") -> "DataDigest":
         """This digest, and as training images those of an earlier one too."""
-        train = np.union1d(self.kept["train"], earlier.kept["train"])
+        parts = (self.kept["train"], earlier.kept["train"])
+        counted = [np.unique(part, return_counts=True) for part in parts]
+        prints = np.unique(np.concatenate(parts))
+        copies = np.zeros(len(prints), np.int64)  # of each image, in the data that have more
+        for found, count in counted:
+            places = np.searchsorted(prints, found)
+            copies[places] = np.maximum(copies[places], count)
+        train = np.repeat(prints, copies)
         images = {**self.images, "train": max(len(train), self.images["train"])}
         return DataDigest(images=images, kept={**self.kept, "train": _lowest(train)})
 

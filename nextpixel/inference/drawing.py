@@ -193,6 +193,11 @@ def draw_images(
     if class_ is None and by_class and (len(network.conditions) == 1 or request.per_class):
         class_ = "all"
     if request.per_class is not None:
+        if not by_class:
+            raise UsageError(
+                f"‹per_class={request.per_class}› is for models conditioned on classes, and this"
+                f" one is not; give ‹n={request.per_class}›"
+            )
         count = len(class_numbers(trained, class_ or "all"))
         if request.class_ is None and count > _MOST_ROWS:
             # How many classes there are is up to whoever made the checkpoint.

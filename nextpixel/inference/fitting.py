@@ -10,7 +10,7 @@ import io
 import math
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from nextpixel.codec.survey import Survey
 from nextpixel.data.splits import ImageData, Split
 from nextpixel.devices import pick_device, seeded
 from nextpixel.errors import Interrupted, UsageError
-from nextpixel.models.core import ImageModel
+from nextpixel.models.core import AutoregressiveModel, ImageModel
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import IN_MEMORY, Source
@@ -128,12 +128,17 @@ def fit_model(
     data, config = _data(found, minutes)
     place = pick_device(device)
     if start_from is not None:
+        networks = (p for p in start_from.modules() if isinstance(p, AutoregressiveModel))
+        if config.crop is not None and any(p.settings.position_waves for p in networks):
+            raise UsageError(
+                "the model knows where in an image a pixel is, but these pictures are large or of"
+                " several sizes, so that it would be trained on windows of them; give another"
+                " ‹model›, or leave it out"
+            )
         network = copy.deepcopy(start_from).to(place).train()
         updates = updates_in_time(network, data, config)
     else:
         network, updates = _chosen(data, config, _SHARE * png_bytes, place)
-    if config.warmup_steps is None and updates is not None:
-        config = replace(config, warmup_steps=min(100, updates // 10))
     plan = TrainPlan(folder=Path(), model=network, data=data, config=config, updates=updates)
     model, done, ended = _trained(plan, progress)
     sample = _sample(found.pictures)

@@ -17,6 +17,9 @@ from nextpixel.files.card import ModelCard, Training
 from nextpixel.files.hub import HUB, WEIGHTS, downloaded
 from nextpixel.files.replacing import replace_file
 from nextpixel.inference.publishing import without_names
+from nextpixel.models.autoencoder import PixelCNNAutoencoder
+from nextpixel.models.core import ImageModel
+from nextpixel.models.embedding import Embedding
 from nextpixel.models.trainable import Trainable
 
 __all__ = ["HubModel"]
@@ -132,18 +135,51 @@ class HubModel(
             facts.append(f"trained for {card.training.step:,} updates")
             if card.training.valid_bits_per_dim is not None:
                 facts.append(f"validation: {card.training.valid_bits_per_dim:.4f} bits/dim")
-        size = card.shape or (32, 32)
         lines = "\n".join(f"- {' '.join(fact.split())}" for fact in facts)
+        what, code = _use(model, card.shape or (32, 32))
         return f"""# A {type(model).__name__} of nextpixel
 
-An exact autoregressive model of images: it draws them, completes them, and gives their likelihood.
+{what}
 
 {lines}
 
 ```python
-import nextpixel
-
-model = nextpixel.load("{HUB}OWNER/NAME")
-images = nextpixel.sample(model, 4, {size})
+{code}
 ```
 """
+
+
+def _use(model: nn.Module, size: tuple[int, int]) -> tuple[str, str]:
+    """What such a model is, in a sentence, and how it is used; `images` are those of the reader."""
+    place = f'"{HUB}OWNER/NAME"'
+    if isinstance(model, Embedding):
+        return (
+            "An embedding of images: the vectors of images that show the same class are close.",
+            "from nextpixel.checkpoint import load_embedding\n\n"
+            f"model = load_embedding({place})\nvectors = model(images)",
+        )
+    if not isinstance(model, ImageModel):
+        return (
+            "An auto-encoder of images for the squared error. It is not a distribution of images.",
+            "from nextpixel.checkpoint import load_trainable\n\n"
+            f"model = load_trainable({place})\nsimilar = model.reconstruct(images)",
+        )
+    load = f"import nextpixel\n\nmodel = nextpixel.load({place})\n"
+    if isinstance(model, PixelCNNAutoencoder):
+        bound = " The likelihood of an image is bounded from below." * model.variational
+        return (
+            "An auto-encoder of images whose decoder is an exact autoregressive model given a code:"
+            f" it draws images that share the code of another.{bound}",
+            f"{load}similar = nextpixel.reconstruct(model, images, draws=4)",
+        )
+    what = "draws images, completes them, and gives their likelihood"
+    if not model.conditions:
+        return (
+            f"An exact autoregressive model of images: it {what}.",
+            f"{load}images = nextpixel.sample(model, 4, {size})",
+        )
+    return (
+        f"An exact autoregressive model of images given a condition: it {what}.",
+        f"{load}given = tuple(part.random(4, {size}) for part in model.conditions)  # any values\n"
+        f"images = nextpixel.sample(model, 4, {size}, condition=given)",
+    )

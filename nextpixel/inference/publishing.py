@@ -68,6 +68,11 @@ def publish(
             kept.append("the words or the encoder of captions")
     if clean.training is not None:
         kept.append("the configuration and the figures of the training")
+    if clean.digest is not None or clean.ancestors_digest is not None:
+        kept.append(
+            "fingerprints of the images, by which those who have an image can tell whether the"
+            " model was trained on it"
+        )
     return Published(card=clean, dropped=tuple(dropped), kept=tuple(kept))
 
 
@@ -98,6 +103,9 @@ def without_names(
     if preparation is not None and preparation.text_encoder is not None and not keep_words:
         clean = replace(clean, preparation=replace(preparation, text_encoder=None))
         dropped.append("the words or the encoder of captions")
+    if named := [one for one in card.ancestors if one.name]:
+        clean = replace(clean, ancestors=tuple(replace(one, name="") for one in card.ancestors))
+        dropped.append(f"the names of {len(named)} checkpoints that the training started from")
     if isinstance(card.training, Training) and card.training.seconds is not None:
         clean = replace(clean, training=replace(card.training, seconds=None))
         dropped.append("how long the training took")

@@ -181,8 +181,14 @@ def interpolate_images(
 
 def _pairs(request: InterpolationRequest, chosen: Selection) -> list[tuple[int, int]]:
     """The numbers of the images between which to go."""
-    count, rows = len(chosen.split), request.rows
+    count = len(chosen.split)
     if request.between is None:
+        if count < 2:
+            raise UsageError(
+                f"{chosen.source}, {chosen.name}, has {count} image{'s' * (count != 1)}, and two"
+                " are needed to go from one to another; choose another ‹split›"
+            )
+        rows = min(request.rows, count // 2)
         places = np.arange(2 * rows) * max(1, count // (2 * rows)) % count
         return [(int(places[k]), int(places[rows + k])) for k in range(rows)]
     if not all(0 <= k < count for k in request.between):

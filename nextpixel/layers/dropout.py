@@ -26,7 +26,8 @@ def dropout(x: Tensor, share: float) -> Tensor:
     if not share or x.device.type != "cpu" or transformed():
         return functional.dropout(x, share)
     kept = torch.empty_like(x)
-    words = torch.empty(-(-kept.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    words = torch.empty(-(-kept.numel() // 4), dtype=torch.int64, device="cpu")
+    words.random_(-(1 << 63), None)
     bits = words.view(torch.int16)[: kept.numel()].as_strided(kept.shape, kept.stride())
     dropped = min(round(share * _VALUES), _VALUES - 1)
     torch.ge(bits, dropped - _VALUES // 2, out=kept)

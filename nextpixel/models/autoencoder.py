@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nextpixel.arguments import plain
 from nextpixel.cache import Cache
 from nextpixel.conditions.kinds import VectorCondition, of_kind
 from nextpixel.conditions.values import Values, ValuesLike, as_values, forget
@@ -102,11 +103,11 @@ class PixelCNNAutoencoder(ImageModel):
             raise UsageError(
                 f"‹free_bits› must not be negative and is for ‹variational› only, not {free_bits}"
             )
-        self.decoder, self.encoder_features = decoder, encoder_features
-        self.size: tuple[int, int] = (size[0], size[1])
-        self.variational, self.free_bits = variational, free_bits
+        self.decoder, self.encoder_features = decoder, plain(encoder_features)
+        self.size: tuple[int, int] = (plain(size[0]), plain(size[1]))
+        self.variational, self.free_bits = variational, plain(free_bits)
         self.conditions = decoder.conditions
-        self.code_size, self.negative_slope = code_size, negative_slope
+        self.code_size, self.negative_slope = code_size, plain(negative_slope)
         self.encoder = ImageEncoder(
             channels=self.channels,
             levels=self.levels,
@@ -268,10 +269,10 @@ class ConvolutionalAutoencoder(Trainable):
         images: dict[str, Any] = {"channels": channels, "levels": levels, "size": size}
         images["negative_slope"] = negative_slope
         check_encoder(**images, code_size=code_size, encoder_features=encoder_features)
-        self.channels, self.levels = channels, levels
-        self.size: tuple[int, int] = (size[0], size[1])
-        self.code_size, self.encoder_features = code_size, encoder_features
-        self.negative_slope = negative_slope
+        self.channels, self.levels = plain(channels), plain(levels)
+        self.size: tuple[int, int] = (plain(size[0]), plain(size[1]))
+        self.code_size, self.encoder_features = plain(code_size), plain(encoder_features)
+        self.negative_slope = plain(negative_slope)
         self.encoder = ImageEncoder(**images, outputs=code_size, features=encoder_features)
         features, height, width = self.encoder.inner
         self.enter = nn.Linear(code_size, features * height * width)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from nextpixel.arguments import instance_of, whole_number
+from nextpixel.arguments import instance_of, plain, whole_number
 from nextpixel.devices import full_precision
 from nextpixel.errors import UsageError
 from nextpixel.layers.image_encoder import NEGATIVE_SLOPE, ImageEncoder, check_encoder
@@ -60,9 +60,10 @@ class Embedding(nn.Module):
         check_encoder(**images, outputs=outputs, features=features)
         if not 0 <= dropout < 1:
             raise UsageError(f"‹dropout› must be at least 0 and less than 1, not {dropout}")
-        self.channels, self.levels, self.size = channels, levels, (size[0], size[1])
-        self.outputs, self.features, self.dropout = outputs, features, dropout
-        self.negative_slope = negative_slope
+        self.channels, self.levels = plain(channels), plain(levels)
+        self.size = plain(size[0]), plain(size[1])
+        self.outputs, self.features = plain(outputs), plain(features)
+        self.dropout, self.negative_slope = plain(dropout), plain(negative_slope)
         self.encoder = ImageEncoder(**images, outputs=outputs, features=features)
         self.encoder.out = nn.Sequential(nn.Dropout(dropout), self.encoder.out)
 

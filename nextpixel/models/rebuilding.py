@@ -21,7 +21,7 @@ from nextpixel.models.embedding import Embedding
 from nextpixel.models.registry import MODELS
 from nextpixel.models.trainable import Trainable
 
-__all__ = ["DTYPES", "build", "check_fits", "check_tensors", "shapes_of"]
+__all__ = ["DTYPES", "build", "check_fits", "check_tensors", "meant", "shapes_of"]
 
 DTYPES = {
     "F16": torch.float16,
@@ -44,6 +44,11 @@ _ABSENT: Mapping[str, Mapping[str, Any]] = dict.fromkeys(
 """What a configuration means that lacks a keyword, where the default has changed since."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def meant(name: object, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the keywords that its version of the class did not have yet."""
+    return {**_ABSENT.get(str(name), {}), **config}
 
 
 def build(
@@ -180,7 +185,7 @@ def _made(
             f" {', '.join(MODELS)}; use the version that wrote it"
         )
     kind: Callable[..., Trainable | Embedding] = MODELS[name]
-    keywords = {**_ABSENT.get(name, {}), **config}
+    keywords = meant(name, config)
     for key, value in config.items():
         if isinstance(value, Mapping) and "model" in value:
             inner = {k: v for k, v in value.items() if k != "model"}

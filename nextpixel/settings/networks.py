@@ -12,6 +12,7 @@ from functools import update_wrapper
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
+from nextpixel.arguments import plain
 from nextpixel.errors import UsageError
 from nextpixel.orders import ORDERS, colour_order_counts
 from nextpixel.settings.sizes import LARGEST_WIDTH, check_between, check_kernel_size, check_width
@@ -240,9 +241,7 @@ def _complete(settings: Any, **sides: int | None) -> None:
     for field in fields(settings):
         value = getattr(settings, field.name)
         _check_type(field.name, value, field.default)
-        if isinstance(value, Real) and not isinstance(value, bool):  # numpy's are not JSON
-            plain = int(value) if isinstance(value, Integral) else float(value)
-            object.__setattr__(settings, field.name, plain)
+        object.__setattr__(settings, field.name, plain(value))
     for name in ("channels", "levels", "features", "layers", "position_waves", "value_features"):
         value = getattr(settings, name)
         if value is not None:

@@ -9,7 +9,7 @@ from nextpixel.errors import UsageError
 from nextpixel.settings.records import KEYS_OF_0_1, read_record, record_keys, write_record
 from nextpixel.settings.stored_values import checked_missing, checked_range, checked_values
 
-__all__ = ["Preparation", "Size", "automatic_size", "outliers", "pair"]
+__all__ = ["Preparation", "Size", "automatic_size", "checked_size", "outliers", "pair"]
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 
@@ -144,7 +144,7 @@ class Preparation:
     and 2, no table of labels is looked for."""
 
     def __post_init__(self) -> None:
-        self._set("size", _checked_size(self.size))
+        self._set("size", checked_size(self.size, auto=True))
         for name, low, high in (
             ("levels", 2, _MOST_LEVELS),
             ("from_levels", 2, _MOST_LEVELS),
@@ -271,16 +271,22 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _checked_size(size: Any) -> Any:
-    if size is None or (isinstance(size, str) and size == "auto"):
+def checked_size(size: Any, *, auto: bool = False) -> Any:
+    """A side or (height, width) as integers; None, and "auto" where it may be, as it is.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if size is None or (auto and isinstance(size, str) and size == "auto"):
         return size
+    named = "'auto', " if auto else ""
     sides = [size, size] if not isinstance(size, list | tuple) else list(size)
     shown = f"{size[0]}x{size[1]}" if isinstance(size, list | tuple) and len(size) == 2 else size
     if len(sides) != 2 or not all(
         _is_integer(side) and 1 <= side <= _LONGEST_SIDE for side in sides
     ):
         raise UsageError(
-            f"‹size={shown}› must be 'auto', a side in pixels from 1 to {_LONGEST_SIDE}, or"
+            f"‹size={shown}› must be {named}a side in pixels from 1 to {_LONGEST_SIDE}, or"
             " (height, width)"
         )
     return int(sides[0]), int(sides[1])

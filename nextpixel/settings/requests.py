@@ -12,6 +12,7 @@ from typing import Literal
 from nextpixel.arguments import drawing_factor, shown, whole_number
 from nextpixel.errors import UsageError
 from nextpixel.orders import Order
+from nextpixel.settings.preparation import checked_size
 from nextpixel.settings.source import Annotations
 
 __all__ = [
@@ -137,10 +138,7 @@ class SampleRequest:
             )
         if self.n is None:
             object.__setattr__(self, "n", _USUAL_COUNT)
-        if isinstance(self.size, int):
-            object.__setattr__(self, "size", (self.size, self.size))
-        if self.size is not None:
-            check_at_least(1, size=min(self.size))  # type: ignore[arg-type]
+        object.__setattr__(self, "size", checked_size(self.size))
 
     @property
     def shape(self) -> tuple[int, int] | None:

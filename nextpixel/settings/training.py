@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, get_args, get_type_hints
 
-from nextpixel.arguments import is_number, shown
+from nextpixel.arguments import is_number, plain, shown
 from nextpixel.errors import UsageError
 
 __all__ = [
@@ -39,6 +39,7 @@ MAY_CHANGE = (
 """What may change when a run is resumed: its length, what rescues a run that diverged, and into how
 many parts a batch is divided to fit into memory."""
 
+_WARMUP, _WARMUP_SHARE = 100, 0.1
 _MOST = 10**9
 """More updates or epochs than this are a typing error."""
 _MOST_IMAGES = 10**5
@@ -63,7 +64,9 @@ class TrainConfig:
     batch_size: int = 32
     """Images per update, over all processes."""
     accumulate: int = 1
-    """Parts in which each process computes its share of a batch: less memory, the same result."""
+    """Parts in which each process computes its share of a batch: less memory, the same result. Only
+    the noise of dropout and of variational codes is drawn anew, and ``free_bits`` are counted in
+    each part."""
     objective: Literal["probability", "density"] = "probability"
     """What to maximise: the probability of the integers, or the density of dequantised images (x
     plus uniform noise), which needs a logistic head. Validation always measures probability."""
@@ -76,8 +79,8 @@ class TrainConfig:
     weight_decay: float = 0.0
     """Decoupled for muon and adamw, an L2 penalty for rmsprop. Biases do not decay."""
     warmup_steps: int | None = None
-    """Updates during which the learning rate rises linearly. Default: a tenth of the run, at most
-    100."""
+    """Updates during which the learning rate rises linearly. Default: a tenth of the run, or 100 if
+    these are fewer."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """The learning rate falls to zero over the run as a cosine, or stays constant."""
     clip_norm: float | None = 1.0
@@ -87,10 +90,12 @@ class TrainConfig:
     starts lower, so that short runs forget their initial weights."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """bf16 computes in bfloat16 where that is safe; auto does so if the hardware multiplies it
-    faster than float32. Likelihoods are always float32."""
+    faster than float32, except for more than 256 ordinal levels, which bfloat16 does not tell
+    apart. Likelihoods are always float32."""
     recompute: bool = False
-    """Recompute each layer's feature maps in the backward pass: less memory, the time of about one
-    more forward pass, the same result."""
+    """Recompute the feature maps of each layer of a network in the backward pass: less memory, the
+    time of about one more forward pass, the same result. Encoders, deconvolutions and modules of
+    your own keep theirs."""
     channels_last: bool = True
     """Store feature maps with the channels last, which is usually faster with bf16."""
     crop: int | None = None
@@ -192,14 +197,24 @@ def learning_rate(config: TrainConfig, step: int, progress: float, total: int | 
     """The learning rate after `step` updates, when a share `progress` of the run is done."""
     warmup = config.warmup_steps
     if warmup is None:
-        warmup = 100 if total is None else min(100, total // 10)
+        warmup = _WARMUP if total is None else min(_WARMUP, int(_WARMUP_SHARE * total))
+    risen = (step + 1) / (warmup + 1)
+    if config.warmup_steps is None and total is None:
+        risen = max(risen, progress / _WARMUP_SHARE)
     assert config.learning_rate is not None  # __post_init__ has set it
-    rate = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
+    rate = config.learning_rate * min(1.0, risen)
     return rate * 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else rate
 
 
 def _is_set(config: Any, name: str) -> bool:
     return getattr(config, name) is not None
+
+
+def _plain(config: Any, name: str) -> Any:
+    """The value of a field, in whose place a number of Python comes if it is one of numpy."""
+    value = plain(getattr(config, name))
+    object.__setattr__(config, name, value)
+    return value
 
 
 def _check_whole(config: Any, names: Iterable[str], *, least: int, most: int = _MOST) -> None:
@@ -219,19 +234,19 @@ def _check_positive(config: Any, names: Iterable[str]) -> None:
     for name in names:
         if not _is_set(config, name):
             continue
-        if not (is_number(value := getattr(config, name)) and 0 < value < math.inf):
+        if not (is_number(value := _plain(config, name)) and 0 < value < math.inf):
             raise UsageError(f"‹{name}={shown(value)}› must be more than 0 and finite")
 
 
 def _check_not_negative(config: Any, names: Iterable[str]) -> None:
     for name in names:
-        if not (is_number(value := getattr(config, name)) and 0 <= value < math.inf):
+        if not (is_number(value := _plain(config, name)) and 0 <= value < math.inf):
             raise UsageError(f"‹{name}={shown(value)}› must not be negative")
 
 
 def _check_shares(config: Any, names: Iterable[str]) -> None:
     for name in names:
-        if not (is_number(value := getattr(config, name)) and 0 <= value < 1):
+        if not (is_number(value := _plain(config, name)) and 0 <= value < 1):
             raise UsageError(f"‹{name}={shown(value)}› must be at least 0 and less than 1")
 
 

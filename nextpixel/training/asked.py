@@ -8,6 +8,7 @@ from typing import Any
 
 from nextpixel.data.digest import DataDigest
 from nextpixel.data.splits import ImageData
+from nextpixel.models.rebuilding import meant
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
 from nextpixel.settings.source import PLACES
@@ -47,6 +48,9 @@ def check_asked(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
         "source": {} if source is None else source.to_json(),
         "preparation": preparation.to_json(),
     }
+    if "config" in (network := before.get("model", {})):
+        config = meant(network.get("class"), network["config"])
+        before["model"] = network | {"config": config}
     check_classes(folder, before, now)
     for part in ("source", "preparation", "model", "training"):
         # An option that the run's version did not have yet counts as the default.

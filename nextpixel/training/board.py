@@ -36,7 +36,7 @@ def show_samples(
     """Draws sixteen images from the averaged weights, conditioned as the first training images."""
     if not isinstance(state.average, ImageModel):
         return  # such a model draws no images
-    shape = data.shape or (config.crop or 32, config.crop or 32)
+    shape = (config.crop, config.crop) if config.crop else data.shape or (32, 32)
     rows = np.arange(16) % len(data.train)
     x, given = tensors(
         data.train, rows, state.average.device, state.average.given_by_data, config.crop

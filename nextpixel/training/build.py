@@ -80,6 +80,10 @@ def _conditions(
         return ()
     if conditional is False:
         return ()
+    if categorical_maps and data.map_levels is None:
+        raise UsageError(
+            f"‹categorical_maps› was given, but {data.source} has no maps of integers; leave it out"
+        )
     found = conditions_of(data, categorical_maps=categorical_maps)
     if conditional and not found:
         raise UsageError(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from nextpixel.data.kinds import kind_of
 from nextpixel.data.splits import ImageData
+from nextpixel.errors import UsageError
 from nextpixel.settings.choice import KINDS, NETWORKS, ModelChoice
 from nextpixel.settings.training import TrainConfig
 
@@ -25,6 +26,9 @@ def with_kind(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
     Returns:
         The choice, and a note of what was chosen; "" if nothing was.
 
+    Raises:
+        UsageError: Such a kind was asked for, and a model that cannot have it.
+
     Example:
         >>> from nextpixel.data.load import load_data
         >>> choice, note = with_kind(ModelChoice(kind="codes"), load_data("digits"))
@@ -33,7 +37,14 @@ def with_kind(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
     """
     kind, why = kind_of(data) if choice.kind == "auto" else (choice.kind, "")
     defaults = KINDS[kind]
-    if choice.network_class not in NETWORKS or choice.network.get("head") == "logistic":
+    ordinal = choice.network_class not in NETWORKS or choice.network.get("head") == "logistic"
+    if ordinal and defaults and choice.kind != "auto":
+        other = "head='logistic'" if choice.network_class in NETWORKS else f"model={choice.model!r}"
+        raise UsageError(
+            f"‹kind={choice.kind!r}› is for values without an order, and ‹{other}› takes them as"
+            " brightness; leave out one"
+        )
+    if ordinal:
         defaults = {}
     chosen = replace(choice, kind=kind, network=defaults | dict(choice.network))
     if choice.kind != "auto" or not (defaults or data.categorical):

@@ -166,7 +166,7 @@ def learn_embedding(
     result = EmbeddingResult(
         model=model,
         source=str(data.source),
-        classes=len({int(k) for split in known for k in np.unique(_labels(split))}),
+        classes=int((np.unique(_labels(known[0]), return_counts=True)[1] > 1).sum()),
         held_out=tuple(data.classes[k] for k in numbers),
         loss=loss,
         active=active,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nextpixel.arguments import instance_of, whole_number
 from nextpixel.autoencoding import likelihood_of
-from nextpixel.conditions.values import Values
+from nextpixel.conditions.values import ValuesLike
 from nextpixel.data.splits import Split
 from nextpixel.errors import UsageError
 from nextpixel.models.core import ImageModel
@@ -66,11 +66,12 @@ def validation_of(model: Trainable) -> Callable[..., Tensor]:
     would do with a single good order, such as that of the checkpoint that a run starts from, and
     completions need each.
     """
-    several = model.figure.kind == "likelihood" and len(model.orders) > 1
-    return _mean_of_orders if several else likelihood_of(model)
+    if isinstance(model, ImageModel) and len(model.orders) > 1:
+        return likelihood_of(model, _mean_of_orders)
+    return likelihood_of(model)
 
 
-def _mean_of_orders(model: ImageModel, x: Tensor, condition: Values) -> Tensor:
+def _mean_of_orders(model: ImageModel, x: Tensor, condition: ValuesLike) -> Tensor:
     return order_scores(model, x, condition).mean(dim=1)
 
 

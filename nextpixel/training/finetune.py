@@ -20,6 +20,7 @@ from nextpixel.data.annotations import TextEncoder
 from nextpixel.data.digest import DataDigest, without_ancestors
 from nextpixel.data.errors import DataError
 from nextpixel.data.splits import ImageData
+from nextpixel.devices import seeded
 from nextpixel.errors import UsageError
 from nextpixel.files.card import Ancestor, ModelCard, place_name
 from nextpixel.models import registry
@@ -215,7 +216,8 @@ def _with_orders(
                 f"‹start_from={start_from}› holds a model of {before[name]} {words}, and it stays"
                 f" so; leave out ‹{name}={count}›, or give more"
             )
-    other = registry.build(type(model).__name__, _ordered(model.config(), now)).to(model.dtype)
+    with seeded(0):  # the initial weights, of which few remain
+        other = registry.build(type(model).__name__, _ordered(model.config(), now)).to(model.dtype)
     weights, start = model.state_dict(), other.state_dict()
     for key, value in start.items():
         old = weights.get(key)
@@ -252,7 +254,8 @@ def _with_classes(
         return model, []
     known = [before.index(name) if name in before else None for name in now]
     config = _replaced(model.config(), len(before), len(now))
-    other = registry.build(type(model).__name__, config)
+    with seeded(0):
+        other = registry.build(type(model).__name__, config)
     assert isinstance(other, Trainable)
     weights = model.state_dict()
     for name, part in model.named_modules():

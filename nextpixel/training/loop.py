@@ -296,6 +296,10 @@ def _update_average(state: TrainState[Any], ema_decay: float) -> None:
     averages = list(state.average.parameters())
     weights = [p.detach() for p in state.model.parameters()]
     get_ema_multi_avg_fn(decay)(averages, weights, 0)  # type: ignore[no-untyped-call]
+    kept = dict(state.average.named_buffers())
+    for name, buffer in state.model.named_buffers():
+        if name in kept:
+            kept[name].copy_(buffer)
 
 
 def _validate(state: TrainState[Any], valid: Split) -> tuple[float | None, bool]:

@@ -10,6 +10,8 @@ import torch
 
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
+from nextpixel.layers.masked_conv import MaskedConv2d
+from nextpixel.layers.vertical_conv import VerticalConv2d
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.training import TrainConfig
 from nextpixel.training.batches import training_parts
@@ -49,7 +51,9 @@ def check_memory(model: Trainable, data: ImageData, config: TrainConfig) -> None
     if sides is None or model.device.type != "cpu":
         return
     images = config.batch_size // config.accumulate
-    widest = max(p.shape[0] for p in model.parameters() if p.ndim)
+    # The layers of which it is certain that their maps are of the size of the image.
+    convolutions = (p for p in model.modules() if isinstance(p, MaskedConv2d | VerticalConv2d))
+    widest = max((len(part.weight) for part in convolutions), default=0)
     needed = 2.0 * images * sides[0] * sides[1] * widest
     if needed > (memory := memory_bytes()):
         raise UsageError(

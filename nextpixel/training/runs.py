@@ -272,8 +272,11 @@ def _prepare(
     if resume:
         before = read_run(folder)
         check_asked(folder, before, asked)
-        asked = asked | digest_to_go_on_with(folder, before, asked, other_data=other_data)
+        others = digest_to_go_on_with(folder, before, asked, other_data=other_data)
+        asked = asked | others
         load_state(state, folder / STATE)
+        if others:  # A validation on other images is no standard for these.
+            state.best_bits_per_dim, state.stale = None, 0
         asked = asked | {"changes": changes_of(before, asked, state.step)}
         asked |= {name: before[name] for name in _ANCESTRY if name in before}
     elif any_process(first and _holds_run(folder), model.device):  # all refuse together

@@ -149,6 +149,7 @@ def train_model(
             start_from,
             text_encoder=text_encoder,
             conditional=conditional,
+            categorical_maps=categorical_maps,
             progress=reading,
         )
         data, network = start.data, start.model
@@ -317,16 +318,16 @@ def _start(
     training: TrainConfig,
     preparation: Preparation | Mapping[str, Any] | None,
     start_from: str | Path,
+    *,
+    categorical_maps: bool,
     **arguments: Any,
 ) -> Start:
     """The checkpoint and the data, if the model is not chosen anew."""
     network = dict(model.network)
     orders = {name: network.pop(name, None) for name in ("orders", "colour_orders")}
     chosen = [*network, *(n for n in ("scale", "variational") if getattr(model, n))]
-    if model.model != ModelChoice().model:
-        chosen.append("model")
-    if model.kind != ModelChoice().kind:
-        chosen.append("kind")
+    chosen += ["categorical_maps"] * categorical_maps
+    chosen += [n for n in ("model", "kind") if getattr(model, n) != getattr(ModelChoice(), n)]
     if chosen:
         raise UsageError(f"‹start_from› takes the model of the checkpoint; leave out ‹{chosen[0]}›")
     source = Source(source) if isinstance(source, str | Path) else source
