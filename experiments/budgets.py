@@ -4,9 +4,10 @@
 
 FOLDER holds emoji_twemoji32.npz, patches32.npz, mnist.npz, sprites_crawl32.npz and
 medmnist_pneumonia.npz. For each, Gated PixelCNNs of the sizes that `nextpixel train` knows are
-trained for the same processor time, how many updates that is being measured in turns; the largest
-size that gets 300 updates, which is the default, also at half and at twice the learning rate. All
-else is the default: the head, Muon, batches of 32, averaged weights. Validation is on up to 512
+trained for the same processor time at a rate of 0.01, how many updates that is being measured in
+turns. The largest size that gets 300 updates, which is the default, is also trained at other rates,
+that of the default among them, and, where the default head is a mixture of logistics, with a
+softmax. All else is the default: Muon, batches of 32, averaged weights. Validation is on up to 512
 held-out images. Runs are in runs/budget-…, and go on where they stopped. Writes
 experiments/results/budgets.json after each, with how much worse the default is than the best.
 """
@@ -27,7 +28,7 @@ from nextpixel.devices import seeded
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.training.build import build_model
-from nextpixel.training.defaults import with_head, with_kind
+from nextpixel.training.defaults import with_head, with_kind, with_rate
 from nextpixel.training.pace import FEW_UPDATES
 
 DATA = {
@@ -38,7 +39,7 @@ DATA = {
     "pneumonia": "medmnist_pneumonia.npz",
 }
 SIZES = (48, 8), (32, 6), (24, 4), (16, 3)
-RATES = 0.005, 0.02
+RATE, OTHER_RATES = 0.01, (0.005, 0.02, 0.04)
 VALIDATION = 512
 
 
@@ -48,9 +49,10 @@ def images(path: Path) -> ImageData:
     return replace(data, valid=valid, test=subset(data.test, spread(1, len(data.test))))
 
 
-def build(data: ImageData, features: int, layers: int) -> Trainable:
-    """The default network for these images, of another size."""
-    choice, _ = with_kind(ModelChoice(), data)
+def build(data: ImageData, features: int, layers: int, head: str | None = None) -> Trainable:
+    """The default network for these images, of another size, or with another head."""
+    asked = ModelChoice(network={} if head is None else {"head": head})
+    choice, _ = with_kind(asked, data)
     choice, _ = with_head(choice, data)
     width = -(-features // data.channels) * data.channels
     size = {"features": width, "layers": layers}
@@ -71,16 +73,21 @@ def studied(name: str, data: ImageData, minutes: float) -> dict[str, Any]:
     updates = updates_within(60 * minutes, loops, place / "updates.json")
     enough = [size for size, count in updates.items() if count >= FEW_UPDATES]
     default = enough[0] if enough else list(updates)[-1]
-    tries = [(size, 0.01) for size in updates] + [(default, rate) for rate in RATES]
+    tries: list[tuple[str, float, str | None]] = [(size, RATE, None) for size in updates]
+    tries += [(default, rate, None) for rate in OTHER_RATES]
+    if build(data, *SIZES[-1]).config()["head"] == "logistic":
+        tries.append((default, RATE, "softmax"))
     found: dict[str, float] = {}
-    for size, rate in tries:
-        run = place / f"{size}-{rate:g}"
+    for size, rate, head in tries:
+        what = f"{size}, rate {rate:g}" + (f", {head}" if head else "")
+        run = place / what.replace(", rate ", "-").replace(", ", "-")
         config = TrainConfig(steps=updates[size], learning_rate=rate, evaluate_every=updates[size])
         features, layers = map(int, size.split("×"))
-        trained_in(run, build(data, features, layers), data, config)
-        found[f"{size}, rate {rate:g}"] = float(description(run)["training"]["valid_bits_per_dim"])
-        print(name, size, rate, found[f"{size}, rate {rate:g}"], flush=True)
-    own = found[f"{default}, rate 0.01"]
+        trained_in(run, build(data, features, layers, head), data, config)
+        found[what] = float(description(run)["training"]["valid_bits_per_dim"])
+        print(name, what, found[what], flush=True)
+    usual = with_rate(TrainConfig(steps=updates[default]), data, None).learning_rate
+    own = f"{default}, rate {usual:g}"
     best = min(found, key=found.__getitem__)
     return {
         "images": len(data.train),
@@ -88,9 +95,9 @@ def studied(name: str, data: ImageData, minutes: float) -> dict[str, Any]:
         "channels": data.channels,
         "updates": updates,
         "valid_bits_per_dim": found,
-        "default": f"{default}, rate 0.01",
+        "default": own,
         "best": best,
-        "default_is_worse_by": own / found[best] - 1,
+        "default_is_worse_by": found[own] / found[best] - 1,
     }
 
 

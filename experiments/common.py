@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nextpixel.models.trainable import Trainable
 from nextpixel.settings.choice import ModelChoice
 from nextpixel.settings.requests import DataRequest
 from nextpixel.settings.source import Source
+from nextpixel.settings.training import highest_rate
 from nextpixel.training.record import read_run
 from nextpixel.training.runs import run as run_in
 from nextpixel.training.start import resume_model, train_model
@@ -36,8 +38,12 @@ def trained(
     conditional: bool | None = None,
     **preparation: Any,
 ) -> Path:
-    """Train in the run folder runs/NAME, or go on with the run that stopped there."""
+    """Train in the run folder runs/NAME, or go on with the run that stopped there.
+
+    The rate is the one that is given, or 0.01 for Muon, at any length.
+    """
     run = Path("runs") / name
+    training = replace(training, learning_rate=highest_rate(training))
     if (run / STATE).exists():
         resume_model(run)
     else:

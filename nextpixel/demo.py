@@ -40,7 +40,9 @@ MODEL = ModelChoice(
         "dropout": 0.25,
     }
 )
-TRAINING = TrainConfig(steps=500, batch_size=64, weight_decay=0.01, ema_decay=0.995)
+TRAINING = TrainConfig(
+    steps=500, batch_size=64, learning_rate=0.01, weight_decay=0.01, ema_decay=0.995
+)
 
 
 def demo(folder: Path) -> None:

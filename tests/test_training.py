@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ from nextpixel.settings.training import learning_rate, total_steps
 from nextpixel.training import memory
 from nextpixel.training.batches import batch_indices, training_parts
 from nextpixel.training.compatibility import check_fit
+from nextpixel.training.defaults import with_rate
 from nextpixel.training.loop import (
     Step,
     TrainConfig,
@@ -581,3 +583,33 @@ def test_memory_is_that_of_layers_as_large_as_the_image(monkeypatch: pytest.Monk
     wide = GatedPixelCNN(levels=4, features=1024, layers=1, kernel_size=3)
     with pytest.raises(UsageError, match="batch_size=32 takes at least 2 GiB"):
         memory.check_memory(wide, data, config)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "length", "rate"),
+    [
+        ("muon", {"steps": 300}, 0.02),
+        ("muon", {"steps": 2000}, 0.02),
+        ("muon", {"steps": 4000}, 0.01),
+        ("muon", {"epochs": 1000, "batch_size": 4}, 0.004),  # of 40 images
+        ("muon", {"steps": 10**6}, 0.003),
+        ("muon", {"minutes": 1.0}, 0.008),  # about 5,000 updates
+        ("adamw", {"steps": 300}, 1e-3),
+        ("rmsprop", {"minutes": 1.0}, 1e-3),
+    ],
+)
+def test_the_usual_rate_falls_with_the_length(
+    optimizer: Any, length: dict[str, Any], rate: float
+) -> None:
+    config = TrainConfig(optimizer=optimizer, **length)
+    assert with_rate(config, dataset(), 5000).learning_rate == pytest.approx(rate)
+    given = replace(config, learning_rate=0.123)
+    assert with_rate(given, dataset(), 5000) is given
+    (first,) = itertools.islice(train(initial_state(network(), config), dataset(), config), 1)
+    plain = replace(config, learning_rate=0.01 if optimizer == "muon" else 1e-3)
+    assert first.learning_rate == learning_rate(plain, 0, 0.0, total_steps(config, 40))
+
+
+def test_a_length_without_updates_has_the_plain_default() -> None:
+    config = with_rate(TrainConfig(minutes=1.0), dataset(), None)
+    assert config.learning_rate == 0.01

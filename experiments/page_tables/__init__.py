@@ -21,6 +21,7 @@ from page_tables.costs import (
     textbook,
 )
 from page_tables.likelihoods import (
+    budgets,
     cifar_compared,
     eight_orders,
     four_models,
@@ -78,5 +79,6 @@ TABLES: dict[str, Callable[[], str]] = {
         one_class,
         surprise_cost,
         kinds_of_values,
+        budgets,
     )
 }

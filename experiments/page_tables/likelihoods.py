@@ -339,3 +339,38 @@ def eight_orders() -> str:
     ]
     heads = ["known", "test digits", "draws", "draws in raster order", "nats saved"]
     return table(heads, rows)
+
+
+def budgets() -> str:
+    """Sizes and rates for a given time, and the default's; see `experiments/budgets.py`."""
+    parts = []
+    for minutes, found in results("budgets")["minutes"].items():
+        rows = []
+        for name, data in found.items():
+            updates, bits = data["updates"], data["valid_bits_per_dim"]
+            size, height, width = data["default"].split(",")[0], *data["size"]
+            rates = [tried for tried in bits if tried.startswith(f"{size}, ")]
+            cells = [
+                f"{bits[f'{other}, rate 0.01']:.3f} ({count:,})" for other, count in updates.items()
+            ]
+            cells += [
+                f"**{bits[tried]:.3f}**" if tried == data["default"] else f"{bits[tried]:.3f}"
+                for tried in (f"{size}, rate {rate}" for rate in ("0.005", "0.02", "0.04"))
+            ]
+            softmax = next((f"{bits[tried]:.3f}" for tried in rates if "softmax" in tried), "–")
+            rows.append(
+                [
+                    f"{name}, {data['images']:,} of {height}×{width}×{data['channels']}",
+                    *cells,
+                    softmax,
+                    f"{size}, {data['default_is_worse_by']:.1%}",
+                ]
+            )
+        head = [
+            f"{minutes} minutes",
+            *(f"{size} (updates)" for size in next(iter(found.values()))["updates"]),
+            *("its default size at 0.005", "at 0.02", "at 0.04", "softmax at 0.01"),
+            "default size, behind the best by",
+        ]
+        parts.append(table(head, rows))
+    return "\n\n".join(parts)

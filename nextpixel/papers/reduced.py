@@ -44,6 +44,12 @@ def mnist_small(kind: str) -> Recipe:
         "row-lstm": ("RowLSTM", {"layers": 4, "features": 32, "kernel_size": 5}, 6, 80.54),
         "diagonal-bilstm": ("DiagonalBiLSTM", diagonal, 9, 79.20),
         "gated-pixel-cnn": ("GatedPixelCNN", two_stacks, 10, None),
+        "gated-pixel-cnn-wide": (
+            "GatedPixelCNN",
+            two_stacks | {"layers": 10, "features": 48},
+            4,
+            None,
+        ),
     }
     name, keywords, epochs, published = models[kind]
     gap = (
@@ -116,6 +122,7 @@ REDUCED: tuple[Recipe, ...] = (
     mnist_small("row-lstm"),
     mnist_small("diagonal-bilstm"),
     mnist_small("gated-pixel-cnn"),
+    mnist_small("gated-pixel-cnn-wide"),
     cifar10_small("pixel-cnn", "[1], table 5", "PixelCNN", _CONVOLUTIONAL, 3.14),
     cifar10_small("gated-pixel-cnn", "[2], table 1", "GatedPixelCNN", _TWO_STACKS, 3.03),
     cifar10_small("row-lstm", "[1], table 5", "RowLSTM", {"features": 33, "layers": 6}, 3.07),

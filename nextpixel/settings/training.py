@@ -19,8 +19,10 @@ __all__ = [
     "MAY_CHANGE",
     "EmbeddingConfig",
     "TrainConfig",
+    "highest_rate",
     "learning_rate",
     "total_steps",
+    "usual_rate",
 ]
 
 LENGTHS = ("steps", "epochs", "minutes")
@@ -74,8 +76,8 @@ class TrainConfig:
     """muon was slightly ahead of adamw on the digits after 300 updates; rmsprop is what the papers
     use."""
     learning_rate: float | None = None
-    """Highest learning rate. Default: 0.01 for muon, 0.001 for the others. For more than a few
-    thousand updates with muon, try 0.003."""
+    """Highest learning rate. Default: 0.01 for muon, 0.001 for the others; but ``nextpixel train``
+    takes 40 / updates for muon, at least 0.003 and at most 0.02, unless it fine-tunes a model."""
     weight_decay: float = 0.0
     """Decoupled for muon and adamw, an L2 penalty for rmsprop. Biases do not decay."""
     warmup_steps: int | None = None
@@ -128,8 +130,6 @@ class TrainConfig:
             raise UsageError(f"{' and '.join(given)} both set the length; give only one of them")
         if not given:
             object.__setattr__(self, "minutes", 10.0)
-        if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", 1e-2 if self.optimizer == "muon" else 1e-3)
         counts = ("steps", "epochs", "evaluate_every", "patience")
         _check_whole(self, counts, least=1)
         _check_whole(self, ("batch_size", "accumulate", "crop"), least=1, most=_MOST_IMAGES)
@@ -193,6 +193,22 @@ def total_steps(config: TrainConfig, images: int) -> int | None:
     return config.steps
 
 
+def usual_rate(optimizer: str, updates: int | None = None) -> float:
+    """The default of the highest learning rate, where it is known for a run of so many updates.
+
+    The longer a run, the more the weights of hidden matrices grow under Muon, and the worse it
+    bears a high rate: docs/decisions/0013.
+    """
+    if optimizer != "muon":
+        return 1e-3
+    return 1e-2 if updates is None else min(0.02, max(0.003, 40 / updates))
+
+
+def highest_rate(config: TrainConfig) -> float:
+    """The highest learning rate of a configuration, or the usual one."""
+    return config.learning_rate or usual_rate(config.optimizer)
+
+
 def learning_rate(config: TrainConfig, step: int, progress: float, total: int | None) -> float:
     """The learning rate after `step` updates, when a share `progress` of the run is done."""
     warmup = config.warmup_steps
@@ -201,8 +217,7 @@ def learning_rate(config: TrainConfig, step: int, progress: float, total: int | 
     risen = (step + 1) / (warmup + 1)
     if config.warmup_steps is None and total is None:
         risen = max(risen, progress / _WARMUP_SHARE)
-    assert config.learning_rate is not None  # __post_init__ has set it
-    rate = config.learning_rate * min(1.0, risen)
+    rate = highest_rate(config) * min(1.0, risen)
     return rate * 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else rate
 
 

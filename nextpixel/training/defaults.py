@@ -1,4 +1,4 @@
-"""What a run chooses for its images where nobody did: kind of grids, head, and crops."""
+"""What a run chooses where nobody did: kind of grids, head, crops, and learning rate."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,9 +7,9 @@ from nextpixel.data.kinds import kind_of
 from nextpixel.data.splits import ImageData
 from nextpixel.errors import UsageError
 from nextpixel.settings.choice import KINDS, NETWORKS, ModelChoice
-from nextpixel.settings.training import TrainConfig
+from nextpixel.settings.training import TrainConfig, total_steps, usual_rate
 
-__all__ = ["with_crop", "with_head", "with_kind"]
+__all__ = ["with_crop", "with_head", "with_kind", "with_rate"]
 
 _LARGE = 2 * 64 * 64
 _CROP = 64
@@ -85,8 +85,8 @@ def with_head(choice: ModelChoice, data: ImageData) -> tuple[ModelChoice, str]:
             f" output for each of {data.levels:,} levels; ‹levels={_BYTES}› reduces the levels"
         )
     return chosen, (
-        "chose ‹head=logistic› with ‹linear_prediction›, which learn photographs in fewer updates;"
-        " give ‹head=softmax› for values that are not smooth, as in drawings"
+        "chose ‹head=logistic› with ‹linear_prediction›, which learn colours in fewer updates;"
+        " ‹head=softmax› can tell any values apart, and takes far longer"
     )
 
 
@@ -122,3 +122,17 @@ def with_crop(
         f"images of {size} pixels are trained on in random windows, ‹crop={side}›; ‹size={size}›"
         " trains on whole images"
     )
+
+
+def with_rate(training: TrainConfig, data: ImageData, updates: int | None) -> TrainConfig:
+    """A configuration with the learning rate that suits its length, if it has none.
+
+    Args:
+        training: The configuration.
+        data: The images.
+        updates: About how many a run of so many minutes has; None if that is not known.
+    """
+    if training.learning_rate is not None:
+        return training
+    length = total_steps(training, len(data.train)) or updates
+    return replace(training, learning_rate=usual_rate(training.optimizer, length))

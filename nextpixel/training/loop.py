@@ -38,7 +38,7 @@ from nextpixel.layers.layout import laid_out, lay_out
 from nextpixel.models.trainable import Trainable
 from nextpixel.models.wrapping import trainable
 from nextpixel.scoring import dequantised
-from nextpixel.settings.training import TrainConfig, learning_rate, total_steps
+from nextpixel.settings.training import TrainConfig, highest_rate, learning_rate, total_steps
 from nextpixel.training.batches import dropout_seed, training_parts
 from nextpixel.training.compatibility import check_fit, check_weights
 from nextpixel.training.distributed import rank_and_processes
@@ -131,18 +131,16 @@ def initial_state(model: nn.Module, config: TrainConfig) -> TrainState[Any]:
 
 
 def _optimizer(model: Trainable, config: TrainConfig) -> torch.optim.Optimizer:
-    assert config.learning_rate is not None
+    rate = highest_rate(config)
     if config.optimizer == "muon":
-        return Muon(model, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return Muon(model, lr=rate, weight_decay=config.weight_decay)
     decayed = [p for name, p in model.named_parameters() if "bias" not in name]
     others = [p for name, p in model.named_parameters() if "bias" in name]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others},
-    ]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
+    groups.append({"params": others})
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0, fused=True)
-    return torch.optim.RMSprop(groups, lr=config.learning_rate)
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=0.0, fused=True)
+    return torch.optim.RMSprop(groups, lr=rate)
 
 
 def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Iterator[Step]:
@@ -190,7 +188,7 @@ def train(state: TrainState[Any], data: ImageData, config: TrainConfig) -> Itera
                 f"step {state.step + 1}: the loss is {loss:.4g} bits/dim and the norm of its"
                 f" gradient {norm:.4g}, at a learning rate of {rate:.3g}; the update was not"
                 " applied: resume from the last checkpoint with a lower learning rate, such as"
-                f" ‹learning_rate={(config.learning_rate or 0) / 3:.2g}›, more ‹warmup_steps›, or"
+                f" ‹learning_rate={highest_rate(config) / 3:.2g}›, more ‹warmup_steps›, or"
                 " ‹precision='float32'›"
             )
         for group in state.optimizer.param_groups:
@@ -296,10 +294,9 @@ def _update_average(state: TrainState[Any], ema_decay: float) -> None:
     averages = list(state.average.parameters())
     weights = [p.detach() for p in state.model.parameters()]
     get_ema_multi_avg_fn(decay)(averages, weights, 0)  # type: ignore[no-untyped-call]
-    kept = dict(state.average.named_buffers())
-    for name, buffer in state.model.named_buffers():
-        if name in kept:
-            kept[name].copy_(buffer)
+    now = dict(state.model.named_buffers())
+    for name, buffer in state.average.named_buffers():
+        buffer.copy_(now[name])
 
 
 def _validate(state: TrainState[Any], valid: Split) -> tuple[float | None, bool]:

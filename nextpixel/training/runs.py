@@ -41,7 +41,7 @@ from nextpixel.models.rebuilding import build
 from nextpixel.models.trainable import Trainable
 from nextpixel.settings.recorded import recorded
 from nextpixel.settings.source import IN_MEMORY
-from nextpixel.settings.training import TrainConfig
+from nextpixel.settings.training import TrainConfig, highest_rate
 from nextpixel.training.asked import asked_of, changes_of, check_asked
 from nextpixel.training.board import show_samples, summary_writer
 from nextpixel.training.compatibility import check_fit
@@ -125,6 +125,7 @@ def run(
     folder = Path(path_of("folder", folder)).expanduser()
     instance_of("data", data, ImageData, "load_data(…) reads one")
     instance_of("config", config, TrainConfig)
+    config = replace(config, learning_rate=highest_rate(config))  # as it is recorded
     named(instance_of("model", model, Trainable))  # A class that no checkpoint can name.
     log_every = whole_number("log_every", log_every, 1)
     writer = summary_writer() if tensorboard else None

@@ -33,7 +33,7 @@ from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.source import IN_MEMORY, Source, file_and_dataset
 from nextpixel.settings.training import LENGTHS, MAY_CHANGE, TrainConfig
 from nextpixel.training.build import build_model
-from nextpixel.training.defaults import with_crop, with_head, with_kind
+from nextpixel.training.defaults import with_crop, with_head, with_kind, with_rate
 from nextpixel.training.distributed import is_first_process, rank_and_processes
 from nextpixel.training.evaluation import evaluate
 from nextpixel.training.finetune import Start, start_from_checkpoint
@@ -188,6 +188,7 @@ def train_model(
     network = network.to(pick_device(device))
     if updates is None:
         updates = updates_in_time(network, data, training)
+    training = training if start else with_rate(training, data, updates)
     plan = TrainPlan(
         folder=Path(out) if out is not None else _free_folder(str(data.source)),
         model=network,
