@@ -6,7 +6,7 @@ FOLDER holds emoji_twemoji32.npz, patches32.npz, mnist.npz, sprites_crawl32.npz 
 medmnist_pneumonia.npz. For each, Gated PixelCNNs of the sizes that `nextpixel train` knows are
 trained for the same processor time at a rate of 0.01, how many updates that is being measured in
 turns. The largest size that gets 300 updates, which is the default, is also trained at other rates,
-that of the default among them, and, where the default head is a mixture of logistics, with a
+of which the one next to that of the default counts as it, and, where the default head is a mixture of logistics, with a
 softmax. All else is the default: Muon, batches of 32, averaged weights. Validation is on up to 512
 held-out images. Runs are in runs/budget-…, and go on where they stopped. Writes
 experiments/results/budgets.json after each, with how much worse the default is than the best.
@@ -14,6 +14,7 @@ experiments/results/budgets.json after each, with how much worse the default is 
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,9 @@ def studied(name: str, data: ImageData, minutes: float) -> dict[str, Any]:
         trained_in(run, build(data, features, layers, head), data, config)
         found[what] = float(description(run)["training"]["valid_bits_per_dim"])
         print(name, what, found[what], flush=True)
-    usual = with_rate(TrainConfig(steps=updates[default]), data, None).learning_rate
-    own = f"{default}, rate {usual:g}"
+    usual = with_rate(TrainConfig(steps=updates[default]), data, None).learning_rate or RATE
+    nearest = min((RATE, *OTHER_RATES), key=lambda rate: abs(math.log(rate / usual)))
+    own = f"{default}, rate {nearest:g}"
     best = min(found, key=found.__getitem__)
     return {
         "images": len(data.train),

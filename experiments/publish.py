@@ -47,9 +47,6 @@ MODELS = {
     "mnist-gated-pixel-cnn": Published(
         "mnist-gated-pixel-cnn-small", "handwritten digits, binary", MNIST_TERMS
     ),
-    "mnist-gated-pixel-cnn-wide": Published(
-        "mnist-gated-pixel-cnn-wide-small", "handwritten digits, binary", MNIST_TERMS
-    ),
     "mnist-pixel-cnn": Published(
         "mnist-pixel-cnn-small", "handwritten digits, binary", MNIST_TERMS
     ),

@@ -434,7 +434,7 @@ def test_resume_changes_the_length_and_what_mends_a_run_alone(
     main(["train", "digits", "--resume", run])  # changes nothing
     asked = read_run(run)
     assert asked["training"]["learning_rate"] == 1e-4
-    changed = {"steps": [4, 6], "learning_rate": [0.01, 1e-4], "precision": ["auto", "float32"]}
+    changed = {"steps": [4, 6], "learning_rate": [0.02, 1e-4], "precision": ["auto", "float32"]}
     assert asked["changes"] == [{"step": 4} | changed]
     assert "6 steps" in capsys.readouterr().out
     for words, name in [

@@ -269,7 +269,7 @@ def _tied(model: Any) -> None:
 
 
 def _exchanged(model: Any) -> None:
-    model.blocks[1].dropout = nn.Identity()
+    model.blocks[1].layer = nn.Identity()
 
 
 UNREADABLE: dict[str, tuple[Callable[[Any], object], str]] = {
@@ -280,7 +280,7 @@ UNREADABLE: dict[str, tuple[Callable[[Any], object], str]] = {
     "added": (lambda m: m.add_module("own", nn.Linear(1, 1)), "‹model.own› is Linear, but absent"),
     "buffer": (lambda m: m.register_buffer("own", torch.ones(2)), "‹model.own› is a tensor"),
     "tied": (_tied, "blocks.0.up.weight› and ‹model.blocks.1.up.weight› are one parameter"),
-    "exchanged": (_exchanged, "blocks.1.dropout› is Identity, but Dropout"),
+    "exchanged": (_exchanged, "blocks.1.layer› is Identity, but ConvolutionalLayer"),
 }
 
 

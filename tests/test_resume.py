@@ -32,6 +32,7 @@ CONFIG = TrainConfig(
     learning_rate=0.01,
     ema_decay=0.9,
     evaluate_every=7,
+    precision="float32",  # "auto" is measured by every process
     seed=3,
 )
 

@@ -589,11 +589,10 @@ def test_memory_is_that_of_layers_as_large_as_the_image(monkeypatch: pytest.Monk
     ("optimizer", "length", "rate"),
     [
         ("muon", {"steps": 300}, 0.02),
-        ("muon", {"steps": 2000}, 0.02),
-        ("muon", {"steps": 4000}, 0.01),
-        ("muon", {"epochs": 1000, "batch_size": 4}, 0.004),  # of 40 images
+        ("muon", {"steps": 2000}, 0.01),
+        ("muon", {"epochs": 800, "batch_size": 4}, 0.005),  # of 40 images
         ("muon", {"steps": 10**6}, 0.003),
-        ("muon", {"minutes": 1.0}, 0.008),  # about 5,000 updates
+        ("muon", {"minutes": 1.0}, 0.00632),  # about 5,000 updates
         ("adamw", {"steps": 300}, 1e-3),
         ("rmsprop", {"minutes": 1.0}, 1e-3),
     ],
@@ -602,7 +601,7 @@ def test_the_usual_rate_falls_with_the_length(
     optimizer: Any, length: dict[str, Any], rate: float
 ) -> None:
     config = TrainConfig(optimizer=optimizer, **length)
-    assert with_rate(config, dataset(), 5000).learning_rate == pytest.approx(rate)
+    assert with_rate(config, dataset(), 5000).learning_rate == pytest.approx(rate, rel=1e-3)
     given = replace(config, learning_rate=0.123)
     assert with_rate(given, dataset(), 5000) is given
     (first,) = itertools.islice(train(initial_state(network(), config), dataset(), config), 1)

@@ -8,6 +8,7 @@ from nextpixel.cli.terminal import printable
 from nextpixel.errors import UsageError
 from nextpixel.settings.preparation import Preparation
 from nextpixel.settings.records import write_record
+from nextpixel.settings.training import highest_rate
 
 if TYPE_CHECKING:
     from nextpixel.models.trainable import Trainable
@@ -68,7 +69,7 @@ def plan_lines(plan: "TrainPlan") -> "Iterator[str]":
     if plan.updates is not None:
         length += f" (about {plan.updates:,} updates)"
     crop = f", crops of {config.crop}" if config.crop else ""
-    rate = f"{config.optimizer} {config.learning_rate:g} ({config.schedule})"
+    rate = f"{config.optimizer} {highest_rate(config):g} ({config.schedule})"
     batches = f"batches of {config.batch_size}{crop}"
     yield f"training  {length}, {batches}, {rate}, on {plan.model.device}"
     shown = f", what the model sees: {plan.folder / PREVIEW}" if data.examples else ""

@@ -188,7 +188,9 @@ def _pairs(request: InterpolationRequest, chosen: Selection) -> list[tuple[int, 
                 f"{chosen.source}, {chosen.name}, has {count} image{'s' * (count != 1)}, and two"
                 " are needed to go from one to another; choose another ‹split›"
             )
-        rows = min(request.rows, count // 2)
+        rows = request.rows
+        if count < 2 * rows:
+            return [(k % count, (k + count // 2) % count) for k in range(rows)]
         places = np.arange(2 * rows) * max(1, count // (2 * rows)) % count
         return [(int(places[k]), int(places[rows + k])) for k in range(rows)]
     if not all(0 <= k < count for k in request.between):

@@ -77,7 +77,8 @@ class TrainConfig:
     use."""
     learning_rate: float | None = None
     """Highest learning rate. Default: 0.01 for muon, 0.001 for the others; but ``nextpixel train``
-    takes 40 / updates for muon, at least 0.003 and at most 0.02, unless it fine-tunes a model."""
+    takes the square root of 0.2 / updates for muon, at least 0.003 and at most 0.02, unless it
+    fine-tunes a model."""
     weight_decay: float = 0.0
     """Decoupled for muon and adamw, an L2 penalty for rmsprop. Biases do not decay."""
     warmup_steps: int | None = None
@@ -201,7 +202,7 @@ def usual_rate(optimizer: str, updates: int | None = None) -> float:
     """
     if optimizer != "muon":
         return 1e-3
-    return 1e-2 if updates is None else min(0.02, max(0.003, 40 / updates))
+    return 1e-2 if updates is None else min(0.02, max(0.003, math.sqrt(0.2 / updates)))
 
 
 def highest_rate(config: TrainConfig) -> float:
