@@ -6,10 +6,11 @@ FOLDER holds emoji_twemoji32.npz, patches32.npz, mnist.npz, sprites_crawl32.npz 
 medmnist_pneumonia.npz. For each, Gated PixelCNNs of the sizes that `nextpixel train` knows are
 trained for the same processor time at a rate of 0.01, how many updates that is being measured in
 turns. The largest size that gets 300 updates, which is the default, is also trained at other rates,
-of which the one next to that of the default counts as it, and, where the default head is a mixture of logistics, with a
-softmax. All else is the default: Muon, batches of 32, averaged weights. Validation is on up to 512
-held-out images. Runs are in runs/budget-…, and go on where they stopped. Writes
-experiments/results/budgets.json after each, with how much worse the default is than the best.
+of which the one next to that of the default counts as it, and, where the default head is a mixture
+of logistics, with a softmax. All else is the default: Muon, batches of 32, averaged weights.
+Validation is on up to 512 held-out images. Runs are in runs/budget-…, and go on where they stopped.
+Writes experiments/results/budgets.json after each, with how much worse the default is than the
+best.
 """
 
 import argparse
