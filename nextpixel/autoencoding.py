@@ -91,7 +91,18 @@ def lower_bound(
         samples: codes drawn of each image; more make the figure less noisy, not the bound tighter.
         generator: source of randomness; None takes torch's default generator.
     """
-    terms = [score(model, x, code) for code, _ in _codes(model, x, samples, generator)]
+    return _lower_bound(score, model, x, samples, generator)
+
+
+def _lower_bound(
+    nats_of: Callable[..., Tensor],
+    model: PixelCNNAutoencoder,
+    x: Images,
+    samples: int,
+    generator: torch.Generator | None,
+) -> Float[Tensor, " *B"]:
+    """`lower_bound`, where `nats_of` gives log p(x | h)."""
+    terms = [nats_of(model, x, code) for code, _ in _codes(model, x, samples, generator)]
     return torch.stack(terms).mean(dim=0) - divergence(model, x)
 
 
@@ -164,8 +175,7 @@ def likelihood_of(
 def _bound(
     nats_of: Callable[..., Tensor], model: PixelCNNAutoencoder, x: Tensor, _: Values
 ) -> Tensor:
-    code, _noise = next(iter(_codes(model, x, 1, torch.Generator().manual_seed(0))))
-    return nats_of(model, x, code) - divergence(model, x)
+    return _lower_bound(nats_of, model, x, 1, torch.Generator().manual_seed(0))
 
 
 def _objective(model: Trainable, x: Tensor, _: Values) -> Tensor:

@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from nextpixel.arguments import shown, whole_number
 from nextpixel.border import Admitted, ConditionGiven, Images, Mask, admit, tensor_of
-from nextpixel.conditions.kinds import MapCondition
+from nextpixel.conditions.kinds import check_mirrored
 from nextpixel.errors import UsageError
 from nextpixel.orders import Order
 from nextpixel.scoring import mixed, moment_maps
@@ -282,12 +282,7 @@ _MIRRORED = Order(flip_columns=True)
 def _mirrored(given: Admitted, sides: tuple[int, ...]) -> Tensor:
     """The z maps of the mirror image in every order, turned back; their mean."""
     model, x, values = given.model, given.x, given.values
-    for part in model.conditions:
-        if isinstance(part, MapCondition) and x.shape[3] % part.scale:
-            raise UsageError(
-                f"images of width {x.shape[3]} cannot be mirrored together with a map of scale"
-                f" {part.scale}; crop them to a multiple of it, or leave out ‹mirrored›"
-            )
+    check_mirrored(model.conditions, x.shape[3], "mirrored")
     pairs = zip(model.conditions, values, strict=True)
     turned = tuple(_MIRRORED.turn(value) if part.per_pixel else value for part, value in pairs)
     every = [surprise_map(model, _MIRRORED.turn(x), turned, order=one) for one in model.orders]

@@ -26,6 +26,7 @@ __all__ = [
     "Condition",
     "MapCondition",
     "VectorCondition",
+    "check_mirrored",
     "of_kind",
 ]
 
@@ -310,6 +311,22 @@ Kind = TypeVar("Kind", bound=Condition)
 def of_kind(conditions: tuple[Condition, ...], kind: type[Kind]) -> dict[int, Kind]:
     """The conditions of one kind, by their place in the tuple."""
     return {place: part for place, part in enumerate(conditions) if isinstance(part, kind)}
+
+
+def check_mirrored(conditions: tuple[Condition, ...], width: int, option: str) -> None:
+    """Raises UsageError if a map does not lie on the mirror image of an image of that width.
+
+    Args:
+        conditions: of the model.
+        width: of the images.
+        option: the option that mirrors them, to name in the sentence.
+    """
+    for part in of_kind(conditions, MapCondition).values():
+        if width % part.scale:
+            raise UsageError(
+                f"images of width {width} cannot be mirrored together with a map of scale"
+                f" {part.scale}; crop them to a multiple of it, or leave out ‹{option}›"
+            )
 
 
 def _check_integer(condition: Condition, name: str, least: int, most: int) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from nextpixel.arguments import instance_of
-from nextpixel.conditions.kinds import MapCondition, of_kind
+from nextpixel.conditions.kinds import MapCondition, check_mirrored, of_kind
 from nextpixel.data.splits import ImageData, crop_offsets
 from nextpixel.errors import UsageError
 from nextpixel.models.core import AutoregressiveModel
@@ -100,16 +100,11 @@ def _check_condition(model: Trainable, data: ImageData, config: TrainConfig) -> 
                 f"the model is conditioned on {part.describe()}, but the data has {has}; make them"
                 " equal"
             )
-    maps = list(of_kind(model.given_by_data, MapCondition).values())
+    maps = of_kind(model.given_by_data, MapCondition).values()
     if config.crop is not None and any(part.scale > 1 for part in maps):
         raise UsageError("‹crop› is only for maps of the images' own size; leave it out")
     if config.flip and data.shape is not None:
-        for part in maps:
-            if data.shape[1] % part.scale:
-                raise UsageError(
-                    f"images of width {data.shape[1]} cannot be mirrored together with a map of"
-                    f" scale {part.scale}; crop them to a multiple of it, or leave out ‹flip›"
-                )
+        check_mirrored(model.given_by_data, data.shape[1], "flip")
     if config.condition_dropout and not model.conditions:
         raise UsageError(
             f"‹condition_dropout={config.condition_dropout}› needs a conditional model; leave it"
